@@ -1,0 +1,1 @@
+"""A Dagster lakehouse of US small-cap ticks that proves what it calls complete."""

@@ -1,0 +1,1 @@
+"""The data logic: pure functions from frames to frames; no clock, disk, network or Dagster."""

@@ -1,0 +1,162 @@
+"""The error tree: every failure the product can name, and nothing else.
+
+::
+
+    SmallcapsError
+    ├── ConfigError                 settings, arguments or the environment are wrong
+    ├── VendorError                 a request to the vendor failed
+    │   ├── RateLimitError          429, transient
+    │   ├── VendorUnavailableError  5xx, time-out, reset, unreachable, transient
+    │   ├── PayloadError            an answer that cannot be believed, transient
+    │   ├── AuthenticationError     401, the key is wrong
+    │   ├── NotEntitledError        403 or status NOT_AUTHORIZED
+    │   └── BadRequestError         400, 404 and other refusals
+    ├── DataError                   data breaks its contract
+    │   ├── SchemaError             columns or types
+    │   └── CoverageError           rows that must exist do not
+    └── LakeError                   the lake on disk refuses
+        ├── MissingPartitionError   a table or session that was asked for is not stored
+        ├── PartitionConflictError  the lake belongs to another source, version or process
+        ├── LedgerMismatchError     ledger, receipts or plan disagree
+        └── StorageError            the disk is full, read-only or broken
+
+``transient`` is the only thing a retry looks at; ``kind`` is the short word that ends up in
+the ledger, in Dagster and in summaries.  No message holds a key or a query string.
+"""
+
+from typing import ClassVar
+
+
+class SmallcapsError(Exception):
+    """Root of everything the product raises on purpose."""
+
+    transient: ClassVar[bool] = False
+    kind: ClassVar[str] = "error"
+
+
+class ConfigError(SmallcapsError):
+    """A setting, an argument or the environment is wrong; the message says what to do."""
+
+    kind = "config"
+
+
+class VendorError(SmallcapsError):
+    """A request to the vendor failed.
+
+    Attributes:
+        url: Address without its query, so that no key and no cursor can leak into a log.
+        status: HTTP status, or ``None`` when no response arrived.
+        requests: HTTP requests spent on the failed fetch, retries included.
+    """
+
+    kind = "vendor"
+
+    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+        super().__init__(f"{message} ({status or 'no response'}, {url})")
+        self.url = url
+        self.status = status
+        self.requests = 0
+
+
+class RateLimitError(VendorError):
+    """The vendor asks us to slow down.
+
+    Attributes:
+        retry_after_s: Seconds the vendor asked for, or ``None`` when it did not say.
+    """
+
+    transient = True
+    kind = "rate_limited"
+
+    def __init__(self, *, url: str, retry_after_s: float | None = None) -> None:
+        wish = "no Retry-After" if retry_after_s is None else f"retry after {retry_after_s:g} s"
+        super().__init__(f"rate limited, {wish}", url=url, status=429)
+        self.retry_after_s = retry_after_s
+
+
+class VendorUnavailableError(VendorError):
+    """The vendor does not answer, or answers with a server error."""
+
+    transient = True
+    kind = "unavailable"
+
+
+class PayloadError(VendorError):
+    """An answer arrived that cannot be believed: cut, malformed, out of order, looping."""
+
+    transient = True
+    kind = "payload"
+
+
+class AuthenticationError(VendorError):
+    """The key is missing, unknown or revoked; every further request would fail as well."""
+
+    kind = "unauthorized"
+
+
+class NotEntitledError(VendorError):
+    """The plan of the key does not include what was asked for.
+
+    Attributes:
+        is_timeframe: The refusal is about how far back the data lie, not about the endpoint.
+    """
+
+    kind = "not_entitled"
+
+    def __init__(self, message: str, *, url: str, status: int, is_timeframe: bool) -> None:
+        super().__init__(message, url=url, status=status)
+        self.is_timeframe = is_timeframe
+
+
+class BadRequestError(VendorError):
+    """The vendor refuses the request itself."""
+
+    kind = "bad_request"
+
+
+class DataError(SmallcapsError):
+    """Data break their contract."""
+
+    kind = "data"
+
+
+class SchemaError(DataError):
+    """A column is missing, unknown, of another type, or null where it never is."""
+
+    kind = "schema"
+
+
+class CoverageError(DataError):
+    """Rows that must exist do not."""
+
+    kind = "coverage"
+
+
+class LakeError(SmallcapsError):
+    """The lake on disk refuses."""
+
+    kind = "lake"
+
+
+class MissingPartitionError(LakeError):
+    """A table or a session that was asked for is not stored."""
+
+    kind = "missing"
+
+
+class PartitionConflictError(LakeError):
+    """The lake is bound to another source, a newer version, or another running process."""
+
+    kind = "conflict"
+
+
+class LedgerMismatchError(LakeError):
+    """The ledger, the receipts and the plan disagree."""
+
+    kind = "mismatch"
+
+
+class StorageError(LakeError):
+    """The disk is full, read-only or broken; the message names the path and the remedy."""
+
+    kind = "storage"

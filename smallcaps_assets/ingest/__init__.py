@@ -1,0 +1,1 @@
+"""Use cases: the only place that puts vendor, core and lake together."""

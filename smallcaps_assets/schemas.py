@@ -1,0 +1,259 @@
+"""Table contracts: every column of every table, declared once.
+
+Validation, the data dictionary and Dagster's column metadata derive from here.  What does not
+belong here: how a table is made (``core``) or where it lies (``lake``).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.errors import SchemaError
+
+SCHEMA_VERSION: Final = 1
+"""Version of the tables below; a lake of a newer version is refused."""
+
+INSTANT: Final = pl.Datetime("ns", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        dtype: Its type, exactly.
+        description: What it holds, with its unit.
+        nullable: Whether null has a meaning; the description then says which.
+    """
+
+    dtype: pl.DataType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The contract of one table.
+
+    Attributes:
+        name: Name of the table, of its asset and of its folder.
+        grain: What one row is.
+        key: Columns that identify a row; empty where rows have no identity of their own.
+        columns: Columns in storage order.
+    """
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: dict[str, Column]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Return names and types in storage order."""
+        return pl.Schema({name: column.dtype for name, column in self.columns.items()})
+
+    def empty(self) -> pl.DataFrame:
+        """Return the table without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return ``frame`` in storage order, or say how it breaks the contract.
+
+        Nothing is cast or filled: a producer that gets a type wrong should hear of it.
+
+        Raises:
+            SchemaError: A column is missing, unknown, of another type, or null where the
+                contract says it never is.
+        """
+        try:
+            ordered = frame.match_to_schema(self.schema)
+        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
+            raise SchemaError(f"{self.name}: {error}") from error
+        required = [name for name, column in self.columns.items() if not column.nullable]
+        counts = ordered.select(required).null_count().row(0, named=True)
+        if holes := {name: count for name, count in counts.items() if count}:
+            raise SchemaError(f"{self.name}: nulls in required columns {holes}")
+        return ordered
+
+
+_TICKER = Column(pl.String(), "Vendor's symbol on that session; case matters.")
+_SESSION_DATE = Column(pl.Date(), "New York date of the XNYS session.")
+
+DAILY_BARS = Table(
+    "daily_bars",
+    "one bar of a ticker and session, unadjusted",
+    ("ticker", "session_date"),
+    {
+        "ticker": _TICKER,
+        "session_date": Column(pl.Date(), "New York date; a date that is no session is reported."),
+        "open": Column(pl.Float64(), "First price, USD; NaN or null: unusable bar.", nullable=True),
+        "high": Column(pl.Float64(), "Highest price, USD.", nullable=True),
+        "low": Column(pl.Float64(), "Lowest price, USD.", nullable=True),
+        "close": Column(pl.Float64(), "Last price, USD.", nullable=True),
+        "volume": Column(pl.Float64(), "Shares traded, fractions included.", nullable=True),
+        "vwap": Column(pl.Float64(), "Volume-weighted price, USD; null: unknown.", nullable=True),
+        "trade_count": Column(pl.Int64(), "Trades in the bar; null: unknown.", nullable=True),
+    },
+)
+
+SPLITS = Table(
+    "splits",
+    "one split of a ticker",
+    ("ticker", "execution_date"),
+    {
+        "ticker": _TICKER,
+        "execution_date": Column(pl.Date(), "First session that trades after the split."),
+        "split_from": Column(pl.Float64(), "Shares before."),
+        "split_to": Column(pl.Float64(), "Shares after; 1 for 10 is a reverse split."),
+    },
+)
+
+WATCHLIST = Table(
+    "watchlist",
+    "one ticker and session with at least one event",
+    ("ticker", "session_date"),
+    {
+        "ticker": _TICKER,
+        "session_date": _SESSION_DATE,
+        "events": Column(pl.List(pl.String()), "Names of the events, in the order E0 to E11."),
+        "event_count": Column(pl.UInt32(), "Number of events."),
+    },
+)
+
+PILOT_WATCHLIST = Table(
+    "pilot_watchlist", "one chosen row of the watchlist", WATCHLIST.key, WATCHLIST.columns
+)
+
+EVENT_WINDOW_PLAN = Table(
+    "event_window_plan",
+    "one unique ticker and session to fetch",
+    ("ticker", "session_date"),
+    {
+        "ticker": _TICKER,
+        "session_date": _SESSION_DATE,
+        "events": Column(pl.List(pl.String()), "Events whose window covers the session."),
+        "event_dates": Column(pl.List(pl.Date()), "Session of each of those events."),
+        "offsets": Column(
+            pl.List(pl.Int16()), "Sessions from each event to this one; negative: before it."
+        ),
+    },
+)
+
+REQUEST_RANGES = Table(
+    "request_ranges",
+    "one run of neighbouring sessions of a ticker, fetched by one page chain",
+    ("ticker", "first_session"),
+    {
+        "ticker": _TICKER,
+        "first_session": Column(pl.Date(), "First session of the run."),
+        "last_session": Column(pl.Date(), "Last session of the run, included."),
+        "session_count": Column(pl.UInt32(), "Sessions of the run."),
+        "expected_rows": Column(
+            pl.Int64(), "Trades by the daily bars; null: no bar is known.", nullable=True
+        ),
+    },
+)
+
+VENDOR_COLUMNS: Final = (
+    "sip_timestamp",
+    "participant_timestamp",
+    "trf_timestamp",
+    "sequence_number",
+    "id",
+    "price",
+    "size",
+    "exchange",
+    "tape",
+    "trf_id",
+    "conditions",
+    "correction",
+)
+"""The vendor's fields of a trade, in the order of the content hash."""
+
+TRADES = Table(
+    "trades",
+    "one print on the tape",
+    (),
+    {
+        "ticker": _TICKER,
+        "session_date": _SESSION_DATE,
+        "sip_timestamp": Column(INSTANT, "When the SIP received it; the order of the tape."),
+        "participant_timestamp": Column(
+            INSTANT, "When the venue generated it; null or 1970: unknown.", nullable=True
+        ),
+        "trf_timestamp": Column(
+            INSTANT, "When a trade reporting facility received it; null: on exchange.", nullable=True
+        ),
+        "sequence_number": Column(
+            pl.Int64(), "Order within ticker and session; null: none was sent.", nullable=True
+        ),
+        "id": Column(pl.String(), "Venue's trade id; null: none was sent.", nullable=True),
+        "price": Column(pl.Float64(), "USD a share, unadjusted."),
+        "size": Column(pl.Float64(), "Shares, fractions included."),
+        "exchange": Column(pl.Int16(), "Venue id of the vendor; null: not sent.", nullable=True),
+        "tape": Column(pl.Int8(), "1 A, 2 B, 3 C: tape of the listing.", nullable=True),
+        "trf_id": Column(pl.Int16(), "Trade reporting facility; null: none.", nullable=True),
+        "conditions": Column(
+            pl.List(pl.Int32()), "Sale-condition ids in the order sent; null: none.", nullable=True
+        ),
+        "correction": Column(pl.Int8(), "Correction indicator; 0: none."),
+        "trading_phase": Column(
+            pl.String(), "`pre_market`, `regular`, `after_hours` or `closed`, by `sip_timestamp`."
+        ),
+        "is_late_report": Column(
+            pl.Boolean(), "Executed more than 10 s before the SIP received it."
+        ),
+    },
+)
+
+RECEIPTS = Table(
+    "receipts",
+    "one proven ticker and session of the lake",
+    ("ticker", "session_date"),
+    {
+        "ticker": _TICKER,
+        "session_date": _SESSION_DATE,
+        "state": Column(pl.String(), "`complete`, `empty` or `empty_unverified`."),
+        "rows": Column(pl.Int64(), "Trades in the file; 0: there is no file."),
+        "bytes": Column(pl.Int64(), "Size of the file."),
+        "sha256": Column(pl.String(), "Hash of the file; null: no file.", nullable=True),
+        "content_hash": Column(pl.String(), "Hash of the rows, whatever the file's encoding."),
+        "pages": Column(pl.Int64(), "Pages of the request range it came from."),
+        "requests": Column(pl.Int64(), "Requests of that range, retries included."),
+        "repeats_dropped": Column(pl.Int64(), "Exact repeats dropped at page seams."),
+        "is_seam_ambiguous": Column(
+            pl.Boolean(), "Rows at a seam had no identity, so equal ones were kept."
+        ),
+        "committed_timestamp": Column(INSTANT, "When the receipt was written."),
+    },
+)
+
+COVERAGE = Table(
+    "coverage",
+    "one planned ticker and session with its state",
+    ("ticker", "session_date"),
+    {
+        "ticker": _TICKER,
+        "session_date": _SESSION_DATE,
+        "state": Column(pl.String(), "State in the ledger; `planned`: not asked for yet."),
+        "rows": Column(pl.Int64(), "Trades stored; null: nothing is stored.", nullable=True),
+        "error_kind": Column(pl.String(), "Why it failed; null: it did not.", nullable=True),
+    },
+)
+
+TABLES: Final = {
+    table.name: table
+    for table in (
+        DAILY_BARS,
+        SPLITS,
+        WATCHLIST,
+        PILOT_WATCHLIST,
+        EVENT_WINDOW_PLAN,
+        REQUEST_RANGES,
+        TRADES,
+        RECEIPTS,
+        COVERAGE,
+    )
+}
+"""Every table by name."""

@@ -1,0 +1,197 @@
+"""Every setting, declared and validated once.
+
+Only ``definitions`` and ``cli`` build a :class:`Settings`; all other code is given the values
+it needs.  Names on the outside are the field names in capitals behind ``SMALLCAPS_``; the key
+is read from ``POLYGON_API_KEY`` or ``MASSIVE_API_KEY``.  ``.env.example`` lists them all.
+"""
+
+import datetime as dt
+import difflib
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from smallcaps_assets.errors import ConfigError
+
+VENDOR_BASE_URL = "https://api.polygon.io"
+CALENDAR_START = dt.date(2003, 1, 2)
+"""First session of the exchange calendar the product uses."""
+EMULATED_FIRST_SESSION = dt.date(2023, 1, 3)
+EMULATED_LAST_SESSION = dt.date(2024, 12, 31)
+"""First and last session of the emulator's synthetic market."""
+
+
+class Source(StrEnum):
+    """Where ticks come from."""
+
+    VENDOR = "vendor"
+    EMULATOR = "emulator"
+
+
+class Settings(BaseSettings):
+    """The settings of one process, from the environment and from ``.env``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SMALLCAPS_", env_file=".env", extra="ignore", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(default=Path("data"), description="Where everything is stored.")
+    api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+        description="The vendor's key; sent in a header, never stored.",
+    )
+    base_url: str = Field(default=VENDOR_BASE_URL, description="Address of the vendor's API.")
+    source: Source | None = Field(
+        default=None, description="`vendor` or `emulator`; `vendor` when a key is set."
+    )
+    emulator_seed: int = Field(default=1, ge=0, description="Seed of the emulated market.")
+    emulator_replay: Path | None = Field(
+        default=None, description="Folder of flat files that the emulator replays."
+    )
+
+    daily_bars: Path | None = Field(
+        default=None, description="File of daily bars (parquet or CSV) instead of the vendor."
+    )
+    watchlist: Path | None = Field(
+        default=None, description="File or folder of a watchlist instead of the event rules."
+    )
+    splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
+    universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
+    event_config: Path | None = Field(
+        default=None, description="TOML file with event windows and check thresholds."
+    )
+    first_session: dt.date | None = Field(
+        default=None, description="First session wanted; 2004-01-02 for the vendor."
+    )
+    last_session: dt.date | None = Field(
+        default=None, description="Last session wanted; the newest published one if unset."
+    )
+    publication_delay_h: float = Field(
+        default=11.0, ge=0, le=72, description="Hours after New York midnight until published."
+    )
+
+    pilot_tickers: int | None = Field(
+        default=None, ge=0, description="Tickers of the pilot; 15 for detected events, 0 is all."
+    )
+    pilot_min_events: int | None = Field(
+        default=None, ge=0, description="Events a session needs; 3 for detected events."
+    )
+    disk_budget_gb: float | None = Field(
+        default=None, gt=0, description="Bytes the lake may take, in GB of 1024**3."
+    )
+
+    requests_per_minute: float = Field(
+        default=100, ge=0, description="Rate shared by all processes; 0 is unlimited."
+    )
+    limiter_dir: Path | None = Field(
+        default=None, description="Folder of the shared rate; one per machine if unset."
+    )
+    workers: int = Field(default=8, ge=1, le=256, description="Threads that fetch.")
+    page_limit: int = Field(default=50_000, ge=1, le=50_000, description="Trades of one page.")
+    range_max_rows: int = Field(
+        default=250_000, ge=1, description="Expected trades of one request range."
+    )
+    range_max_sessions: int = Field(default=60, ge=1, description="Sessions of one range.")
+    connect_timeout_s: float = Field(default=10.0, gt=0, description="Time-out to connect.")
+    read_timeout_s: float = Field(default=45.0, gt=0, description="Time-out between bytes.")
+    retries: int = Field(default=8, ge=0, le=50, description="Retries of a transient fault.")
+    backoff_base_s: float = Field(default=0.5, ge=0, description="First pause before a retry.")
+    backoff_factor: float = Field(default=1.6, ge=1, description="Growth of that pause.")
+    retry_budget_s: float = Field(
+        default=300.0, gt=0, description="Time one page may take, retries included."
+    )
+    outage_after: int = Field(
+        default=20, ge=1, description="Ranges failing in a row that end a download."
+    )
+
+    zstd_level: int = Field(default=3, ge=1, le=22, description="Compression of Parquet.")
+    sync_group: int = Field(default=50, ge=1, description="Sessions committed by one sync.")
+    sync_interval_s: float = Field(
+        default=2.0, gt=0, description="Longest wait of a finished session for its commit."
+    )
+    catalog_interval_s: float = Field(
+        default=300.0, gt=0, description="Pause between catalogs built during a download."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            raise ValueError("expected an address such as https://api.polygon.io")
+        if parts.username or parts.password:
+            raise ValueError("expected an address without a user name or password")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_sessions(self) -> Self:
+        if self.first_session and self.first_session < CALENDAR_START:
+            raise ValueError(f"first_session: the calendar starts on {CALENDAR_START}")
+        if self.first_session and self.last_session and self.last_session < self.first_session:
+            raise ValueError("last_session lies before first_session")
+        return self
+
+    @property
+    def resolved_source(self) -> Source:
+        """Return the source in force.
+
+        Raises:
+            ConfigError: Neither a source nor a key is set; the emulator is never a silent default.
+        """
+        if self.source is not None:
+            return self.source
+        if self.api_key is not None and self.api_key.get_secret_value():
+            return Source.VENDOR
+        raise ConfigError(
+            "no source: expected POLYGON_API_KEY (or MASSIVE_API_KEY) for the vendor, or "
+            "SMALLCAPS_SOURCE=emulator to try it without a key; found neither"
+        )
+
+    def require_key(self) -> str:
+        """Return the vendor's key.
+
+        Raises:
+            ConfigError: It is not set although the vendor is the source.
+        """
+        key = self.api_key.get_secret_value().strip() if self.api_key else ""
+        if not key and self.resolved_source is Source.VENDOR:
+            raise ConfigError(
+                f"no key for {self.base_url}: set POLYGON_API_KEY or MASSIVE_API_KEY in the "
+                "environment or in .env, or SMALLCAPS_SOURCE=emulator"
+            )
+        return key or "emulated"
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        ConfigError: A value is not of its kind, or a name behind ``SMALLCAPS_`` is unknown.
+    """
+    _refuse_unknown_names()
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"SMALLCAPS_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            if fault["loc"]
+            else f"settings: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError("; ".join(lines)) from error
+
+
+def _refuse_unknown_names() -> None:
+    """Refuse a misspelt setting, because ignoring one changes what is downloaded."""
+    known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields if name != "api_key"}
+    for name in sorted(os.environ):
+        if name.startswith("SMALLCAPS_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; .env.example lists them"
+            raise ConfigError(f"unknown setting {name}{hint}")
