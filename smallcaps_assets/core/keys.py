@@ -1,0 +1,79 @@
+"""Keys of ticker-sessions: ``TICKER_YYYY-MM-DD``, the partition keys of ``trades``.
+
+What belongs here: what a ticker may look like, and the way from a ticker and a session to a
+key and back.  What does not: how a ticker becomes a folder name (``lake``).
+"""
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.errors import DataError
+
+TICKER_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9.\-+^=]{0,19}"
+"""What a ticker matches as a whole; two dots in a row are refused besides."""
+
+_TICKER: Final = re.compile(TICKER_PATTERN)
+
+
+def check_ticker(ticker: str) -> str:
+    """Return ``ticker``, or refuse what could not be a symbol of the vendor.
+
+    Raises:
+        DataError: It is empty, too long, or holds other characters than a ticker does.
+    """
+    if _TICKER.fullmatch(ticker) is None or ".." in ticker:
+        raise DataError(
+            f"bad ticker {ticker!r}: expected 1 to 20 letters, digits or .-+^=, starting with "
+            "a letter or digit and without two dots in a row"
+        )
+    return ticker
+
+
+def is_ticker_expression(column: str = "ticker") -> pl.Expr:
+    """Return whether each value of ``column`` passes :func:`check_ticker`; null does not."""
+    ticker = pl.col(column)
+    matches = ticker.str.contains(rf"^{TICKER_PATTERN}$")
+    has_dots = ticker.str.contains("..", literal=True)
+    has_line_end = ticker.str.contains("\n", literal=True)
+    return (matches & ~has_dots & ~has_line_end).fill_null(value=False)
+
+
+def encode_key(ticker: str, session_date: dt.date) -> str:
+    """Return the key of a ticker on a session.
+
+    Raises:
+        DataError: The ticker is not one.
+    """
+    return f"{check_ticker(ticker)}_{session_date.isoformat()}"
+
+
+def decode_key(key: str) -> tuple[str, dt.date]:
+    """Return the ticker and the session of ``key``.
+
+    Raises:
+        DataError: It is not a key as :func:`encode_key` writes it.
+    """
+    ticker, _, day = key.rpartition("_")
+    try:
+        session_date = dt.date.fromisoformat(day)
+    except ValueError as error:
+        raise DataError(f"bad key {key!r}: expected TICKER_YYYY-MM-DD") from error
+    if encode_key(ticker, session_date) != key:
+        raise DataError(f"bad key {key!r}: expected TICKER_YYYY-MM-DD")
+    return ticker, session_date
+
+
+def key_expression() -> pl.Expr:
+    """Return the column ``key`` made from ``ticker`` and ``session_date``."""
+    session_date = pl.col("session_date").dt.to_string("%Y-%m-%d")
+    return pl.concat_str("ticker", session_date, separator="_").alias("key")
+
+
+def hash_keys(keys: Iterable[str]) -> str:
+    """Return sha256, as hex, of the sorted keys joined by line ends."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()

@@ -1,0 +1,200 @@
+"""Sessions of XNYS since 2003, their phases, and New York days in nanoseconds.
+
+What belongs here: which dates are sessions, where their phases begin, and which UTC instants
+bound a New York day.  What does not: the clock; whoever needs "now" passes it in.
+"""
+
+import datetime as dt
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import polars as pl
+
+from smallcaps_assets.errors import CoverageError, DataError
+from smallcaps_assets.schemas import INSTANT
+
+NEW_YORK: Final = ZoneInfo("America/New_York")
+CALENDAR_START: Final = dt.date(2003, 1, 1)
+PRE_MARKET_OPEN: Final = dt.timedelta(hours=4)
+AFTER_HOURS_LENGTH: Final = dt.timedelta(hours=4)
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionCalendar:
+    """The sessions of the exchange, from 2003 to about a year ahead.
+
+    Every method refuses dates outside the calendar: nothing is known of them, and "no session"
+    would be a claim.
+
+    Attributes:
+        frame: One row per session, sorted: ``session_date``, ``session_index`` (Int32, from 0)
+            and, as UTC instants in nanoseconds, ``day_start``, ``pre_market_open`` (04:00),
+            ``regular_open``, ``regular_close``, ``after_hours_close`` (4 h after the close) and
+            ``day_end`` (the next New York midnight).
+    """
+
+    frame: pl.DataFrame
+    _dates: list[dt.date] = field(init=False, repr=False)
+    _day_ends: list[int] = field(init=False, repr=False)
+    _indexes: dict[dt.date, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dates = self.frame["session_date"].to_list()
+        object.__setattr__(self, "_dates", dates)
+        object.__setattr__(self, "_day_ends", self.frame["day_end"].to_physical().to_list())
+        object.__setattr__(self, "_indexes", {date: row for row, date in enumerate(dates)})
+
+    @property
+    def first(self) -> dt.date:
+        """Return the first session."""
+        return self._dates[0]
+
+    @property
+    def last(self) -> dt.date:
+        """Return the last session."""
+        return self._dates[-1]
+
+    def is_session(self, date: dt.date) -> bool:
+        """Return whether the exchange trades on ``date``.
+
+        Raises:
+            CoverageError: The calendar does not reach that date.
+        """
+        self._check_covered(date)
+        return date in self._indexes
+
+    def index_of(self, date: dt.date) -> int:
+        """Return the place of a session in the calendar, from 0.
+
+        Raises:
+            CoverageError: The calendar does not reach that date.
+            DataError: The date is no session.
+        """
+        if not self.is_session(date):
+            raise DataError(f"{date} is no XNYS session: expected a trading day of New York")
+        return self._indexes[date]
+
+    def dates(self, first: dt.date, last: dt.date) -> list[dt.date]:
+        """Return the sessions from ``first`` to ``last``, both included.
+
+        Raises:
+            CoverageError: The calendar does not reach one of them.
+            DataError: ``last`` lies before ``first``.
+        """
+        _check_order(first, last)
+        self._check_covered(first)
+        self._check_covered(last)
+        start = bisect_right(self._dates, first - dt.timedelta(days=1))
+        return self._dates[start : bisect_right(self._dates, last)]
+
+    def shift(self, date: dt.date, n: int) -> dt.date:
+        """Return the session ``n`` sessions after the session ``date``; negative is before.
+
+        Raises:
+            CoverageError: The calendar does not reach that far.
+            DataError: ``date`` is no session.
+        """
+        index = self.index_of(date) + n
+        if not 0 <= index < len(self._dates):
+            raise CoverageError(
+                f"{n:+d} sessions from {date} lie outside the calendar {self.first}..{self.last}"
+            )
+        return self._dates[index]
+
+    def last_available(self, now: dt.datetime, delay_h: float) -> dt.date:
+        """Return the newest session that is closed and published at ``now``.
+
+        A session is published ``delay_h`` hours after the New York midnight that ends it.
+
+        Raises:
+            CoverageError: ``now`` lies outside the calendar.
+            DataError: ``now`` has no time zone.
+        """
+        if now.tzinfo is None:
+            raise DataError(f"expected an instant with a time zone, got {now.isoformat()}")
+        ended_ns = _to_ns(now - dt.timedelta(hours=delay_h))
+        published = bisect_right(self._day_ends, ended_ns)
+        if published == 0:
+            raise CoverageError(f"no session since {self.first} was published by {now}")
+        if published == len(self._dates):
+            raise CoverageError(f"{now} lies after the calendar, which ends on {self.last}")
+        return self._dates[published - 1]
+
+    def _check_covered(self, date: dt.date) -> None:
+        if not CALENDAR_START <= date <= self.last:
+            raise CoverageError(
+                f"{date} lies outside the calendar {CALENDAR_START}..{self.last}: expected a "
+                "date inside it"
+            )
+
+
+@cache
+def load_calendar() -> SessionCalendar:
+    """Return the calendar, built once per process."""
+    xnys = exchange_calendars.get_calendar("XNYS", start=CALENDAR_START.isoformat())
+    schedule = xnys.schedule
+    sessions = pl.DataFrame(
+        {
+            "session_date": schedule.index.to_numpy().astype("datetime64[ns]"),
+            "regular_open": xnys.opens_nanos,
+            "regular_close": xnys.closes_nanos,
+        }
+    )
+    return SessionCalendar(
+        _label_phases(sessions.with_columns(pl.col("session_date").cast(pl.Date)))
+    )
+
+
+def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
+    """Return New York midnight of ``first`` and the one that ends ``last``, as ns since 1970 UTC.
+
+    The bounds are half-open, exact, and defined for any dates, sessions or not; a day has 23 or
+    25 hours when daylight saving changes.
+
+    Raises:
+        DataError: ``last`` lies before ``first``.
+    """
+    _check_order(first, last)
+    return _midnight_ns(first), _midnight_ns(last + dt.timedelta(days=1))
+
+
+def _label_phases(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Add the phases; 04:00 is counted from midnight, since no session lies on a DST change."""
+    midnight = pl.col("session_date").cast(pl.Datetime("ns"))
+    tomorrow = midnight + dt.timedelta(days=1)
+    regular_close = pl.col("regular_close").cast(INSTANT)
+    return sessions.select(
+        "session_date",
+        pl.int_range(pl.len(), dtype=pl.Int32).alias("session_index"),
+        _localize(midnight).alias("day_start"),
+        _localize(midnight + PRE_MARKET_OPEN).alias("pre_market_open"),
+        pl.col("regular_open").cast(INSTANT),
+        regular_close,
+        (regular_close + AFTER_HOURS_LENGTH).cast(INSTANT).alias("after_hours_close"),
+        _localize(tomorrow).alias("day_end"),
+    )
+
+
+def _localize(naive: pl.Expr) -> pl.Expr:
+    """Return the UTC instant of a New York wall time, in ns whatever unit a literal brought in."""
+    return naive.dt.replace_time_zone(NEW_YORK.key).dt.convert_time_zone("UTC").cast(INSTANT)
+
+
+def _midnight_ns(date: dt.date) -> int:
+    return _to_ns(dt.datetime.combine(date, dt.time.min, tzinfo=NEW_YORK))
+
+
+def _to_ns(instant: dt.datetime) -> int:
+    """Return exact nanoseconds; a float would be off by up to 128 ns."""
+    return (instant.astimezone(dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+
+
+def _check_order(first: dt.date, last: dt.date) -> None:
+    if last < first:
+        raise DataError(f"expected first <= last, got {first} and {last}")
