@@ -1,0 +1,67 @@
+# Every target sets up what it needs; `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.complete
+SHARED ?= ../shared
+PYTEST_WORKERS ?= 2
+
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev ui test test-fast check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(STAMP) ## the environment alone (.venv); fast when nothing changed
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or later is needed; '$(PYTHON)' is older. Try: make PYTHON=python3.12 setup"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -i '^pip==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the whole pipeline on the emulated market, then a summary
+	$(BIN)/smallcaps demo
+
+dev: $(STAMP) ## Dagster's UI on localhost:3000, on the emulator and data/demo
+	SMALLCAPS_SOURCE=emulator SMALLCAPS_DATA_DIR=$${SMALLCAPS_DATA_DIR:-data/demo} $(BIN)/smallcaps ui
+
+ui: $(STAMP) ## Dagster's UI on localhost:3000, on the vendor and data
+	$(BIN)/smallcaps ui
+
+test: $(STAMP) ## the test suite
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+test-fast: $(STAMP) ## the tests that take no more than a few seconds
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow and not browser"
+
+coverage: $(STAMP) ## branch coverage of core, polygon and lake, at least 95 %
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow and not browser" --cov --cov-report= \
+	  smallcaps_assets_tests/core smallcaps_assets_tests/polygon smallcaps_assets_tests/lake
+	$(BIN)/coverage report --fail-under 95 --include '*/core/*,*/polygon/*,*/lake/*'
+
+check: $(STAMP) ## ruff, mypy, import contracts and budgets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy smallcaps_assets smallcaps_assets_tests
+	$(BIN)/lint-imports
+	@if test -f $(SHARED)/tools/measure_style.py; then \
+	  $(BIN)/python $(SHARED)/tools/measure_style.py . --src smallcaps_assets --tests smallcaps_assets_tests \
+	    --check $(SHARED)/tools/style_budgets.json; \
+	else echo "budgets not measured: $(SHARED)/tools/measure_style.py is not here"; fi
+
+format: $(STAMP) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## write constraints.txt from the environment
+	{ echo "# Every version the project is tested with, for pip's -c; made anew by \`make lock\`."; \
+	  $(BIN)/python -m pip freeze --all --exclude-editable; } | sort -f > constraints.txt
+
+clean: ## remove the environment and caches; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
