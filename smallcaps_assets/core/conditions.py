@@ -1,0 +1,213 @@
+"""Sale conditions: which trades count for volume, for high and low, for open and close.
+
+What belongs here: the vendor's update rules (of the consolidated tape) and the bars that follow
+from them.  What does not: the verdict on a difference (``quality``).  Ids are those of
+``/v3/reference/conditions`` with data type ``trade``; the same ids mean other things for quotes.
+"""
+
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from smallcaps_assets.schemas import DAILY_BARS
+
+VALID_CORRECTIONS: Final = (0, 12)
+"""Original trades and corrected values; 1, 7, 8, 10 and 11 are withdrawn or withdraw."""
+
+
+class ConditionRule(NamedTuple):
+    """What a trade with this condition may update.
+
+    A trade updates something only if all its conditions allow it.
+    """
+
+    id: int
+    name: str
+    updates_high_low: bool = True
+    updates_open_close: bool = True
+    updates_volume: bool = True
+
+
+_EVERYTHING: Final = (True, True, True)
+_NOT_OPEN_CLOSE: Final = (True, False, True)
+_VOLUME_ONLY: Final = (False, False, True)
+_NOT_VOLUME: Final = (True, True, False)
+_NOTHING: Final = (False, False, False)
+
+_NAMES: Final = {
+    _EVERYTHING: {
+        1: "Acquisition",
+        3: "Automatic Execution",
+        4: "Bunched Trade",
+        6: "CAP Election",
+        8: "Closing Prints",
+        9: "Cross Trade",
+        11: "Distribution",
+        14: "Intermarket Sweep",
+        18: "Market Center Reopening Trade",
+        19: "Market Center Closing Trade",
+        23: "Rule 155 Trade (AMEX)",
+        24: "Rule 127 (NYSE Only)",
+        25: "Opening Prints",
+        27: "Stopped Stock (Regular Trade)",
+        28: "Re-Opening Prints",
+        30: "Sold Last",
+        31: "Sold Last and Stopped Stock",
+        34: "Split Trade",
+        35: "Stock Option",
+        36: "Yellow Flag Regular Trade",
+        41: "Trade Thru Exempt",
+        55: "Opening Reopening Trade Detail",
+        57: "Short Sale Restriction Activated",
+        58: "Short Sale Restriction Continued",
+        59: "Short Sale Restriction Deactivated",
+        60: "Short Sale Restriction In Effect",
+        62: "Financial Status - Bankrupt",
+        63: "Financial Status - Deficient",
+        64: "Financial Status - Delinquent",
+        65: "Financial Status - Bankrupt and Deficient",
+        66: "Financial Status - Bankrupt and Delinquent",
+        67: "Financial Status - Deficient and Delinquent",
+        68: "Financial Status - Deficient, Delinquent, and Bankrupt",
+        69: "Financial Status - Liquidation",
+        70: "Financial Status - Creations Suspended",
+        71: "Financial Status - Redemptions Suspended",
+    },
+    _NOT_OPEN_CLOSE: {
+        5: "Bunched Sold Trade",
+        10: "Derivatively Priced",
+        17: "Market Center Opening Trade",
+        22: "Prior Reference Price",
+        32: "Sold (Out Of Sequence)",
+        33: "Sold (Out of Sequence) and Stopped Stock",
+    },
+    _VOLUME_ONLY: {
+        2: "Average Price Trade",
+        7: "Cash Sale",
+        12: "Form T/Extended Hours",
+        13: "Extended Hours (Sold Out Of Sequence)",
+        20: "Next Day",
+        21: "Price Variation Trade",
+        29: "Seller",
+        37: "Odd Lot Trade",
+        52: "Contingent Trade",
+        53: "Qualified Contingent Trade",
+    },
+    _NOT_VOLUME: {38: "Corrected Consolidated Close (per listing market)"},
+    _NOTHING: {15: "Market Center Official Close", 16: "Market Center Official Open"},
+}
+
+CONDITION_RULES: Final = {
+    rule.id: rule
+    for rule in sorted(
+        ConditionRule(condition, name, *updates)
+        for updates, names in _NAMES.items()
+        for condition, name in names.items()
+    )
+}
+"""Every trade condition by id.  The vendor gives 41 and those above 55 no rules: they count."""
+
+UPDATE_RULES: Final = ("updates_high_low", "updates_open_close", "updates_volume")
+
+
+def label_update_rules(trades: pl.LazyFrame) -> pl.LazyFrame:
+    """Add ``updates_high_low``, ``updates_open_close`` and ``updates_volume``.
+
+    A trade without conditions counts for everything, and so does an unknown condition: it is
+    reported by ``measure_conditions`` instead of silently shrinking a bar.  Withdrawn trades
+    (see ``VALID_CORRECTIONS``) count for nothing.
+
+    Args:
+        trades: At least ``conditions`` and ``correction`` of ``schemas.TRADES``.
+
+    Returns:
+        The same rows in the same order, with three booleans, never null.
+    """
+    is_valid = pl.col("correction").fill_null(0).is_in(VALID_CORRECTIONS)
+    return trades.with_columns(
+        (is_valid & ~_has_condition(_select_blocking(rule))).alias(rule) for rule in UPDATE_RULES
+    )
+
+
+def build_daily_bar(trades: pl.LazyFrame) -> pl.LazyFrame:
+    """Aggregate trades to daily bars by the vendor's rules.
+
+    Volume, ``trade_count`` and ``vwap`` take every trade that updates volume, extended hours
+    included; high and low, open and close take the trades that update them.  A session where no
+    trade may do so (only odd lots, only extended hours) takes all trades that update volume:
+    such a session traded, and a bar without prices would say otherwise.
+
+    Args:
+        trades: ``schemas.TRADES``, in any order; ties of ``sip_timestamp`` are broken by
+            ``sequence_number``, then by the order given.
+
+    Returns:
+        ``schemas.DAILY_BARS``, sorted by its key; prices are null where nothing updates volume,
+        ``vwap`` also where volume is 0.
+    """
+    counted = pl.col("updates_volume")
+    size = pl.col("size").filter(counted)
+    amount = (pl.col("price") * pl.col("size")).filter(counted)
+    volume = size.sum()
+    return (
+        label_update_rules(trades)
+        .sort(*DAILY_BARS.key, "sip_timestamp", "sequence_number", maintain_order=True)
+        .group_by(DAILY_BARS.key, maintain_order=True)
+        .agg(
+            open=_select_prices("updates_open_close").first(),
+            high=_select_prices("updates_high_low").max(),
+            low=_select_prices("updates_high_low").min(),
+            close=_select_prices("updates_open_close").last(),
+            volume=volume,
+            vwap=pl.when(volume > 0).then(amount.sum() / volume),
+            trade_count=counted.sum().cast(pl.Int64),
+        )
+    )
+
+
+def measure_conditions(trades: pl.LazyFrame) -> pl.DataFrame:
+    """Count trades by condition.
+
+    Args:
+        trades: At least ``conditions`` and ``size`` of ``schemas.TRADES``.
+
+    Returns:
+        One row per condition id, sorted: ``condition_id`` (Int32; null: without conditions),
+        ``name``, ``is_known``, ``rows``, ``volume``.  A trade with several conditions counts
+        for each of them.
+    """
+    names = {rule.id: rule.name for rule in CONDITION_RULES.values()}
+    condition = pl.col("condition_id")
+    return (
+        trades.select(condition_id="conditions", size="size")
+        .explode("condition_id")
+        .group_by("condition_id")
+        .agg(rows=pl.len().cast(pl.Int64), volume=pl.col("size").sum())
+        .sort("condition_id")
+        .select(
+            "condition_id",
+            condition.replace_strict(names, default=None, return_dtype=pl.String).alias("name"),
+            (condition.is_null() | condition.is_in(list(names))).alias("is_known"),
+            "rows",
+            "volume",
+        )
+        .collect()
+    )
+
+
+def _select_blocking(update_rule: str) -> list[int]:
+    """Return the conditions that forbid an update."""
+    return [rule.id for rule in CONDITION_RULES.values() if not getattr(rule, update_rule)]
+
+
+def _has_condition(ids: list[int]) -> pl.Expr:
+    """Return whether one of a trade's conditions is among ``ids``; false without conditions."""
+    hits = pl.col("conditions").list.eval(pl.element().is_in(ids)).list.any()
+    return hits.fill_null(value=False)
+
+
+def _select_prices(update_rule: str) -> pl.Expr:
+    """Return the prices that may update something, else all that update volume."""
+    counted = pl.col("updates_volume")
+    allowed = counted & pl.col(update_rule)
+    return pl.col("price").filter(pl.when(allowed.any()).then(allowed).otherwise(counted))
