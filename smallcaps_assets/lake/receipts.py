@@ -1,0 +1,154 @@
+"""Receipts: what is proven of a stored ticker-session, as a file beside its data.
+
+What belongs here: the fields of a receipt, its text, and the seal that shows an edit.  What does
+not: where it lies (``layout``), when it is written (``store``), what it leads to (``ledger``).
+
+A receipt means the data file: there is no green session without one.  A session without trades
+has a receipt with ``rows`` 0 and no data file.
+"""
+
+import datetime as dt
+import hashlib
+from typing import Final
+
+import msgspec
+
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
+
+RECEIPT_VERSION: Final = 1
+"""Version of the fields below; a newer receipt is refused, an older one is read."""
+
+_SEAL: Final = "receipt_sha256"
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+
+
+class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What the fetch of a ticker-session knows and its rows do not tell.
+
+    Attributes:
+        state: ``complete`` with rows; ``empty`` or ``empty_unverified`` without.
+        pages: Pages of the request range it came from.
+        requests: Requests of that range, retries included.
+        repeats_dropped: Exact repeats dropped at page seams.
+        is_seam_ambiguous: Rows at a seam had no identity, so equal ones were kept.
+        gte_ns: First instant asked for, nanoseconds since 1970.
+        lt_ns: End of what was asked for, not included.
+        vendor_status: Status of the last page, ``OK`` or ``DELAYED``.
+        bar_volume: Shares by the daily bar; ``None``: no bar is known.
+        bar_trade_count: Trades by the daily bar; ``None``: unknown.
+        volume: Shares by the vendor's condition rules; ``None``: not measured.
+        trade_count: Trades by those rules; ``None``: not measured.
+        is_accepted_empty: A person accepted that there are no trades.
+        is_imported: It came from files, not from requests.
+        run_id: Run that fetched it.
+        started_at: When the fetch began.
+    """
+
+    state: str
+    pages: int
+    requests: int
+    gte_ns: int
+    lt_ns: int
+    vendor_status: str
+    run_id: str
+    started_at: dt.datetime
+    repeats_dropped: int = 0
+    is_seam_ambiguous: bool = False
+    bar_volume: float | None = None
+    bar_trade_count: int | None = None
+    volume: float | None = None
+    trade_count: int | None = None
+    is_accepted_empty: bool = False
+    is_imported: bool = False
+
+
+class Receipt(FetchFacts, frozen=True, kw_only=True):
+    """What is proven of a stored ticker-session.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        session_date: New York date.
+        source: Source the lake is bound to.
+        schema_version: Version of the tables it was written by.
+        rows: Trades in the file; 0: there is no file.
+        bytes: Size of the file.
+        sha256: Hash of the file; ``None``: there is no file.
+        content_hash: Hash of the rows, whatever the file's encoding.
+        first_sip_timestamp: First instant on the tape, nanoseconds since 1970.
+        last_sip_timestamp: Last one.
+        rows_by_phase: Rows of each trading phase that has any.
+        committed_at: When the receipt was written.
+        receipt_version: Version of these fields.
+    """
+
+    ticker: str
+    session_date: dt.date
+    source: str
+    schema_version: int
+    rows: int
+    bytes: int
+    sha256: str | None
+    content_hash: str
+    first_sip_timestamp: int | None
+    last_sip_timestamp: int | None
+    rows_by_phase: dict[str, int]
+    committed_at: dt.datetime
+    receipt_version: int = RECEIPT_VERSION
+
+    @property
+    def key(self) -> str:
+        """Return the partition key."""
+        return encode_key(self.ticker, self.session_date)
+
+    @property
+    def receipt_sha256(self) -> str:
+        """Return the seal: the hash of all fields in canonical JSON."""
+        return _hash_fields(msgspec.to_builtins(self))
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """Return the text of a receipt, with its seal; equal receipts have equal texts."""
+    sealed = msgspec.to_builtins(receipt) | {_SEAL: receipt.receipt_sha256}
+    return msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n"
+
+
+def parse_receipt(text: bytes, *, where: str) -> Receipt:
+    """Return the receipt that ``text`` holds.
+
+    Args:
+        text: Content of the file.
+        where: The file, for messages.
+
+    Raises:
+        LedgerMismatchError: It is cut or damaged, or was edited.
+        PartitionConflictError: A newer version of the product wrote it.
+    """
+    fields = _parse_fields(text, where)
+    seal = fields.pop(_SEAL, None)
+    if seal != _hash_fields(fields):
+        raise LedgerMismatchError(
+            f"receipt {where} was edited or damaged: its fields do not have the hash it "
+            "states; run `smallcaps audit`, then `smallcaps repair`"
+        )
+    version = fields.get("receipt_version")
+    if not isinstance(version, int) or version > RECEIPT_VERSION:
+        raise PartitionConflictError(
+            f"receipt {where} has version {version}, this program reads up to "
+            f"{RECEIPT_VERSION}: update smallcaps-assets"
+        )
+    try:
+        return msgspec.convert(fields, Receipt)
+    except msgspec.ValidationError as error:
+        raise LedgerMismatchError(f"receipt {where} is not one: {error}") from error
+
+
+def _parse_fields(text: bytes, where: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LedgerMismatchError(f"receipt {where} is no JSON object: {error}") from error
+
+
+def _hash_fields(fields: object) -> str:
+    return hashlib.sha256(_ENCODER.encode(fields)).hexdigest()
