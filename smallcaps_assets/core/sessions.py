@@ -66,7 +66,7 @@ class SessionCalendar:
         Raises:
             CoverageError: The calendar does not reach that date.
         """
-        self._check_covered(date)
+        self.check_covered(date)
         return date in self._indexes
 
     def index_of(self, date: dt.date) -> int:
@@ -88,8 +88,8 @@ class SessionCalendar:
             DataError: ``last`` lies before ``first``.
         """
         _check_order(first, last)
-        self._check_covered(first)
-        self._check_covered(last)
+        self.check_covered(first)
+        self.check_covered(last)
         start = bisect_right(self._dates, first - dt.timedelta(days=1))
         return self._dates[start : bisect_right(self._dates, last)]
 
@@ -126,7 +126,12 @@ class SessionCalendar:
             raise CoverageError(f"{now} lies after the calendar, which ends on {self.last}")
         return self._dates[published - 1]
 
-    def _check_covered(self, date: dt.date) -> None:
+    def check_covered(self, date: dt.date) -> None:
+        """Refuse a date the calendar does not reach.
+
+        Raises:
+            CoverageError: It lies before 2003 or after the last session known.
+        """
         if not CALENDAR_START <= date <= self.last:
             raise CoverageError(
                 f"{date} lies outside the calendar {CALENDAR_START}..{self.last}: expected a "
