@@ -5,6 +5,7 @@ from them.  What does not: the verdict on a difference (``quality``).  Ids are t
 ``/v3/reference/conditions`` with data type ``trade``; the same ids mean other things for quotes.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -166,32 +167,51 @@ def build_daily_bar(trades: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def measure_conditions(trades: pl.LazyFrame) -> pl.DataFrame:
-    """Count trades by condition.
+    """Count trades by condition, and how the rules treat their volume.
 
     Args:
-        trades: At least ``conditions`` and ``size`` of ``schemas.TRADES``.
+        trades: ``schemas.TRADES``.
 
     Returns:
         One row per condition id, sorted: ``condition_id`` (Int32; null: without conditions),
-        ``name``, ``is_known``, ``rows``, ``volume``.  A trade with several conditions counts
-        for each of them.
+        ``name`` (null: none or unknown), ``is_known``, ``sessions``, ``rows``,
+        ``counted_volume``, ``excluded_volume``.  A trade with several conditions is in the row
+        of each of them.
     """
-    names = {rule.id: rule.name for rule in CONDITION_RULES.values()}
-    condition = pl.col("condition_id")
-    return (
-        trades.select(condition_id="conditions", size="size")
+    size, counted = pl.col("size"), pl.col("updates_volume")
+    measured = (
+        label_update_rules(trades)
+        .with_columns(pl.col("conditions").alias("condition_id"))
         .explode("condition_id")
         .group_by("condition_id")
-        .agg(rows=pl.len().cast(pl.Int64), volume=pl.col("size").sum())
-        .sort("condition_id")
-        .select(
-            "condition_id",
-            condition.replace_strict(names, default=None, return_dtype=pl.String).alias("name"),
-            (condition.is_null() | condition.is_in(list(names))).alias("is_known"),
-            "rows",
-            "volume",
+        .agg(
+            sessions=pl.struct(DAILY_BARS.key).n_unique().cast(pl.Int64),
+            rows=pl.len().cast(pl.Int64),
+            counted_volume=size.filter(counted).sum(),
+            excluded_volume=size.filter(~counted).sum(),
         )
-        .collect()
+    )
+    return _label_conditions(measured.collect())
+
+
+def merge_conditions(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Add up tables of ``measure_conditions`` over disjoint sets of sessions."""
+    counts = pl.col("sessions", "rows", "counted_volume", "excluded_volume")
+    return _label_conditions(pl.concat(tables).group_by("condition_id").agg(counts.sum()))
+
+
+def _label_conditions(measured: pl.DataFrame) -> pl.DataFrame:
+    """Add ``name`` and ``is_known``."""
+    names = {rule.id: rule.name for rule in CONDITION_RULES.values()}
+    condition = pl.col("condition_id")
+    return measured.sort("condition_id").select(
+        condition,
+        condition.replace_strict(names, default=None, return_dtype=pl.String).alias("name"),
+        (condition.is_null() | condition.is_in(list(names))).alias("is_known"),
+        "sessions",
+        "rows",
+        "counted_volume",
+        "excluded_volume",
     )
 
 

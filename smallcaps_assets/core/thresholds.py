@@ -1,0 +1,63 @@
+"""Thresholds of the audits: data with defaults, overridable, recorded with the plan.
+
+What belongs here: what is tolerated, and how an override is checked.  What does not: what is
+never tolerated (damage, unsorted rows, foreign days), which has no threshold.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from smallcaps_assets.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What the audits tolerate; every value is a ratio.
+
+    Attributes:
+        coverage: Share of the planned ticker-sessions that must be green.
+        window_coverage: Share of the event windows that must be green as a whole.
+        size_tolerance: Distance of stored from estimated bytes, over the estimated ones.
+        volume_residual: Shares that differ from the daily bars, over those of the bars, in the
+            whole lake; 0 demands equality.
+        count_residual: The same for the number of trades.
+        price_outside: Trades outside high and low of their daily bar, over the trades that may
+            set them.
+    """
+
+    coverage: float = 0.95
+    window_coverage: float = 0.95
+    size_tolerance: float = 0.20
+    volume_residual: float = 0.001
+    count_residual: float = 0.001
+    price_outside: float = 0.001
+
+
+DEFAULT_THRESHOLDS: Final = Thresholds()
+
+
+def parse_thresholds(overrides: Mapping[str, object]) -> Thresholds:
+    """Return the defaults with ``overrides`` applied.
+
+    Args:
+        overrides: Ratios from 0 to 1 by name, as a configuration file gives them.
+
+    Raises:
+        ConfigError: A name is unknown, or a value is no ratio.
+    """
+    known = asdict(DEFAULT_THRESHOLDS)
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ConfigError(f"unknown threshold {name!r}: {hint}")
+    return Thresholds(**known | {name: _parse_ratio(name, overrides[name]) for name in overrides})
+
+
+def _parse_ratio(name: str, value: object) -> float:
+    """Return a number from 0 to 1; NaN is none, and true is no number here."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ConfigError(f"threshold {name}: expected a number from 0 to 1, got {value!r}")

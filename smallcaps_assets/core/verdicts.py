@@ -1,0 +1,312 @@
+"""Verdicts of the audits: facts against thresholds.
+
+What belongs here: one pure function per property, from frames of facts to a :class:`Verdict`.
+What does not: how facts are measured (``quality``, ``lake``) and how Dagster shows a verdict
+(``defs``).  An audit that found nothing to look at says so and does not pass for perfect,
+except where nothing is what is wanted.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.core.quality import KEY, label_residuals, select_residuals
+from smallcaps_assets.core.thresholds import Thresholds
+
+GREEN_STATES: Final = frozenset({"complete", "empty", "empty_unverified"})
+"""States of a ticker-session that need no further request."""
+NOT_YET_AVAILABLE: Final = "not_yet_available"
+"""State of a session that cannot be fetched yet, so that nothing is missing."""
+UNPLANNED: Final = "unplanned"
+"""Kind of an orphan that is whole but in no plan any more: listed, and no fault."""
+
+Number = float | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of one audit.
+
+    Attributes:
+        passed: Whether the property holds.
+        summary: One sentence: what was found, and what was demanded.
+        numbers: The numbers behind it.
+        offenders: What to look at, worst first; no rows where all is well.
+    """
+
+    passed: bool
+    summary: str
+    numbers: dict[str, Number]
+    offenders: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFacts:
+    """Bytes of the stored sessions.
+
+    Attributes:
+        stored_bytes: What lies on disk.
+        estimated_bytes: What the calibrated estimate says of the same sessions; ``None`` when
+            their bars do not tell.
+        budget_bytes: What the lake may take; ``None`` without a budget.
+    """
+
+    stored_bytes: int
+    estimated_bytes: float | None
+    budget_bytes: float | None
+
+
+def judge_coverage(states: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+    """Judge the share of planned ticker-sessions that are green.
+
+    Args:
+        states: ``schemas.COVERAGE`` of every planned session.  Those not yet available do not
+            count.
+        thresholds: ``coverage``.
+    """
+    due = states.filter(pl.col("state") != NOT_YET_AVAILABLE)
+    missing = due.filter(~_is_green())
+    counts = dict(states["state"].value_counts(sort=True).sort("state").iter_rows())
+    numbers = {"planned": due.height, "green": due.height - missing.height} | counts
+    return _judge_share(numbers, thresholds.coverage, "ticker-sessions", missing.sort(KEY))
+
+
+def judge_window_coverage(
+    plan: pl.DataFrame, states: pl.DataFrame, thresholds: Thresholds
+) -> Verdict:
+    """Judge the share of event windows whose planned sessions are all green.
+
+    Args:
+        plan: ``schemas.EVENT_WINDOW_PLAN``; sessions planned without an event belong to no
+            window.
+        states: ``ticker, session_date, state``; a planned session that is not in it is not
+            green.
+        thresholds: ``window_coverage``.
+    """
+    windows = (
+        plan.select(*KEY, "events", "event_dates")
+        .join(states.select(*KEY, "state"), on=KEY, how="left", validate="1:1")
+        .with_columns(is_green=_is_green())
+        .explode("events", "event_dates")
+        .drop_nulls("events")
+        .group_by("ticker", event_date="event_dates", event="events")
+        .agg(planned=pl.len(), missing=(~pl.col("is_green")).sum())
+    )
+    broken = windows.filter(pl.col("missing") > 0).sort("ticker", "event_date", "event")
+    numbers = {"planned": windows.height, "green": windows.height - broken.height}
+    return _judge_share(dict(numbers), thresholds.window_coverage, "event windows", broken)
+
+
+def judge_size(facts: SizeFacts, thresholds: Thresholds) -> Verdict:
+    """Judge bytes on disk against the budget and against the estimate.
+
+    Args:
+        facts: Bytes.
+        thresholds: ``size_tolerance``.
+    """
+    stored, estimated, budget = facts.stored_bytes, facts.estimated_bytes, facts.budget_bytes
+    numbers: dict[str, Number] = {"stored_bytes": stored}
+    complaints = []
+    if budget is not None:
+        numbers["budget_bytes"] = budget
+        if stored > budget:
+            complaints.append(f"{_bytes(stored)} exceed the budget of {_bytes(budget)}")
+    if estimated:
+        ratio = stored / estimated
+        numbers |= {"estimated_bytes": estimated, "stored_to_estimated_ratio": ratio}
+        if abs(stored - estimated) > thresholds.size_tolerance * estimated:
+            complaints.append(
+                f"{_bytes(stored)} are {ratio:.2f} times the estimated {_bytes(estimated)}; "
+                f"{thresholds.size_tolerance:.0%} of difference are tolerated"
+            )
+    summary = "; ".join(complaints) or f"{_bytes(stored)} are within budget and estimate"
+    return Verdict(not complaints, summary, numbers)
+
+
+def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
+    """Judge damage of stored sessions; none is tolerated.
+
+    Args:
+        damages: One row per damage with its ``kind``, and whatever names the place.
+        checked: Sessions that were opened.
+    """
+    counts = _count_kinds(damages)
+    summary = f"{damages.height} damages in {checked} sessions checked" + _list_counts(counts)
+    return Verdict(damages.is_empty(), summary, {"checked": checked} | counts, damages)
+
+
+def judge_orphans(
+    orphans: pl.DataFrame, tolerated_kinds: Collection[str] = (UNPLANNED,)
+) -> Verdict:
+    """Judge files without a receipt and receipts without a plan.
+
+    Args:
+        orphans: One row per orphan with its ``kind``, and whatever names the place.
+        tolerated_kinds: Kinds that are listed without being a fault.
+    """
+    faults = orphans.filter(~pl.col("kind").is_in(list(tolerated_kinds)))
+    counts = _count_kinds(orphans)
+    summary = f"{faults.height} orphans are faults, of {orphans.height}" + _list_counts(counts)
+    return Verdict(faults.is_empty(), summary, {"orphans": orphans.height} | counts, orphans)
+
+
+def judge_order(facts: pl.DataFrame) -> Verdict:
+    """Judge the order of the tape; exact duplicates are reported, for they may be trades.
+
+    Args:
+        facts: Table of ``quality.measure_sessions``.
+    """
+    unsorted, duplicates = facts["unsorted_rows"].sum(), facts["exact_duplicates"].sum()
+    numbers = _count_checked(facts) | {"unsorted_rows": unsorted, "exact_duplicates": duplicates}
+    offenders = facts.select(*KEY, "rows", "unsorted_rows", "exact_duplicates").filter(
+        (pl.col("unsorted_rows") > 0) | (pl.col("exact_duplicates") > 0)
+    )
+    summary = f"{unsorted} rows out of order, none tolerated; {duplicates} exact duplicates"
+    return Verdict(
+        unsorted == 0, summary, numbers, _sort_worst(offenders, "unsorted_rows", "exact_duplicates")
+    )
+
+
+def judge_days(facts: pl.DataFrame) -> Verdict:
+    """Judge whether every trade lies on the New York date of its session.
+
+    Args:
+        facts: Table of ``quality.measure_sessions``.
+    """
+    outside = facts["outside_day_rows"].sum()
+    offenders = facts.select(*KEY, "rows", "outside_day_rows").filter(
+        pl.col("outside_day_rows") > 0
+    )
+    summary = f"{outside} rows lie outside the New York day of their session, none tolerated"
+    numbers = _count_checked(facts) | {"outside_day_rows": outside}
+    return Verdict(outside == 0, summary, numbers, _sort_worst(offenders, "outside_day_rows"))
+
+
+def judge_prices(facts: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+    """Judge trades that may set high and low, but lie outside those of their daily bar.
+
+    Args:
+        facts: Table of ``quality.measure_sessions``.
+        thresholds: ``price_outside``, over all sessions with a bar.
+    """
+    compared = facts.drop_nulls(["bar_high", "bar_low"])
+    outside = compared["price_outside_rows"].sum()
+    eligible = compared["high_low_rows"].sum()
+    ratio = outside / eligible if eligible else 0.0
+    offenders = compared.filter(pl.col("price_outside_rows") > 0).select(
+        *KEY, "price_outside_rows", "high_low_rows", "high", "bar_high", "low", "bar_low"
+    )
+    numbers = _count_checked(facts) | {
+        "compared_sessions": compared.height,
+        "high_low_rows": eligible,
+        "price_outside_rows": outside,
+        "price_outside_ratio": ratio,
+    }
+    summary = (
+        f"{outside} of {eligible} prices lie outside their daily bar ({ratio:.4%}), "
+        f"{thresholds.price_outside:.4%} tolerated"
+    )
+    return Verdict(
+        ratio <= thresholds.price_outside,
+        summary,
+        numbers,
+        _sort_worst(offenders, "price_outside_rows"),
+    )
+
+
+def judge_volume(facts: pl.DataFrame, conditions: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+    """Judge shares and trades against the daily bars, over the whole lake.
+
+    Differences of both signs add up, so that they cannot cancel out.
+
+    Args:
+        facts: ``ticker``, ``session_date``, ``volume``, ``trade_count``, ``bar_volume`` and
+            ``bar_trade_count`` of each session.
+        conditions: Table of ``measure_residual_conditions`` for the same sessions: the suspects.
+        thresholds: ``volume_residual`` and ``count_residual``.
+    """
+    residuals = label_residuals(facts)
+    volume_ratio = _residual_ratio(residuals, "volume_residual", "bar_volume")
+    count_ratio = _residual_ratio(residuals, "count_residual", "bar_trade_count")
+    offenders = select_residuals(residuals).select(
+        *KEY,
+        *("volume", "bar_volume", "volume_residual", "volume_residual_ratio"),
+        *("trade_count", "bar_trade_count", "count_residual"),
+    )
+    numbers = _count_checked(facts) | {
+        "compared_sessions": residuals["volume_residual"].count(),
+        "differing_sessions": offenders.height,
+        "volume_residual_ratio": volume_ratio,
+        "count_residual_ratio": count_ratio,
+        "conditions": _list_conditions(conditions),
+        "unknown_conditions": _list_conditions(conditions.filter(~pl.col("is_known"))),
+    }
+    summary = (
+        f"volume differs by {volume_ratio:.4%} ({thresholds.volume_residual:.4%} tolerated), "
+        f"trade count by {count_ratio:.4%} ({thresholds.count_residual:.4%} tolerated), in "
+        f"{offenders.height} sessions"
+    )
+    passed = volume_ratio <= thresholds.volume_residual and count_ratio <= thresholds.count_residual
+    return Verdict(passed, summary, numbers, _sort_worst(offenders, "volume_residual_ratio"))
+
+
+def _is_green() -> pl.Expr:
+    return pl.col("state").is_in(list(GREEN_STATES)).fill_null(value=False)
+
+
+def _judge_share(
+    numbers: dict[str, Number], demanded: float, things: str, offenders: pl.DataFrame
+) -> Verdict:
+    """Judge ``green`` of ``planned`` things; of nothing, no share is green."""
+    planned, green = int(numbers["planned"]), int(numbers["green"])
+    ratio = green / planned if planned else 0.0
+    summary = (
+        f"{green} of {planned} planned {things} are green ({ratio:.2%}); "
+        f"at least {demanded:.2%} are demanded"
+    )
+    return Verdict(ratio >= demanded, summary, {"ratio": ratio} | numbers, offenders)
+
+
+def _count_checked(facts: pl.DataFrame) -> dict[str, Number]:
+    return {"checked": facts.height}
+
+
+def _count_kinds(rows: pl.DataFrame) -> dict[str, Number]:
+    return {
+        str(kind): int(count) for kind, count in rows["kind"].value_counts().sort("kind").rows()
+    }
+
+
+def _list_counts(counts: dict[str, Number]) -> str:
+    return ": " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) if counts else ""
+
+
+def _list_conditions(conditions: pl.DataFrame) -> str:
+    """Return condition ids with their shares, the largest first."""
+    shares = pl.col("counted_volume") + pl.col("excluded_volume")
+    ranked = conditions.select("condition_id", shares=shares).sort("shares", descending=True)
+    return ", ".join(
+        f"{'none' if condition is None else condition}: {volume:.10g}"
+        for condition, volume in ranked.iter_rows()
+    )
+
+
+def _residual_ratio(residuals: pl.DataFrame, residual: str, base: str) -> float:
+    """Return absolute residuals over what the bars hold; over nothing, a residual is all."""
+    compared = residuals.drop_nulls(residual)
+    distance, total = float(compared[residual].abs().sum()), float(compared[base].sum())
+    if total:
+        return distance / total
+    return 1.0 if distance else 0.0
+
+
+def _sort_worst(offenders: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Return offenders with the largest values first, ties by key."""
+    descending = [True] * len(columns) + [False] * len(KEY)
+    return offenders.sort(*columns, *KEY, descending=descending)
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1024**3:.3g} GB"
