@@ -4,6 +4,7 @@
 
     SmallcapsError
     ├── ConfigError                 settings, arguments or the environment are wrong
+    ├── InterruptedFetchError       a fetch was told to stop, nothing is wrong
     ├── VendorError                 a request to the vendor failed
     │   ├── RateLimitError          429, transient
     │   ├── VendorUnavailableError  5xx, time-out, reset, unreachable, transient
@@ -40,6 +41,20 @@ class ConfigError(SmallcapsError):
     kind = "config"
 
 
+class InterruptedFetchError(SmallcapsError):
+    """A fetch was told to stop before it was finished; nothing of it is kept.
+
+    Attributes:
+        requests: HTTP requests spent on it, retries included.
+    """
+
+    kind = "interrupted"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.requests = 0
+
+
 class VendorError(SmallcapsError):
     """A request to the vendor failed.
 
@@ -47,6 +62,7 @@ class VendorError(SmallcapsError):
         url: Address without its query, so that no key and no cursor can leak into a log.
         status: HTTP status, or ``None`` when no response arrived.
         requests: HTTP requests spent on the failed fetch, retries included.
+        retry_after_s: Seconds the vendor asked to wait, or ``None`` when it did not say.
     """
 
     kind = "vendor"
@@ -56,14 +72,11 @@ class VendorError(SmallcapsError):
         self.url = url
         self.status = status
         self.requests = 0
+        self.retry_after_s: float | None = None
 
 
 class RateLimitError(VendorError):
-    """The vendor asks us to slow down.
-
-    Attributes:
-        retry_after_s: Seconds the vendor asked for, or ``None`` when it did not say.
-    """
+    """The vendor asks us to slow down."""
 
     transient = True
     kind = "rate_limited"
