@@ -1,1 +1,18 @@
-"""The vendor, emulated: a synthetic market or a replay of flat files behind its wire format."""
+"""The vendor, emulated: a synthetic market or a replay of flat files behind its wire format.
+
+What belongs here: everything a client of the vendor can see, and the faults it should survive.
+What does not: anything the product imports; ``cli`` starts the emulator as a process of its own,
+tests run it in theirs.
+"""
+
+from smallcaps_assets.emulator.faults import Fault, parse_fault
+from smallcaps_assets.emulator.server import EmulatorServer
+from smallcaps_assets.emulator.source import Source, StaticSource
+
+__all__ = [
+    "EmulatorServer",
+    "Fault",
+    "Source",
+    "StaticSource",
+    "parse_fault",
+]
