@@ -1,0 +1,107 @@
+"""Trades as the bytes of a Parquet file, and back.
+
+What belongs here: encodings, compression, checksums.  What does not: where the bytes lie or
+whether they are proven (``store``).
+
+Every column is stored as readers want it, so that polars, DuckDB and pyarrow read the table of
+the contract without help.  Instants and sequence numbers are stored as differences, and what
+repeats by dictionary; ``id`` is neither.  Only pyarrow verifies the checksums of pages, and
+nothing in the format guards its footer: what proves a file is the sha256 of its receipt.
+"""
+
+import io
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smallcaps_assets.errors import DataError, SchemaError
+from smallcaps_assets.schemas import TRADES
+
+ZSTD_LEVEL: Final = 3
+
+_DIFFERENCES: Final = ("sip_timestamp", "participant_timestamp", "trf_timestamp", "sequence_number")
+_REPEATING: Final = (
+    "ticker",
+    "session_date",
+    "price",
+    "size",
+    "exchange",
+    "tape",
+    "trf_id",
+    "conditions.list.element",
+    "correction",
+    "trading_phase",
+)
+_FILTERED: Final = ("ticker", "session_date", "sip_timestamp")
+"""Columns with statistics: a reader skips the file by them; of the others they are dead weight."""
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "compression": "zstd",
+    "column_encoding": dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
+    "use_dictionary": list(_REPEATING),
+    "write_statistics": list(_FILTERED),
+    "write_page_checksum": True,
+    "store_schema": False,
+}
+
+_UNREADABLE: Final = (pa.ArrowException, OSError, MemoryError, ValueError)
+"""What pyarrow raises on bytes that are no Parquet file, or no whole one."""
+
+
+def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades with null for an empty list of conditions.
+
+    The vendor leaves the field out when there are none; null and ``[]`` mean the same.
+    """
+    conditions = pl.col("conditions")
+    return trades.with_columns(
+        pl.when(conditions.list.len() > 0).then(conditions).alias("conditions")
+    )
+
+
+def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> bytes:
+    """Return a Parquet file; equal trades give equal bytes on one version of pyarrow.
+
+    Args:
+        trades: ``schemas.TRADES``, in tape order.
+        zstd_level: Compression; above 3 it costs more time than it saves space.
+
+    Raises:
+        SchemaError: The trades break their contract.
+    """
+    whole = normalise_conditions(TRADES.conform(trades)).rechunk()
+    buffer = io.BytesIO()
+    table = whole.to_arrow(compat_level=pl.CompatLevel.oldest())
+    pq.write_table(table, buffer, compression_level=zstd_level, **_OPTIONS)
+    return buffer.getvalue()
+
+
+def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
+    """Return the trades of a Parquet file.
+
+    Args:
+        content: The whole file.
+        verify: Compare the checksum of every page.
+
+    Returns:
+        ``schemas.TRADES``, in tape order.
+
+    Raises:
+        SchemaError: It holds another table.
+        DataError: It is damaged.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=verify)
+        table = file.read()
+    except _UNREADABLE as error:
+        raise DataError(f"expected a Parquet file, got damaged bytes: {error}") from error
+    if table.num_rows != file.metadata.num_rows:
+        raise DataError(
+            f"expected {file.metadata.num_rows} rows by the footer, got {table.num_rows}: damaged"
+        )
+    trades = pl.DataFrame(table)
+    if trades.schema != TRADES.schema:
+        raise SchemaError(f"expected the columns of trades, got {trades.schema}")
+    return TRADES.conform(trades)
