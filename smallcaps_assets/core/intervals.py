@@ -7,13 +7,15 @@ with its provenance.  What does not: which event asks for which interval (``wind
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.events import EVENT_ORDER
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, WATCHLIST
 
 CHUNK_ROWS: Final = 2_000_000
 """Rows of provenance built at once: it bounds memory, whatever the size of the plan."""
@@ -32,15 +34,40 @@ def session_index_expression(calendar: SessionCalendar, column: str = "session_d
     )
 
 
-def check_event_dates(dates: pl.Series, calendar: SessionCalendar) -> None:
-    """Refuse dates that the calendar does not reach, because it cannot say what they are.
+def check_watchlist(
+    watchlist: pl.DataFrame, events: Collection[str], calendar: SessionCalendar
+) -> None:
+    """Refuse a watchlist whose rows cannot be planned.
 
     Raises:
-        CoverageError: The first or the last date lies outside the calendar.
+        SchemaError: It breaks ``schemas.WATCHLIST``.
+        DataError: A row has no event, or one that is not among ``events``.
+        CoverageError: A date lies outside the calendar, which cannot say what it is.
     """
-    for date in (dates.min(), dates.max()):
+    WATCHLIST.conform(watchlist)
+    for date in (watchlist["session_date"].min(), watchlist["session_date"].max()):
         if isinstance(date, dt.date):
             calendar.is_session(date)
+    if (watchlist["events"].list.len() == 0).any():
+        raise DataError("watchlist: expected at least one event in each row, got an empty list")
+    if foreign := set(watchlist["events"].explode().unique()) - set(events):
+        raise DataError(
+            f"watchlist: nothing is planned for {sorted(map(str, foreign))}: expected events "
+            f"among {', '.join(events)}"
+        )
+
+
+def explode_events(watchlist: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
+    """Return ``ticker, event, event_index`` of a checked watchlist, sorted by ticker.
+
+    ``event`` sorts in E order.  Rows dated on no session are left out.
+    """
+    events = watchlist.sort("ticker").select(
+        "ticker",
+        event=pl.col("events").cast(pl.List(EVENT_ORDER)),
+        event_index=session_index_expression(calendar),
+    )
+    return events.drop_nulls("event_index").explode("event")
 
 
 def merge_intervals(intervals: pl.DataFrame) -> pl.DataFrame:

@@ -13,20 +13,21 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.bounds import PlanBounds
-from smallcaps_assets.core.events import EVENT_NAMES, EVENT_ORDER, IMPORTED_EVENT
+from smallcaps_assets.core.events import EVENT_NAMES, IMPORTED_EVENT
 from smallcaps_assets.core.intervals import (
     build_plan,
-    check_event_dates,
+    check_watchlist,
     clip_intervals,
     count_sessions,
     expand_sessions,
+    explode_events,
     merge_intervals,
     session_index_expression,
 )
 from smallcaps_assets.core.keys import check_ticker, key_expression
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.errors import ConfigError, DataError
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, WATCHLIST
+from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
 
 __all__ = [
     "ALL_EVENTS",
@@ -188,7 +189,7 @@ def merge_windows(
         DataError: A row has no event, or one without a window.
         CoverageError: A date lies outside the calendar.
     """
-    _check_watchlist(watchlist, windows, calendar)
+    check_watchlist(watchlist, windows, calendar)
     index = session_index_expression(calendar)
     intervals = watchlist.select(
         "ticker",
@@ -280,22 +281,6 @@ def _parse_window(name: str, value: WindowValue) -> EventWindow:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _check_watchlist(
-    watchlist: pl.DataFrame, windows: Mapping[str, EventWindow], calendar: SessionCalendar
-) -> None:
-    WATCHLIST.conform(watchlist)
-    check_event_dates(watchlist["session_date"], calendar)
-    events = watchlist["events"]
-    if (events.list.len() == 0).any():  # an empty list has no window, so the row would vanish
-        raise DataError("watchlist: expected at least one event in each row, got an empty list")
-    foreign = set(events.explode().unique()) - set(windows)
-    if foreign:
-        raise DataError(
-            f"watchlist: no window for {sorted(map(str, foreign))}: expected events among "
-            f"{', '.join(windows)}"
-        )
-
-
 def _widest_side(sides: Mapping[str, int]) -> pl.Expr:
     """Return the largest of the values that ``sides`` gives to the events of a row."""
     side = pl.element().replace_strict(list(sides), list(sides.values()), return_dtype=pl.Int32)
@@ -305,21 +290,13 @@ def _widest_side(sides: Mapping[str, int]) -> pl.Expr:
 def _label_spans(
     watchlist: pl.DataFrame, windows: Mapping[str, EventWindow], calendar: SessionCalendar
 ) -> pl.DataFrame:
-    """Return one interval per event of the watchlist, sorted by ticker."""
+    """Return the window of every event of the watchlist, sorted by ticker."""
     event, index = pl.col("event"), pl.col("event_index")
     before = {name: window.before for name, window in windows.items()}
     after = {name: window.after for name, window in windows.items()}
-    spans = watchlist.sort("ticker").select(
-        "ticker", event="events", event_index=session_index_expression(calendar)
-    )
-    return (
-        spans.drop_nulls("event_index")
-        .explode("event")
-        .with_columns(
-            event.cast(EVENT_ORDER),
-            first_index=index - event.replace_strict(before, return_dtype=pl.Int32),
-            last_index=index + event.replace_strict(after, return_dtype=pl.Int32),
-        )
+    return explode_events(watchlist, calendar).with_columns(
+        first_index=index - event.replace_strict(before, return_dtype=pl.Int32),
+        last_index=index + event.replace_strict(after, return_dtype=pl.Int32),
     )
 
 

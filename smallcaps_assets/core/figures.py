@@ -1,0 +1,38 @@
+"""Units of estimates and how figures are written in words.
+
+What belongs here: byte units and the text of bytes, hours and shares.  What does not: any
+computation of an estimate (``estimates``).
+1 GB is 1,024 MB of 1,048,576 bytes and 1 TB is 1,000 GB, as in the published figures.
+"""
+
+from typing import Final
+
+KB: Final = 1024
+MB: Final = 1024 * KB
+GB: Final = 1024 * MB
+TB: Final = 1000 * GB
+
+_TERABYTES_FROM: Final = 10 * TB
+_HOURS_PER_DAY: Final = 24
+_DAYS_FROM_H: Final = 100
+
+
+def format_bytes(size: float) -> str:
+    """Return bytes in the largest unit that suits, ``2,684.6 GB``; many GB in TB as well."""
+    if abs(size) >= _TERABYTES_FROM:
+        return f"{size / GB:,.1f} GB = {size / TB:,.1f} TB"
+    for unit, name in ((GB, "GB"), (MB, "MB"), (KB, "KB")):
+        if abs(size) >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size:,.0f} bytes"
+
+
+def format_hours(hours: float) -> str:
+    """Return hours, and days as well where they are many: ``9.16 hours``."""
+    text = f"{hours:,.2f} hours"
+    return text if hours < _DAYS_FROM_H else f"{text} = {hours / _HOURS_PER_DAY:,.1f} days"
+
+
+def format_share(ratio: float) -> str:
+    """Return a ratio as per cent with one decimal: ``26.1 %``."""
+    return f"{ratio:.1%}".replace("%", " %")
