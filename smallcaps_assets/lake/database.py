@@ -1,0 +1,158 @@
+"""How the ledger's SQLite file is opened, and what its failures are called.
+
+What belongs here: connections, pragmas, the version of the file, the way from an error of SQLite
+to an error of ours.  What does not: tables and statements (``ledger_sql``) and what they mean
+(``ledger``).
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError, StorageError
+from smallcaps_assets.lake.ledger_sql import SCHEMA
+
+LEDGER_VERSION: Final = 1
+APPLICATION_ID: Final = 0x534D4C43
+"""``SMLC`` in the header of the file, so that another program's file is never taken for ours."""
+
+BUSY_TIMEOUT_S: Final = 30.0
+
+_PRAGMAS: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA temp_store = MEMORY;
+PRAGMA cache_size = -65536;
+"""
+_STORAGE_CODES: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PRIMARY_CODE: Final = 0xFF
+"""Mask of the part of an extended result code that names its family."""
+
+
+def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
+    """Return a connection to the ledger at ``path``, made anew where there is none.
+
+    Readers never wait for the writer and see whole transactions only (write-ahead log).
+
+    Raises:
+        LedgerMismatchError: The file is damaged, newer, or not a ledger.
+        StorageError: It cannot be opened or created.
+    """
+    with translated_errors(path):
+        connection = _connect(path, is_read_only=is_read_only)
+        try:
+            _prepare(connection, path, is_read_only=is_read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises about the ledger at ``path`` into errors that say what to do.
+
+    Raises:
+        LedgerMismatchError: The file is damaged.
+        PartitionConflictError: Another process keeps it locked.
+        StorageError: The disk is full, read-only or broken.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        _raise_translated(error, path)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold one write transaction: all of it is stored, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if is_read_only else "rwc"
+    if is_read_only and _is_frozen(path):
+        mode = "ro&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _is_frozen(path: Path) -> bool:
+    """Return whether no process can be writing, as on a read-only disk.
+
+    A reader of a write-ahead log needs to create its index beside the file, which such a disk
+    refuses; without a log there is nothing to index.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    return not os.access(path.parent, os.W_OK) and not log.exists()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, is_read_only: bool) -> None:
+    if is_read_only:
+        _check_version(connection, path)
+        return
+    connection.executescript(_PRAGMAS)
+    with transaction(connection):
+        # Asked inside the transaction: of two processes that find no ledger, one creates it.
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _check_version(connection, path)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application_id != APPLICATION_ID:
+        raise LedgerMismatchError(
+            f"{path} is no ledger of smallcaps_assets: move it away, then run `smallcaps reindex`"
+        )
+    if version != LEDGER_VERSION:
+        raise LedgerMismatchError(
+            f"{path} is a ledger of version {version}, this program knows {LEDGER_VERSION}: "
+            "install the version that wrote it, or rebuild the ledger from the receipts by "
+            "`smallcaps reindex`"
+        )
+
+
+def _raise_translated(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
+    # Errors that the module raises itself, such as a wrong number of values, carry no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+    if code in _BUSY_CODES:
+        raise PartitionConflictError(
+            f"{path}: another process kept the ledger locked for {BUSY_TIMEOUT_S:g} s; wait for it "
+            "to end, or end it"
+        ) from error
+    if code in _STORAGE_CODES:
+        raise StorageError(
+            f"{path}: {error}; make room on the disk, or make the folder exist and writable"
+        ) from error
+    raise LedgerMismatchError(
+        f"{path}: {error}; the ledger is damaged, rebuild it from the receipts: `smallcaps reindex`"
+    ) from error

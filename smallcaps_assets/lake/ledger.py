@@ -1,0 +1,177 @@
+"""The ledger: an index of the lake that says at once what is missing.
+
+What belongs here: recording what was planned, stored and refused.  What does not: questions
+(``ledger_reader``), SQL (``ledger_sql``), the SQLite file (``database``), the shape of rows
+(``ledger_rows``), the files of the lake (``store``).
+
+The lake is the truth and the ledger its index: whatever it says of stored sessions can be made
+again from the receipts (:meth:`Ledger.reindex`).
+"""
+
+import datetime as dt
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from smallcaps_assets.lake import ledger_sql
+from smallcaps_assets.lake.database import open_database, transaction, translated_errors
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.ledger_rows import (
+    Failure,
+    ReindexFacts,
+    failure_attempts,
+    failure_row,
+    format_instant,
+    plan_rows,
+    receipt_attempts,
+    receipt_row,
+)
+from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.states import NOT_YET_AVAILABLE, PLANNED
+
+
+def tell_time() -> dt.datetime:
+    """Return the present instant in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+class Ledger(LedgerReader):
+    """The ledger at one path, for all threads of a process; others may read and write as well."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], dt.datetime] = tell_time) -> None:
+        """Open the ledger, or make an empty one in an existing folder.
+
+        Args:
+            path: The SQLite file.
+            clock: Tells the time in UTC.
+
+        Raises:
+            LedgerMismatchError: It is damaged or newer; the message says how to rebuild it.
+            StorageError: The disk refuses.
+        """
+        self._clock = clock
+        self._use(path, open_database(path, is_read_only=False))
+
+    def record_plan(
+        self, plan: pl.DataFrame, not_yet_available: pl.DataFrame | None = None
+    ) -> None:
+        """Make the planned ticker-sessions equal to ``plan``, and keep the states of those known.
+
+        Sessions no longer planned keep what is stored of them.
+
+        Args:
+            plan: Columns ``ticker`` and ``session_date``, each pair once.
+            not_yet_available: Such pairs that are wanted, but can not be asked for yet; they
+                are in no plan until they can.
+
+        Raises:
+            DataError: A pair occurs twice.
+        """
+        wanted = [plan_rows(plan, PLANNED)]
+        if not_yet_available is not None:
+            wanted.append(plan_rows(not_yet_available, NOT_YET_AVAILABLE))
+        with self._writing() as connection:
+            connection.execute(ledger_sql.CREATE_WANTED)
+            for rows in wanted:
+                connection.executemany(ledger_sql.INSERT_WANTED, rows)
+            for statement in (ledger_sql.UNPLAN, ledger_sql.FORGET_UNPLANNED, ledger_sql.PLAN):
+                connection.execute(statement)
+            connection.execute("DROP TABLE temp.wanted")
+        self._fold_log()
+
+    def record_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Record committed ticker-sessions in one transaction.
+
+        Each request range becomes one attempt; its requests and pages count once, also when
+        its sessions are committed in several groups.
+        """
+        now = self._now()
+        sessions = [receipt_row(receipt, now, attempts=1) for receipt in receipts]
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_RECEIPT, sessions)
+            connection.executemany(ledger_sql.RECORD_ATTEMPT, receipt_attempts(receipts, now))
+            connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", now))
+
+    def record_failures(self, failures: Sequence[Failure]) -> None:
+        """Record ticker-sessions that did not become green, in one transaction.
+
+        What is stored stays stored: only ``quarantined`` takes a session out of it.
+
+        Raises:
+            DataError: A key or a state is not one.
+        """
+        now = self._now()
+        sessions = [failure_row(failure, now) for failure in failures]
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_FAILURE, sessions)
+            connection.executemany(ledger_sql.RECORD_ATTEMPT, failure_attempts(failures, now))
+
+    def record_counters(self, run_id: str, counters: Mapping[str, int]) -> None:
+        """Add to counters that only the process at work knows, such as answers 429.
+
+        Args:
+            run_id: Run that counted.
+            counters: Growth since the last call, by name.
+        """
+        now = self._now()
+        rows = [(now, run_id, name, value) for name, value in counters.items() if value]
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_COUNTER, rows)
+
+    def reindex(self, receipts: Iterable[Receipt]) -> ReindexFacts:
+        """Make what the ledger says of stored sessions equal to the receipts.
+
+        Plan, failures and attempts stay as they are.  A session without a receipt that the
+        ledger called stored is planned again, or forgotten where no plan asks for it.
+
+        Args:
+            receipts: All of the lake, each once.
+
+        Raises:
+            LakeError: A receipt cannot be read; the ledger is unchanged.
+        """
+        now = self._now()
+        with self._writing() as connection:
+            connection.execute(ledger_sql.CREATE_FOUND)
+            for receipt in receipts:
+                row = receipt_row(receipt, now, attempts=0)
+                connection.execute(ledger_sql.INSERT_FOUND, row)
+                connection.execute(ledger_sql.RECORD_RECEIPT, row)
+            count = connection.execute(ledger_sql.COUNT_FOUND).fetchone()[0]
+            forgotten = connection.execute(ledger_sql.FORGET_UNPROVEN).rowcount
+            demoted = connection.execute(ledger_sql.DEMOTE_UNPROVEN).rowcount
+            connection.execute("DROP TABLE temp.found")
+            connection.execute(ledger_sql.RECORD_FACT, ("indexed_at", now))
+        self._fold_log()
+        return ReindexFacts(receipts=count, unproven=forgotten + demoted)
+
+    def _now(self) -> str:
+        return format_instant(self._clock())
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, translated_errors(self.path), transaction(self._connection):
+            yield self._connection
+
+    def _fold_log(self) -> None:
+        """Give back the disk that a large transaction took; a reader at work may prevent it."""
+        self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def discard_ledger(path: Path, file_system: FileSystem) -> None:
+    """Move a ledger that cannot be read aside, so that a new one can be made from the receipts.
+
+    Only one process may be at work on the lake.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    # The log goes first: one left behind would be played into the new ledger.
+    for suffix in ("-wal", "-shm"):
+        file_system.remove(path.with_name(path.name + suffix))
+    if path.exists():
+        file_system.rename(path, path.with_name(f"{path.name}.damaged"))

@@ -1,0 +1,253 @@
+"""The reading side of the ledger: what is missing, what is stored, what happened.
+
+What belongs here: questions, for any process at any time, while another one downloads.  What does
+not: recording (``ledger``), SQL (``ledger_sql``), the SQLite file (``database``).
+"""
+
+import datetime as dt
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.lake import ledger_sql
+from smallcaps_assets.lake.database import open_database, translated_errors
+from smallcaps_assets.lake.ledger_rows import (
+    KEY_COLUMNS,
+    Activity,
+    Row,
+    Totals,
+    format_instant,
+    frame_keys,
+    parse_instant,
+    select_parameters,
+)
+from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
+from smallcaps_assets.schemas import COVERAGE, RECEIPTS
+
+DISPUTED_REPEATS: Final = 3
+"""Times that a disputed empty session is asked for again, once a day at most."""
+
+
+ERROR_COLUMNS: Final = (
+    "recorded_at",
+    "run_id",
+    "ticker",
+    "first_session",
+    "last_session",
+    "kind",
+    "message",
+)
+"""Columns of :meth:`LedgerReader.recent_errors`, all text."""
+
+
+class LedgerReader:
+    """The ledger at one path, read-only, for all threads of a process.
+
+    Attributes:
+        path: The SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger.
+
+        Raises:
+            MissingPartitionError: There is none.
+            LedgerMismatchError: It is damaged or newer; the message says how to rebuild it.
+            StorageError: The disk refuses.
+        """
+        if not path.is_file():
+            raise MissingPartitionError(f"expected a ledger at {path}, found none: download first")
+        self._use(path, open_database(path, is_read_only=True))
+
+    def _use(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the last process to do so folds the write-ahead log into it."""
+        with self._lock, translated_errors(self.path):
+            self._connection.close()
+
+    @property
+    def is_indexed(self) -> bool:
+        """Return whether the receipts were ever read into this file.
+
+        A ledger that was lost and made anew is not, and would ask for everything again.
+        """
+        return bool(self._fetch(ledger_sql.FACT, {"name": "indexed_at"}))
+
+    def missing_keys(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        *,
+        due_on: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the planned ticker-sessions that are not green.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+            due_on: Leave out disputed sessions that are not to be asked for on this date.
+
+        Returns:
+            Columns ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and
+            session.
+        """
+        parameters = select_parameters(tickers, first, last)
+        parameters |= {"due_on": due_on and due_on.isoformat(), "repeats": DISPUTED_REPEATS}
+        statement = ledger_sql.MISSING if tickers is None else ledger_sql.MISSING_OF_TICKERS
+        rows = self._fetch(statement, parameters)
+        frame = frame_keys(rows, {**KEY_COLUMNS, "state": pl.String()})
+        return frame.select(key_expression(), "ticker", "session_date", "state")
+
+    def stored_sessions(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the ticker-sessions that have a receipt, planned or not.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows``, ``bytes`` and ``is_planned``, sorted
+            by ticker and session; zero rows: there is no file.
+        """
+        statement = ledger_sql.STORED if tickers is None else ledger_sql.STORED_OF_TICKERS
+        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
+        return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
+
+    def states(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the states of those of ``keys`` that the ledger knows.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        return {key: state for key, state, _, _ in self._look_up(keys)}
+
+    def is_ask_due(self, key: str, today: dt.date) -> bool:
+        """Return whether a ticker-session may be asked for on this UTC date.
+
+        A green one never is; a disputed one once a day, :data:`DISPUTED_REPEATS` times after
+        the first; any other always is.
+
+        Raises:
+            DataError: The key is not one.
+        """
+        for _, state, asked_count, last_asked_date in self._look_up([key]):
+            if state == EMPTY_DISPUTED:
+                return asked_count <= DISPUTED_REPEATS and last_asked_date < today.isoformat()
+            return state not in GREEN
+        return True
+
+    def counts(self) -> dict[str, int]:
+        """Return how many planned ticker-sessions are in each state, in the order of ``STATES``.
+
+        Those not yet available are counted too, although no plan holds them yet.
+        """
+        found = dict(self._fetch(ledger_sql.COUNTS))
+        return {state: found[state] for state in STATES if state in found}
+
+    def totals(self) -> Totals:
+        """Return what is stored and what it cost."""
+        sessions, rows, size, requests = self._fetch(ledger_sql.TOTALS)[0]
+        return Totals(sessions or 0, rows or 0, size or 0, requests)
+
+    def activity(self, since: dt.datetime) -> Activity:
+        """Return what happened since an instant; rates are its sums over the time passed.
+
+        Args:
+            since: An instant with a time zone.
+        """
+        start = {"since": format_instant(since)}
+        sessions, requests, rows, size, first = self._fetch(ledger_sql.ACTIVITY, start)[0]
+        last_commit = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
+        return Activity(
+            sessions=sessions,
+            requests=requests,
+            rows=rows,
+            bytes=size,
+            errors=dict(self._fetch(ledger_sql.ACTIVITY_ERRORS, start)),
+            counters=dict(self._fetch(ledger_sql.ACTIVITY_COUNTERS, start)),
+            first_at=parse_instant(first),
+            last_commit_at=parse_instant(last_commit[0][0]) if last_commit else None,
+        )
+
+    def coverage(self) -> pl.DataFrame:
+        """Return ``schemas.COVERAGE``, sorted by its key."""
+        return COVERAGE.conform(frame_keys(self._fetch(ledger_sql.COVERAGE), COVERAGE.schema))
+
+    def coverage_by_year(self) -> pl.DataFrame:
+        """Return ``ticker``, ``year``, ``planned`` and ``done``, sorted by ticker and year."""
+        counts = {"year": pl.Int32(), "planned": pl.Int64(), "done": pl.Int64()}
+        rows = self._fetch(ledger_sql.COVERAGE_BY_YEAR)
+        return pl.DataFrame(rows, {"ticker": pl.String(), **counts}, orient="row")
+
+    def receipts(self) -> pl.DataFrame:
+        """Return ``schemas.RECEIPTS``, sorted by its key."""
+        text = {"committed_timestamp": pl.String(), "is_seam_ambiguous": pl.Int8()}
+        frame = frame_keys(self._fetch(ledger_sql.RECEIPTS), {**RECEIPTS.schema, **text})
+        committed = pl.col("committed_timestamp").str.to_datetime(time_unit="ns", time_zone="UTC")
+        frame = frame.with_columns(committed, pl.col("is_seam_ambiguous").cast(pl.Boolean))
+        return RECEIPTS.conform(frame)
+
+    def failed_sessions(self, limit: int = 1000) -> pl.DataFrame:
+        """Return planned ticker-sessions whose last attempt failed.
+
+        Args:
+            limit: Rows at most.
+
+        Returns:
+            Columns ``key``, ``ticker``, ``session_date``, ``state``, ``error_kind`` and
+            ``error_message``, sorted by ticker and session.
+        """
+        reasons = dict.fromkeys(("state", "error_kind", "error_message"), pl.String())
+        frame = frame_keys(
+            self._fetch(ledger_sql.FAILED, {"limit": limit}), {**KEY_COLUMNS, **reasons}
+        )
+        return frame.select(key_expression(), pl.all())
+
+    def recent_errors(self, limit: int = 20) -> pl.DataFrame:
+        """Return the last failed attempts, the newest first.
+
+        Args:
+            limit: Rows at most.
+
+        Returns:
+            :data:`ERROR_COLUMNS`.
+        """
+        rows = self._fetch(ledger_sql.RECENT_ERRORS, {"limit": limit})
+        return pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
+
+    def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
+        with self._lock, translated_errors(self.path):
+            return self._connection.execute(statement, parameters or {}).fetchall()
+
+    def _look_up(self, keys: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
+        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+        for ticker, session, *rest in self._fetch(
+            ledger_sql.STATES_OF, {"keys": json.dumps(pairs)}
+        ):
+            yield f"{ticker}_{session}", *rest

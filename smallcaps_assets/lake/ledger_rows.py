@@ -1,0 +1,255 @@
+"""What goes into the ledger and comes out of it: rows, and the way to and from them.
+
+What belongs here: pure conversions between receipts, failures and rows of SQLite, and the small
+records that answers are made of.  What does not: connections and statements.
+"""
+
+import datetime as dt
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
+
+MESSAGE_LENGTH: Final = 1000
+"""Characters kept of an error's message."""
+
+KEY_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.String()}
+"""The columns of a key as SQLite gives them."""
+
+Row = dict[str, Any]
+
+_FIRST_DATE: Final = "0000-00-00"
+_LAST_DATE: Final = "9999-99-99"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A ticker-session that was asked for, or looked at, and did not become green.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: ``failed``, ``empty_disputed``, ``not_entitled`` or ``quarantined``.
+        kind: Short word of the error.
+        message: What was expected, what came, what to do.
+        requests: Requests spent; where a range of several sessions failed, the first of them
+            carries the requests of all.
+        run_id: Run that met it.
+    """
+
+    key: str
+    state: str
+    kind: str
+    message: str
+    requests: int = 0
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What is stored, planned or not, and what it cost.
+
+    Attributes:
+        sessions: Green ticker-sessions.
+        rows: Trades stored.
+        bytes: Size of their files.
+        requests: Requests ever spent, those of failed attempts included.
+    """
+
+    sessions: int
+    rows: int
+    bytes: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What happened since an instant.
+
+    Attributes:
+        sessions: Ticker-sessions that became green.
+        requests: Requests spent, those of failed attempts included.
+        rows: Trades stored.
+        bytes: Size of their files.
+        errors: Ticker-sessions that failed, by kind.
+        counters: Sums of the counters recorded, by name.
+        first_at: When the first attempt was recorded; ``None``: none was.
+        last_commit_at: When receipts were last recorded, however long ago; ``None``: never.
+    """
+
+    sessions: int
+    requests: int
+    rows: int
+    bytes: int
+    errors: dict[str, int]
+    counters: dict[str, int]
+    first_at: dt.datetime | None
+    last_commit_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexFacts:
+    """What a rebuild of the ledger found.
+
+    Attributes:
+        receipts: Receipts read.
+        unproven: Sessions that the ledger called stored and that have no receipt.
+    """
+
+    receipts: int
+    unproven: int
+
+
+def format_instant(instant: dt.datetime) -> str:
+    """Return an instant as text in UTC that sorts as it does."""
+    return instant.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def parse_instant(text: str | None) -> dt.datetime | None:
+    """Return the instant that :func:`format_instant` made ``text`` of; ``None`` stays."""
+    return None if text is None else dt.datetime.fromisoformat(text)
+
+
+def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return rows whose ``session_date`` is text as a frame in which it is a date."""
+    frame = pl.DataFrame(rows, {**schema, **KEY_COLUMNS}, orient="row")
+    return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+
+
+def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:
+    """Yield ticker, session and ``state`` of each row of a plan.
+
+    Raises:
+        DataError: A ticker-session occurs twice.
+    """
+    keys = plan.select("ticker", "session_date")
+    if repeats := keys.filter(keys.is_duplicated()).unique(maintain_order=True).head(3).rows():
+        named = ", ".join(f"{ticker} {session_date}" for ticker, session_date in repeats)
+        raise DataError(f"plan: expected each ticker-session once, found again: {named}")
+    texts = keys.select("ticker", pl.col("session_date").dt.to_string("%Y-%m-%d"), pl.lit(state))
+    return texts.iter_rows()
+
+
+def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
+    """Return the row of ``sessions`` that a receipt proves.
+
+    Args:
+        receipt: The receipt.
+        now: When it is recorded.
+        attempts: Attempts that it adds: none when the ledger is rebuilt.
+    """
+    return {
+        "ticker": receipt.ticker,
+        "session_date": receipt.session_date.isoformat(),
+        "state": receipt.state,
+        "rows": receipt.rows,
+        "bytes": receipt.bytes,
+        "sha256": receipt.sha256,
+        "content_hash": receipt.content_hash,
+        "pages": receipt.pages,
+        "requests": receipt.requests,
+        "repeats_dropped": receipt.repeats_dropped,
+        "is_seam_ambiguous": receipt.is_seam_ambiguous,
+        "committed_at": format_instant(receipt.committed_at),
+        "attempts": attempts,
+        "run_id": receipt.run_id,
+        "updated_at": now,
+    }
+
+
+def receipt_attempts(receipts: Iterable[Receipt], now: str) -> Iterator[Row]:
+    """Yield the row of ``attempts`` of each request range; an import is no attempt."""
+    ranges: dict[tuple[str, int, dt.datetime], list[Receipt]] = {}
+    for receipt in receipts:
+        if not receipt.is_imported:
+            asked = (receipt.ticker, receipt.gte_ns, receipt.started_at)
+            ranges.setdefault(asked, []).append(receipt)
+    for (ticker, gte_ns, started_at), group in ranges.items():
+        sessions = [receipt.session_date.isoformat() for receipt in group]
+        yield {
+            "recorded_at": now,
+            "run_id": group[0].run_id,
+            "ticker": ticker,
+            "first_session": min(sessions),
+            "last_session": max(sessions),
+            "gte_ns": gte_ns,
+            "started_at": format_instant(started_at),
+            "sessions": len(group),
+            "requests": group[0].requests,
+            "pages": group[0].pages,
+            "rows": sum(receipt.rows for receipt in group),
+            "bytes": sum(receipt.bytes for receipt in group),
+            "outcome": "committed",
+            "kind": None,
+            "message": None,
+        }
+
+
+def failure_row(failure: Failure, now: str) -> Row:
+    """Return the row of ``sessions`` that a failure makes.
+
+    Raises:
+        DataError: Its key is none, or its state is none of a failure.
+    """
+    ticker, session_date = decode_key(failure.key)
+    if failure.state in GREEN or failure.state not in STATES:
+        raise DataError(f"{failure.key}: expected a state of a failure, found {failure.state!r}")
+    is_disputed = failure.state == EMPTY_DISPUTED
+    return {
+        "ticker": ticker,
+        "session_date": session_date.isoformat(),
+        "state": failure.state,
+        "kind": failure.kind,
+        "message": failure.message[:MESSAGE_LENGTH],
+        "asked": int(is_disputed),
+        "asked_date": now[:10] if is_disputed else None,
+        "run_id": failure.run_id,
+        "updated_at": now,
+    }
+
+
+def failure_attempts(failures: Iterable[Failure], now: str) -> Iterator[Row]:
+    """Yield the row of ``attempts`` of each run of failures of one ticker for one reason."""
+    for (ticker, kind, message, run_id), group in itertools.groupby(failures, _name_reason):
+        members = list(group)
+        sessions = [decode_key(failure.key)[1].isoformat() for failure in members]
+        yield {
+            "recorded_at": now,
+            "run_id": run_id,
+            "ticker": ticker,
+            "first_session": min(sessions),
+            "last_session": max(sessions),
+            "gte_ns": None,
+            "started_at": None,
+            "sessions": len(members),
+            "requests": sum(failure.requests for failure in members),
+            "pages": 0,
+            "rows": 0,
+            "bytes": 0,
+            "outcome": members[0].state,
+            "kind": kind,
+            "message": message[:MESSAGE_LENGTH],
+        }
+
+
+def select_parameters(
+    tickers: Iterable[str] | None, first: dt.date | None, last: dt.date | None
+) -> Row:
+    """Return the parameters of a statement that selects tickers and sessions, both included."""
+    chosen = {} if tickers is None else {"tickers": json.dumps(list(tickers))}
+    return chosen | {
+        "first": first.isoformat() if first else _FIRST_DATE,
+        "last": last.isoformat() if last else _LAST_DATE,
+    }
+
+
+def _name_reason(failure: Failure) -> tuple[str, str, str, str]:
+    ticker, _ = decode_key(failure.key)
+    return ticker, failure.kind, failure.message, failure.run_id

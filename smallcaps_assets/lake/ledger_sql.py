@@ -1,0 +1,330 @@
+"""Tables and statements of the ledger, in the dialect of SQLite.
+
+What belongs here: SQL, and only SQL.  What does not: when a statement runs (``ledger``).
+
+Two tables hold what happened and what is: ``attempts`` is append-only, ``sessions`` has the
+state of each ticker-session.  ``tallies`` is kept by triggers, so that counting a million
+sessions reads a dozen rows.  Nothing here scans ``sessions`` for a single ticker-session: the
+cost of one does not grow with those already done.
+"""
+
+from typing import Final
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE sessions (
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'planned',
+        is_planned INTEGER NOT NULL DEFAULT 0,
+        is_green INTEGER GENERATED ALWAYS AS
+            (state IN ('complete', 'empty', 'empty_unverified')) VIRTUAL,
+        rows INTEGER,
+        bytes INTEGER,
+        sha256 TEXT,
+        content_hash TEXT,
+        pages INTEGER,
+        requests INTEGER,
+        repeats_dropped INTEGER,
+        is_seam_ambiguous INTEGER,
+        committed_at TEXT,
+        error_kind TEXT,
+        error_message TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        asked_count INTEGER NOT NULL DEFAULT 0,
+        last_asked_date TEXT,
+        run_id TEXT,
+        updated_at TEXT,
+        PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX missing_sessions ON sessions (ticker, session_date, state)
+    WHERE is_planned = 1 AND is_green = 0
+    """,
+    """
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY,
+        recorded_at TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        ticker TEXT NOT NULL,
+        first_session TEXT NOT NULL,
+        last_session TEXT NOT NULL,
+        gte_ns INTEGER,
+        started_at TEXT,
+        sessions INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        pages INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        kind TEXT,
+        message TEXT
+    )
+    """,
+    "CREATE INDEX attempts_by_time ON attempts (recorded_at)",
+    "CREATE INDEX attempts_by_range ON attempts (ticker, gte_ns, started_at)",
+    "CREATE INDEX failed_attempts ON attempts (id) WHERE kind IS NOT NULL",
+    """
+    CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'attempts are append-only'); END
+    """,
+    """
+    CREATE TRIGGER attempts_are_final BEFORE UPDATE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'attempts are append-only'); END
+    """,
+    """
+    CREATE TABLE counters (
+        recorded_at TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX counters_by_time ON counters (recorded_at)",
+    """
+    CREATE TABLE tallies (
+        state TEXT NOT NULL,
+        is_planned INTEGER NOT NULL,
+        sessions INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (state, is_planned)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "INSERT INTO facts VALUES ('requests', 0)",
+    """
+    CREATE TRIGGER requests_are_summed AFTER INSERT ON attempts
+    BEGIN UPDATE facts SET value = value + NEW.requests WHERE name = 'requests'; END
+    """,
+    """
+    CREATE TRIGGER sessions_are_tallied AFTER INSERT ON sessions
+    BEGIN
+        INSERT INTO tallies VALUES
+            (NEW.state, NEW.is_planned, 1, coalesce(NEW.rows, 0), coalesce(NEW.bytes, 0))
+        ON CONFLICT DO UPDATE SET sessions = sessions + 1, rows = rows + excluded.rows,
+            bytes = bytes + excluded.bytes;
+    END
+    """,
+    """
+    CREATE TRIGGER sessions_are_untallied AFTER DELETE ON sessions
+    BEGIN
+        UPDATE tallies SET sessions = sessions - 1, rows = rows - coalesce(OLD.rows, 0),
+            bytes = bytes - coalesce(OLD.bytes, 0)
+        WHERE state = OLD.state AND is_planned = OLD.is_planned;
+    END
+    """,
+    """
+    CREATE TRIGGER sessions_are_moved AFTER UPDATE OF state, is_planned, rows, bytes ON sessions
+    BEGIN
+        UPDATE tallies SET sessions = sessions - 1, rows = rows - coalesce(OLD.rows, 0),
+            bytes = bytes - coalesce(OLD.bytes, 0)
+        WHERE state = OLD.state AND is_planned = OLD.is_planned;
+        INSERT INTO tallies VALUES
+            (NEW.state, NEW.is_planned, 1, coalesce(NEW.rows, 0), coalesce(NEW.bytes, 0))
+        ON CONFLICT DO UPDATE SET sessions = sessions + 1, rows = rows + excluded.rows,
+            bytes = bytes + excluded.bytes;
+    END
+    """,
+)
+"""Statements that make an empty ledger, in order."""
+
+CREATE_WANTED: Final = """
+CREATE TEMP TABLE wanted (
+    ticker TEXT NOT NULL,
+    session_date TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (ticker, session_date)
+) WITHOUT ROWID
+"""
+INSERT_WANTED: Final = "INSERT INTO wanted VALUES (?, ?, ?)"
+
+UNPLAN: Final = """
+UPDATE sessions SET is_planned = 0
+WHERE is_planned = 1 AND NOT EXISTS (
+    SELECT 1 FROM wanted
+    WHERE wanted.ticker = sessions.ticker AND wanted.session_date = sessions.session_date
+        AND wanted.state = 'planned'
+)
+"""
+FORGET_UNPLANNED: Final = """
+DELETE FROM sessions
+WHERE is_planned = 0 AND state IN ('planned', 'not_yet_available')
+"""
+PLAN: Final = """
+INSERT INTO sessions (ticker, session_date, state, is_planned)
+SELECT ticker, session_date, state, state = 'planned' FROM wanted WHERE true
+ON CONFLICT DO UPDATE SET
+    is_planned = excluded.is_planned,
+    state = CASE
+        WHEN excluded.state = 'not_yet_available' AND NOT is_green THEN 'not_yet_available'
+        WHEN state = 'not_yet_available' THEN 'planned'
+        ELSE state
+    END
+WHERE is_planned <> excluded.is_planned OR state = 'not_yet_available'
+    OR excluded.state = 'not_yet_available'
+"""
+
+RECORD_RECEIPT: Final = """
+INSERT INTO sessions (
+    ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
+    repeats_dropped, is_seam_ambiguous, committed_at, attempts, run_id, updated_at
+) VALUES (
+    :ticker, :session_date, :state, :rows, :bytes, :sha256, :content_hash, :pages, :requests,
+    :repeats_dropped, :is_seam_ambiguous, :committed_at, :attempts, :run_id, :updated_at
+)
+ON CONFLICT DO UPDATE SET
+    state = excluded.state, rows = excluded.rows, bytes = excluded.bytes,
+    sha256 = excluded.sha256, content_hash = excluded.content_hash, pages = excluded.pages,
+    requests = excluded.requests, repeats_dropped = excluded.repeats_dropped,
+    is_seam_ambiguous = excluded.is_seam_ambiguous, committed_at = excluded.committed_at,
+    error_kind = NULL, error_message = NULL, attempts = attempts + excluded.attempts,
+    run_id = excluded.run_id, updated_at = excluded.updated_at
+"""
+
+# A failed request takes nothing from a session that is stored; only damage does.
+RECORD_FAILURE: Final = """
+INSERT INTO sessions (
+    ticker, session_date, state, error_kind, error_message, attempts, asked_count,
+    last_asked_date, run_id, updated_at
+) VALUES (
+    :ticker, :session_date, :state, :kind, :message, 1, :asked, :asked_date, :run_id, :updated_at
+)
+ON CONFLICT DO UPDATE SET
+    state = excluded.state, rows = NULL, bytes = NULL, sha256 = NULL, content_hash = NULL,
+    pages = NULL, requests = NULL, repeats_dropped = NULL, is_seam_ambiguous = NULL,
+    committed_at = NULL, error_kind = excluded.error_kind,
+    error_message = excluded.error_message, attempts = attempts + 1,
+    asked_count = asked_count + excluded.asked_count,
+    last_asked_date = coalesce(excluded.last_asked_date, last_asked_date),
+    run_id = excluded.run_id, updated_at = excluded.updated_at
+WHERE NOT is_green OR excluded.state = 'quarantined'
+"""
+
+# The requests and pages of a range count once, however many commits its sessions came in.
+RECORD_ATTEMPT: Final = """
+INSERT INTO attempts (
+    recorded_at, run_id, ticker, first_session, last_session, gte_ns, started_at, sessions,
+    requests, pages, rows, bytes, outcome, kind, message
+)
+SELECT
+    :recorded_at, :run_id, :ticker, :first_session, :last_session, :gte_ns, :started_at, :sessions,
+    CASE WHEN known.id IS NULL THEN :requests ELSE 0 END,
+    CASE WHEN known.id IS NULL THEN :pages ELSE 0 END,
+    :rows, :bytes, :outcome, :kind, :message
+FROM (
+    SELECT max(id) AS id FROM attempts
+    WHERE ticker = :ticker AND gte_ns = :gte_ns AND started_at = :started_at
+) AS known
+"""
+RECORD_COUNTER: Final = "INSERT INTO counters VALUES (?, ?, ?, ?)"
+
+MISSING: Final = """
+SELECT ticker, session_date, state FROM sessions INDEXED BY missing_sessions
+WHERE is_planned = 1 AND is_green = 0 AND session_date BETWEEN :first AND :last
+    AND (:due_on IS NULL OR state <> 'empty_disputed'
+        OR (asked_count <= :repeats AND last_asked_date < :due_on))
+ORDER BY ticker, session_date
+"""
+MISSING_OF_TICKERS: Final = """
+SELECT ticker, session_date, state FROM sessions INDEXED BY missing_sessions
+WHERE is_planned = 1 AND is_green = 0 AND session_date BETWEEN :first AND :last
+    AND ticker IN (SELECT value FROM json_each(:tickers))
+    AND (:due_on IS NULL OR state <> 'empty_disputed'
+        OR (asked_count <= :repeats AND last_asked_date < :due_on))
+ORDER BY ticker, session_date
+"""
+STORED: Final = """
+SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
+WHERE is_green = 1 AND session_date BETWEEN :first AND :last
+ORDER BY ticker, session_date
+"""
+STORED_OF_TICKERS: Final = """
+SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
+WHERE is_green = 1 AND session_date BETWEEN :first AND :last
+    AND ticker IN (SELECT value FROM json_each(:tickers))
+ORDER BY ticker, session_date
+"""
+FAILED: Final = """
+SELECT ticker, session_date, state, error_kind, error_message
+FROM sessions INDEXED BY missing_sessions
+WHERE is_planned = 1 AND is_green = 0 AND error_kind IS NOT NULL
+ORDER BY ticker, session_date LIMIT :limit
+"""
+STATES_OF: Final = """
+SELECT ticker, session_date, state, asked_count, last_asked_date
+FROM json_each(:keys) AS key
+CROSS JOIN sessions ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
+"""
+COUNTS: Final = """
+SELECT state, sum(sessions) FROM tallies
+WHERE (is_planned = 1 OR state = 'not_yet_available') AND sessions > 0
+GROUP BY state
+"""
+TOTALS: Final = """
+SELECT sum(sessions), sum(rows), sum(bytes),
+    (SELECT value FROM facts WHERE name = 'requests')
+FROM tallies WHERE state IN ('complete', 'empty', 'empty_unverified')
+"""
+COVERAGE: Final = """
+SELECT ticker, session_date, state, rows, error_kind FROM sessions
+WHERE is_planned = 1 OR state = 'not_yet_available'
+ORDER BY ticker, session_date
+"""
+COVERAGE_BY_YEAR: Final = """
+SELECT ticker, CAST(substr(session_date, 1, 4) AS INTEGER) AS year, count(*), sum(is_green)
+FROM sessions WHERE is_planned = 1
+GROUP BY ticker, year ORDER BY ticker, year
+"""
+RECEIPTS: Final = """
+SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
+    repeats_dropped, is_seam_ambiguous, committed_at
+FROM sessions WHERE is_green = 1 ORDER BY ticker, session_date
+"""
+RECENT_ERRORS: Final = """
+SELECT recorded_at, run_id, ticker, first_session, last_session, kind, message
+FROM attempts INDEXED BY failed_attempts WHERE kind IS NOT NULL ORDER BY id DESC LIMIT :limit
+"""
+ACTIVITY: Final = """
+SELECT coalesce(sum(sessions * (kind IS NULL)), 0), coalesce(sum(requests), 0),
+    coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(recorded_at)
+FROM attempts WHERE recorded_at >= :since
+"""
+ACTIVITY_ERRORS: Final = """
+SELECT kind, sum(sessions) FROM attempts
+WHERE recorded_at >= :since AND kind IS NOT NULL GROUP BY kind ORDER BY kind
+"""
+ACTIVITY_COUNTERS: Final = """
+SELECT name, sum(value) FROM counters WHERE recorded_at >= :since GROUP BY name ORDER BY name
+"""
+RECORD_FACT: Final = """
+INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value
+"""
+FACT: Final = "SELECT value FROM facts WHERE name = :name"
+
+CREATE_FOUND: Final = """
+CREATE TEMP TABLE found (
+    ticker TEXT NOT NULL,
+    session_date TEXT NOT NULL,
+    PRIMARY KEY (ticker, session_date)
+) WITHOUT ROWID
+"""
+INSERT_FOUND: Final = "INSERT INTO found VALUES (:ticker, :session_date)"
+COUNT_FOUND: Final = "SELECT count(*) FROM found"
+FORGET_UNPROVEN: Final = """
+DELETE FROM sessions
+WHERE is_green = 1 AND is_planned = 0 AND NOT EXISTS (
+    SELECT 1 FROM found
+    WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
+)
+"""
+DEMOTE_UNPROVEN: Final = """
+UPDATE sessions SET state = 'planned', rows = NULL, bytes = NULL, sha256 = NULL,
+    content_hash = NULL, pages = NULL, requests = NULL, repeats_dropped = NULL,
+    is_seam_ambiguous = NULL, committed_at = NULL
+WHERE is_green = 1 AND NOT EXISTS (
+    SELECT 1 FROM found
+    WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
+)
+"""
