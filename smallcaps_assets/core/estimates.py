@@ -2,8 +2,8 @@
 
 Three methods: ``constants`` multiplies ticker-sessions by figures that people quote,
 ``calibrated`` counts the trades of the daily bars, ``measured`` extends what landed so far.
-What belongs here: the methods, their comparison and the verdict about the disk.  What does not:
-how many trades a session holds (``calibration``) and which sessions are planned (``windows``).
+What belongs here: the methods.  What does not: how many trades a session holds
+(``calibration``), verdicts on an estimate (``costs``) and what is planned (``windows``).
 """
 
 from collections.abc import Mapping
@@ -19,20 +19,33 @@ from smallcaps_assets.core.calibration import (
     fit_bytes_per_trade,
     label_expected_rows,
 )
+from smallcaps_assets.core.costs import (
+    DISK_SHARE,
+    Comparison,
+    DiskVerdict,
+    Estimate,
+    compare_estimates,
+    compare_published,
+    judge_disk,
+)
 from smallcaps_assets.core.figures import GB, MB, TB, format_bytes, format_hours
 from smallcaps_assets.core.windows import DEFAULT_WINDOWS, EventWindow
 from smallcaps_assets.errors import ConfigError, CoverageError
 
 __all__ = [
     "DEFAULT_BYTES_PER_TRADE",
+    "DISK_SHARE",
     "GB",
     "MB",
     "TB",
     "Calibration",
+    "Comparison",
     "DiskVerdict",
     "Estimate",
     "Landed",
     "SizeFit",
+    "compare_estimates",
+    "compare_published",
     "estimate_calibrated",
     "estimate_constants",
     "estimate_measured",
@@ -54,45 +67,8 @@ NAIVE_WINDOW_SESSIONS: Final = 7
 UNLIMITED_REQUESTS_PER_MINUTE: Final = 6_000.0
 """Pace assumed without a limit: the vendor recommends to stay below 100 requests a second."""
 
-DISK_SHARE: Final = 0.8
-
 _MINUTES_PER_HOUR: Final = 60
 _SECONDS_PER_MINUTE: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Predicted cost of fetching a plan.
-
-    Attributes:
-        method: ``constants``, ``calibrated`` or ``measured``.
-        ticker_sessions: Sessions to fetch.
-        requests: Requests the vendor counts.
-        bytes_raw: Bytes as the vendor renders them, before compression.
-        bytes_stored: Bytes of the files.
-        hours: Time the request rate takes at best.
-        arithmetic: The whole computation in words and numbers.
-        bytes_overhead: Bytes the file system adds to the files.
-    """
-
-    method: str
-    ticker_sessions: int
-    requests: int
-    bytes_raw: int
-    bytes_stored: int
-    hours: float
-    arithmetic: str
-    bytes_overhead: int = 0
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Return the bytes that the disk must have."""
-        return self.bytes_stored + self.bytes_overhead
-
-    @property
-    def days(self) -> float:
-        """Return the hours as days."""
-        return self.hours / 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +88,6 @@ class Landed:
     bytes_stored: int
     requests: int
     elapsed_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class DiskVerdict:
-    """Whether an estimate fits the disk.
-
-    Attributes:
-        fits: It does.
-        needed_bytes: Files and what the file system adds.
-        allowed_bytes: The share of the free bytes that may be used.
-        margin_bytes: What is left; negative: what is lacking.
-        arithmetic: The computation in words and numbers.
-    """
-
-    fits: bool
-    needed_bytes: int
-    allowed_bytes: int
-    margin_bytes: int
-    arithmetic: str
 
 
 def estimate_constants(
@@ -273,30 +230,6 @@ def estimate_measured(
         bytes_overhead=ticker_sessions * calibration.block_bytes,
         hours=hours,
         arithmetic=f"{steps}; {pace}",
-    )
-
-
-def judge_disk(estimate: Estimate, free_bytes: int, share: float = DISK_SHARE) -> DiskVerdict:
-    """Return whether an estimate fits a share of the free bytes.
-
-    Raises:
-        ConfigError: The share is not between 0 and 1, or the free bytes are negative.
-    """
-    if not 0 < share <= 1 or free_bytes < 0:
-        raise ConfigError(f"expected 0 < share <= 1 and free bytes, got {share}, {free_bytes}")
-    allowed, needed = int(free_bytes * share), estimate.bytes_on_disk
-    margin = allowed - needed
-    verdict = "fits" if margin >= 0 else "does not fit"
-    difference = f"{format_bytes(abs(margin))} {'left' if margin >= 0 else 'lacking'}"
-    return DiskVerdict(
-        fits=margin >= 0,
-        needed_bytes=needed,
-        allowed_bytes=allowed,
-        margin_bytes=margin,
-        arithmetic=(
-            f"{format_bytes(needed)} needed, {format_bytes(free_bytes)} free x {share:g} = "
-            f"{format_bytes(allowed)} allowed: {verdict}, {difference}"
-        ),
     )
 
 
