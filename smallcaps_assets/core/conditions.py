@@ -182,7 +182,7 @@ def measure_conditions(trades: pl.LazyFrame) -> pl.DataFrame:
     measured = (
         label_update_rules(trades)
         .with_columns(pl.col("conditions").alias("condition_id"))
-        .explode("condition_id")
+        .explode("condition_id", empty_as_null=True)
         .group_by("condition_id")
         .agg(
             sessions=pl.struct(DAILY_BARS.key).n_unique().cast(pl.Int64),

@@ -235,7 +235,7 @@ def _judge_overlap(tail: pl.DataFrame, head: pl.DataFrame) -> SeamOverlap:
     )
     codes = rows["code"].to_numpy()
     size = _find_longest_border(codes[: tail.height], codes[tail.height :])
-    is_certain = bool(rows["is_identified"].slice(tail.height, size).all())
+    is_certain = bool(rows["is_identified"].slice(tail.height - size, 2 * size).all())
     if size and not is_certain:
         return SeamOverlap(rows=0, is_ambiguous=True)
     return SeamOverlap(rows=size, is_ambiguous=False)

@@ -6,7 +6,7 @@ What does not: how facts are measured (``quality``, ``lake``) and how Dagster sh
 except where nothing is what is wanted.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,6 +58,27 @@ class SizeFacts:
     budget_bytes: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """How many of the planned things are green; of nothing, no share is."""
+
+    things: str
+    planned: int
+    green: int
+
+    def judge(
+        self, demanded: float, numbers: Mapping[str, Number], offenders: pl.DataFrame
+    ) -> Verdict:
+        """Return whether the share is as large as demanded."""
+        ratio = self.green / self.planned if self.planned else 0.0
+        summary = (
+            f"{self.green} of {self.planned} planned {self.things} are green ({ratio:.2%}); "
+            f"at least {demanded:.2%} are demanded"
+        )
+        shown = {"planned": self.planned, "green": self.green, "ratio": ratio, **numbers}
+        return Verdict(ratio >= demanded, summary, shown, offenders)
+
+
 def judge_coverage(states: pl.DataFrame, thresholds: Thresholds) -> Verdict:
     """Judge the share of planned ticker-sessions that are green.
 
@@ -67,10 +88,13 @@ def judge_coverage(states: pl.DataFrame, thresholds: Thresholds) -> Verdict:
         thresholds: ``coverage``.
     """
     due = states.filter(pl.col("state") != NOT_YET_AVAILABLE)
-    missing = due.filter(~_is_green())
-    counts = dict(states["state"].value_counts(sort=True).sort("state").iter_rows())
-    numbers = {"planned": due.height, "green": due.height - missing.height} | counts
-    return _judge_share(numbers, thresholds.coverage, "ticker-sessions", missing.sort(KEY))
+    missing = due.filter(~_is_green()).sort(KEY)
+    counts = {
+        f"{state}_sessions": count
+        for state, count in states["state"].value_counts().sort("state").iter_rows()
+    }
+    share = _Share("ticker-sessions", due.height, due.height - missing.height)
+    return share.judge(thresholds.coverage, counts, missing)
 
 
 def judge_window_coverage(
@@ -80,23 +104,26 @@ def judge_window_coverage(
 
     Args:
         plan: ``schemas.EVENT_WINDOW_PLAN``; sessions planned without an event belong to no
-            window.
+            window, and a plan of such sessions alone passes.
         states: ``ticker, session_date, state``; a planned session that is not in it is not
-            green.
+            green, one that is not yet available does not count.
         thresholds: ``window_coverage``.
     """
     windows = (
         plan.select(*KEY, "events", "event_dates")
         .join(states.select(*KEY, "state"), on=KEY, how="left", validate="1:1")
+        .filter(pl.col("state").ne_missing(NOT_YET_AVAILABLE))
         .with_columns(is_green=_is_green())
         .explode("events", "event_dates")
         .drop_nulls("events")
         .group_by("ticker", event_date="event_dates", event="events")
         .agg(planned=pl.len(), missing=(~pl.col("is_green")).sum())
     )
+    if windows.is_empty() and plan.height:
+        return Verdict(passed=True, summary="no event window is due", numbers={"planned": 0})
     broken = windows.filter(pl.col("missing") > 0).sort("ticker", "event_date", "event")
-    numbers = {"planned": windows.height, "green": windows.height - broken.height}
-    return _judge_share(dict(numbers), thresholds.window_coverage, "event windows", broken)
+    share = _Share("event windows", windows.height, windows.height - broken.height)
+    return share.judge(thresholds.window_coverage, {}, broken)
 
 
 def judge_size(facts: SizeFacts, thresholds: Thresholds) -> Verdict:
@@ -134,7 +161,7 @@ def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
     """
     counts = _count_kinds(damages)
     summary = f"{damages.height} damages in {checked} sessions checked" + _list_counts(counts)
-    return Verdict(damages.is_empty(), summary, {"checked": checked} | counts, damages)
+    return Verdict(damages.is_empty(), summary, {"checked": checked, **counts}, damages)
 
 
 def judge_orphans(
@@ -146,10 +173,10 @@ def judge_orphans(
         orphans: One row per orphan with its ``kind``, and whatever names the place.
         tolerated_kinds: Kinds that are listed without being a fault.
     """
-    faults = orphans.filter(~pl.col("kind").is_in(list(tolerated_kinds)))
     counts = _count_kinds(orphans)
-    summary = f"{faults.height} orphans are faults, of {orphans.height}" + _list_counts(counts)
-    return Verdict(faults.is_empty(), summary, {"orphans": orphans.height} | counts, orphans)
+    faults = sum(count for kind, count in counts.items() if kind not in tolerated_kinds)
+    summary = f"{faults} orphans are faults, of {orphans.height}" + _list_counts(counts)
+    return Verdict(faults == 0, summary, {"orphans": orphans.height, **counts}, orphans)
 
 
 def judge_order(facts: pl.DataFrame) -> Verdict:
@@ -158,7 +185,7 @@ def judge_order(facts: pl.DataFrame) -> Verdict:
     Args:
         facts: Table of ``quality.measure_sessions``.
     """
-    unsorted, duplicates = facts["unsorted_rows"].sum(), facts["exact_duplicates"].sum()
+    unsorted, duplicates = _total(facts, "unsorted_rows"), _total(facts, "exact_duplicates")
     numbers = _count_checked(facts) | {"unsorted_rows": unsorted, "exact_duplicates": duplicates}
     offenders = facts.select(*KEY, "rows", "unsorted_rows", "exact_duplicates").filter(
         (pl.col("unsorted_rows") > 0) | (pl.col("exact_duplicates") > 0)
@@ -175,7 +202,7 @@ def judge_days(facts: pl.DataFrame) -> Verdict:
     Args:
         facts: Table of ``quality.measure_sessions``.
     """
-    outside = facts["outside_day_rows"].sum()
+    outside = _total(facts, "outside_day_rows")
     offenders = facts.select(*KEY, "rows", "outside_day_rows").filter(
         pl.col("outside_day_rows") > 0
     )
@@ -192,8 +219,8 @@ def judge_prices(facts: pl.DataFrame, thresholds: Thresholds) -> Verdict:
         thresholds: ``price_outside``, over all sessions with a bar.
     """
     compared = facts.drop_nulls(["bar_high", "bar_low"])
-    outside = compared["price_outside_rows"].sum()
-    eligible = compared["high_low_rows"].sum()
+    outside = _total(compared, "price_outside_rows")
+    eligible = _total(compared, "high_low_rows")
     ratio = outside / eligible if eligible else 0.0
     offenders = compared.filter(pl.col("price_outside_rows") > 0).select(
         *KEY, "price_outside_rows", "high_low_rows", "high", "bar_high", "low", "bar_low"
@@ -256,30 +283,19 @@ def _is_green() -> pl.Expr:
     return pl.col("state").is_in(list(GREEN_STATES)).fill_null(value=False)
 
 
-def _judge_share(
-    numbers: dict[str, Number], demanded: float, things: str, offenders: pl.DataFrame
-) -> Verdict:
-    """Judge ``green`` of ``planned`` things; of nothing, no share is green."""
-    planned, green = int(numbers["planned"]), int(numbers["green"])
-    ratio = green / planned if planned else 0.0
-    summary = (
-        f"{green} of {planned} planned {things} are green ({ratio:.2%}); "
-        f"at least {demanded:.2%} are demanded"
-    )
-    return Verdict(ratio >= demanded, summary, {"ratio": ratio} | numbers, offenders)
-
-
 def _count_checked(facts: pl.DataFrame) -> dict[str, Number]:
     return {"checked": facts.height}
 
 
-def _count_kinds(rows: pl.DataFrame) -> dict[str, Number]:
-    return {
-        str(kind): int(count) for kind, count in rows["kind"].value_counts().sort("kind").rows()
-    }
+def _count_kinds(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows["kind"].value_counts().sort("kind").iter_rows()) if rows.height else {}
 
 
-def _list_counts(counts: dict[str, Number]) -> str:
+def _total(rows: pl.DataFrame, column: str) -> int:
+    return int(rows.select(pl.col(column).sum()).item())
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
     return ": " + ", ".join(f"{count} {kind}" for kind, count in counts.items()) if counts else ""
 
 
