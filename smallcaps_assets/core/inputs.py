@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import check_ticker, is_ticker_expression
+from smallcaps_assets.core.keys import TICKER_RULE, is_ticker_expression
 from smallcaps_assets.errors import DataError, SchemaError
 
 SHOWN_ROWS: Final = 5
@@ -46,11 +46,9 @@ def check_tickers(frame: pl.DataFrame, *, table: str) -> None:
     if frame.schema["ticker"] != pl.String():
         raise SchemaError(f"{table}: expected ticker as String, got {frame.schema['ticker']}")
     bad = frame.filter(~is_ticker_expression())["ticker"].unique(maintain_order=True)
-    if bad.is_empty():
-        return
-    shown = bad.head(SHOWN_ROWS).to_list()
-    check_ticker(next((ticker for ticker in shown if ticker is not None), ""))
-    raise DataError(f"{table}: {len(bad)} bad tickers, first {shown}")
+    if not bad.is_empty():
+        shown = bad.head(SHOWN_ROWS).to_list()
+        raise DataError(f"{table}: {len(bad)} bad tickers, first {shown}; expected {TICKER_RULE}")
 
 
 def check_unique(frame: pl.DataFrame, key: tuple[str, ...], *, table: str) -> None:

@@ -17,6 +17,12 @@ from smallcaps_assets.errors import DataError
 TICKER_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9.\-+^=]{0,19}"
 """What a ticker matches as a whole; two dots in a row are refused besides."""
 
+TICKER_RULE: Final = (
+    "1 to 20 letters, digits or .-+^=, starting with a letter or digit and without two dots in "
+    "a row"
+)
+"""The same in words, for messages."""
+
 _TICKER: Final = re.compile(TICKER_PATTERN)
 
 
@@ -27,10 +33,7 @@ def check_ticker(ticker: str) -> str:
         DataError: It is empty, too long, or holds other characters than a ticker does.
     """
     if _TICKER.fullmatch(ticker) is None or ".." in ticker:
-        raise DataError(
-            f"bad ticker {ticker!r}: expected 1 to 20 letters, digits or .-+^=, starting with "
-            "a letter or digit and without two dots in a row"
-        )
+        raise DataError(f"bad ticker {ticker!r}: expected {TICKER_RULE}")
     return ticker
 
 

@@ -45,7 +45,7 @@ def merge_splits(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     table = SPLITS.name
     check_columns(frame, required=list(SPLITS.columns), allowed=_VENDOR_EXTRAS, table=table)
     check_tickers(frame, table=table)
-    splits = parse_dates(frame.select(SPLITS.columns), "execution_date", table=table)
+    splits = parse_dates(frame.select(list(SPLITS.columns)), "execution_date", table=table)
     splits = parse_numbers(splits, ["split_from", "split_to"], pl.Float64, table=table)
     _check_ratios(splits)
     kept = splits.sort(*SPLITS.key, "split_from", "split_to").unique(

@@ -231,10 +231,10 @@ def _split_names(rows: pl.DataFrame) -> pl.DataFrame:
     elif dtype == pl.String():
         bare = events.str.replace_all(_DECORATION, "").str.replace_all(_SEPARATORS, ",")
         events = bare.str.split(",")
-    elif dtype != pl.List(pl.String()):
+    elif dtype not in (pl.List(pl.String), pl.List(pl.Null)):
         raise SchemaError(f"watchlist: expected events as a list of text or text, got {dtype}")
     not_blank = pl.element().filter(pl.element() != "")
-    listed = events.fill_null([]).list.eval(not_blank).alias("events")
+    listed = events.cast(pl.List(pl.String)).fill_null([]).list.eval(not_blank).alias("events")
     return rows.select(*_KEY, listed)
 
 
