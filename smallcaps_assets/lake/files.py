@@ -228,12 +228,7 @@ class FileSystem:
         Raises:
             StorageError: The disk refuses.
         """
-        abandoned = [
-            path
-            for folder in folders
-            for path in find_temporary(folder)
-            if _is_abandoned(path, older_than_s)
-        ]
+        abandoned = find_abandoned(folders, older_than_s=older_than_s)
         for path in abandoned:
             self.remove(path)
         return abandoned
@@ -259,9 +254,16 @@ def temporary_path(folder: Path) -> Path:
     return folder / f"{TEMPORARY_PREFIX}{identify_process()}-{next(_SERIAL)}"
 
 
-def find_temporary(folder: Path) -> list[Path]:
-    """Return the temporary files right in ``folder``; none when there is no folder."""
-    return sorted(folder.glob(f"{TEMPORARY_PREFIX}*")) if folder.is_dir() else []
+def find_abandoned(
+    folders: Iterable[Path], *, older_than_s: float = ABANDONED_AFTER_S
+) -> list[Path]:
+    """Return the temporary files right in ``folders`` that no process is writing any more."""
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
+        if _is_abandoned(path, older_than_s)
+    ]
 
 
 def folders_below(folders: Iterable[Path], root: Path) -> list[Path]:

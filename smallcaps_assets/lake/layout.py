@@ -79,6 +79,15 @@ class LakeLayout:
         """Return the folder of damaged files."""
         return self.data_dir / "quarantine"
 
+    def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
+        """Return the folder of what was damaged of one ticker-session, a folder a time.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        folder = self.quarantine_dir / tree.value / ticker_folder(ticker)
+        return folder / date_folder(session_date)
+
     @property
     def daily_bars_dir(self) -> Path:
         """Return the folder of daily bars, a folder a month."""

@@ -67,5 +67,5 @@ def _complete(frame: pl.DataFrame, ticker: str, session_date: dt.date) -> pl.Dat
             is_late_report=pl.lit(value=False),
         )
         .select(TRADES.schema.names())
-        .cast(dict(TRADES.schema))
+        .cast(TRADES.schema)
     )

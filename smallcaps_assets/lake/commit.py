@@ -1,0 +1,215 @@
+"""From the trades of a session to its file and its receipt, all at once or not at all.
+
+What belongs here: what a ticker-session must be to be stored, and the order of operations that
+makes it appear.  What does not: paths (``layout``), single operations (``files``), encodings
+(``parquet``, ``receipts``), reading back (``store``).
+
+The rule: **a session exists when its receipt does.**  A data file without one is not data; the
+next commit replaces it.  :func:`commit_sessions` keeps to this order, for the whole batch at once
+and with everything before a step on the disk when the step begins:
+
+1. new data files get written under temporary names; then the receipts to be replaced go;
+2. data files get their names, or go where a session turned empty; new receipts get written
+   under temporary names;
+3. receipts get their names.
+
+So whatever a kill or a power failure leaves, a receipt only ever lies beside the whole file that
+it was written for.  A session that is being replaced is absent for a moment, never mixed: a
+reader that had read the old receipt finds by its sha256 that the file is another one.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.tape import hash_trades, read_instants
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.lake.files import FileSystem, folders_below, temporary_path
+from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, Tree
+from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades, normalise_conditions
+from smallcaps_assets.lake.receipts import FetchFacts, Receipt, encode_receipt
+from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES
+from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTrades:
+    """The trades of one ticker-session with what is known of them.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        session_date: New York date.
+        trades: ``schemas.TRADES`` of this ticker and date alone, in tape order; no rows where
+            the vendor has none.
+        facts: What the fetch knows.
+        tree: Folders it belongs to.
+    """
+
+    ticker: str
+    session_date: dt.date
+    trades: pl.DataFrame
+    facts: FetchFacts
+    tree: Tree = Tree.TRADES
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSession:
+    """A ticker-session ready to be committed.
+
+    Attributes:
+        receipt: Its receipt, but for the time of the commit.
+        content: Its data file; empty when it has no trades.
+        tree: Folders it belongs to.
+    """
+
+    receipt: Receipt
+    content: bytes
+    tree: Tree
+
+
+def prepare_session(
+    session: SessionTrades, *, source: str, zstd_level: int = ZSTD_LEVEL
+) -> PreparedSession:
+    """Encode and hash the trades of a session; pure, for worker threads.
+
+    Args:
+        session: The trades.
+        source: Source the lake is bound to.
+        zstd_level: Compression of the file.
+
+    Raises:
+        DataError: Rows of another session, out of order, or at odds with the state.
+        SchemaError: The trades break their contract.
+    """
+    trades = normalise_conditions(TRADES.conform(session.trades))
+    _check_rows(session, trades)
+    content = encode_trades(trades, zstd_level=zstd_level) if trades.height else b""
+    instants = read_instants(trades, "sip_timestamp")
+    receipt = Receipt(
+        **msgspec.structs.asdict(session.facts),
+        ticker=check_ticker(session.ticker),
+        session_date=session.session_date,
+        source=source,
+        schema_version=SCHEMA_VERSION,
+        rows=trades.height,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest() if content else None,
+        content_hash=hash_trades(trades),
+        first_sip_timestamp=int(instants[0]) if content else None,
+        last_sip_timestamp=int(instants[-1]) if content else None,
+        rows_by_phase=dict(trades["trading_phase"].value_counts().sort("trading_phase").rows()),
+        committed_at=session.facts.started_at,
+    )
+    return PreparedSession(receipt, content, session.tree)
+
+
+def commit_sessions(
+    layout: LakeLayout, fs: FileSystem, batch: Sequence[PreparedSession]
+) -> list[Receipt]:
+    """Store sessions, each whole or not at all; return their receipts.
+
+    Raises:
+        DataError: A session occurs twice.
+        StorageError: The disk refuses.  What has its receipt is stored, the rest is absent, and
+            committing all of it again is safe.
+    """
+    committed_at = dt.datetime.now(dt.UTC)
+    writes = [_Write.plan(layout, session, committed_at) for session in batch]
+    folders = list(dict.fromkeys(write.folder for write in writes))
+    if len(folders) < len(writes):
+        keys = [session.receipt.key for session in batch]
+        raise DataError(f"expected each session once in a commit, got {keys}")
+    lasting = folders_below(folders, layout.lake_dir)
+    for folder in (layout.staging_dir, *folders):
+        fs.make_folders(folder, root=layout.lake_dir)
+    with fs.discarding([path for write in writes for path in write.temporaries]):
+        _write_data(fs, writes, lasting)
+        _name_data(fs, writes, lasting)
+        _name_receipts(fs, writes, lasting)
+    return [write.receipt for write in writes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """The files of one session under way."""
+
+    receipt: Receipt
+    content: bytes
+    folder: Path
+    staged_data: Path
+    staged_receipt: Path
+
+    @classmethod
+    def plan(cls, layout: LakeLayout, session: PreparedSession, committed_at: dt.datetime) -> Self:
+        receipt = msgspec.structs.replace(session.receipt, committed_at=committed_at)
+        return cls(
+            receipt=receipt,
+            content=session.content,
+            folder=layout.session_dir(receipt.ticker, receipt.session_date, session.tree),
+            staged_data=temporary_path(layout.staging_dir),
+            staged_receipt=temporary_path(layout.staging_dir),
+        )
+
+    @property
+    def temporaries(self) -> tuple[Path, Path]:
+        return self.staged_data, self.staged_receipt
+
+    @property
+    def data_file(self) -> Path:
+        return self.folder / TRADES_NAME
+
+    @property
+    def receipt_file(self) -> Path:
+        return self.folder / RECEIPT_NAME
+
+
+def _write_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]) -> None:
+    """Write the data; only then, when the disk had room for it, let the old receipts go."""
+    staged = [write.staged_data for write in writes if write.content]
+    for write in writes:
+        if write.content:
+            fs.write_new(write.staged_data, write.content)
+    for write in writes:
+        if write.receipt_file.exists():
+            fs.remove(write.receipt_file)
+    fs.sync_group([*staged, *lasting])
+
+
+def _name_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]) -> None:
+    for write in writes:
+        if write.content:
+            fs.rename(write.staged_data, write.data_file)
+        elif write.data_file.exists():
+            fs.remove(write.data_file)
+    for write in writes:
+        fs.write_new(write.staged_receipt, encode_receipt(write.receipt))
+    fs.sync_group([*(write.staged_receipt for write in writes), *lasting])
+
+
+def _name_receipts(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]) -> None:
+    for write in writes:
+        fs.rename(write.staged_receipt, write.receipt_file)
+    fs.sync_group(lasting)
+
+
+def _check_rows(session: SessionTrades, trades: pl.DataFrame) -> None:
+    """Refuse what would be stored under a wrong name, out of order, or in a wrong state."""
+    expected = (session.ticker, session.session_date)
+    found = trades.select("ticker", "session_date").unique().rows()
+    if found not in ([], [expected]):
+        raise DataError(f"expected trades of {expected} alone, got those of {sorted(found)[:3]}")
+    if not trades["sip_timestamp"].is_sorted():
+        raise DataError(f"expected trades of {expected} in the order of sip_timestamp")
+    states = {COMPLETE} if trades.height else EMPTY_STATES
+    if session.facts.state not in states:
+        raise DataError(
+            f"expected a state of {sorted(states)} for {trades.height} trades of {expected}, "
+            f"got {session.facts.state!r}"
+        )

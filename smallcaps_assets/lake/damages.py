@@ -1,0 +1,175 @@
+"""What can be wrong with a stored ticker-session, and how it is found.
+
+What belongs here: the comparison of a receipt with the bytes it speaks of, and of the folders
+with what belongs in them.  What does not: judging the damage (``core.quality``, checks), or
+mending it (``store``).  Finding out opens, counts and hashes; that a file exists proves nothing.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from smallcaps_assets.core.keys import check_ticker, encode_key
+from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.errors import DataError, SchemaError
+from smallcaps_assets.lake.files import TEMPORARY_PREFIX
+from smallcaps_assets.lake.layout import (
+    RECEIPT_NAME,
+    TRADES_NAME,
+    parse_date_folder,
+    parse_ticker_folder,
+)
+from smallcaps_assets.lake.parquet import decode_trades
+from smallcaps_assets.lake.receipts import Receipt
+
+
+class DamageKind(StrEnum):
+    """What is wrong with a stored ticker-session."""
+
+    RECEIPT = "receipt"
+    MISSING_FILE = "missing_file"
+    STRAY_FILE = "stray_file"
+    BYTES = "bytes"
+    SHA256 = "sha256"
+    UNREADABLE = "unreadable"
+    SCHEMA = "schema"
+    ROWS = "rows"
+    CONTENT_HASH = "content_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong with a stored ticker-session.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        session_date: New York date.
+        kind: What is wrong.
+        message: What was expected and what is there.
+    """
+
+    ticker: str
+    session_date: dt.date
+    kind: DamageKind
+    message: str
+
+    @property
+    def key(self) -> str:
+        """Return the partition key."""
+        return encode_key(self.ticker, self.session_date)
+
+
+class OrphanKind(StrEnum):
+    """Why a file belongs to nothing."""
+
+    NO_RECEIPT = "no_receipt"
+    UNPLANNED = "unplanned"
+    TEMPORARY = "temporary"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A file or folder of the lake that belongs to no receipt, or to no plan and no import.
+
+    Attributes:
+        path: Where it lies.
+        kind: Why it belongs to nothing.
+        message: What that means for it.
+    """
+
+    path: Path
+    kind: OrphanKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFolder:
+    """A folder of one ticker-session, as found on the disk.
+
+    Attributes:
+        path: The folder.
+        ticker: Vendor's symbol, by the name of the folder above.
+        session_date: New York date, by its name.
+        names: Names of what lies in it.
+    """
+
+    path: Path
+    ticker: str
+    session_date: dt.date
+    names: frozenset[str]
+
+    @property
+    def key(self) -> str:
+        """Return the partition key."""
+        return encode_key(self.ticker, self.session_date)
+
+    @property
+    def has_receipt(self) -> bool:
+        """Return whether a receipt lies in it."""
+        return RECEIPT_NAME in self.names
+
+
+def find_damages(receipt: Receipt, content: bytes) -> Iterator[tuple[DamageKind, str]]:
+    """Yield every way in which a data file differs from what its receipt says.
+
+    Args:
+        receipt: A receipt with rows.
+        content: The whole file.
+    """
+    if len(content) != receipt.bytes:
+        yield DamageKind.BYTES, f"expected {receipt.bytes} bytes, got {len(content)}"
+    if (sha256 := hashlib.sha256(content).hexdigest()) != receipt.sha256:
+        yield DamageKind.SHA256, f"expected sha256 {receipt.sha256}, got {sha256}"
+    try:
+        trades = decode_trades(content)
+    except SchemaError as error:
+        yield DamageKind.SCHEMA, str(error)
+        return
+    except DataError as error:
+        yield DamageKind.UNREADABLE, str(error)
+        return
+    if trades.height != receipt.rows:
+        yield DamageKind.ROWS, f"expected {receipt.rows} rows, got {trades.height}"
+    if (content_hash := hash_trades(trades)) != receipt.content_hash:
+        expected = receipt.content_hash
+        yield DamageKind.CONTENT_HASH, f"expected content {expected}, got {content_hash}"
+
+
+def walk_sessions(tree_dir: Path) -> Iterator[SessionFolder | Orphan]:
+    """Yield every folder of a ticker-session in order of names, and what is none as an orphan."""
+    for ticker_dir in _list_folder(tree_dir):
+        try:
+            ticker = check_ticker(parse_ticker_folder(ticker_dir.name))
+        except DataError as error:
+            yield Orphan(ticker_dir, OrphanKind.FOREIGN, str(error))
+            continue
+        for date_dir in _list_folder(ticker_dir):
+            yield _inspect_session(date_dir, ticker)
+
+
+def find_strays(folder: SessionFolder) -> Iterator[Orphan]:
+    """Yield what lies in the folder of a ticker-session and belongs to no receipt."""
+    for name in sorted(folder.names - {RECEIPT_NAME, TRADES_NAME}):
+        kind = OrphanKind.TEMPORARY if name.startswith(TEMPORARY_PREFIX) else OrphanKind.FOREIGN
+        yield Orphan(folder.path / name, kind, "no file of the lake is called like that")
+    if TRADES_NAME in folder.names and not folder.has_receipt:
+        message = "it has no receipt: it is not data, and the next commit replaces it"
+        yield Orphan(folder.path / TRADES_NAME, OrphanKind.NO_RECEIPT, message)
+
+
+def _inspect_session(path: Path, ticker: str) -> SessionFolder | Orphan:
+    try:
+        session_date = parse_date_folder(path.name)
+        names = frozenset(file.name for file in path.iterdir())
+    except (DataError, NotADirectoryError) as error:
+        return Orphan(path, OrphanKind.FOREIGN, str(error))
+    return SessionFolder(path, ticker, session_date, names)
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    """Return what lies in a folder, in order of names; nothing where there is none."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []

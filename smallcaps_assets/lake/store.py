@@ -1,0 +1,285 @@
+"""The ticker-sessions of a lake: stored whole, read back with proof, moved aside when damaged.
+
+What belongs here: the one object through which ``ingest`` and the readers see ticker-sessions.
+What does not: the order of a commit (``commit``), what can be damaged (``damages``), and which
+sessions are wanted (``ledger``).
+"""
+
+import datetime as dt
+import hashlib
+import threading
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.errors import (
+    DataError,
+    LakeError,
+    LedgerMismatchError,
+    MissingPartitionError,
+)
+from smallcaps_assets.lake.commit import (
+    PreparedSession,
+    SessionTrades,
+    commit_sessions,
+    prepare_session,
+)
+from smallcaps_assets.lake.damages import (
+    Damage,
+    DamageKind,
+    Orphan,
+    OrphanKind,
+    SessionFolder,
+    find_damages,
+    find_strays,
+    walk_sessions,
+)
+from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below
+from smallcaps_assets.lake.layout import LakeLayout, Tree
+from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
+from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
+from smallcaps_assets.schemas import TRADES
+
+
+class LakeStore:
+    """The ticker-sessions of one lake."""
+
+    def __init__(
+        self, layout: LakeLayout, fs: FileSystem, source: str, zstd_level: int = ZSTD_LEVEL
+    ) -> None:
+        """Bind the store to a lake.
+
+        Args:
+            layout: Paths of the lake.
+            fs: The disk.
+            source: Source the lake is bound to, for receipts.
+            zstd_level: Compression of new files.
+        """
+        self.layout = layout
+        self.fs = fs
+        self.source = source
+        self._zstd_level = zstd_level
+        self._commit_lock = threading.Lock()
+
+    def prepare(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        trades: pl.DataFrame,
+        facts: FetchFacts,
+        *,
+        tree: Tree = Tree.TRADES,
+    ) -> PreparedSession:
+        """Encode and hash the trades of a session; pure, for worker threads.
+
+        Args:
+            ticker: Vendor's symbol.
+            session_date: New York date.
+            trades: ``schemas.TRADES`` of this ticker and date alone, in tape order; no rows
+                where the vendor has none.
+            facts: What the fetch knows.
+            tree: Folders it belongs to.
+
+        Raises:
+            DataError: Rows of another session, out of order, or at odds with the state.
+            SchemaError: The trades break their contract.
+        """
+        session = SessionTrades(ticker, session_date, trades, facts, tree)
+        return prepare_session(session, source=self.source, zstd_level=self._zstd_level)
+
+    def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
+        """Store sessions, each whole or not at all; return their receipts.
+
+        Raises:
+            DataError: A session occurs twice.
+            StorageError: The disk refuses.  What has its receipt is stored, the rest is absent,
+                and committing all of it again is safe.
+        """
+        with self._commit_lock:
+            return commit_sessions(self.layout, self.fs, batch)
+
+    def read_receipt(
+        self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
+    ) -> Receipt:
+        """Return the receipt of a session.
+
+        Raises:
+            MissingPartitionError: The session is not stored.
+            LedgerMismatchError: The receipt is damaged, edited, or another session's.
+            StorageError: The disk refuses.
+        """
+        path = self.layout.receipt_file(ticker, session_date, tree)
+        receipt = parse_receipt(self.fs.read(path), where=str(path))
+        if (receipt.ticker, receipt.session_date) != (ticker, session_date):
+            raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}, not of its folder")
+        return receipt
+
+    def iter_receipts(
+        self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None
+    ) -> Iterator[Receipt]:
+        """Yield every receipt, in order of folders.
+
+        Args:
+            tree: Folders to walk.
+            damages: Takes the receipts that cannot be believed; without it the first raises.
+
+        Raises:
+            LedgerMismatchError: A receipt is damaged, edited, or another session's.
+        """
+        for folder in walk_sessions(self.layout.tree_dir(tree)):
+            if isinstance(folder, Orphan) or not folder.has_receipt:
+                continue
+            try:
+                yield self.read_receipt(folder.ticker, folder.session_date, tree=tree)
+            except LakeError as error:
+                if damages is None:
+                    raise
+                damage = (folder.ticker, folder.session_date, DamageKind.RECEIPT, str(error))
+                damages.append(Damage(*damage))
+
+    def read_trades(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        verify: bool = True,
+        tree: Tree = Tree.TRADES,
+    ) -> pl.DataFrame:
+        """Return the trades of a session that has a receipt.
+
+        Args:
+            ticker: Vendor's symbol.
+            session_date: New York date.
+            verify: Compare the file with the hash in its receipt, and its pages with theirs.
+            tree: Folders it belongs to.
+
+        Returns:
+            ``schemas.TRADES``, in tape order.
+
+        Raises:
+            MissingPartitionError: The session is not stored, or its file is gone.
+            DataError: The file is damaged.
+        """
+        receipt = self.read_receipt(ticker, session_date, tree=tree)
+        try:
+            return self._read_rows(receipt, tree, verify=verify)
+        except (DataError, MissingPartitionError):
+            # A commit may have replaced the session between the two reads.
+            renewed = self.read_receipt(ticker, session_date, tree=tree)
+            if renewed == receipt:
+                raise
+            return self._read_rows(renewed, tree, verify=verify)
+
+    def verify_session(
+        self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Return everything that is wrong with a stored session.
+
+        Args:
+            receipt: What is believed of it, by its receipt or by the ledger.
+            deep: Open, hash, decode and count the file; otherwise only its size is looked at.
+            tree: Folders it belongs to.
+        """
+        path = self.layout.trades_file(receipt.ticker, receipt.session_date, tree)
+        found = [*self._verify_receipt(receipt, tree), *self._verify_file(receipt, path, deep=deep)]
+        return [
+            Damage(receipt.ticker, receipt.session_date, kind, f"{path}: {message}")
+            for kind, message in found
+        ]
+
+    def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
+        """Return every file that belongs to no receipt, and every receipt no one asked for.
+
+        A commit under way looks like a file without a receipt: hold the lock of the lake.
+
+        Args:
+            planned_keys: Keys of the published plan.
+        """
+        orphans = [
+            Orphan(path, OrphanKind.TEMPORARY, "the process that wrote it is dead")
+            for path in find_abandoned(self.layout.temporary_dirs())
+        ]
+        for tree in Tree:
+            for folder in walk_sessions(self.layout.tree_dir(tree)):
+                if isinstance(folder, Orphan):
+                    orphans.append(folder)
+                    continue
+                orphans += find_strays(folder)
+                if tree is Tree.TRADES and self._is_unwanted(folder, planned_keys):
+                    message = "no plan and no import asks for it"
+                    orphans.append(Orphan(folder.path, OrphanKind.UNPLANNED, message))
+        return orphans
+
+    def quarantine(self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES) -> Path:
+        """Move a damaged session aside, so that it is missing and can be fetched again.
+
+        The receipt goes first: what a kill leaves in between is a data file without a receipt,
+        which is not data, and which the next call moves.
+
+        Returns:
+            The folder where its files lie now.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        folder = self.layout.session_dir(ticker, session_date, tree)
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        target = self.layout.quarantine_folder(tree, ticker, session_date) / stamp
+        lasting = [folder, *folders_below([target], self.layout.data_dir)]
+        with self._commit_lock:
+            self.fs.make_folders(target, root=self.layout.data_dir)
+            for path in (
+                self.layout.receipt_file(ticker, session_date, tree),
+                self.layout.trades_file(ticker, session_date, tree),
+            ):
+                if path.exists():
+                    self.fs.rename(path, target / path.name)
+                    self.fs.sync_group(lasting)
+        return target
+
+    def _read_rows(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame:
+        if not receipt.rows:
+            return TRADES.empty()
+        path = self.layout.trades_file(receipt.ticker, receipt.session_date, tree)
+        content = self.fs.read(path)
+        if verify and (found := hashlib.sha256(content).hexdigest()) != receipt.sha256:
+            raise DataError(
+                f"{path} is damaged: expected sha256 {receipt.sha256}, got {found}; "
+                "run `smallcaps repair`"
+            )
+        return decode_trades(content, verify=verify)
+
+    def _verify_receipt(self, receipt: Receipt, tree: Tree) -> Iterator[tuple[DamageKind, str]]:
+        try:
+            stored = self.read_receipt(receipt.ticker, receipt.session_date, tree=tree)
+        except LakeError as error:
+            yield DamageKind.RECEIPT, str(error)
+            return
+        if stored.receipt_sha256 != receipt.receipt_sha256:
+            yield DamageKind.RECEIPT, "the receipt beside it is another one"
+
+    def _verify_file(
+        self, receipt: Receipt, path: Path, *, deep: bool
+    ) -> Iterator[tuple[DamageKind, str]]:
+        if not receipt.rows:
+            if path.exists():
+                yield DamageKind.STRAY_FILE, "expected no file for a session without trades"
+            if receipt.content_hash != hash_trades(TRADES.empty()):
+                yield DamageKind.CONTENT_HASH, "expected the content hash of no trades"
+        elif not path.exists():
+            yield DamageKind.MISSING_FILE, f"expected a file of {receipt.rows} rows, found none"
+        elif deep:
+            yield from find_damages(receipt, self.fs.read(path))
+        elif (size := path.stat().st_size) != receipt.bytes:
+            yield DamageKind.BYTES, f"expected {receipt.bytes} bytes, got {size}"
+
+    def _is_unwanted(self, folder: SessionFolder, planned_keys: Container[str]) -> bool:
+        if not folder.has_receipt or folder.key in planned_keys:
+            return False
+        try:
+            receipt = self.read_receipt(folder.ticker, folder.session_date)
+        except LakeError:
+            return True
+        return not receipt.is_imported
