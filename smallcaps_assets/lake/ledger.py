@@ -21,17 +21,31 @@ from smallcaps_assets.lake.database import open_database, transaction, translate
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import (
+    Activity,
+    Attempt,
     Failure,
     ReindexFacts,
-    failure_attempts,
+    SessionRecord,
+    Totals,
+    attempt_row,
     failure_row,
     format_instant,
     plan_rows,
-    receipt_attempts,
     receipt_row,
 )
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import NOT_YET_AVAILABLE, PLANNED
+
+__all__ = [
+    "Activity",
+    "Attempt",
+    "Failure",
+    "Ledger",
+    "ReindexFacts",
+    "SessionRecord",
+    "Totals",
+    "discard_ledger",
+]
 
 
 def tell_time() -> dt.datetime:
@@ -84,16 +98,11 @@ class Ledger(LedgerReader):
         self._fold_log()
 
     def record_receipts(self, receipts: Sequence[Receipt]) -> None:
-        """Record committed ticker-sessions in one transaction.
-
-        Each request range becomes one attempt; its requests and pages count once, also when
-        its sessions are committed in several groups.
-        """
+        """Record committed ticker-sessions in one transaction."""
         now = self._now()
-        sessions = [receipt_row(receipt, now, attempts=1) for receipt in receipts]
         with self._writing() as connection:
-            connection.executemany(ledger_sql.RECORD_RECEIPT, sessions)
-            connection.executemany(ledger_sql.RECORD_ATTEMPT, receipt_attempts(receipts, now))
+            rows = [receipt_row(receipt, now, attempts=1) for receipt in receipts]
+            connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
             connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", now))
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
@@ -104,11 +113,14 @@ class Ledger(LedgerReader):
         Raises:
             DataError: A key or a state is not one.
         """
-        now = self._now()
-        sessions = [failure_row(failure, now) for failure in failures]
+        rows = [failure_row(failure, self._now()) for failure in failures]
         with self._writing() as connection:
-            connection.executemany(ledger_sql.RECORD_FAILURE, sessions)
-            connection.executemany(ledger_sql.RECORD_ATTEMPT, failure_attempts(failures, now))
+            connection.executemany(ledger_sql.RECORD_FAILURE, rows)
+
+    def record_attempt(self, attempt: Attempt) -> None:
+        """Append one request range to the attempts, which are never changed."""
+        with self._writing() as connection:
+            connection.execute(ledger_sql.RECORD_ATTEMPT, attempt_row(attempt, self._now()))
 
     def record_counters(self, run_id: str, counters: Mapping[str, int]) -> None:
         """Add to counters that only the process at work knows, such as answers 429.

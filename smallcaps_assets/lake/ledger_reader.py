@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,10 +22,12 @@ from smallcaps_assets.lake.ledger_rows import (
     KEY_COLUMNS,
     Activity,
     Row,
+    SessionRecord,
     Totals,
     format_instant,
     frame_keys,
     parse_instant,
+    parse_record,
     select_parameters,
 )
 from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
@@ -139,13 +141,23 @@ class LedgerReader:
         sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
         return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
 
+    def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
+        """Return what is known of those of ``keys`` that the ledger knows, by key.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+        rows = self._fetch(ledger_sql.RECORDS, {"keys": json.dumps(pairs)})
+        return {row[0]: parse_record(row) for row in rows}
+
     def states(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the states of those of ``keys`` that the ledger knows.
 
         Raises:
             DataError: A key is not one.
         """
-        return {key: state for key, state, _, _ in self._look_up(keys)}
+        return {key: record.state for key, record in self.records(keys).items()}
 
     def is_ask_due(self, key: str, today: dt.date) -> bool:
         """Return whether a ticker-session may be asked for on this UTC date.
@@ -156,11 +168,10 @@ class LedgerReader:
         Raises:
             DataError: The key is not one.
         """
-        for _, state, asked_count, last_asked_date in self._look_up([key]):
-            if state == EMPTY_DISPUTED:
-                return asked_count <= DISPUTED_REPEATS and last_asked_date < today.isoformat()
-            return state not in GREEN
-        return True
+        record = self.records([key]).get(key)
+        if record is None or record.last_asked_date is None or record.state != EMPTY_DISPUTED:
+            return record is None or record.state not in GREEN
+        return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date < today
 
     def counts(self) -> dict[str, int]:
         """Return how many planned ticker-sessions are in each state, in the order of ``STATES``.
@@ -244,10 +255,3 @@ class LedgerReader:
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         with self._lock, translated_errors(self.path):
             return self._connection.execute(statement, parameters or {}).fetchall()
-
-    def _look_up(self, keys: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
-        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
-        for ticker, session, *rest in self._fetch(
-            ledger_sql.STATES_OF, {"keys": json.dumps(pairs)}
-        ):
-            yield f"{ticker}_{session}", *rest

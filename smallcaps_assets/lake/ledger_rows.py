@@ -5,7 +5,6 @@ records that answers are made of.  What does not: connections and statements.
 """
 
 import datetime as dt
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,37 @@ _LAST_DATE: Final = "9999-99-99"
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request range that was asked for, whatever came of it.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        first_session: First session of the range.
+        last_session: Last one, included.
+        requests: Requests spent, retries included.
+        pages: Pages read.
+        rows: Trades received.
+        bytes: Bytes received.
+        sessions: Ticker-sessions committed.
+        kind: Short word of the error; empty: it succeeded.
+        message: What was expected, what came, what to do.
+        run_id: Run that asked.
+    """
+
+    ticker: str
+    first_session: dt.date
+    last_session: dt.date
+    requests: int
+    pages: int = 0
+    rows: int = 0
+    bytes: int = 0
+    sessions: int = 0
+    kind: str = ""
+    message: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A ticker-session that was asked for, or looked at, and did not become green.
 
@@ -39,8 +69,6 @@ class Failure:
         state: ``failed``, ``empty_disputed``, ``not_entitled`` or ``quarantined``.
         kind: Short word of the error.
         message: What was expected, what came, what to do.
-        requests: Requests spent; where a range of several sessions failed, the first of them
-            carries the requests of all.
         run_id: Run that met it.
     """
 
@@ -48,8 +76,34 @@ class Failure:
     state: str
     kind: str
     message: str
-    requests: int = 0
     run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What the ledger knows of one ticker-session.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: One of ``states.STATES``.
+        rows: Trades stored.
+        bytes: Size of the file.
+        content_hash: Hash of the rows; empty: nothing is stored.
+        error_kind: Why the last attempt failed; empty: it did not.
+        error_message: What was expected, what came, what to do.
+        asked_count: Times that the vendor's "no trades" was disputed by the daily bar.
+        last_asked_date: UTC date of the last of them; ``None``: there was none.
+    """
+
+    key: str
+    state: str
+    rows: int
+    bytes: int
+    content_hash: str
+    error_kind: str
+    error_message: str
+    asked_count: int
+    last_asked_date: dt.date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +128,11 @@ class Activity:
     """What happened since an instant.
 
     Attributes:
-        sessions: Ticker-sessions that became green.
+        sessions: Ticker-sessions committed.
         requests: Requests spent, those of failed attempts included.
-        rows: Trades stored.
-        bytes: Size of their files.
-        errors: Ticker-sessions that failed, by kind.
+        rows: Trades received.
+        bytes: Bytes received.
+        errors: Attempts that failed, by kind.
         counters: Sums of the counters recorded, by name.
         first_at: When the first attempt was recorded; ``None``: none was.
         last_commit_at: When receipts were last recorded, however long ago; ``None``: never.
@@ -164,32 +218,23 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
     }
 
 
-def receipt_attempts(receipts: Iterable[Receipt], now: str) -> Iterator[Row]:
-    """Yield the row of ``attempts`` of each request range; an import is no attempt."""
-    ranges: dict[tuple[str, int, dt.datetime], list[Receipt]] = {}
-    for receipt in receipts:
-        if not receipt.is_imported:
-            asked = (receipt.ticker, receipt.gte_ns, receipt.started_at)
-            ranges.setdefault(asked, []).append(receipt)
-    for (ticker, gte_ns, started_at), group in ranges.items():
-        sessions = [receipt.session_date.isoformat() for receipt in group]
-        yield {
-            "recorded_at": now,
-            "run_id": group[0].run_id,
-            "ticker": ticker,
-            "first_session": min(sessions),
-            "last_session": max(sessions),
-            "gte_ns": gte_ns,
-            "started_at": format_instant(started_at),
-            "sessions": len(group),
-            "requests": group[0].requests,
-            "pages": group[0].pages,
-            "rows": sum(receipt.rows for receipt in group),
-            "bytes": sum(receipt.bytes for receipt in group),
-            "outcome": "committed",
-            "kind": None,
-            "message": None,
-        }
+def attempt_row(attempt: Attempt, now: str) -> Row:
+    """Return the row of ``attempts``."""
+    return {
+        "recorded_at": now,
+        "run_id": attempt.run_id,
+        "ticker": attempt.ticker,
+        "first_session": attempt.first_session.isoformat(),
+        "last_session": attempt.last_session.isoformat(),
+        "sessions": attempt.sessions,
+        "requests": attempt.requests,
+        "pages": attempt.pages,
+        "rows": attempt.rows,
+        "bytes": attempt.bytes,
+        "outcome": "failed" if attempt.kind else "read",
+        "kind": attempt.kind or None,
+        "message": attempt.message[:MESSAGE_LENGTH] or None,
+    }
 
 
 def failure_row(failure: Failure, now: str) -> Row:
@@ -215,28 +260,10 @@ def failure_row(failure: Failure, now: str) -> Row:
     }
 
 
-def failure_attempts(failures: Iterable[Failure], now: str) -> Iterator[Row]:
-    """Yield the row of ``attempts`` of each run of failures of one ticker for one reason."""
-    for (ticker, kind, message, run_id), group in itertools.groupby(failures, _name_reason):
-        members = list(group)
-        sessions = [decode_key(failure.key)[1].isoformat() for failure in members]
-        yield {
-            "recorded_at": now,
-            "run_id": run_id,
-            "ticker": ticker,
-            "first_session": min(sessions),
-            "last_session": max(sessions),
-            "gte_ns": None,
-            "started_at": None,
-            "sessions": len(members),
-            "requests": sum(failure.requests for failure in members),
-            "pages": 0,
-            "rows": 0,
-            "bytes": 0,
-            "outcome": members[0].state,
-            "kind": kind,
-            "message": message[:MESSAGE_LENGTH],
-        }
+def parse_record(row: Sequence[Any]) -> SessionRecord:
+    """Return the record that a row of ``ledger_sql.RECORDS`` holds."""
+    date = None if row[-1] is None else dt.date.fromisoformat(row[-1])
+    return SessionRecord(*row[:-1], last_asked_date=date)
 
 
 def select_parameters(
@@ -248,8 +275,3 @@ def select_parameters(
         "first": first.isoformat() if first else _FIRST_DATE,
         "last": last.isoformat() if last else _LAST_DATE,
     }
-
-
-def _name_reason(failure: Failure) -> tuple[str, str, str, str]:
-    ticker, _ = decode_key(failure.key)
-    return ticker, failure.kind, failure.message, failure.run_id

@@ -50,8 +50,6 @@ SCHEMA: Final = (
         ticker TEXT NOT NULL,
         first_session TEXT NOT NULL,
         last_session TEXT NOT NULL,
-        gte_ns INTEGER,
-        started_at TEXT,
         sessions INTEGER NOT NULL,
         requests INTEGER NOT NULL,
         pages INTEGER NOT NULL,
@@ -63,7 +61,6 @@ SCHEMA: Final = (
     )
     """,
     "CREATE INDEX attempts_by_time ON attempts (recorded_at)",
-    "CREATE INDEX attempts_by_range ON attempts (ticker, gte_ns, started_at)",
     "CREATE INDEX failed_attempts ON attempts (id) WHERE kind IS NOT NULL",
     """
     CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
@@ -202,21 +199,14 @@ ON CONFLICT DO UPDATE SET
 WHERE NOT is_green OR excluded.state = 'quarantined'
 """
 
-# The requests and pages of a range count once, however many commits its sessions came in.
 RECORD_ATTEMPT: Final = """
 INSERT INTO attempts (
-    recorded_at, run_id, ticker, first_session, last_session, gte_ns, started_at, sessions,
-    requests, pages, rows, bytes, outcome, kind, message
-)
-SELECT
-    :recorded_at, :run_id, :ticker, :first_session, :last_session, :gte_ns, :started_at, :sessions,
-    CASE WHEN known.id IS NULL THEN :requests ELSE 0 END,
-    CASE WHEN known.id IS NULL THEN :pages ELSE 0 END,
+    recorded_at, run_id, ticker, first_session, last_session, sessions, requests, pages, rows,
+    bytes, outcome, kind, message
+) VALUES (
+    :recorded_at, :run_id, :ticker, :first_session, :last_session, :sessions, :requests, :pages,
     :rows, :bytes, :outcome, :kind, :message
-FROM (
-    SELECT max(id) AS id FROM attempts
-    WHERE ticker = :ticker AND gte_ns = :gte_ns AND started_at = :started_at
-) AS known
+)
 """
 RECORD_COUNTER: Final = "INSERT INTO counters VALUES (?, ?, ?, ?)"
 
@@ -252,8 +242,10 @@ FROM sessions INDEXED BY missing_sessions
 WHERE is_planned = 1 AND is_green = 0 AND error_kind IS NOT NULL
 ORDER BY ticker, session_date LIMIT :limit
 """
-STATES_OF: Final = """
-SELECT ticker, session_date, state, asked_count, last_asked_date
+RECORDS: Final = """
+SELECT ticker || '_' || session_date, state, coalesce(rows, 0), coalesce(bytes, 0),
+    coalesce(content_hash, ''), coalesce(error_kind, ''), coalesce(error_message, ''),
+    asked_count, last_asked_date
 FROM json_each(:keys) AS key
 CROSS JOIN sessions ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
 """
@@ -287,12 +279,12 @@ SELECT recorded_at, run_id, ticker, first_session, last_session, kind, message
 FROM attempts INDEXED BY failed_attempts WHERE kind IS NOT NULL ORDER BY id DESC LIMIT :limit
 """
 ACTIVITY: Final = """
-SELECT coalesce(sum(sessions * (kind IS NULL)), 0), coalesce(sum(requests), 0),
+SELECT coalesce(sum(sessions), 0), coalesce(sum(requests), 0),
     coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(recorded_at)
 FROM attempts WHERE recorded_at >= :since
 """
 ACTIVITY_ERRORS: Final = """
-SELECT kind, sum(sessions) FROM attempts
+SELECT kind, count(*) FROM attempts
 WHERE recorded_at >= :since AND kind IS NOT NULL GROUP BY kind ORDER BY kind
 """
 ACTIVITY_COUNTERS: Final = """

@@ -8,7 +8,7 @@ import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.lake.ledger import Ledger
-from smallcaps_assets.lake.ledger_rows import Failure
+from smallcaps_assets.lake.ledger_rows import Attempt, Failure
 from smallcaps_assets.lake.receipts import Receipt
 
 NOON = dt.datetime(2024, 3, 18, 12, tzinfo=dt.UTC)
@@ -66,6 +66,22 @@ def make_failure(key: str, state: str = "failed", **fields: object) -> Failure:
     """Return a failure."""
     failure = Failure(key, state, kind="unavailable", message="503, try later")
     return dataclasses.replace(failure, **fields)  # type: ignore[arg-type]  # any field
+
+
+def make_attempt(ticker: str = "AAA", **fields: object) -> Attempt:
+    """Return an attempt of one session that read 500 trades in 2 requests."""
+    attempt = Attempt(
+        ticker,
+        dt.date(2024, 3, 15),
+        dt.date(2024, 3, 15),
+        requests=2,
+        pages=1,
+        rows=500,
+        bytes=20_000,
+        sessions=1,
+        run_id="run",
+    )
+    return dataclasses.replace(attempt, **fields)  # type: ignore[arg-type]  # any field
 
 
 def list_missing(ledger: Ledger) -> list[str]:

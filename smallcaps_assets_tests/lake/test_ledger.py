@@ -21,6 +21,7 @@ from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
     Clock,
     list_missing,
+    make_attempt,
     make_failure,
     make_plan,
     make_receipt,
@@ -176,41 +177,26 @@ def test_record_failures_refuses_a_state_of_no_failure(ledger: Ledger, state: st
         ledger.record_failures([make_failure(A1, state)])
 
 
-def test_record_failures_keeps_messages_short(ledger: Ledger) -> None:
+def test_messages_are_kept_short(ledger: Ledger) -> None:
     ledger.record_plan(make_plan(A1))
 
     ledger.record_failures([make_failure(A1, message="x" * 5000)])
+    ledger.record_attempt(make_attempt(kind="payload", message="x" * 5000))
 
     assert len(ledger.failed_sessions()["error_message"][0]) == 1000
     assert len(ledger.recent_errors()["message"][0]) == 1000
 
 
-def test_record_receipts_counts_the_requests_of_a_range_once(ledger: Ledger) -> None:
-    """L1: sums are of requests made, whatever the groups in which sessions are committed."""
-    ledger.record_receipts([make_receipt(A1, requests=3), make_receipt(A2, requests=3)])
-    ledger.record_receipts([make_receipt(A3, requests=3)])
-    ledger.record_receipts([make_receipt(B1, requests=5)])
+def test_record_attempt_sums_requests_of_success_and_failure(ledger: Ledger) -> None:
+    ledger.record_attempt(make_attempt(requests=3))
+    ledger.record_attempt(make_attempt(requests=9, kind="unavailable"))
 
-    assert ledger.totals().requests == 8
-
-
-def test_record_receipts_counts_no_attempt_for_an_import(ledger: Ledger) -> None:
-    ledger.record_receipts([make_receipt(A1, is_imported=True)])
-
-    assert (ledger.totals().sessions, ledger.totals().requests) == (1, 0)
-
-
-def test_record_failures_counts_the_requests_of_a_range_once(ledger: Ledger) -> None:
-    ledger.record_failures([make_failure(A1, requests=9), make_failure(A2)])
-
-    assert ledger.totals().requests == 9
-    assert ledger.recent_errors().select("first_session", "last_session").rows() == [
-        ("2024-03-14", "2024-03-15")
-    ]
+    assert ledger.totals().requests == 12
+    assert ledger.recent_errors()["kind"].to_list() == ["unavailable"]
 
 
 def test_attempts_cannot_be_changed_or_removed(ledger: Ledger) -> None:
-    ledger.record_failures([make_failure(A1)])
+    ledger.record_attempt(make_attempt())
 
     with sqlite3.connect(ledger.path) as other:
         for statement in ("DELETE FROM attempts", "UPDATE attempts SET requests = 0"):
@@ -247,7 +233,8 @@ def test_reindex_plans_again_what_has_no_receipt(ledger: Ledger) -> None:
 def test_reindex_keeps_plan_failures_and_attempts(ledger: Ledger) -> None:
     ledger.record_plan(make_plan(A1, A2))
     ledger.record_receipts([make_receipt(A1)])
-    ledger.record_failures([make_failure(A2, requests=4)])
+    ledger.record_failures([make_failure(A2)])
+    ledger.record_attempt(make_attempt(requests=4))
     before = (ledger.coverage(), ledger.totals())
 
     ledger.reindex([make_receipt(A1)])
@@ -358,7 +345,7 @@ def make_grown_ledger(path: Path, done: int) -> sqlite3.Connection:
     return open_database(path, is_read_only=False)
 
 
-@pytest.mark.parametrize("name", ["RECORD_RECEIPT", "MISSING", "COUNTS", "TOTALS", "STATES_OF"])
+@pytest.mark.parametrize("name", ["RECORD_RECEIPT", "MISSING", "COUNTS", "TOTALS", "RECORDS"])
 def test_cost_of_a_session_does_not_grow_with_sessions_done(tmp_path: Path, name: str) -> None:
     """L26: the work of SQLite is the same after 20 sessions and after 2,000."""
     parameters = receipt_row(make_receipt("ZZZ_2024-03-14"), "now", attempts=1)
@@ -387,7 +374,7 @@ class Nothing(dict[str, None]):
         (ledger_sql.MISSING, "missing_sessions"),
         (ledger_sql.MISSING_OF_TICKERS, "missing_sessions (ticker=?"),
         (ledger_sql.STORED_OF_TICKERS, "PRIMARY KEY (ticker=?"),
-        (ledger_sql.RECORD_ATTEMPT, "attempts_by_range (ticker=? AND gte_ns=? AND started_at=?)"),
+        (ledger_sql.RECORDS, "PRIMARY KEY (ticker=? AND session_date=?)"),
         (ledger_sql.ACTIVITY, "attempts_by_time (recorded_at>?)"),
         (ledger_sql.ACTIVITY_COUNTERS, "counters_by_time (recorded_at>?)"),
         (ledger_sql.RECENT_ERRORS, "failed_attempts"),

@@ -16,6 +16,7 @@ from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
     Clock,
     list_missing,
+    make_attempt,
     make_failure,
     make_plan,
     make_receipt,
@@ -150,20 +151,20 @@ def test_totals_of_an_empty_ledger_are_zero(ledger: Ledger) -> None:
 
 
 def test_activity_sums_what_happened_since(ledger: Ledger, clock: Clock) -> None:
-    ledger.record_receipts([make_receipt(A1)])
+    ledger.record_attempt(make_attempt())
     ledger.record_counters("run", {"rate_limited": 5})
     clock.pass_time(minutes=10)
-    ledger.record_receipts([make_receipt(A2, gte_ns=1), make_receipt(A3, gte_ns=2)])
-    ledger.record_failures([make_failure(B1, requests=7)])
+    ledger.record_attempt(make_attempt(sessions=3))
+    ledger.record_attempt(make_attempt(sessions=0, rows=0, bytes=0, requests=7, kind="payload"))
     ledger.record_counters("run", {"rate_limited": 2, "reset": 0})
 
     activity = ledger.activity(clock.now - dt.timedelta(minutes=5))
 
-    assert (activity.sessions, activity.requests) == (2, 2 + 2 + 7)
-    assert (activity.rows, activity.bytes) == (1000, 40_000)
-    assert activity.errors == {"unavailable": 1}
+    assert (activity.sessions, activity.requests) == (3, 2 + 7)
+    assert (activity.rows, activity.bytes) == (500, 20_000)
+    assert activity.errors == {"payload": 1}
     assert activity.counters == {"rate_limited": 2}
-    assert activity.first_at == activity.last_commit_at == clock.now
+    assert activity.first_at == clock.now
 
 
 def test_activity_remembers_the_last_commit(ledger: Ledger, clock: Clock) -> None:
@@ -175,6 +176,19 @@ def test_activity_remembers_the_last_commit(ledger: Ledger, clock: Clock) -> Non
 
     assert before.last_commit_at is None
     assert (after.sessions, after.first_at, after.last_commit_at) == (0, None, NOON)
+
+
+def test_records_tells_what_is_stored_and_what_failed(ledger: Ledger) -> None:
+    ledger.record_receipts([make_receipt(A1)])
+    ledger.record_failures([make_failure(A2, "empty_disputed", kind="volume")])
+
+    records = ledger.records([A1, A2, "ZZZ_2024-03-15"])
+
+    assert list(records) == [A1, A2]
+    assert (records[A1].rows, records[A1].bytes) == (500, 20_000)
+    assert records[A1].content_hash == "b" * 64
+    assert (records[A2].state, records[A2].error_kind) == ("empty_disputed", "volume")
+    assert (records[A2].asked_count, records[A2].last_asked_date) == (1, NOON.date())
 
 
 def test_coverage_holds_every_planned_session(ledger: Ledger) -> None:
@@ -227,8 +241,9 @@ def test_answers_of_an_empty_ledger_have_their_columns(tmp_path: Path) -> None:
 
 def test_recent_errors_shows_the_newest_first(ledger: Ledger) -> None:
     for key, kind in ((A1, "payload"), (A2, "unavailable"), (A3, "rate_limited")):
-        ledger.record_failures([make_failure(key, kind=kind)])
-        ledger.record_receipts([make_receipt(B1)])
+        ledger.record_failures([make_failure(key)])
+        ledger.record_attempt(make_attempt(kind=kind))
+        ledger.record_attempt(make_attempt())
 
     assert ledger.recent_errors(2)["kind"].to_list() == ["rate_limited", "unavailable"]
     assert ledger.failed_sessions(2)["key"].to_list() == [A1, A2]
