@@ -7,7 +7,7 @@ records that answers are made of.  What does not: connections and statements.
 import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import polars as pl
@@ -262,8 +262,10 @@ def failure_row(failure: Failure, now: str) -> Row:
 
 def parse_record(row: Sequence[Any]) -> SessionRecord:
     """Return the record that a row of ``ledger_sql.RECORDS`` holds."""
-    date = None if row[-1] is None else dt.date.fromisoformat(row[-1])
-    return SessionRecord(*row[:-1], last_asked_date=date)
+    named = {column.name: value for column, value in zip(fields(SessionRecord), row, strict=True)}
+    if text := named["last_asked_date"]:
+        named["last_asked_date"] = dt.date.fromisoformat(text)
+    return SessionRecord(**named)
 
 
 def select_parameters(
