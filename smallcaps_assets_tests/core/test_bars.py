@@ -106,7 +106,7 @@ def test_measure_bars_shows_a_few_offenders_only() -> None:
     facts = measure_bars(make_bars(flat(-1, bars=300)), load_calendar())
 
     assert facts.unusable == 300
-    assert facts.offenders["problem"].value_counts().sort("count").rows() == [
+    assert facts.offenders["problem"].value_counts().sort("problem").rows() == [
         ("no session", 20),
         ("unusable", 20),
     ]
