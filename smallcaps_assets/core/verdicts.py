@@ -243,7 +243,9 @@ def judge_prices(facts: pl.DataFrame, thresholds: Thresholds) -> Verdict:
     )
 
 
-def judge_volume(facts: pl.DataFrame, conditions: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+def judge_volume(
+    facts: pl.DataFrame, thresholds: Thresholds, conditions: pl.DataFrame | None = None
+) -> Verdict:
     """Judge shares and trades against the daily bars, over the whole lake.
 
     Differences of both signs add up, so that they cannot cancel out.
@@ -251,8 +253,9 @@ def judge_volume(facts: pl.DataFrame, conditions: pl.DataFrame, thresholds: Thre
     Args:
         facts: ``ticker``, ``session_date``, ``volume``, ``trade_count``, ``bar_volume`` and
             ``bar_trade_count`` of each session.
-        conditions: Table of ``measure_residual_conditions`` for the same sessions: the suspects.
         thresholds: ``volume_residual`` and ``count_residual``.
+        conditions: Table of ``measure_residual_conditions`` for the same sessions, the suspects;
+            ``None`` where no trades were read.
     """
     residuals = label_residuals(facts)
     volume_ratio = _residual_ratio(residuals, "volume_residual", "bar_volume")
@@ -267,9 +270,10 @@ def judge_volume(facts: pl.DataFrame, conditions: pl.DataFrame, thresholds: Thre
         "differing_sessions": offenders.height,
         "volume_residual_ratio": volume_ratio,
         "count_residual_ratio": count_ratio,
-        "conditions": _list_conditions(conditions),
-        "unknown_conditions": _list_conditions(conditions.filter(~pl.col("is_known"))),
     }
+    if conditions is not None:
+        numbers["conditions"] = _list_conditions(conditions)
+        numbers["unknown_conditions"] = _list_conditions(conditions.filter(~pl.col("is_known")))
     summary = (
         f"volume differs by {volume_ratio:.4%} ({thresholds.volume_residual:.4%} tolerated), "
         f"trade count by {count_ratio:.4%} ({thresholds.count_residual:.4%} tolerated), in "
