@@ -254,6 +254,11 @@ def temporary_path(folder: Path) -> Path:
     return folder / f"{TEMPORARY_PREFIX}{identify_process()}-{next(_SERIAL)}"
 
 
+def find_existing(path: Path) -> Path:
+    """Return ``path``, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
 def find_abandoned(
     folders: Iterable[Path], *, older_than_s: float = ABANDONED_AFTER_S
 ) -> list[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import (
     DataError,
@@ -115,6 +116,18 @@ class LakeStore:
         if (receipt.ticker, receipt.session_date) != (ticker, session_date):
             raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}, not of its folder")
         return receipt
+
+    def find_receipt(self, key: str) -> Receipt | None:
+        """Return the receipt of a key; ``None`` when the session is not stored.
+
+        Raises:
+            LedgerMismatchError: The receipt is damaged, edited, or another session's.
+            StorageError: The disk refuses.
+        """
+        try:
+            return self.read_receipt(*decode_key(key))
+        except MissingPartitionError:
+            return None
 
     def iter_receipts(
         self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None

@@ -1,0 +1,145 @@
+"""The lock of a lake: one process writes, and everyone can see which.
+
+What belongs here: holding, waiting, refusing, and naming the holder.  What does not: the lock of
+the ledger's own database.  The operating system lets go of the lock when its holder dies, however
+it dies; the note beside it only names the holder and decides nothing.
+"""
+
+import contextlib
+import datetime as dt
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
+from smallcaps_assets.lake.files import FileSystem, find_existing, storage_errors
+from smallcaps_assets.lake.processes import (
+    Liveness,
+    identify_process,
+    judge_process,
+    parse_identity,
+)
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a lock.
+
+    Attributes:
+        owner: What it is doing.
+        process: Its identity: machine and boot, pid, start.
+        pid: Its pid, for people.
+        host: Its machine, for people.
+        since: When it got the lock.
+    """
+
+    owner: str
+    process: str
+    pid: int
+    host: str
+    since: dt.datetime
+
+    def __str__(self) -> str:
+        since = self.since.isoformat(timespec="seconds")
+        return f"{self.owner} (pid {self.pid} on {self.host}, since {since})"
+
+
+class LakeLock:
+    """The lock of one lake."""
+
+    def __init__(self, path: Path, fs: FileSystem | None = None) -> None:
+        """Name the lock; nothing is locked or written yet.
+
+        Args:
+            path: File of the lock.
+            fs: The disk.
+        """
+        self._path = path
+        self._note = path.with_name(f"{path.name}.json")
+        self._fs = fs or FileSystem()
+
+    @contextlib.contextmanager
+    def hold(self, owner: str, wait_s: float | None = None) -> Iterator[Holder]:
+        """Hold the lock while the body runs.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+
+        Raises:
+            PartitionConflictError: Another process holds it; the message names it.
+            StorageError: The disk refuses.
+        """
+        folder = self._path.parent
+        self._fs.make_folders(folder, root=find_existing(folder))
+        lock = self._acquire(-1 if wait_s is None else wait_s)
+        try:
+            yield self._sign(owner)
+        finally:
+            with contextlib.suppress(StorageError):
+                self._fs.remove(self._note)
+            lock.release()
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock; ``None`` when nobody does.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        if not self._path.exists():
+            return None
+        holder = self._read_note()
+        identity = parse_identity(holder.process) if holder else None
+        liveness = judge_process(identity) if identity else Liveness.UNKNOWN
+        if liveness is Liveness.UNKNOWN and not self._is_held():
+            return None
+        return None if liveness is Liveness.DEAD else holder or _unknown_holder()
+
+    def _acquire(self, timeout_s: float) -> FileLock:
+        lock = FileLock(self._path, timeout=timeout_s, thread_local=False)
+        with storage_errors("lock", self._path):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise PartitionConflictError(
+                    f"expected to be alone in {self._path.parent}, but it is in use by "
+                    f"{self._read_note() or _unknown_holder()}; wait for it, or stop it, and run "
+                    "the same command again"
+                ) from error
+        return lock
+
+    def _sign(self, owner: str) -> Holder:
+        """Leave a note of who holds the lock; a full disk must not keep it from being held."""
+        process = identify_process()
+        holder = Holder(
+            owner=owner,
+            process=str(process),
+            pid=process.pid,
+            host=platform.node(),
+            since=dt.datetime.now(dt.UTC),
+        )
+        with contextlib.suppress(StorageError):
+            self._fs.publish({self._note: msgspec.json.encode(holder)}, root=self._path.parent)
+        return holder
+
+    def _read_note(self) -> Holder | None:
+        try:
+            return msgspec.json.decode(self._fs.read(self._note), type=Holder)
+        except (LakeError, msgspec.DecodeError):
+            return None
+
+    def _is_held(self) -> bool:
+        """Find out by trying, which makes another that tries at this very moment wait or fail."""
+        try:
+            self._acquire(0).release()
+        except PartitionConflictError:
+            return True
+        return False
+
+
+def _unknown_holder() -> Holder:
+    """Return what can be said of a holder that left no note."""
+    epoch = dt.datetime.fromtimestamp(0, dt.UTC)
+    return Holder(owner="another process", process="", pid=0, host="unknown", since=epoch)
