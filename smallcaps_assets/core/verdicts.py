@@ -48,14 +48,16 @@ class SizeFacts:
 
     Attributes:
         stored_bytes: What lies on disk.
-        estimated_bytes: What the calibrated estimate says of the same sessions; ``None`` when
-            their bars do not tell.
+        estimated_bytes: What the calibrated estimate says of them; ``None`` when their bars do
+            not tell.
         budget_bytes: What the lake may take; ``None`` without a budget.
+        compared_bytes: Stored bytes of the sessions that the estimate speaks of; ``None``: all.
     """
 
     stored_bytes: int
     estimated_bytes: float | None
     budget_bytes: float | None
+    compared_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,16 @@ def judge_size(facts: SizeFacts, thresholds: Thresholds) -> Verdict:
         if stored > budget:
             complaints.append(f"{_bytes(stored)} exceed the budget of {_bytes(budget)}")
     if estimated:
-        ratio = stored / estimated
-        numbers |= {"estimated_bytes": estimated, "stored_to_estimated_ratio": ratio}
-        if abs(stored - estimated) > thresholds.size_tolerance * estimated:
+        compared = stored if facts.compared_bytes is None else facts.compared_bytes
+        ratio = compared / estimated
+        numbers |= {
+            "compared_bytes": compared,
+            "estimated_bytes": estimated,
+            "stored_to_estimated_ratio": ratio,
+        }
+        if abs(compared - estimated) > thresholds.size_tolerance * estimated:
             complaints.append(
-                f"{_bytes(stored)} are {ratio:.2f} times the estimated {_bytes(estimated)}; "
+                f"{_bytes(compared)} are {ratio:.2f} times the estimated {_bytes(estimated)}; "
                 f"{thresholds.size_tolerance:.0%} of difference are tolerated"
             )
     summary = "; ".join(complaints) or f"{_bytes(stored)} are within budget and estimate"
@@ -244,7 +251,7 @@ def judge_prices(facts: pl.DataFrame, thresholds: Thresholds) -> Verdict:
 
 
 def judge_volume(
-    facts: pl.DataFrame, thresholds: Thresholds, conditions: pl.DataFrame | None = None
+    facts: pl.DataFrame, conditions: pl.DataFrame | None, thresholds: Thresholds
 ) -> Verdict:
     """Judge shares and trades against the daily bars, over the whole lake.
 
@@ -253,9 +260,9 @@ def judge_volume(
     Args:
         facts: ``ticker``, ``session_date``, ``volume``, ``trade_count``, ``bar_volume`` and
             ``bar_trade_count`` of each session.
-        thresholds: ``volume_residual`` and ``count_residual``.
         conditions: Table of ``measure_residual_conditions`` for the same sessions, the suspects;
             ``None`` where no trades were read.
+        thresholds: ``volume_residual`` and ``count_residual``.
     """
     residuals = label_residuals(facts)
     volume_ratio = _residual_ratio(residuals, "volume_residual", "bar_volume")

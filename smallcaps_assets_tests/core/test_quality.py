@@ -210,6 +210,14 @@ def test_measure_sessions_gives_a_row_for_every_session_asked() -> None:
     ]
 
 
+def test_measure_sessions_of_nothing_has_the_columns_of_any_other() -> None:
+    nothing = measure_sessions(make_trades(), make_bars(), GOOD.select(KEY).clear())
+    something = measure_sessions(GOOD, make_bars(), GOOD.select(KEY).head(1))
+
+    assert nothing.schema == something.schema
+    assert nothing.is_empty()
+
+
 rows = st.lists(
     st.fixed_dictionaries(
         {

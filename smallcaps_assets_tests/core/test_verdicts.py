@@ -164,6 +164,13 @@ def test_judge_size_says_what_does_not_fit(
     assert verdict.numbers["stored_bytes"] == 120 * GB
 
 
+def test_judge_size_compares_only_what_the_estimate_speaks_of() -> None:
+    """Sessions without a bar count for the budget, and for no estimate."""
+    facts = SizeFacts(200 * GB, 100 * GB, 200 * GB, compared_bytes=100 * GB)
+
+    assert judge_size(facts, DEFAULT_THRESHOLDS).passed
+
+
 def test_judge_corruption_tolerates_no_damage() -> None:
     """L17: a file that exists is no file that is whole."""
     kinds = ["sha256", "missing_file", "sha256"]
@@ -250,7 +257,7 @@ def test_judge_volume_adds_differences_of_both_signs() -> None:
     trades = make_trades({"ticker": "MORE", "size": 101.0}, {"ticker": "LESS", "size": 99.0})
     facts = measure(trades, {"ticker": "MORE"}, {"ticker": "LESS"})
 
-    verdict = judge_volume(facts, DEFAULT_THRESHOLDS, measure_residual_conditions(trades, facts))
+    verdict = judge_volume(facts, measure_residual_conditions(trades, facts), DEFAULT_THRESHOLDS)
 
     assert not verdict.passed
     assert verdict.numbers["volume_residual_ratio"] == 0.01
@@ -263,20 +270,20 @@ def test_judge_volume_lists_what_remains_by_condition() -> None:
     facts = measure(trades, {"volume": 2100.0, "trade_count": 3})
     tolerant = Thresholds(volume_residual=0.001, count_residual=0.5)
 
-    verdict = judge_volume(facts, tolerant, measure_conditions(trades.lazy()))
+    verdict = judge_volume(facts, measure_conditions(trades.lazy()), tolerant)
 
     assert verdict.passed
     assert verdict.numbers["conditions"] == "none: 1999, 99: 100, 15: 1"
     assert verdict.numbers["unknown_conditions"] == "99: 100"
     assert verdict.offenders.height == 1
-    assert not judge_volume(facts, STRICT).passed
+    assert not judge_volume(facts, None, STRICT).passed
 
 
 def test_judge_volume_judges_the_count_too() -> None:
     """L4: a tape that lost one of two equal trades lacks a trade, whatever its volume."""
     facts = measure(make_trades({}), {"trade_count": 2})
 
-    verdict = judge_volume(facts, DEFAULT_THRESHOLDS)
+    verdict = judge_volume(facts, None, DEFAULT_THRESHOLDS)
 
     assert (verdict.passed, verdict.numbers["count_residual_ratio"]) == (False, 0.5)
 
@@ -285,7 +292,7 @@ def test_judge_volume_passes_equality_at_threshold_zero_in_spite_of_rounding() -
     trades = make_trades(*({"size": size} for size in (0.1, 0.2, 0.3)))
     facts = measure(trades, {"volume": 0.6, "trade_count": 3})
 
-    verdict = judge_volume(facts, STRICT, measure_conditions(make_trades().lazy()))
+    verdict = judge_volume(facts, measure_conditions(make_trades().lazy()), STRICT)
 
     assert trades["size"].sum() != 0.6
     assert (verdict.passed, verdict.numbers["conditions"]) == (True, "")
@@ -295,7 +302,7 @@ def test_judge_volume_passes_equality_at_threshold_zero_in_spite_of_rounding() -
 def test_judge_volume_against_bars_without_volume(size: float) -> None:
     facts = measure(make_trades({"size": size}), {"volume": 0.0})
 
-    verdict = judge_volume(facts, DEFAULT_THRESHOLDS)
+    verdict = judge_volume(facts, None, DEFAULT_THRESHOLDS)
 
     assert verdict.passed is (size == 0)
 
@@ -314,6 +321,6 @@ def test_judge_volume_reads_receipts_as_well() -> None:
         schema_overrides={"bar_volume": pl.Float64, "bar_trade_count": pl.Int64},
     )
 
-    verdict = judge_volume(receipts, STRICT)
+    verdict = judge_volume(receipts, None, STRICT)
 
     assert (verdict.passed, verdict.numbers["compared_sessions"]) == (True, 0)
