@@ -1,0 +1,193 @@
+"""The pages of trades: what makes a chain of pages complete, and what breaks it.
+
+What belongs here: every rule that a page of trades must keep towards the request and towards the
+pages before it.  What does not: where the next page is (``trail``), sending requests and asking
+again (``client``).  A page is first checked, which changes nothing and may be done again, and
+then accepted.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from smallcaps_assets.core.tape import find_seam_overlap, read_instants, sort_tape
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.polygon.trail import CursorTrail, disbelieve
+from smallcaps_assets.polygon.wire import TRADE_COLUMNS, Page, TradeRow, frame_trades
+
+DELAYED: Final = "DELAYED"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPage:
+    """A page of trades that fits into its chain.
+
+    Attributes:
+        trades: Its rows that are new, in the order sent.
+        received: Rows it came with.
+        cursor: Cursor of the next page, or ``None`` on the last.
+        is_ambiguous: Equal rows at its seam may or may not be repeats, and were kept.
+        is_delayed: Its status was DELAYED.
+        request_id: The vendor's name of the request.
+    """
+
+    trades: pl.DataFrame
+    received: int
+    cursor: str | None
+    is_ambiguous: bool
+    is_delayed: bool
+    request_id: str | None
+
+
+@dataclass(slots=True)
+class TradesChain:
+    """The trades of one request range, page by page.
+
+    Attributes:
+        ticker: Whose trades.
+        gte_ns: First nanosecond asked for.
+        lt_ns: Nanosecond after the last.
+        trail: The way through the pages.
+        rows: Rows kept so far.
+        repeats: Exact repeats dropped at page seams.
+        is_ambiguous: At some seam equal rows were kept.
+        is_delayed: Some page had the status DELAYED.
+        request_ids: The vendor's names of the accepted pages.
+    """
+
+    ticker: str
+    gte_ns: int
+    lt_ns: int
+    trail: CursorTrail
+    rows: int = 0
+    repeats: int = 0
+    is_ambiguous: bool = False
+    is_delayed: bool = False
+    request_ids: list[str] = field(default_factory=list)
+    _frames: list[pl.DataFrame] = field(default_factory=list)
+    _tail: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRADE_COLUMNS))
+
+    @property
+    def last_ns(self) -> int:
+        """Return the time of the last row, or of the start of the range if there is none."""
+        return _read_last(self._tail) if self._tail.height else self.gte_ns
+
+    @property
+    def status(self) -> str:
+        """Return ``OK``, or ``DELAYED`` if some page was."""
+        return DELAYED if self.is_delayed else "OK"
+
+    def check(self, page: Page[TradeRow]) -> CheckedPage:
+        """Return the new rows of a page.
+
+        Raises:
+            PayloadError: The page cannot be part of a complete answer: ``results`` are missing,
+                rows are out of order or out of bounds, it starts before the end of the page
+                before it, its cursor leads back or elsewhere, or it brings nothing new.
+        """
+        cursor = self.trail.check(page)
+        trades = self._frame(page.rows)
+        overlap = find_seam_overlap(self._tail, trades)
+        if page.rows and overlap.rows == len(page.rows) and cursor is not None:
+            raise disbelieve(f"page {self.trail.pages + 1} repeats known rows only", self.trail.url)
+        return CheckedPage(
+            trades=trades.slice(overlap.rows),
+            received=len(page.rows),
+            cursor=cursor,
+            is_ambiguous=overlap.is_ambiguous,
+            is_delayed=page.status == DELAYED,
+            request_id=page.request_id,
+        )
+
+    def accept(self, page: CheckedPage) -> None:
+        """Add a checked page."""
+        self.trail.advance(page.cursor)
+        self.rows += page.trades.height
+        self.repeats += page.received - page.trades.height
+        self.is_ambiguous |= page.is_ambiguous
+        self.is_delayed |= page.is_delayed
+        if page.request_id:
+            self.request_ids.append(page.request_id)
+        if page.trades.height:
+            self._tail = _join_tails(self._tail, page.trades)
+            self._frames.append(page.trades)
+
+    def needs_proof(self, page: CheckedPage, limit: int, expected_rows: int | None) -> bool:
+        """Say whether the end of the answer has to be proven.
+
+        A full page without ``next_url`` may have lost it, and a last page that brings nothing
+        new may be a broken one.  Neither happens by chance more than once in a ``limit``.
+
+        Args:
+            page: A checked page.
+            limit: Rows of a full page.
+            expected_rows: Rows of the whole answer by the daily bars, if known.
+        """
+        is_suspicious = page.received == limit or (self.rows > 0 and page.trades.is_empty())
+        rows = self.rows + page.trades.height
+        return page.cursor is None and is_suspicious and rows != expected_rows
+
+    def check_end(self, page: CheckedPage, rest: Page[TradeRow]) -> None:
+        """Prove that nothing follows a last page.
+
+        Args:
+            page: The last page, checked but not yet accepted.
+            rest: Answer to a request for everything from the page's last timestamp on, with
+                room for one row more than is known there.
+
+        Raises:
+            PayloadError: Other rows are there, so a ``next_url`` or a page was lost.
+        """
+        known = _join_tails(self._tail, page.trades)
+        found = self._frame(rest.rows, gte_ns=_read_last(known)).height
+        fewest = 1 if self.is_ambiguous or page.is_ambiguous else known.height
+        if not fewest <= found <= known.height or rest.next_url is not None:
+            raise disbelieve(
+                f"the end is not proven: {known.height} rows are known from the last timestamp "
+                f"on, the vendor has {found}{' and more' if rest.next_url else ''}",
+                self.trail.url,
+            )
+
+    def count_at_end(self, page: CheckedPage) -> tuple[int, int]:
+        """Return the last timestamp once ``page`` is accepted, and the rows known there."""
+        known = _join_tails(self._tail, page.trades)
+        return _read_last(known), known.height
+
+    def collect(self) -> pl.DataFrame:
+        """Return all rows in tape order."""
+        if not self._frames:
+            return pl.DataFrame(schema=TRADE_COLUMNS)
+        return sort_tape(pl.concat(self._frames, rechunk=True))
+
+    def _frame(self, rows: list[TradeRow], gte_ns: int | None = None) -> pl.DataFrame:
+        """Return rows as columns once their timestamps are in order and in bounds."""
+        try:
+            trades = frame_trades(rows, self.ticker)
+        except DataError as error:
+            raise disbelieve(str(error), self.trail.url) from error
+        if not rows:
+            return trades
+        instants = read_instants(trades, "sip_timestamp")
+        if (instants[1:] < instants[:-1]).any():
+            raise disbelieve("rows of a page are out of order", self.trail.url)
+        if instants[0] < (self.last_ns if gte_ns is None else gte_ns):
+            raise disbelieve("a page starts before its place in the answer", self.trail.url)
+        if instants[-1] >= self.lt_ns:
+            raise disbelieve("rows lie after the time asked for", self.trail.url)
+        return trades
+
+
+def _join_tails(tail: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
+    """Return all rows at the last timestamp of a chain once ``trades`` follow ``tail``."""
+    if trades.is_empty():
+        return tail
+    instants = read_instants(trades, "sip_timestamp")
+    own = trades.slice(int(np.searchsorted(instants, instants[-1])))
+    is_same = tail.height and _read_last(tail) == instants[-1]
+    return pl.concat([tail, own]) if is_same else own
+
+
+def _read_last(trades: pl.DataFrame) -> int:
+    return int(read_instants(trades.tail(1), "sip_timestamp")[0])

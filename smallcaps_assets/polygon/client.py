@@ -1,0 +1,219 @@
+"""The vendor's client: whole answers or an error, at the shared rate, with bounded patience.
+
+What belongs here: which pages make an answer, and when it is proven.  What does not: one page
+(``fetching``), the rules of a chain (``chain``), what an answer is good for (``ingest``).
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, overload
+from urllib.parse import quote, urlsplit
+
+import polars as pl
+
+from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.polygon.chain import CheckedPage, TradesChain
+from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
+from smallcaps_assets.polygon.counters import ClientCounters, Meter
+from smallcaps_assets.polygon.fetching import Fetch, Gateway
+from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.polygon.trail import CursorTrail, RowsChain
+from smallcaps_assets.polygon.transport import Transport
+from smallcaps_assets.polygon.wire import Page, Row, TradeRow
+
+__all__ = ["ClientConfig", "FetchedTrades", "PolygonClient"]
+
+logger = logging.getLogger(__name__)
+
+Query = Mapping[str, str]
+
+NO_PARAMETERS: Final[Query] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedTrades:
+    """Every trade of a ticker in an interval, proven to be all.
+
+    Attributes:
+        trades: ``ticker`` and the vendor's columns of ``schemas.TRADES``, in tape order.
+        pages: Pages of the chain.
+        requests: HTTP requests spent, retries included.
+        repeats_dropped: Exact repeats dropped at page seams.
+        is_seam_ambiguous: At some seam equal rows without identity were kept.
+        status: ``OK``, or ``DELAYED`` if some page was.
+        bytes_received: Bytes of good bodies on the wire.
+        request_ids: The vendor's names of the pages.
+    """
+
+    trades: pl.DataFrame
+    pages: int
+    requests: int
+    repeats_dropped: int
+    is_seam_ambiguous: bool
+    status: str
+    bytes_received: int
+    request_ids: tuple[str, ...]
+
+
+class PolygonClient:
+    """A client of one vendor; safe to share between threads."""
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        limiter: RequestLimiter,
+        *,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Prepare a client; nothing is sent.
+
+        Args:
+            config: Address, key, page size and patience.
+            limiter: The shared rate.
+            stop: Ends all waiting when set; every fetch then raises ``InterruptedFetchError``.
+        """
+        self.config = config
+        self._owns_stop = stop is None
+        own_stop = stop or threading.Event()
+        self._gateway = Gateway(config, limiter, Transport(config, own_stop), Meter(), own_stop)
+
+    def __repr__(self) -> str:
+        return f"PolygonClient({self.config!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def counters(self) -> ClientCounters:
+        """Return what the client has spent so far."""
+        return self._gateway.meter.read()
+
+    def close(self) -> None:
+        """Close idle connections; end all waiting unless the client was given an event for that."""
+        if self._owns_stop:
+            self._gateway.stop.set()
+        self._gateway.transport.close()
+
+    def fetch_trades(
+        self, ticker: str, gte_ns: int, lt_ns: int, *, expected_rows: int | None = None
+    ) -> FetchedTrades:
+        """Fetch every trade of a ticker in ``[gte_ns, lt_ns)``.
+
+        Args:
+            ticker: The vendor's symbol; case matters.
+            gte_ns: First nanosecond since 1970, of ``sip_timestamp``.
+            lt_ns: Nanosecond after the last.
+            expected_rows: Trades by the daily bars, if known: an answer of exactly so many
+                needs no proof that nothing follows a full last page.
+
+        Raises:
+            VendorError: The answer did not come to a proven end; nothing of it is returned.
+                ``requests`` says what it cost.
+            InterruptedFetchError: The client was told to stop.
+            DataError: Ticker or bounds cannot be asked for.
+        """
+        if gte_ns >= lt_ns:
+            raise DataError(f"empty interval: expected gte_ns < lt_ns, got {gte_ns} and {lt_ns}")
+        path = f"/v3/trades/{quote(check_ticker(ticker), safe='')}"
+        chain = TradesChain(ticker, gte_ns, lt_ns, self._start_trail(path))
+        fetch = Fetch(self._gateway)
+        while not chain.trail.is_finished:
+            chain.accept(fetch.repeat(lambda: self._ask_trades(fetch, chain, expected_rows)))
+        return _report(chain, fetch)
+
+    @overload
+    def iter_pages(
+        self, path: str, parameters: Query = NO_PARAMETERS
+    ) -> Iterator[list[dict[str, Any]]]: ...
+
+    @overload
+    def iter_pages(
+        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: type[Row]
+    ) -> Iterator[list[Row]]: ...
+
+    def iter_pages(
+        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: Any = dict[str, Any]
+    ) -> Iterator[list[Any]]:
+        """Yield the results of each page of any endpoint, to the end.
+
+        Args:
+            path: Path below the configured address, percent-encoded.
+            parameters: The query of the first page.
+            row_type: A type of the rows that msgspec understands.
+
+        Raises:
+            VendorError: The answer did not come to an end; pages already yielded are no answer.
+            InterruptedFetchError: The client was told to stop.
+        """
+        chain: RowsChain[Any] = RowsChain(self._start_trail(path))
+        fetch = Fetch(self._gateway)
+
+        def ask() -> tuple[Page[Any], str | None]:
+            page = fetch.ask(path, chain.trail.choose_query(parameters), row_type)
+            return page, chain.check(page)
+
+        while not chain.trail.is_finished:
+            page, cursor = fetch.repeat(ask)
+            chain.accept(page, cursor)
+            yield page.rows
+
+    def _start_trail(self, path: str) -> CursorTrail:
+        base_url = self.config.base_url.rstrip("/")
+        return CursorTrail(path, urlsplit(base_url).path, f"{base_url}{path}")
+
+    def _ask_trades(
+        self, fetch: Fetch, chain: TradesChain, expected_rows: int | None
+    ) -> CheckedPage:
+        """Return the next page of a chain; a suspicious end of it has to be proven."""
+        path, limit = chain.trail.path, self.config.page_limit
+        first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
+        page = chain.check(fetch.ask(path, chain.trail.choose_query(first), TradeRow))
+        if chain.needs_proof(page, limit, expected_rows):
+            at_ns, known = chain.count_at_end(page)
+            rest = _ask_for(at_ns, chain.lt_ns, min(known + 1, MAX_PAGE_LIMIT))
+            chain.check_end(page, fetch.ask(path, rest, TradeRow))
+        return page
+
+
+def _ask_for(gte_ns: int, lt_ns: int, limit: int) -> dict[str, str]:
+    """Return the query of a first page: exact bounds and an order, because neither is default."""
+    return {
+        "timestamp.gte": str(gte_ns),
+        "timestamp.lt": str(lt_ns),
+        "order": "asc",
+        "sort": "timestamp",
+        "limit": str(limit),
+    }
+
+
+def _report(chain: TradesChain, fetch: Fetch) -> FetchedTrades:
+    """Return the trades of a finished chain with what they cost."""
+    logger.info(
+        "fetched ticker=%s rows=%d pages=%d requests=%d",
+        chain.ticker,
+        chain.rows,
+        chain.trail.pages,
+        fetch.requests,
+    )
+    return FetchedTrades(
+        trades=chain.collect(),
+        pages=chain.trail.pages,
+        requests=fetch.requests,
+        repeats_dropped=chain.repeats,
+        is_seam_ambiguous=chain.is_ambiguous,
+        status=chain.status,
+        bytes_received=fetch.bytes_received,
+        request_ids=tuple(chain.request_ids),
+    )

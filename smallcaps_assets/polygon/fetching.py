@@ -1,0 +1,113 @@
+"""One fetch under way: its pages at the shared rate, with patience, and what they cost.
+
+What belongs here: putting rate, transport, wire format and retries together for one page.  What
+does not: which pages to ask for (``client``) and whether they fit together (``chain``).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
+from smallcaps_assets.polygon.config import ClientConfig
+from smallcaps_assets.polygon.counters import Meter
+from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
+from smallcaps_assets.polygon.transport import Transport
+from smallcaps_assets.polygon.wire import Page, Row, decode_page
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What all fetches of one client share.
+
+    Attributes:
+        config: Address, key, page size and patience.
+        limiter: The shared rate.
+        transport: Sends requests.
+        meter: Counts them.
+        stop: Ends all waiting.
+    """
+
+    config: ClientConfig
+    limiter: RequestLimiter
+    transport: Transport
+    meter: Meter
+    stop: threading.Event
+
+
+class Fetch:
+    """One fetch under way.
+
+    Attributes:
+        requests: HTTP requests sent so far, retries included.
+        bytes_received: Bytes of good bodies on the wire so far.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.requests = 0
+        self.bytes_received = 0
+        self._gateway = gateway
+        self._deadline = Deadline(gateway.config.retry_budget_s)
+
+    def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[Row]:
+        """Ask once, when the shared rate allows.
+
+        Raises:
+            VendorError: No page came, or none that can be believed.
+            InterruptedFetchError: The client was told to stop.
+        """
+        gateway = self._gateway
+        waited_s = gateway.limiter.acquire(gateway.stop)
+        self._deadline.extend(waited_s)
+        self.requests += 1
+        gateway.meter.count_request(waited_s)
+        try:
+            answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
+            self.bytes_received += answer.bytes_received
+            gateway.meter.count_bytes(answer.bytes_received)
+            secret = gateway.config.api_key
+            return decode_page(answer.body, row_type, url=answer.url, secret=secret)
+        except RateLimitError as error:
+            gateway.meter.count_rate_limit()
+            if error.retry_after_s:
+                gateway.limiter.hold(error.retry_after_s)
+            raise
+
+    def repeat(self, attempt: Callable[[], Result]) -> Result:
+        """Return what ``attempt`` returns; asks again after transient faults.
+
+        Raises:
+            VendorError: Patience has come to its end, or the fault is not transient; its
+                ``requests`` are those of the whole fetch.
+            InterruptedFetchError: The client was told to stop.
+        """
+        gateway = self._gateway
+        self._deadline = Deadline(gateway.config.retry_budget_s)
+        try:
+            return call_patiently(
+                attempt,
+                gateway.config,
+                deadline=self._deadline,
+                stop=gateway.stop,
+                on_retry=self._note_retry,
+            )
+        except (VendorError, InterruptedFetchError) as error:
+            error.requests = self.requests
+            raise
+
+    def _note_retry(self, retry: Retry) -> None:
+        self._gateway.meter.count_retry(retry.error.kind)
+        logger.warning(
+            "retry kind=%s attempt=%d pause_s=%.2f reason=%s",
+            retry.error.kind,
+            retry.attempt,
+            retry.pause_s,
+            retry.error,
+        )

@@ -1,0 +1,219 @@
+"""Reference data of the vendor: daily bars of a date, splits, listings, sale conditions.
+
+What belongs here: wire rows of these endpoints to columns.  What does not: trades, and whether
+the rows make sense (``core``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets.polygon.trail import disbelieve
+from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+
+REFERENCE_LIMIT: Final = 1_000
+"""Largest page of the reference endpoints."""
+
+
+LISTING_COLUMNS: Final = pl.Schema(
+    {
+        "ticker": pl.String(),
+        "name": pl.String(),
+        "type": pl.String(),
+        "primary_exchange": pl.String(),
+        "is_active": pl.Boolean(),
+        "cik": pl.String(),
+        "composite_figi": pl.String(),
+        "share_class_figi": pl.String(),
+        "delisted_date": pl.Date(),
+    }
+)
+"""Columns of :func:`fetch_tickers`; a ticker used twice has two rows."""
+
+CONDITION_COLUMNS: Final = pl.Schema(
+    {
+        "id": pl.Int32(),
+        "name": pl.String(),
+        "type": pl.String(),
+        "updates_high_low": pl.Boolean(),
+        "updates_open_close": pl.Boolean(),
+        "updates_volume": pl.Boolean(),
+    }
+)
+"""Columns of :func:`fetch_conditions`; null rules: the vendor gives none."""
+
+
+class BarRow(msgspec.Struct, kw_only=True, gc=False):
+    """One bar of the grouped endpoint, under the vendor's one-letter names."""
+
+    ticker: str = msgspec.field(name="T")
+    open: float = msgspec.field(name="o")
+    high: float = msgspec.field(name="h")
+    low: float = msgspec.field(name="l")
+    close: float = msgspec.field(name="c")
+    volume: float = msgspec.field(name="v")
+    vwap: float | None = msgspec.field(name="vw", default=None)
+    trade_count: int | None = msgspec.field(name="n", default=None)
+    end_ms: int = msgspec.field(name="t")
+
+
+class SplitRow(msgspec.Struct, kw_only=True, gc=False):
+    """One split."""
+
+    ticker: str
+    execution_date: dt.date
+    split_from: float
+    split_to: float
+
+
+class TickerRow(msgspec.Struct, kw_only=True, gc=False):
+    """One listing."""
+
+    ticker: str
+    name: str | None = None
+    type: str | None = None
+    primary_exchange: str | None = None
+    active: bool | None = None
+    cik: str | None = None
+    composite_figi: str | None = None
+    share_class_figi: str | None = None
+    delisted_utc: dt.datetime | None = None
+
+
+class UpdateRules(msgspec.Struct, gc=False):
+    """What a condition lets a trade update."""
+
+    updates_high_low: bool | None = None
+    updates_open_close: bool | None = None
+    updates_volume: bool | None = None
+
+
+class UpdateRulesByTape(msgspec.Struct):
+    """Those rules for the consolidated tape; the market center's own are not used."""
+
+    consolidated: UpdateRules = msgspec.field(default_factory=UpdateRules)
+
+
+class ConditionRow(msgspec.Struct, kw_only=True):
+    """One condition; ``id`` is unique only within a data type."""
+
+    id: int
+    name: str
+    type: str | None = None
+    update_rules: UpdateRulesByTape = msgspec.field(default_factory=UpdateRulesByTape)
+
+
+Listed = TypeVar("Listed", SplitRow, TickerRow)
+
+
+def fetch_grouped_daily(client: PolygonClient, session_date: dt.date) -> pl.DataFrame:
+    """Fetch the unadjusted bars of all tickers on one date.
+
+    Returns:
+        ``schemas.DAILY_BARS`` sorted by ticker; without rows when the vendor has none, which is
+        right for a date without trading and wrong for a session.
+
+    Raises:
+        VendorError: No whole answer came, or one for another date or with adjusted bars.
+    """
+    path = f"/v2/aggs/grouped/locale/us/market/stocks/{session_date.isoformat()}"
+    query = {"adjusted": "false", "include_otc": "false"}
+    pages = client.iter_pages(path, query, row_type=BarRow)
+    rows = [row for page in pages for row in page]
+    if strange := {_find_date(row.end_ms) for row in rows} - {session_date}:
+        message = f"expected bars of {session_date}, got some of {min(strange)}"
+        raise disbelieve(message, f"{client.config.base_url}{path}")
+    columns = {
+        name: [getattr(row, name) for row in rows]
+        for name in DAILY_BARS.columns
+        if name != "session_date"
+    }
+    bars = pl.DataFrame({**columns, "session_date": [session_date] * len(rows)}, DAILY_BARS.schema)
+    return DAILY_BARS.conform(bars.sort("ticker"))
+
+
+def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.DataFrame:
+    """Fetch the splits executed from ``first`` to ``last``, both included.
+
+    Returns:
+        ``schemas.SPLITS`` sorted by its key; a split that the vendor lists twice is there twice.
+
+    Raises:
+        VendorError: No whole answer came.
+    """
+    query = {"execution_date.gte": first.isoformat(), "execution_date.lte": last.isoformat()}
+    rows = _fetch_sorted(client, "/v3/reference/splits", query, SplitRow, "execution_date")
+    columns = {name: [getattr(row, name) for row in rows] for name in SPLITS.columns}
+    return SPLITS.conform(pl.DataFrame(columns, SPLITS.schema).sort(SPLITS.key))
+
+
+def fetch_tickers(client: PolygonClient, *, active: bool) -> pl.DataFrame:
+    """Fetch the listings of stocks that are active, or those that no longer are.
+
+    Returns:
+        One row per listing, ``LISTING_COLUMNS``, sorted by ticker.
+
+    Raises:
+        VendorError: No whole answer came.
+    """
+    query = {"market": "stocks", "active": str(active).lower()}
+    rows = _fetch_sorted(client, "/v3/reference/tickers", query, TickerRow, "ticker")
+    renamed = {"is_active": "active"}
+    columns: dict[str, object] = {
+        name: [getattr(row, renamed.get(name, name)) for row in rows]
+        for name in LISTING_COLUMNS
+        if name != "delisted_date"
+    }
+    columns["delisted_date"] = [row.delisted_utc and row.delisted_utc.date() for row in rows]
+    return pl.DataFrame(columns, LISTING_COLUMNS).sort("ticker", maintain_order=True)
+
+
+def fetch_conditions(client: PolygonClient) -> pl.DataFrame:
+    """Fetch the sale conditions of stock trades.
+
+    Returns:
+        One row per condition, ``CONDITION_COLUMNS``, sorted by id.
+
+    Raises:
+        VendorError: No whole answer came.
+    """
+    query = {"asset_class": "stocks", "data_type": "trade", "limit": str(REFERENCE_LIMIT)}
+    pages = client.iter_pages("/v3/reference/conditions", query, row_type=ConditionRow)
+    rows = [row for page in pages for row in page]
+    columns = {name: [getattr(row, name) for row in rows] for name in ("id", "name", "type")}
+    rules = {
+        name: [getattr(row.update_rules.consolidated, name) for row in rows]
+        for name in UpdateRules.__struct_fields__
+    }
+    return pl.DataFrame({**columns, **rules}, CONDITION_COLUMNS).sort("id", maintain_order=True)
+
+
+def _fetch_sorted(
+    client: PolygonClient, path: str, query: Mapping[str, str], row_type: type[Listed], key: str
+) -> list[Listed]:
+    """Return all rows in the order of ``key``; a full last page has to prove that it is the last.
+
+    Raises:
+        PayloadError: More rows follow it, so its ``next_url`` was lost.
+    """
+    limit = {"limit": str(REFERENCE_LIMIT), "sort": key, "order": "asc"}
+    pages = list(client.iter_pages(path, {**query, **limit}, row_type=row_type))
+    rows = [row for page in pages for row in page]
+    if pages and len(pages[-1]) == REFERENCE_LIMIT:
+        last = getattr(rows[-1], key)
+        known = sum(getattr(row, key) == last for row in rows)
+        rest = {**query, **limit, f"{key}.gte": str(last), "limit": str(known + 1)}
+        found = sum(len(page) for page in client.iter_pages(path, rest, row_type=row_type))
+        if found != known:
+            message = f"the end is not proven: {known} rows are known for {last}, it has {found}"
+            raise disbelieve(message, f"{client.config.base_url}{path}")
+    return rows
+
+
+def _find_date(instant_ms: int) -> dt.date:
+    return dt.datetime.fromtimestamp(instant_ms / 1000, NEW_YORK).date()

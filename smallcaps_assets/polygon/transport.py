@@ -1,0 +1,254 @@
+"""One HTTP request: a plain body, or an error of our tree.
+
+What belongs here: sessions, the key's header, time-outs, and what each HTTP status means.  What
+does not: the rate (``limiter``), retries (``retrying``) and the meaning of a body (``wire``).
+"""
+
+import datetime as dt
+import email.utils
+import http.client
+import ipaddress
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError, ReadTimeoutError
+
+from smallcaps_assets.errors import (
+    AuthenticationError,
+    BadRequestError,
+    InterruptedFetchError,
+    PayloadError,
+    VendorError,
+    VendorUnavailableError,
+)
+from smallcaps_assets.polygon.config import ClientConfig
+from smallcaps_assets.polygon.inflate import inflate_body
+from smallcaps_assets.polygon.wire import read_vendor_text, refuse
+
+CHUNK_BYTES: Final = 256 * 1024
+MAX_REFUSAL_BYTES: Final = 64 * 1024
+"""Bytes of an error page that are read."""
+
+_TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response with status 200.
+
+    Attributes:
+        body: The plain body.
+        url: Address without its query.
+        bytes_received: Size of the body on the wire.
+    """
+
+    body: bytes
+    url: str
+    bytes_received: int
+
+
+class BearerAuth(AuthBase):
+    """Sends the key in ``Authorization``; its presence keeps requests from reading ``.netrc``."""
+
+    def __init__(self, api_key: str) -> None:
+        self._value = f"Bearer {api_key}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = self._value
+        return request
+
+    def __repr__(self) -> str:
+        return "BearerAuth(***)"
+
+
+class Transport:
+    """Sends requests; each thread has a connection of its own."""
+
+    def __init__(self, config: ClientConfig, stop: threading.Event) -> None:
+        self._config = config
+        self._stop = stop
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+
+    def get(self, path: str, parameters: Mapping[str, str], *, deadline_s: float) -> Answer:
+        """Ask once.
+
+        Args:
+            path: Path below the configured address, percent-encoded.
+            parameters: The query.
+            deadline_s: Reading of ``time.monotonic`` at which even a flowing body is given up.
+
+        Raises:
+            VendorError: The subclass says what happened.
+            InterruptedFetchError: The client was told to stop in the middle of the body.
+        """
+        url = f"{self._config.base_url.rstrip('/')}{path}"
+        timeouts = (self._config.connect_timeout_s, self._config.read_timeout_s)
+        try:
+            response = self._session().get(
+                url, params=parameters, timeout=timeouts, stream=True, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            reason = _name_cause(error)
+            raise VendorUnavailableError(f"no answer: {reason}", url=url) from error
+        with response:
+            return self._read(response, url, deadline_s)
+
+    def close(self) -> None:
+        """Close the idle connections of all threads."""
+        with self._lock:
+            sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            session.close()
+
+    def _session(self) -> requests.Session:
+        """Return the session of this thread."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = _open_session(self._config)
+            self._local.session = session
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+    def _read(self, response: requests.Response, url: str, deadline_s: float) -> Answer:
+        encoding = response.headers.get("Content-Encoding", "")
+        if response.status_code != HTTPStatus.OK:
+            raise self._refuse(response, encoding, url, deadline_s)
+        limit = self._config.max_body_bytes
+        data = self._read_raw(response.raw, url, limit, deadline_s)
+        body = inflate_body(data, encoding, max_bytes=limit, url=url)
+        return Answer(body, url, len(data))
+
+    def _read_raw(self, raw: BaseHTTPResponse, url: str, limit: int, deadline_s: float) -> bytes:
+        """Return the body as it comes; requests would inflate it three times as slowly."""
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk := raw.read1(CHUNK_BYTES, decode_content=False):
+                chunks.append(chunk)
+                size += len(chunk)
+                self._check_progress(size, url, limit, deadline_s)
+        except ReadTimeoutError as error:
+            raise VendorUnavailableError("silence in the middle of a body", url=url) from error
+        except HTTPError as error:
+            raise _explain_break(error, url, size) from error
+        return b"".join(chunks)
+
+    def _check_progress(self, size: int, url: str, limit: int, deadline_s: float) -> None:
+        if size > limit:
+            raise PayloadError(f"body of more than {limit} bytes", url=url, status=HTTPStatus.OK)
+        if time.monotonic() > deadline_s:
+            raise VendorUnavailableError(f"body too slow: {size} bytes in time", url=url)
+        if self._stop.is_set():
+            raise InterruptedFetchError("told to stop while a page was coming in")
+
+    def _refuse(
+        self, response: requests.Response, encoding: str, url: str, deadline_s: float
+    ) -> VendorError:
+        """Return the error behind another status than 200."""
+        try:
+            data = self._read_raw(response.raw, url, MAX_REFUSAL_BYTES, deadline_s)
+            body = inflate_body(data, encoding, max_bytes=MAX_REFUSAL_BYTES, url=url)
+        except VendorError:
+            body = b""
+        text = read_vendor_text(body, secret=self._config.api_key)
+        error = explain_status(response.status_code, text or response.reason or "no text", url)
+        error.retry_after_s = parse_retry_after(response.headers.get("Retry-After"))
+        return error
+
+
+def explain_status(status: int, text: str, url: str) -> VendorError:
+    """Return the error that an HTTP status other than 200 means."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return AuthenticationError(
+            f"the key was refused: {text}; set POLYGON_API_KEY or MASSIVE_API_KEY to a valid key",
+            url=url,
+            status=status,
+        )
+    if status in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
+        return refuse(status, text, url=url)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
+        return VendorUnavailableError(text, url=url, status=status)
+    if status >= HTTPStatus.BAD_REQUEST:
+        return BadRequestError(f"request refused: {text}", url=url, status=status)
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return BadRequestError(
+            "redirects are not followed, the key would go with them; set SMALLCAPS_BASE_URL to "
+            "the address that answers",
+            url=url,
+            status=status,
+        )
+    return PayloadError(f"expected status 200: {text}", url=url, status=status)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds to wait of a header ``Retry-After``: a number or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value)
+    return None if math.isnan(seconds) else max(0.0, seconds)
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        moment = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return math.nan
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return (moment - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _open_session(config: ClientConfig) -> requests.Session:
+    session = requests.Session()
+    session.auth = BearerAuth(config.api_key)
+    session.headers.update({"Accept-Encoding": "gzip", "User-Agent": "smallcaps-assets"})
+    # What the environment may add is a proxy, and to this machine none.
+    session.trust_env = not is_loopback(urlsplit(config.base_url).hostname)
+    return session
+
+
+def _explain_break(error: HTTPError, url: str, size: int) -> VendorError:
+    """Tell a body that ended early from a connection that broke."""
+    causes = error.args[1:] if isinstance(error, ProtocolError) else ()
+    if isinstance(error, IncompleteRead) or any(_is_incomplete(cause) for cause in causes):
+        return PayloadError(f"body cut after {size} bytes", url=url, status=HTTPStatus.OK)
+    return VendorUnavailableError(f"connection broken after {size} bytes", url=url)
+
+
+def _is_incomplete(cause: object) -> bool:
+    return isinstance(cause, IncompleteRead | http.client.IncompleteRead)
+
+
+def _name_cause(error: BaseException) -> str:
+    """Return the names of an error and of what is at its root; their texts hold the query."""
+    root = error
+    while root.__cause__ or root.__context__:
+        root = root.__cause__ or root.__context__ or root
+    names = [type(error).__name__, type(root).__name__]
+    return " from ".join(dict.fromkeys(names))
