@@ -1,0 +1,75 @@
+"""The `smallcaps` command: thin, and lazy, so that `status` never waits for Dagster to load.
+
+What belongs here and in the modules beside: arguments, words on the screen, exit codes.  What
+does not: anything Dagster's UI could not do as well.
+
+Exit codes: 0 all is well; 1 the work ended with failures, listed; 2 wrong usage or settings.
+"""
+
+import importlib
+import logging
+import sys
+from typing import Final
+
+import click
+
+from smallcaps_assets.errors import ConfigError, PartitionConflictError, SmallcapsError
+
+COMMANDS: Final = {
+    "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
+    "demo": "Run the whole pipeline on the emulated market.",
+    "download": "Fetch every missing planned session; run again to resume.",
+    "emulator": "Serve the vendor's API from a synthetic market or a replay.",
+    "export": "Write the lake in the layout of other tools.",
+    "plan": "Find events, plan the sessions to fetch, estimate and publish.",
+    "reindex": "Rebuild the ledger from the receipts.",
+    "report": "Print figures of the lake.",
+    "status": "Show how far the download is.",
+    "ui": "Start Dagster's UI and daemon on this lakehouse.",
+}
+"""Every command with its short help; its code is in the module of the same name."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """Return the command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"smallcaps_assets.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        command.short_help = COMMANDS[cmd_name]
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="smallcaps-assets")
+def group() -> None:
+    """A lakehouse of US small-cap ticks that proves what it calls complete.
+
+    Settings are environment variables behind SMALLCAPS_, or lines of .env; .env.example lists
+    them.  Try it without a key: smallcaps demo
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr, never a trace."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    try:
+        group(prog_name="smallcaps")
+    except (ConfigError, PartitionConflictError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except SmallcapsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,40 @@
+"""`smallcaps audit`: all checks from the terminal."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from smallcaps_assets.cli.summaries import print_verdicts
+from smallcaps_assets.cli.workplace import Workplace, open_workplace
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.audit import audit_ledger, read_last_audit
+
+
+@click.command("audit")
+@click.option("--deep", is_flag=True, help="Hash, decode and compare every file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def command(*, deep: bool, as_json: bool) -> None:
+    """Check everything stored; exit code 1 when a check fails.
+
+    Without --deep the files are not opened: those checks show the last deep result.
+    """
+    with open_workplace() as work:
+        verdicts = run_audit(work, deep=deep)
+        print_verdicts(verdicts, Console(), as_json=as_json)
+    sys.exit(0 if all(verdict.passed for verdict in verdicts.values()) else 1)
+
+
+def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
+    """Return the verdicts; a deep audit runs through Dagster, so that its UI shows it too."""
+    if not deep:
+        return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)
+    from smallcaps_assets.cli.planning import describe_failure  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.checks import AUDIT_JOB  # noqa: PLC0415
+
+    run = work.run_job(AUDIT_JOB)
+    if not run.is_success:
+        for line in describe_failure(work.instance, run):
+            click.echo(line, err=True)
+        sys.exit(1)
+    return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)

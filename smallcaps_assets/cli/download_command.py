@@ -1,0 +1,51 @@
+"""`smallcaps download`: every missing planned session, through Dagster; again is resume."""
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from smallcaps_assets.cli.downloading import run_download
+from smallcaps_assets.cli.plan_command import FILE
+from smallcaps_assets.cli.planning import run_plan
+from smallcaps_assets.cli.summaries import print_failures, print_landed
+from smallcaps_assets.cli.workplace import open_workplace
+from smallcaps_assets.ingest.selection import Selection, parse_tickers
+
+DATE = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("download")
+@click.option("--watchlist", type=FILE, help="Plan this watchlist first, then download.")
+@click.option("--tickers", help="Only these, separated by commas.")
+@click.option("--from", "first", type=DATE, help="Only sessions from this date on.")
+@click.option("--to", "last", type=DATE, help="Only sessions up to this date, included.")
+@click.option(
+    "--accept-empty", is_flag=True, help="Believe `no trades` against the daily bar's volume."
+)
+def command(
+    watchlist: Path | None,
+    tickers: str | None,
+    first: dt.datetime | None,
+    last: dt.datetime | None,
+    *,
+    accept_empty: bool,
+) -> None:
+    """Fetch every missing planned session; finished ones are not asked for again.
+
+    Exit code 0: all complete; 1: some failed, and are listed; 2: wrong usage.
+    """
+    console = Console()
+    selection = Selection(
+        parse_tickers(tickers), first.date() if first else None, last.date() if last else None
+    )
+    with open_workplace(needs_source=True, watchlist=watchlist) as work:
+        if watchlist is not None and not run_plan(work, console):
+            sys.exit(1)
+        is_complete = run_download(work, selection, console, accept_empty=accept_empty)
+        print_landed(work.lakehouse, console)
+        if not is_complete:
+            print_failures(work.lakehouse, console)
+    sys.exit(0 if is_complete else 1)

@@ -1,0 +1,84 @@
+"""The runs behind `smallcaps download`: spans of missing keys, one run after another."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from rich.console import Console
+
+from smallcaps_assets.cli.planning import RANGE_END, RANGE_START, describe_failure
+from smallcaps_assets.cli.progress import watch_progress
+from smallcaps_assets.cli.workplace import Workplace
+from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.defs.queue import require_registered_plan
+from smallcaps_assets.defs.runs import end_dead_runs
+from smallcaps_assets.defs.tick_assets import ABORTED_TAG, ACCEPT_EMPTY_TAG, NO_WAIT_TAG
+from smallcaps_assets.errors import PartitionConflictError
+from smallcaps_assets.ingest.backfill import ensure_indexed
+from smallcaps_assets.ingest.selection import Selection, select_missing
+
+BRIDGED_KEYS = 100
+"""Finished keys between two missing ones that one run passes over: cheaper than a second run."""
+
+
+def run_download(
+    work: Workplace, selection: Selection, console: Console, *, accept_empty: bool = False
+) -> bool:
+    """Download what is missing; return whether all of it is complete now.
+
+    Raises:
+        PartitionConflictError: Another download holds the lake, or it belongs to another source.
+        LedgerMismatchError: The published plan is not the registered one.
+    """
+    refuse_if_held(work)
+    end_dead_runs(work.instance, work.lakehouse.lock)
+    require_registered_plan(work.instance, work.lakehouse)
+    ensure_indexed(work.lakehouse)
+    missing = select_missing(work.lakehouse, selection)
+    if not missing:
+        console.print("nothing is missing: every planned session in question is complete")
+        return True
+    tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
+    spans = find_spans(work.instance.get_dynamic_partitions(PLANNED_SET), missing)
+    console.print(f"{len(missing):,} sessions are missing; runs: {len(spans)}")
+    with watch_progress(work.lakehouse, missing, console):
+        for first, last in spans:
+            run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **tags})
+            if run.is_success:
+                continue
+            for line in describe_failure(work.instance, run):
+                console.print(line, style="red", highlight=False)
+            if is_end_of_all(run):
+                break
+    return not select_missing(work.lakehouse, selection)
+
+
+def find_spans(ordered: Sequence[str], missing: Sequence[str]) -> list[tuple[str, str]]:
+    """Return first and last key of runs of missing keys, in partition order, gaps bridged."""
+    wanted = set(missing)
+    places = [place for place, key in enumerate(ordered) if key in wanted]
+    spans: list[tuple[int, int]] = []
+    for place in places:
+        if spans and place - spans[-1][1] <= BRIDGED_KEYS:
+            spans[-1] = (spans[-1][0], place)
+        else:
+            spans.append((place, place))
+    return [(ordered[first], ordered[last]) for first, last in spans]
+
+
+def refuse_if_held(work: Workplace) -> None:
+    """Refuse a lake that another download works on.
+
+    Raises:
+        PartitionConflictError: It is held; the message names the holder.
+    """
+    holder = work.lakehouse.lock.holder()
+    if holder is not None:
+        raise PartitionConflictError(
+            f"another download works on this lake: {holder}; wait for it, or stop it"
+        )
+
+
+def is_end_of_all(run: dg.DagsterRun) -> bool:
+    """Say whether the next span would end the same way: interrupted, refused or aborted."""
+    return run.status is dg.DagsterRunStatus.CANCELED or ABORTED_TAG in run.tags

@@ -1,0 +1,57 @@
+"""The emulator as a process of its own, started and stopped with the command that needs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.settings import VENDOR_BASE_URL, Settings, Source
+
+STOP_TIMEOUT_S = 10.0
+
+
+def emulator_arguments(settings: Settings) -> list[str]:
+    """Return the arguments that make the emulator serve the source of ``settings``."""
+    if settings.emulator_replay is not None:
+        return ["--replay", str(settings.emulator_replay.expanduser().absolute())]
+    return ["--seed", str(settings.emulator_seed)]
+
+
+@contextmanager
+def running_emulator(settings: Settings, *extra: str) -> Iterator[Settings]:
+    """Yield settings whose ``base_url`` answers, starting the emulator where it is the source.
+
+    The address is exported as SMALLCAPS_BASE_URL too, for the processes started meanwhile.
+    With a base URL of the user's own nothing is started.
+
+    Raises:
+        ConfigError: The emulator does not start; its last words are in the message.
+    """
+    is_own = settings.base_url != VENDOR_BASE_URL
+    if settings.resolved_source is not Source.EMULATOR or is_own:
+        yield settings
+        return
+    command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve"]
+    command += [*emulator_arguments(settings), "--parent-pid", str(os.getpid()), *extra]
+    # A group of its own: Ctrl-C in the terminal must reach the download first, not its vendor.
+    process = subprocess.Popen(  # noqa: S603  our own module and validated settings
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        url = process.stdout.readline().strip() if process.stdout else ""
+        if not url.startswith("http://"):
+            raise ConfigError(f"the emulator did not start: `{' '.join(command)}` said {url!r}")
+        os.environ["SMALLCAPS_BASE_URL"] = url
+        yield settings.model_copy(update={"base_url": url})
+    finally:
+        os.environ.pop("SMALLCAPS_BASE_URL", None)
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()

@@ -1,0 +1,94 @@
+"""The runs behind `smallcaps plan`: reference data where they are due, then the plan."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from rich.console import Console
+
+from smallcaps_assets.cli.workplace import Workplace
+from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB
+from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.reference import due_months
+
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def run_plan(work: Workplace, console: Console) -> bool:
+    """Refresh what is due and run the plan; return whether a plan was published."""
+    refresh_reference(work, console)
+    run = work.run_job(PLAN_JOB)
+    if run.is_success:
+        return True
+    report_failure(work, run, console)
+    return False
+
+
+def refresh_reference(work: Workplace, console: Console) -> None:
+    """Materialize splits and the months of daily bars that are missing.
+
+    Rules need the bars, an imported watchlist does not: without them its sessions are stored
+    all the same, and what is empty stays unverified.
+    """
+    is_optional = work.settings.watchlist is not None
+    problems = []
+    if not is_optional:
+        problems += _run(work, "refresh_splits", {})
+    months = due_months(work.lakehouse)
+    for first, last in _spans(months):
+        console.print(f"daily bars: {first[:7]} to {last[:7]}")
+        problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last})
+    if not problems:
+        return
+    if not is_optional:
+        raise SmallcapsError(f"reference data are not whole: {'; '.join(problems)}")
+    console.print(f"[yellow]without daily bars nothing can be proven against them: {problems[0]}")
+
+
+def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> None:
+    """Print why a run failed: failed steps, and checks that stopped it."""
+    for text in describe_failure(work.instance, run):
+        console.print(f"[red]{text}", highlight=False)
+
+
+def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """Return one line per failed step or blocking check of a run."""
+    lines = []
+    for record in instance.all_logs(run.run_id):
+        event = record.dagster_event
+        if event is None:
+            continue
+        if event.is_step_failure:
+            failure = event.step_failure_data.user_failure_data
+            error = event.step_failure_data.error
+            text = failure.description if failure else (error.message if error else "")
+            lines.append(f"{event.step_key}: {(text or '').strip()}")
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                summary = evaluation.metadata.get("summary")
+                text = summary.value if summary else "failed"
+                lines.append(f"check {evaluation.check_name}: {text}")
+    return lines or [f"run {run.run_id} ended as {run.status.value}"]
+
+
+def _run(work: Workplace, job: str, tags: dict[str, str]) -> list[str]:
+    run = work.run_job(job, tags)
+    return [] if run.is_success else describe_failure(work.instance, run)
+
+
+def _spans(months: Sequence[str]) -> list[tuple[str, str]]:
+    """Return first and last key of each run of neighbouring months."""
+    spans: list[list[str]] = []
+    for month in months:
+        is_next = spans and _month_number(month) == _month_number(spans[-1][-1]) + 1
+        if is_next:
+            spans[-1].append(month)
+        else:
+            spans.append([month])
+    return [(f"{span[0]}-01", f"{span[-1]}-01") for span in spans]
+
+
+def _month_number(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:7])

@@ -1,0 +1,106 @@
+"""Words and tables on the screen: estimates, what landed, verdicts."""
+
+import json
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.planning import estimate_plan, judge_estimate
+from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
+
+SHOWN_FAILURES = 20
+
+
+def print_estimate(lakehouse: Lakehouse, console: Console) -> None:
+    """Print the published plan, why it is smaller than naive, and whether it fits."""
+    estimate = estimate_plan(lakehouse)
+    record, _ = lakehouse.tables.read_plan()
+    watchlist = lakehouse.tables.read_table(WATCHLIST)
+    pilot = lakehouse.tables.read_table(PILOT_WATCHLIST)
+    naive, optimised = estimate.comparison.naive, estimate.comparison.optimised
+    console.print(
+        f"watchlist {watchlist.height:,} rows of {watchlist['ticker'].n_unique():,} tickers; "
+        f"pilot {pilot.height:,} rows of {pilot['ticker'].n_unique():,} tickers; "
+        f"plan {record.plan_hash[:12]}",
+        highlight=False,
+    )
+    table = Table("", "naive", "planned", "still missing", title="estimate")
+    missing = estimate.remaining
+    sides = (naive, optimised, missing)
+    table.add_row("ticker-sessions", *(f"{side.ticker_sessions:,}" for side in sides))
+    table.add_row("requests", *(f"{side.requests:,}" for side in sides))
+    table.add_row("stored", *(format_bytes(side.bytes_stored) for side in sides))
+    table.add_row("time at the request rate", *(format_hours(side.hours) for side in sides))
+    console.print(table)
+    console.print(
+        f"{format_share(estimate.comparison.saved_ratio)} fewer sessions than one window of 7 for "
+        "every row: windows per event, overlaps merged; neighbouring sessions share requests",
+        highlight=False,
+    )
+    verdict = judge_estimate(lakehouse, estimate)
+    word = "[green]fits[/]" if verdict.passed else "[red]does not fit[/]"
+    console.print(f"disk: {word}: {escape(verdict.summary)}", highlight=False)
+
+
+def print_landed(lakehouse: Lakehouse, console: Console) -> None:
+    """Print what the lake holds now."""
+    totals, counts = lakehouse.ledger.totals(), lakehouse.ledger.counts()
+    states = ", ".join(f"{count:,} {state}" for state, count in counts.items())
+    console.print(
+        f"planned sessions: {states or 'none'}; stored: {totals.sessions:,} sessions, "
+        f"{totals.rows:,} trades, {format_bytes(totals.bytes)}, {totals.requests:,} requests",
+        highlight=False,
+    )
+
+
+def print_failures(lakehouse: Lakehouse, console: Console) -> None:
+    """List the sessions that stay open, by kind."""
+    failed = lakehouse.ledger.failed_sessions()
+    if failed.is_empty():
+        return
+    kinds = failed["error_kind"].value_counts(sort=True)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.iter_rows())
+    table = Table("session", "kind", "why", title=f"failed: {listed}")
+    for row in failed.head(SHOWN_FAILURES).iter_rows(named=True):
+        table.add_row(row["key"], row["error_kind"], escape(str(row["error_message"])))
+    console.print(table)
+    if failed.height > SHOWN_FAILURES:
+        console.print(f"and {failed.height - SHOWN_FAILURES:,} more; smallcaps status lists kinds")
+
+
+def print_verdicts(
+    verdicts: Mapping[str, Verdict], console: Console, *, as_json: bool = False
+) -> None:
+    """Print each check with its verdict, numbers and first offenders."""
+    if as_json:
+        plain = {
+            name: {
+                "passed": verdict.passed,
+                "summary": verdict.summary,
+                "numbers": verdict.numbers,
+                "offenders": verdict.offenders.height,
+            }
+            for name, verdict in verdicts.items()
+        }
+        console.print_json(json.dumps(plain, default=str))
+        return
+    table = Table("check", "verdict", "what was found")
+    for name, verdict in verdicts.items():
+        word = "[green]passed[/]" if verdict.passed else "[red]FAILED[/]"
+        table.add_row(name, word, escape(verdict.summary))
+    console.print(table)
+    for name, verdict in verdicts.items():
+        if not verdict.passed and verdict.offenders.height:
+            _print_offenders(name, verdict, console)
+
+
+def _print_offenders(name: str, verdict: Verdict, console: Console) -> None:
+    table = Table(*verdict.offenders.columns, title=f"{name}: {verdict.offenders.height} offenders")
+    for row in verdict.offenders.head(SHOWN_FAILURES).iter_rows():
+        table.add_row(*(escape(str(value)) for value in row))
+    console.print(table)

@@ -1,0 +1,85 @@
+"""What a command works with: settings, Dagster's instance and definitions, a running source.
+
+Everything is loaded when first asked for: `smallcaps status` needs no Dagster.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from smallcaps_assets.cli.dagster_home import open_instance, prepare_dagster_home
+from smallcaps_assets.cli.emulator_process import running_emulator
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One command's settings and what is built from them."""
+
+    settings: Settings
+
+    @cached_property
+    def lakehouse(self) -> Lakehouse:
+        """Return the lakehouse."""
+        return Lakehouse(self.settings)
+
+    @cached_property
+    def instance(self) -> "dg.DagsterInstance":
+        """Return Dagster's instance below the data folder."""
+        prepare_dagster_home(self.settings)
+        return open_instance()
+
+    @cached_property
+    def definitions(self) -> "dg.Definitions":
+        """Return the code location, built from the same settings."""
+        from smallcaps_assets.definitions import build_definitions  # noqa: PLC0415  loads Dagster
+
+        return build_definitions(self.lakehouse)
+
+    def run_job(self, name: str, tags: Mapping[str, str] | None = None) -> "dg.DagsterRun":
+        """Execute a job in this process on the persistent instance, and return its run."""
+        import dagster as dg  # noqa: PLC0415  half a second
+
+        result = self.definitions.resolve_job_def(name).execute_in_process(
+            instance=self.instance, tags=dict(tags or {}), raise_on_error=False
+        )
+        run = self.instance.get_run_by_id(result.run_id)
+        if run is None:
+            raise dg.DagsterInvariantViolationError(f"run {result.run_id} is not in the instance")
+        return run
+
+
+def apply_options(options: Mapping[str, object | None]) -> None:
+    """Export options as settings, so that processes started by the command see them too."""
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"SMALLCAPS_{name.upper()}"] = str(value)
+
+
+@contextmanager
+def open_workplace(
+    *, needs_source: bool = False, **options: object | None
+) -> Iterator[Workplace]:
+    """Yield the workplace of a command.
+
+    Args:
+        needs_source: The command asks the source, so the emulator is started where it is that.
+        **options: Settings given as options, by field name; ``None`` is not given.
+
+    Raises:
+        ConfigError: A setting is wrong, or there is no source.
+    """
+    apply_options(options)
+    settings = load_settings()
+    if not needs_source:
+        yield Workplace(settings)
+        return
+    with running_emulator(settings) as running:
+        yield Workplace(running)

@@ -1,0 +1,60 @@
+"""Definitions: where settings meet objects.  Every object of the code location is listed here."""
+
+import datetime as dt
+
+import dagster as dg
+
+from smallcaps_assets.defs import jobs
+from smallcaps_assets.defs.checks import lake_audits
+from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
+from smallcaps_assets.defs.partitions import build_months
+from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
+from smallcaps_assets.defs.reference_assets import build_daily_bars, splits
+from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
+from smallcaps_assets.defs.serve_assets import lake_catalog
+from smallcaps_assets.defs.tick_assets import trades
+from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.reference import bar_range
+from smallcaps_assets.settings import CALENDAR_START, load_settings
+
+
+def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
+    """Return the code location of one lakehouse."""
+    months = build_months(_first_month(lakehouse))
+    return dg.Definitions(
+        assets=[
+            build_daily_bars(months),
+            splits,
+            watchlist,
+            pilot_watchlist,
+            event_window_plan,
+            download_estimate,
+            download_queue,
+            trades,
+            lake_catalog,
+        ],
+        asset_checks=[lake_audits],
+        jobs=[
+            jobs.build_reference_job(months),
+            jobs.refresh_splits,
+            jobs.plan_pilot,
+            jobs.download_missing,
+            jobs.audit_lake,
+            jobs.refresh_catalog,
+        ],
+        sensors=[end_runs_of_dead_processes],
+        resources={"lakehouse": lakehouse},
+        executor=dg.in_process_executor,
+    )
+
+
+def _first_month(lakehouse: Lakehouse) -> dt.date:
+    """Return the first date of daily bars; what is wrong with a source shows when it is used."""
+    try:
+        return bar_range(lakehouse)[0]
+    except SmallcapsError:
+        return CALENDAR_START
+
+
+defs = build_definitions(Lakehouse(load_settings()))

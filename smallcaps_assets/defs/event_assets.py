@@ -1,0 +1,85 @@
+"""Group `events`: the sessions worth studying."""
+
+import dagster as dg
+
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.metadata import (
+    column_schema,
+    show_numbers,
+    show_tables,
+    show_verdict,
+)
+from smallcaps_assets.ingest.events import make_pilot, make_watchlist
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.made import MadeTable
+from smallcaps_assets.schemas import DAILY_BARS, PILOT_WATCHLIST, SPLITS, WATCHLIST
+
+GROUP = "events"
+
+watchlist_is_publishable = dg.AssetCheckSpec(
+    name="watchlist_is_publishable",
+    asset=WATCHLIST.name,
+    blocking=True,
+    description="Rows are unique, name known events and count them right; else nothing is published.",
+)
+pilot_is_publishable = dg.AssetCheckSpec(
+    name="pilot_is_publishable",
+    asset=PILOT_WATCHLIST.name,
+    blocking=True,
+    description="The pilot is not empty; else nothing is published.",
+)
+
+
+@dg.asset(
+    name=WATCHLIST.name,
+    group_name=GROUP,
+    deps=[DAILY_BARS.name, SPLITS.name],
+    check_specs=[watchlist_is_publishable],
+    kinds={"polars", "parquet"},
+    metadata=column_schema(WATCHLIST),
+    owners=["team:research"],
+)
+def watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
+    """Ticker-sessions with at least one event, by the rules E1 to E11 or from a file.
+
+    A candidate that fails its check is kept beside the table and never published.
+    """
+    with dagster_failures():
+        made = make_watchlist(lakehouse)
+    return publish_result(made, watchlist_is_publishable.name)
+
+
+@dg.asset(
+    name=PILOT_WATCHLIST.name,
+    group_name=GROUP,
+    deps=[WATCHLIST.name],
+    check_specs=[pilot_is_publishable],
+    kinds={"polars", "parquet"},
+    metadata=column_schema(PILOT_WATCHLIST),
+    owners=["team:research"],
+)
+def pilot_watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
+    """The part of the watchlist to fetch: tickers with the most sessions of several events."""
+    with dagster_failures():
+        made = make_pilot(lakehouse)
+    return publish_result(made, pilot_is_publishable.name)
+
+
+def publish_result(made: MadeTable, check_name: str) -> dg.MaterializeResult:
+    """Return the result of a table that was published only if its check passed."""
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": made.rows,
+            "published": made.verdict.passed,
+            **show_numbers(made.numbers),
+            **show_tables(made.tables),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=check_name,
+                passed=made.verdict.passed,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata=show_verdict(made.verdict),
+            )
+        ],
+    )

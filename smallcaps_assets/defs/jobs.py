@@ -1,0 +1,57 @@
+"""Jobs: the few runs that people start by name."""
+
+import dagster as dg
+
+from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
+from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.schemas import DAILY_BARS, EVENT_WINDOW_PLAN, PILOT_WATCHLIST, SPLITS, TRADES
+from smallcaps_assets.schemas import WATCHLIST
+
+DOWNLOAD_JOB = "download_missing"
+PLAN_JOB = "plan_pilot"
+REFERENCE_JOB = "refresh_reference"
+
+plan_pilot = dg.define_asset_job(
+    PLAN_JOB,
+    selection=dg.AssetSelection.assets(
+        WATCHLIST.name,
+        PILOT_WATCHLIST.name,
+        EVENT_WINDOW_PLAN.name,
+        "download_estimate",
+        "download_queue",
+    ),
+    description="Find events, choose the pilot, plan, estimate and register what to fetch.",
+)
+download_missing = dg.define_asset_job(
+    DOWNLOAD_JOB,
+    selection=dg.AssetSelection.assets(TRADES.name).without_checks(),
+    partitions_def=planned_ticker_sessions,
+    description="Fetch planned ticker-sessions; finished ones are not asked for again.",
+)
+audit_lake = dg.define_asset_job(
+    AUDIT_JOB,
+    selection=dg.AssetSelection.checks(lake_audits),
+    description="Open, hash, decode and compare every stored file with its receipt and bar.",
+)
+refresh_catalog = dg.define_asset_job(
+    "refresh_catalog",
+    selection=dg.AssetSelection.assets("lake_catalog"),
+    description="Build the DuckDB catalog anew.",
+)
+
+
+def build_reference_job(months: dg.MonthlyPartitionsDefinition) -> object:
+    """Return the job that refreshes daily bars, month by month."""
+    return dg.define_asset_job(
+        REFERENCE_JOB,
+        selection=dg.AssetSelection.assets(DAILY_BARS.name),
+        partitions_def=months,
+        description="Fetch or import daily bars of a range of months.",
+    )
+
+
+refresh_splits = dg.define_asset_job(
+    "refresh_splits",
+    selection=dg.AssetSelection.assets(SPLITS.name),
+    description="Fetch or import the splits on record.",
+)

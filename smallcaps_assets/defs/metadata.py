@@ -1,0 +1,68 @@
+"""Facts, tables and contracts as Dagster's metadata."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.schemas import Table
+
+SHOWN_ROWS = 50
+"""Rows of a table in metadata; each event is a row in SQLite, so tables stay small."""
+
+
+def column_schema(table: Table) -> dict[str, Any]:
+    """Return the metadata that shows a table's contract on its asset."""
+    columns = [
+        dg.TableColumn(
+            name=name,
+            type=str(column.dtype),
+            description=column.description,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for name, column in table.columns.items()
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns), "grain": table.grain}
+
+
+def show_numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:
+    """Return plain numbers; Dagster plots them over time by itself."""
+    return {name: value for name, value in numbers.items() if value not in ("", None)}
+
+
+def show_table(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
+    """Return the first rows of ``frame`` as a table."""
+    records = [
+        dg.TableRecord({name: _plain(value) for name, value in row.items()})
+        for row in frame.head(SHOWN_ROWS).iter_rows(named=True)
+    ]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns])
+    return dg.MetadataValue.table(records=records, schema=schema)
+
+
+def show_tables(frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Return the tables that have rows."""
+    return {title: show_table(frame) for title, frame in frames.items() if frame.height}
+
+
+def show_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Return summary, numbers and offenders of a verdict."""
+    shown = {"summary": verdict.summary, **show_numbers(verdict.numbers)}
+    if verdict.offenders.height:
+        shown["offender_count"] = verdict.offenders.height
+        shown["offenders"] = show_table(verdict.offenders)
+    return shown
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    """Return what a table cell can hold."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return str(value)

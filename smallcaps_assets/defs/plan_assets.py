@@ -1,0 +1,96 @@
+"""Group `plan`: what to fetch, what it costs, and the keys that a backfill works on."""
+
+import dagster as dg
+
+from smallcaps_assets.defs.event_assets import publish_result
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_verdict
+from smallcaps_assets.defs.queue import register_plan
+from smallcaps_assets.ingest.charts import draw_comparison, draw_tickers
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.planning import (
+    describe_estimate,
+    estimate_numbers,
+    estimate_plan,
+    judge_estimate,
+    make_plan,
+)
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
+
+GROUP = "plan"
+
+plan_is_publishable = dg.AssetCheckSpec(
+    name="plan_is_publishable",
+    asset=EVENT_WINDOW_PLAN.name,
+    blocking=True,
+    description="Unique sessions of the calendar inside their windows; else nothing is published.",
+)
+download_fits_the_disk = dg.AssetCheckSpec(
+    name="download_fits_the_disk",
+    asset="download_estimate",
+    description="What is still missing fits 80 % of the free disk, and the budget where one is set.",
+)
+
+
+@dg.asset(
+    name=EVENT_WINDOW_PLAN.name,
+    group_name=GROUP,
+    deps=[PILOT_WATCHLIST.name],
+    check_specs=[plan_is_publishable],
+    kinds={"polars", "parquet"},
+    metadata=column_schema(EVENT_WINDOW_PLAN),
+    owners=["team:research"],
+)
+def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
+    """Unique ticker-sessions around the chosen events, each with the events that asked for it.
+
+    Write, audit, publish: only a candidate that passes its check becomes `plan.parquet`.
+    """
+    with dagster_failures():
+        made = make_plan(lakehouse)
+    return publish_result(made, plan_is_publishable.name)
+
+
+@dg.asset(
+    group_name=GROUP,
+    deps=[EVENT_WINDOW_PLAN.name],
+    check_specs=[download_fits_the_disk],
+    kinds={"polars"},
+    owners=["team:research"],
+)
+def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
+    """Requests, bytes and hours of the published plan, naive against optimised."""
+    with dagster_failures():
+        estimate = estimate_plan(lakehouse)
+        verdict = judge_estimate(lakehouse, estimate)
+    return dg.MaterializeResult(
+        metadata={
+            **show_numbers(estimate_numbers(estimate)),
+            "arithmetic": dg.MetadataValue.md(describe_estimate(estimate)),
+            "naive_against_optimised": dg.MetadataValue.md(draw_comparison(estimate)),
+            "sessions_per_ticker": dg.MetadataValue.md(draw_tickers(estimate)),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=download_fits_the_disk.name,
+                passed=verdict.passed,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata=show_verdict(verdict),
+            )
+        ],
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    deps=[EVENT_WINDOW_PLAN.name, "download_estimate"],
+    kinds={"dagster"},
+    owners=["team:market_data"],
+)
+def download_queue(
+    context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
+) -> dg.MaterializeResult:
+    """The published plan as the partition set of `trades`: work left is Missing + Failed."""
+    with dagster_failures():
+        queue = register_plan(context.instance, lakehouse)
+    return dg.MaterializeResult(metadata=show_numbers(queue.numbers()))

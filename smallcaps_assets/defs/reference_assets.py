@@ -1,0 +1,85 @@
+"""Group `reference`: what is known before any tick is fetched."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.reference import refresh_daily_bars, refresh_splits
+from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+
+GROUP = "reference"
+
+
+def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """Return the asset ``daily_bars`` over ``months``."""
+
+    @dg.asset(
+        name=DAILY_BARS.name,
+        group_name=GROUP,
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
+        kinds={"polars", "parquet"},
+        metadata=column_schema(DAILY_BARS),
+        owners=["team:market_data"],
+    )
+    def daily_bars(
+        context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
+    ) -> Iterator[dg.AssetMaterialization]:
+        """Unadjusted daily bars of every ticker, one file a month.
+
+        Source: the vendor's grouped daily endpoint, one request per session, or the file of
+        SMALLCAPS_DAILY_BARS.  A month turns green when it is closed and every session of it
+        has bars; the open month is stored and stays missing.
+        """
+        failed: list[str] = []
+        with dagster_failures():
+            for month in refresh_daily_bars(lakehouse, _month_names(context.partition_keys)):
+                if not month.is_closed:
+                    failed += [month.problem] if month.problem else []
+                    continue
+                yield dg.AssetMaterialization(
+                    asset_key=context.asset_key,
+                    partition=f"{month.name}-01",
+                    metadata={"dagster/row_count": month.rows, **show_numbers(month.numbers)},
+                )
+        if failed:
+            raise dg.Failure(
+                description=f"{len(failed)} months are not whole: {'; '.join(failed[:3])}",
+                metadata={"problems": dg.MetadataValue.json(failed)},
+                allow_retries=False,
+            )
+
+    return daily_bars
+
+
+@dg.asset(
+    name=SPLITS.name,
+    group_name=GROUP,
+    kinds={"polars", "parquet"},
+    metadata=column_schema(SPLITS),
+    owners=["team:market_data"],
+)
+def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
+    """Splits on record, one row per ticker and execution date.
+
+    Source: the vendor, or the file of SMALLCAPS_SPLITS; none where daily bars come from a file
+    and no file of splits is named, so that the rules run on the bars as they are.
+    """
+    with dagster_failures():
+        made = refresh_splits(lakehouse)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": made.rows,
+            **show_numbers(made.numbers),
+            **show_tables(made.tables),
+        }
+    )
+
+
+def _month_names(partition_keys: list[str]) -> list[str]:
+    """Return ``YYYY-MM`` of Dagster's month keys."""
+    return [key[:7] for key in partition_keys]

@@ -1,0 +1,64 @@
+"""Who executes a run, and the end of runs whose process died.
+
+After SIGKILL a run stays STARTED for ever: its partitions read "materializing", and runs that
+wait for the same pool wait for ever.  Such a run is reported as canceled, never as failed: a
+failure would turn its finished partitions red.
+"""
+
+import logging
+
+import dagster as dg
+
+from smallcaps_assets.lake.lock import LakeLock
+from smallcaps_assets.lake.processes import (
+    Liveness,
+    ProcessIdentity,
+    identify_process,
+    judge_process,
+    parse_identity,
+)
+
+logger = logging.getLogger(__name__)
+
+OWNER_TAG = "smallcaps/owner"
+"""Tag of a run: the process that executes it."""
+
+UNFINISHED = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+    dg.DagsterRunStatus.STARTING,
+]
+
+
+def claim_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Write into the run's tags that this process executes it."""
+    instance.add_run_tags(run_id, {OWNER_TAG: str(identify_process())})
+
+
+def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
+    """Cancel the runs whose process is dead, and free their pools.
+
+    A run that no process has claimed yet is left alone.  One that was claimed before a reboot,
+    or in another container, is dead when nobody holds the lake's lock, because a claim is made
+    only by the holder.
+
+    Returns:
+        Ids of the runs that were ended.
+    """
+    ended = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        owner = parse_identity(run.tags.get(OWNER_TAG, ""))
+        if owner is None or not _is_dead(owner, lock):
+            continue
+        instance.report_run_canceled(run, message=f"its process {owner.pid} is dead")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        logger.warning("ended dead run run=%s pid=%d", run.run_id, owner.pid)
+        ended.append(run.run_id)
+    return ended
+
+
+def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:
+    liveness = judge_process(owner)
+    if liveness is Liveness.UNKNOWN:
+        return lock.holder() is None
+    return liveness is Liveness.DEAD

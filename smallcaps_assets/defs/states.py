@@ -1,0 +1,113 @@
+"""Dagster's partition states, made equal to the lake's.
+
+The lake is the truth and Dagster its face: after a key returned to the plan, a disk was
+restored or a file was moved to quarantine, what Dagster remembers may be wrong in both ways.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import AssetPartitionStatus
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+
+from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.schemas import TRADES
+
+TRADES_KEY = dg.AssetKey(TRADES.name)
+MARK_JOB = "mark_missing"
+MARK_TAG = "smallcaps/marks"
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedStates:
+    """What was changed in Dagster.
+
+    Attributes:
+        marked_green: Keys that the lake has and Dagster did not show.
+        marked_missing: Keys that Dagster showed as materialized and the lake does not have.
+    """
+
+    marked_green: tuple[str, ...]
+    marked_missing: tuple[str, ...]
+
+
+def align_states(
+    instance: dg.DagsterInstance,
+    lakehouse: Lakehouse,
+    keys: Sequence[str],
+    *,
+    is_dry_run: bool = False,
+) -> AlignedStates:
+    """Make Dagster's states of ``keys`` equal to the ledger's.
+
+    Args:
+        instance: A persistent instance.
+        lakehouse: Its ledger is the index of the truth.
+        keys: Registered partition keys.
+        is_dry_run: Say what would be done, and do nothing.
+    """
+    if not keys:
+        return AlignedStates((), ())
+    shown = instance.get_status_by_partition(TRADES_KEY, list(keys), planned_ticker_sessions) or {}
+    states = lakehouse.ledger.states(keys)
+    is_shown = {key: shown.get(key) is AssetPartitionStatus.MATERIALIZED for key in keys}
+    is_stored = {key: states.get(key) in GREEN for key in keys}
+    aligned = AlignedStates(
+        tuple(key for key in keys if is_stored[key] and not is_shown[key]),
+        tuple(key for key in keys if is_shown[key] and not is_stored[key]),
+    )
+    if not is_dry_run:
+        _mark_green(instance, aligned.marked_green, states)
+        mark_missing(instance, aligned.marked_missing)
+    return aligned
+
+
+def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    """Turn materialized partitions red, so that "failed and missing" holds them.
+
+    Dagster cannot forget single partitions on SQLite.  A run that planned them and failed says
+    the same, and the next materialization turns them green again.
+    """
+    if not keys:
+        return
+    run = instance.create_run(
+        job_name=MARK_JOB,
+        run_id=None,
+        run_config=None,
+        status=dg.DagsterRunStatus.NOT_STARTED,
+        tags={MARK_TAG: "missing"},
+        root_run_id=None,
+        parent_run_id=None,
+        step_keys_to_execute=None,
+        execution_plan_snapshot=None,
+        job_snapshot=None,
+        parent_job_snapshot=None,
+        asset_selection=frozenset({TRADES_KEY}),
+        asset_check_selection=None,
+        resolved_op_selection=None,
+        op_selection=None,
+        remote_job_origin=None,
+        job_code_origin=None,
+        asset_graph=None,
+    )
+    for key in keys:
+        planned = AssetMaterializationPlannedData(TRADES_KEY, partition=key)
+        instance.report_dagster_event(
+            DagsterEvent.build_asset_materialization_planned_event(MARK_JOB, TRADES.name, planned),
+            run.run_id,
+        )
+    instance.report_run_failed(run, message=f"{len(keys)} sessions are not in the lake")
+
+
+def _mark_green(
+    instance: dg.DagsterInstance, keys: Sequence[str], states: dict[str, str]
+) -> None:
+    for key in keys:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                TRADES_KEY, partition=key, metadata={"state": states[key], "reconciled": True}
+            )
+        )

@@ -1,0 +1,166 @@
+"""Group `ticks`: every trade of the planned ticker-sessions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from smallcaps_assets.defs.checks import report_ledger_checks
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.metadata import column_schema
+from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.defs.queue import require_registered_plan
+from smallcaps_assets.defs.runs import claim_run, end_dead_runs
+from smallcaps_assets.errors import ConfigError, SmallcapsError
+from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.download import Outcome
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.schemas import TRADES
+
+GROUP = "ticks"
+POOL = "trades"
+NO_WAIT_TAG = "smallcaps/refuse_when_locked"
+"""Tag of runs started from a terminal: they refuse a locked lake, others wait for it."""
+
+ACCEPT_EMPTY_TAG = "smallcaps/accept_empty"
+"""Tag of runs that believe "no trades"; the same as the config ``accept_empty``."""
+ABORTED_TAG = "smallcaps/aborted"
+"""Tag of runs that ended before all keys were tried: why."""
+
+Event = dg.AssetMaterialization | dg.AssetObservation
+
+
+class TradesConfig(dg.Config):
+    """What a run of `trades` may be told.
+
+    Attributes:
+        accept_empty: Believe "no trades" for sessions whose daily bar shows volume.
+    """
+
+    accept_empty: bool = False
+
+
+@dg.asset(
+    name=TRADES.name,
+    group_name=GROUP,
+    deps=["download_queue"],
+    partitions_def=planned_ticker_sessions,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    pool=POOL,
+    kinds={"parquet", "polars"},
+    metadata=column_schema(TRADES),
+    owners=["team:market_data"],
+)
+def trades(
+    context: dg.AssetExecutionContext,
+    config: TradesConfig,
+    lakehouse: dg.ResourceParam[Lakehouse],
+) -> Iterator[Event]:
+    """Every print of a ticker on a session: one partition, one file, one receipt.
+
+    Source: the vendor's trades endpoint.  A partition turns green after its receipt is on disk
+    and stays green when it is asked for again; only missing sessions are requested.
+    """
+    with ending_run(context):
+        backfill = open_backfill(context, config, lakehouse)
+        try:
+            with backfill.held(wait_s=_lock_wait(context)):
+                claim_run(context.instance, context.run_id)
+                for outcome in backfill.run(context.partition_keys):
+                    yield describe_outcome(outcome)
+        except (*backfill.interrupts, GeneratorExit):
+            # The interrupt may also arrive while Dagster holds this generator.  Without this the run would end as failed, which turns finished partitions red.
+            context.instance.report_run_canceling(context.run)
+            raise
+        report_ledger_checks(context.instance, lakehouse)
+    if backfill.summary.aborted:
+        context.instance.add_run_tags(context.run_id, {ABORTED_TAG: backfill.summary.aborted})
+    if backfill.summary.failures or backfill.summary.aborted:
+        raise backfill_failure(backfill)
+
+
+@contextmanager
+def ending_run(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turn our errors into Dagster's, and leave in the run's tags that it was aborted."""
+    with dagster_failures():
+        try:
+            yield
+        except SmallcapsError as error:
+            context.instance.add_run_tags(context.run_id, {ABORTED_TAG: error.kind})
+            raise
+
+
+def open_backfill(
+    context: dg.AssetExecutionContext, config: TradesConfig, lakehouse: Lakehouse
+) -> Backfill:
+    """Return the backfill of this run, after refusing what could lose data.
+
+    Raises:
+        ConfigError: The instance is ephemeral, or the range is empty.
+        LedgerMismatchError: The published plan is not the registered one.
+    """
+    if context.instance.is_ephemeral:
+        raise ConfigError(
+            "this Dagster instance is ephemeral and would forget what is finished: run "
+            f"`export DAGSTER_HOME={lakehouse.layout.dagster_dir}` first, or use `smallcaps`"
+        )
+    if not context.partition_keys:
+        raise ConfigError(
+            "the partition range holds no key: expected FIRST...LAST in the order of the "
+            "partition set, both registered"
+        )
+    end_dead_runs(context.instance, lakehouse.lock)
+    require_registered_plan(context.instance, lakehouse)
+    ensure_indexed(lakehouse)
+    return Backfill(
+        lakehouse,
+        run_id=context.run_id,
+        interrupts=(KeyboardInterrupt, dg.DagsterExecutionInterruptedError),
+        accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
+    )
+
+
+def describe_outcome(outcome: Outcome) -> Event:
+    """Return the event of one ticker-session: green, or why it is not.
+
+    Metadata are small, because each event is a row in SQLite.
+    """
+    if not outcome.is_green:
+        return dg.AssetObservation(
+            asset_key=TRADES.name,
+            partition=outcome.key,
+            description=outcome.message,
+            metadata={"state": outcome.state, "kind": outcome.kind, "message": outcome.message},
+        )
+    return dg.AssetMaterialization(
+        asset_key=TRADES.name,
+        partition=outcome.key,
+        metadata={
+            "dagster/row_count": outcome.rows,
+            "bytes": outcome.bytes,
+            "state": outcome.state,
+            "content_hash": outcome.content_hash,
+            "reused": outcome.is_reused,
+        },
+    )
+
+
+def backfill_failure(backfill: Backfill) -> dg.Failure:
+    """Return the one failure that ends a step with open sessions."""
+    summary = backfill.summary
+    return dg.Failure(
+        description=summary.describe(),
+        metadata={
+            "failures_by_kind": dg.MetadataValue.json(dict(summary.failures)),
+            "aborted": summary.aborted or "no",
+            "finished": summary.finished,
+            "reused": summary.reused,
+        },
+        allow_retries=False,
+    )
+
+
+def _lock_wait(context: dg.AssetExecutionContext) -> float | None:
+    """Return how long to wait for the lake: not at all from a terminal, for ever from the UI."""
+    return 0.0 if context.run.tags.get(NO_WAIT_TAG) else None

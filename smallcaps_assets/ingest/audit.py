@@ -1,0 +1,317 @@
+"""The audits of the lake: quick ones from the ledger, deep ones from every byte.
+
+What belongs here: gathering facts from ledger, receipts, files and bars, and remembering the
+last deep result.  What does not: what is tolerable (``core.thresholds``), the verdicts
+(``core.verdicts``) and how Dagster shows them (``defs.checks``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.conditions import merge_conditions
+from smallcaps_assets.core.costs import GB
+from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.quality import measure_residual_conditions, measure_sessions
+from smallcaps_assets.core.verdicts import (
+    Number,
+    SizeFacts,
+    Verdict,
+    judge_corruption,
+    judge_coverage,
+    judge_days,
+    judge_order,
+    judge_orphans,
+    judge_prices,
+    judge_size,
+    judge_volume,
+    judge_window_coverage,
+)
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.planning import default_calibration
+from smallcaps_assets.ingest.proof import read_bar_facts
+from smallcaps_assets.lake.damages import Damage, DamageKind
+from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.schemas import DAILY_BARS, TRADES
+
+GROUP_SESSIONS: Final = 64
+"""Sessions decoded at once by one thread; it bounds memory."""
+KEPT_OFFENDERS: Final = 200
+"""Offenders remembered of each deep audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit and where it shows.
+
+    Attributes:
+        name: Name of the check.
+        description: What it demands.
+        is_deep: It reads the files.
+    """
+
+    name: str
+    description: str
+    is_deep: bool
+
+
+AUDITS: Final = (
+    Audit("planned_sessions_are_covered", "At least 95 % of planned sessions are green.", False),
+    Audit("event_windows_are_covered", "At least 95 % of event windows are whole.", False),
+    Audit("size_is_as_planned", "Within the disk budget, and near the estimate.", False),
+    Audit("files_are_undamaged", "Rows, bytes, hashes and schema are those of the receipts.", True),
+    Audit("tape_is_in_order", "Rows lie in tape order; exact duplicates are listed.", True),
+    Audit("timestamps_lie_in_their_day", "Every print lies on its New York date.", True),
+    Audit("prices_lie_within_the_bar", "Prices that count lie within high and low.", True),
+    Audit("volume_matches_the_bar", "Volume and count equal the daily bar's.", True),
+    Audit("no_orphans", "Every file has a receipt, every receipt a plan or an import.", True),
+)
+"""Every audit of `trades`, in the order of reports."""
+
+
+def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Return the verdicts that need no file: coverage and size.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    _, plan = lakehouse.tables.read_plan()
+    states = lakehouse.ledger.coverage()
+    return {
+        "planned_sessions_are_covered": judge_coverage(states, lakehouse.thresholds),
+        "event_windows_are_covered": judge_window_coverage(plan, states, lakehouse.thresholds),
+        "size_is_as_planned": judge_size(measure_size(lakehouse, plan), lakehouse.thresholds),
+    }
+
+
+def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Open, hash, decode and compare every stored session; remember the result.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    verdicts = audit_ledger(lakehouse) | _judge_files(lakehouse)
+    write_last_audit(lakehouse, verdicts)
+    return verdicts
+
+
+def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
+    """Return stored bytes, and what the calibrated estimate says of the same sessions."""
+    stored = lakehouse.ledger.stored_sessions()
+    planned = stored.join(plan, on=["ticker", "session_date"], how="semi")
+    bars = read_bar_facts(lakehouse.tables, planned)
+    sessions = bars.expect_rows(planned).drop_nulls("expected_rows")
+    calibration = default_calibration(lakehouse)
+    with_bar = sessions.filter(pl.col("rows") > 0)
+    estimated = (
+        with_bar["expected_rows"].sum() * calibration.bytes_per_trade
+        + with_bar.height * calibration.file_bytes
+    )
+    comparable = with_bar["bytes"].sum() if with_bar.height else 0
+    budget_gb = lakehouse.settings.disk_budget_gb
+    return SizeFacts(
+        stored_bytes=int(stored["bytes"].sum()),
+        estimated_bytes=estimated if comparable else None,
+        budget_bytes=None if budget_gb is None else budget_gb * GB,
+    )
+
+
+# -- deep ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What opening some sessions showed.
+
+    Attributes:
+        damages: ``ticker``, ``session_date``, ``kind``, ``message``.
+        facts: Table of ``quality.measure_sessions`` of the undamaged ones.
+        conditions: Table of ``quality.measure_residual_conditions``.
+    """
+
+    damages: pl.DataFrame
+    facts: pl.DataFrame
+    conditions: pl.DataFrame
+
+
+def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Read every file once, and judge what was found."""
+    broken: list[Damage] = []
+    receipts = list(lakehouse.store.iter_receipts(damages=broken))
+    lost = _find_lost(lakehouse, receipts, broken)
+    groups = [
+        receipts[start : start + GROUP_SESSIONS]
+        for start in range(0, len(receipts), GROUP_SESSIONS)
+    ]
+    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="audit") as pool:
+        parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
+    damages = pl.concat([_frame_damages([*broken, *lost]), *(part.damages for part in parts)])
+    nothing = _measure_trades(lakehouse, [], [])
+    facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
+    conditions = merge_conditions([nothing.conditions, *(part.conditions for part in parts)])
+    thresholds = lakehouse.thresholds
+    checked = len(receipts) + len(broken) + len(lost)
+    return {
+        "files_are_undamaged": judge_corruption(damages, checked),
+        "tape_is_in_order": judge_order(facts),
+        "timestamps_lie_in_their_day": judge_days(facts),
+        "prices_lie_within_the_bar": judge_prices(facts, thresholds),
+        "volume_matches_the_bar": judge_volume(facts, conditions, thresholds),
+        "no_orphans": _judge_orphans(lakehouse),
+    }
+
+
+def _measure_group(lakehouse: Lakehouse, receipts: Sequence[Receipt]) -> FileFacts:
+    """Verify some sessions, and measure those that are whole."""
+    damages: list[Damage] = []
+    whole: list[Receipt] = []
+    frames: list[pl.DataFrame] = []
+    for receipt in receipts:
+        found = lakehouse.store.verify_session(receipt, deep=True)
+        if found:
+            damages += found
+            continue
+        whole.append(receipt)
+        if receipt.rows:
+            frames.append(
+                lakehouse.store.read_trades(receipt.ticker, receipt.session_date, verify=False)
+            )
+    measured = _measure_trades(lakehouse, whole, frames)
+    return FileFacts(_frame_damages(damages), measured.facts, measured.conditions)
+
+
+def _measure_trades(
+    lakehouse: Lakehouse, receipts: Sequence[Receipt], frames: Sequence[pl.DataFrame]
+) -> FileFacts:
+    """Compare the trades of whole sessions with their bars."""
+    sessions = pl.DataFrame(
+        [(receipt.ticker, receipt.session_date) for receipt in receipts],
+        schema={"ticker": pl.String, "session_date": pl.Date},
+        orient="row",
+    )
+    trades = pl.concat([TRADES.empty(), *frames])
+    bars = DAILY_BARS.empty()
+    if receipts:
+        dates = [receipt.session_date for receipt in receipts]
+        stored = lakehouse.tables.read_daily_bars(min(dates), max(dates))
+        keys = sessions.lazy()
+        bars = stored.join(keys, on=["ticker", "session_date"], how="semi").collect()
+    facts = measure_sessions(trades, bars, sessions)
+    return FileFacts(_frame_damages([]), facts, measure_residual_conditions(trades, facts))
+
+
+def _find_lost(
+    lakehouse: Lakehouse, receipts: Sequence[Receipt], broken: Sequence[Damage]
+) -> list[Damage]:
+    """Return sessions that the ledger calls stored although no receipt lies on the disk."""
+    known = {(r.ticker, r.session_date) for r in receipts}
+    known |= {(damage.ticker, damage.session_date) for damage in broken}
+    keys = lakehouse.ledger.stored_sessions().select("ticker", "session_date").iter_rows()
+    message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
+    return [Damage(*key, DamageKind.MISSING_FILE, message) for key in keys if key not in known]
+
+
+def _judge_orphans(lakehouse: Lakehouse) -> Verdict:
+    _, plan = lakehouse.tables.read_plan()
+    planned = set(plan.select(key_expression()).to_series())
+    orphans = lakehouse.store.find_orphans(planned)
+    rows = [(str(orphan.path), orphan.kind.value, orphan.message) for orphan in orphans]
+    columns = dict.fromkeys(("path", "kind", "message"), pl.String)
+    return judge_orphans(pl.DataFrame(rows, schema=columns, orient="row"))
+
+
+def _frame_damages(damages: Sequence[Damage]) -> pl.DataFrame:
+    rows = [(d.ticker, d.session_date, d.kind.value, d.message) for d in damages]
+    columns = {
+        "ticker": pl.String,
+        "session_date": pl.Date,
+        "kind": pl.String,
+        "message": pl.String,
+    }
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+# -- the last deep result --------------------------------------------------------------
+
+
+class StoredVerdict(msgspec.Struct, frozen=True):
+    """A verdict of the last deep audit, as its file holds it."""
+
+    name: str
+    passed: bool
+    summary: str
+    numbers: dict[str, Number]
+    offenders: list[dict[str, str | int | float | bool | None]]
+
+
+class StoredAudit(msgspec.Struct, frozen=True):
+    """The last deep audit.
+
+    Attributes:
+        audited_at: When it ended.
+        stored_sessions: Sessions in the lake at that time.
+        verdicts: Verdicts of the deep audits.
+    """
+
+    audited_at: dt.datetime
+    stored_sessions: int
+    verdicts: list[StoredVerdict]
+
+
+def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> None:
+    """Remember the deep verdicts, with the first rows of their offenders."""
+    deep = [
+        StoredVerdict(
+            audit.name,
+            verdicts[audit.name].passed,
+            verdicts[audit.name].summary,
+            verdicts[audit.name].numbers,
+            _plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
+        )
+        for audit in AUDITS
+        if audit.is_deep
+    ]
+    audit = StoredAudit(lakehouse.clock(), lakehouse.ledger.totals().sessions, deep)
+    path = lakehouse.layout.last_audit_file
+    lakehouse.fs.make_folders(path.parent, root=lakehouse.layout.data_dir)
+    lakehouse.fs.publish(
+        {path: msgspec.json.format(msgspec.json.encode(audit))}, root=lakehouse.layout.data_dir
+    )
+
+
+def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Return the deep verdicts of the last audit with their age; red where there was none."""
+    path = lakehouse.layout.last_audit_file
+    if not path.exists():
+        return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
+    stored = msgspec.json.decode(lakehouse.fs.read(path), type=StoredAudit)
+    age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
+    since = lakehouse.ledger.totals().sessions - stored.stored_sessions
+    note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
+    return {
+        verdict.name: Verdict(
+            verdict.passed,
+            verdict.summary + note,
+            verdict.numbers | {"audit_age_h": round(age_h, 2), "sessions_since": since},
+            pl.DataFrame(verdict.offenders),
+        )
+        for verdict in stored.verdicts
+    }
+
+
+def _never_audited() -> Verdict:
+    return Verdict(
+        False,  # noqa: FBT003  the first field of a verdict
+        "never audited: run the job audit_lake or `smallcaps audit --deep`",
+        {"never_audited": 1},
+    )
+
+
+def _plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
+    dates = pl.selectors.temporal().cast(pl.String)
+    return frame.with_columns(dates).to_dicts() if frame.width else []

@@ -1,0 +1,94 @@
+"""A download as a run sees it: the lake locked and checked, the catalog kept fresh."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.download import Download, DownloadSummary, Outcome
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.catalog import build_catalog
+
+logger = logging.getLogger(__name__)
+
+
+class Backfill:
+    """One run's work on the lake.
+
+    Attributes:
+        interrupts: Exceptions that mean "stop now, keep what is finished".
+    """
+
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        *,
+        run_id: str,
+        interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
+        accept_empty: bool = False,
+    ) -> None:
+        self.interrupts = interrupts
+        self._lakehouse = lakehouse
+        self._run_id = run_id
+        self._download = Download(
+            lakehouse, run_id=run_id, interrupts=interrupts, accept_empty=accept_empty
+        )
+
+    @property
+    def summary(self) -> DownloadSummary:
+        """Return the counts so far."""
+        return self._download.summary
+
+    @contextmanager
+    def held(self, *, wait_s: float | None) -> Iterator[None]:
+        """Hold the lake's lock.
+
+        Args:
+            wait_s: Longest wait for another download; ``None`` waits as long as it lives.
+
+        Raises:
+            PartitionConflictError: Another process holds it; the message names it.
+        """
+        with self._lakehouse.lock.hold(f"run {self._run_id}", wait_s):
+            yield
+
+    def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
+        """Yield the outcome of each of ``keys``; the caller holds the lock.
+
+        Raises:
+            PartitionConflictError: The lake is bound to another source or a newer version.
+            StorageError: The disk refuses.
+        """
+        lakehouse = self._lakehouse
+        lakehouse.store.sweep()
+        built = time.monotonic()
+        for outcome in self._download.run(keys):
+            yield outcome
+            if time.monotonic() - built > lakehouse.settings.catalog_interval_s:
+                refresh_catalog(lakehouse)
+                built = time.monotonic()
+        refresh_catalog(lakehouse)
+
+
+def ensure_indexed(lakehouse: Lakehouse) -> None:
+    """Rebuild a ledger that was lost: from the receipts and the published plan.
+
+    Raises:
+        LakeError: A receipt cannot be read.
+        MissingPartitionError: No plan is published.
+    """
+    ledger = lakehouse.ledger
+    if ledger.is_indexed:
+        return
+    _, plan = lakehouse.tables.read_plan()
+    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    facts = ledger.reindex(lakehouse.store.iter_receipts())
+    logger.info("ledger indexed receipts=%d", facts.receipts)
+
+
+def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
+    """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
+    facts = build_catalog(lakehouse.layout, lakehouse.fs)
+    return asdict(facts)

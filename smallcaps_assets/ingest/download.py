@@ -1,0 +1,426 @@
+"""The download core: from keys of ticker-sessions to proven files, whatever asks for them.
+
+It knows nothing of Dagster: a caller iterates over :class:`Outcome` and may stop at any time.
+Each outcome is yielded after its commit, never before.  The shape of the partitions, the runs
+and the words on the screen belong to ``defs`` and ``cli``.
+"""
+
+import datetime as dt
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.plan import plan_request_ranges
+from smallcaps_assets.errors import (
+    AuthenticationError,
+    BadRequestError,
+    InterruptedFetchError,
+    NotEntitledError,
+    RateLimitError,
+    SmallcapsError,
+    StorageError,
+    VendorError,
+    VendorUnavailableError,
+)
+from smallcaps_assets.ingest.fetching import (
+    RangeFetcher,
+    RangeResult,
+    Refusal,
+    RequestRange,
+    refuse_range,
+    split_range,
+)
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
+from smallcaps_assets.lake import states
+from smallcaps_assets.lake.ledger import Failure
+from smallcaps_assets.lake.states import GREEN
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.25
+"""Longest wait between two looks at finished ranges, so that a commit is never overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one ticker-session.
+
+    Attributes:
+        key: ``TICKER_YYYY-MM-DD``.
+        state: Its state in the ledger.
+        rows: Trades stored.
+        bytes: Size of the file.
+        content_hash: Hash of the rows; empty when the session is not green.
+        is_reused: It was finished before this download; no request was made for it.
+        kind: Short word for why it is not green.
+        message: What was expected, what came and what to do.
+    """
+
+    key: str
+    state: str
+    rows: int = 0
+    bytes: int = 0
+    content_hash: str = ""
+    is_reused: bool = False
+    kind: str = ""
+    message: str = ""
+
+    @property
+    def is_green(self) -> bool:
+        """Say whether the session is finished."""
+        return self.state in GREEN
+
+
+@dataclass(slots=True)
+class DownloadSummary:
+    """Counts of one download, kept up to date while it runs.
+
+    Attributes:
+        finished: Sessions committed by this download.
+        reused: Sessions finished before it.
+        failures: Sessions that are not green, by kind.
+        rows: Trades committed.
+        bytes: Size of the files committed.
+        requests: Requests spent, retries included.
+        off_session_rows: Prints kept on dates that are no session.
+        aborted: Why the download ended early; empty when it did not.
+    """
+
+    finished: int = 0
+    reused: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    bytes: int = 0
+    requests: int = 0
+    off_session_rows: int = 0
+    aborted: str = ""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        if not outcome.is_green:
+            self.failures[outcome.kind] += 1
+        elif outcome.is_reused:
+            self.reused += 1
+        else:
+            self.finished += 1
+            self.rows += outcome.rows
+            self.bytes += outcome.bytes
+
+    def describe(self) -> str:
+        """Return one line for logs, errors and terminals."""
+        failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
+        parts = [
+            f"{self.finished} fetched",
+            f"{self.reused} reused",
+            f"{self.failures.total()} failed" + (f" ({failed})" if failed else ""),
+        ]
+        return "; ".join([*parts, self.aborted] if self.aborted else parts)
+
+
+class Download:
+    """One download of some ticker-sessions into one lake.
+
+    The caller holds the lake's lock.  Memory is bounded by ``workers`` ranges of about
+    ``range_max_rows`` trades and one group of encoded sessions.
+
+    Attributes:
+        summary: Counts so far.
+    """
+
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        *,
+        run_id: str,
+        interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
+        accept_empty: bool = False,
+    ) -> None:
+        self.summary = DownloadSummary()
+        self._lakehouse = lakehouse
+        self._run_id = run_id
+        self._interrupts = interrupts
+        self._accept_empty = accept_empty
+        self._waiting: deque[RequestRange] = deque()
+        self._running: dict[Future[RangeResult], RequestRange] = {}
+        self._batch: list[RangeResult] = []
+        self._batch_since = time.monotonic()
+        self._closed_until = dt.date.min
+        self._failed_in_a_row = 0
+
+    def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
+        """Yield the outcome of each of ``keys``, finished ones first and without a request.
+
+        Sessions that were not reached (the download was aborted) have no outcome.
+
+        Raises:
+            StorageError: The disk refuses; what was committed stays.
+        """
+        finished, missing = self._split_keys(keys)
+        for outcome in finished:
+            yield self._count(outcome)
+        for outcome in self._hold_back(missing):
+            yield self._count(outcome)
+        if missing:
+            for outcome in self._fetch_all(_frame_keys(missing)):
+                yield self._count(outcome)
+        logger.info("download finished run=%s %s", self._run_id, self.summary.describe())
+
+    # -- what is there already ---------------------------------------------------------
+
+    def _split_keys(self, keys: Sequence[str]) -> tuple[list[Outcome], dict[str, str]]:
+        """Return finished sessions and the states of the others.
+
+        A process that died between a receipt and the ledger leaves sessions that only their
+        receipts know; the ledger learns them here, and they are not asked for again.
+        """
+        ledger, store = self._lakehouse.ledger, self._lakehouse.store
+        records = ledger.records(keys)
+        unknown = [key for key in keys if key not in records or records[key].state not in GREEN]
+        late = [receipt for key in unknown if (receipt := store.find_receipt(key)) is not None]
+        if late:
+            ledger.record_receipts(late)
+            records |= ledger.records([receipt.key for receipt in late])
+        finished, missing = [], {}
+        for key in keys:
+            record = records.get(key)
+            if record is None or record.state not in GREEN:
+                missing[key] = record.state if record else states.PLANNED
+                continue
+            finished.append(
+                Outcome(
+                    key,
+                    record.state,
+                    rows=record.rows,
+                    bytes=record.bytes,
+                    content_hash=record.content_hash,
+                    is_reused=True,
+                )
+            )
+        return finished, missing
+
+    def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
+        """Yield, and take out of ``missing``, disputed sessions that are not due again yet."""
+        if self._accept_empty:
+            return
+        today = self._lakehouse.clock().date()
+        disputed = [k for k, state in missing.items() if state == states.EMPTY_DISPUTED]
+        for key in disputed:
+            if self._lakehouse.ledger.is_ask_due(key, today):
+                continue
+            del missing[key]
+            yield Outcome(
+                key,
+                states.EMPTY_DISPUTED,
+                kind="empty_disputed",
+                message="disputed and not due to be asked again; --accept-empty accepts it",
+            )
+
+    # -- the loop ----------------------------------------------------------------------
+
+    def _fetch_all(self, missing: pl.DataFrame) -> Iterator[Outcome]:
+        """Fetch what is missing with a pool of threads, committing in groups."""
+        lakehouse = self._lakehouse
+        bars = read_bar_facts(lakehouse.tables, missing)
+        self._waiting.extend(self._plan_ranges(bars.expect_rows(missing)))
+        fetcher = RangeFetcher(
+            lakehouse.client,
+            lakehouse.store,
+            lakehouse.calendar,
+            bars,
+            self._run_id,
+            accept_empty=self._accept_empty,
+        )
+        lakehouse.stop.clear()
+        pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
+        try:
+            yield from self._loop(pool, fetcher)
+        except self._interrupts:
+            lakehouse.stop.set()
+            yield from self._flush()
+            raise
+        finally:
+            lakehouse.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _loop(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
+        """Keep the pool busy and settle what it finishes."""
+        workers = self._lakehouse.settings.workers
+        while (self._waiting and not self.summary.aborted) or self._running:
+            while self._waiting and len(self._running) < workers and not self.summary.aborted:
+                span = self._waiting.popleft()
+                if span.last_session <= self._closed_until:
+                    yield from self._refuse(self._close(span))
+                else:
+                    self._running[pool.submit(fetcher.fetch, span)] = span
+            done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from self._settle(future, self._running.pop(future), fetcher.bars)
+            if self._is_flush_due():
+                yield from self._flush()
+        yield from self._flush()
+
+    def _settle(
+        self, future: Future[RangeResult], span: RequestRange, bars: BarFacts
+    ) -> Iterator[Outcome]:
+        """Take over what one range brought, or deal with its failure."""
+        try:
+            result = future.result()
+        except InterruptedFetchError:
+            return
+        except StorageError:
+            raise
+        except SmallcapsError as error:
+            yield from self._fail(span, error, bars)
+            return
+        self._failed_in_a_row = 0
+        if not self._batch:
+            self._batch_since = time.monotonic()
+        self._batch.append(result)
+
+    # -- failures ----------------------------------------------------------------------
+
+    def _fail(
+        self, span: RequestRange, error: SmallcapsError, bars: BarFacts
+    ) -> Iterator[Outcome]:
+        """Abort, ask again in halves, or refuse the sessions of a range that failed."""
+        requests = error.requests if isinstance(error, VendorError) else 0
+        self.summary.requests += requests
+        self._lakehouse.ledger.record_attempt(
+            Attempt.failed(span, run_id=self._run_id, requests=requests, error=error)
+        )
+        self._look_for_outage(error)
+        if isinstance(error, AuthenticationError) or _lacks_trades(error):
+            self.summary.aborted = str(error)
+        is_timeframe = isinstance(error, NotEntitledError) and error.is_timeframe
+        if is_timeframe and self._closed_until == dt.date.min:
+            self._waiting = deque(sorted(self._waiting, key=_session_order, reverse=True))
+        can_split = span.first_session != span.last_session and not self.summary.aborted
+        if can_split and not isinstance(error, BadRequestError):
+            halves = list(split_range(span, self._lakehouse.calendar, bars))
+            self._waiting.extendleft(halves if is_timeframe else reversed(halves))
+            return
+        if is_timeframe:
+            self._closed_until = max(self._closed_until, span.last_session)
+        state = states.FAILED
+        if isinstance(error, NotEntitledError):
+            state = states.NOT_ENTITLED
+        yield from self._refuse(refuse_range(span, self._lakehouse.calendar, error, state))
+
+    def _look_for_outage(self, error: SmallcapsError) -> None:
+        """Abort when the vendor fails many ranges in a row: the rest stays missing, not failed."""
+        if not isinstance(error, VendorUnavailableError | RateLimitError):
+            return
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= self._lakehouse.settings.outage_after:
+            self.summary.aborted = (
+                f"the vendor failed {self._failed_in_a_row} ranges in a row, so the rest was not "
+                f"asked for ({error}); run the same command again when it is back"
+            )
+
+    def _close(self, span: RequestRange) -> list[Refusal]:
+        """Return the refusals of a range that lies before what the key is entitled to."""
+        message = (
+            f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
+            f"{self._closed_until}; a larger plan opens it"
+        )
+        return [
+            Refusal(
+                encode_key(span.ticker, date),
+                states.NOT_ENTITLED,
+                NotEntitledError.kind,
+                message,
+            )
+            for date in self._lakehouse.calendar.dates(span.first_session, span.last_session)
+        ]
+
+    def _refuse(self, refusals: Sequence[Refusal]) -> Iterator[Outcome]:
+        """Record sessions that stay open, and yield them."""
+        self._lakehouse.ledger.record_failures(
+            [
+                Failure(r.key, r.state, r.kind, r.message, run_id=self._run_id)
+                for r in refusals
+            ]
+        )
+        for refusal in refusals:
+            logger.warning("session failed key=%s kind=%s", refusal.key, refusal.kind)
+            yield Outcome(
+                refusal.key, refusal.state, kind=refusal.kind, message=refusal.message
+            )
+
+    # -- commits -----------------------------------------------------------------------
+
+    def _is_flush_due(self) -> bool:
+        settings = self._lakehouse.settings
+        waiting = sum(len(result.sessions) for result in self._batch)
+        age_s = time.monotonic() - self._batch_since
+        return waiting >= settings.sync_group or (waiting > 0 and age_s > settings.sync_interval_s)
+
+    def _flush(self) -> Iterator[Outcome]:
+        """Commit what the pool finished: files, receipts, ledger, then the outcomes."""
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        ledger, store = self._lakehouse.ledger, self._lakehouse.store
+        off_session = [prepared for result in batch for prepared in result.off_session]
+        receipts = store.commit([p for result in batch for p in result.sessions] + off_session)
+        proven = receipts[: len(receipts) - len(off_session)]
+        ledger.record_receipts(proven)
+        for result in batch:
+            ledger.record_attempt(Attempt.succeeded(result, run_id=self._run_id))
+            self.summary.requests += result.requests
+        self.summary.off_session_rows += sum(r.rows for r in receipts[len(proven) :])
+        for receipt in proven:
+            yield Outcome(
+                receipt.key,
+                receipt.state,
+                rows=receipt.rows,
+                bytes=receipt.bytes,
+                content_hash=receipt.content_hash,
+            )
+        yield from self._refuse([refusal for result in batch for refusal in result.refusals])
+
+    def _plan_ranges(self, missing: pl.DataFrame) -> Iterator[RequestRange]:
+        """Yield the request ranges: newest and oldest first, to learn what the key may see."""
+        settings = self._lakehouse.settings
+        frame = plan_request_ranges(
+            missing,
+            self._lakehouse.calendar,
+            max_rows=settings.range_max_rows,
+            max_sessions=settings.range_max_sessions,
+        )
+        columns = ("ticker", "first_session", "last_session", "expected_rows")
+        ranges = deque(RequestRange(*row) for row in frame.select(columns).iter_rows())
+        newest = max(ranges, key=_session_order)
+        oldest = min(ranges, key=_session_order)
+        first = [newest] if newest == oldest else [newest, oldest]
+        yield from first
+        yield from (span for span in ranges if span not in first)
+
+    def _count(self, outcome: Outcome) -> Outcome:
+        self.summary.add(outcome)
+        return outcome
+
+
+def _session_order(span: RequestRange) -> tuple[dt.date, str]:
+    return span.last_session, span.ticker
+
+
+def _lacks_trades(error: SmallcapsError) -> bool:
+    """Say whether the plan of the key has no trades at all, so that every range would fail."""
+    return isinstance(error, NotEntitledError) and not error.is_timeframe
+
+
+def _frame_keys(keys: Sequence[str] | dict[str, str]) -> pl.DataFrame:
+    """Return ``ticker, session_date`` of keys, sorted by both."""
+    pairs = [decode_key(key) for key in keys]
+    frame = pl.DataFrame(
+        pairs, schema={"ticker": pl.String, "session_date": pl.Date}, orient="row"
+    )
+    return frame.sort("ticker", "session_date")

@@ -1,0 +1,143 @@
+"""From daily bars, or from a file, to the published watchlist and its pilot."""
+
+from dataclasses import asdict
+
+import polars as pl
+
+from smallcaps_assets.core.events import detect_events
+from smallcaps_assets.core.pilot import rank_pilot, select_pilot
+from smallcaps_assets.core.splits import measure_split_like_jumps
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.core.watchlist import (
+    WatchlistFacts,
+    build_watchlist,
+    judge_watchlist,
+    measure_watchlist,
+    parse_watchlist,
+)
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.lake.inputs import read_input
+from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
+
+DEFAULT_PILOT_TICKERS = 15
+DEFAULT_PILOT_MIN_EVENTS = 3
+"""Pilot of detected events; an imported watchlist is taken as it is unless a setting says else."""
+SHOWN_ROWS = 20
+
+
+def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
+    """Find or import the events, judge them, and publish what passes.
+
+    Raises:
+        DataError: The input breaks its contract.
+        MissingPartitionError: There are no daily bars to look at.
+    """
+    if lakehouse.settings.watchlist is None:
+        return _detect(lakehouse)
+    return _import(lakehouse)
+
+
+def make_pilot(lakehouse: Lakehouse) -> MadeTable:
+    """Choose the pilot from the published watchlist, and publish it.
+
+    Raises:
+        MissingPartitionError: No watchlist is published.
+    """
+    watchlist = lakehouse.tables.read_table(WATCHLIST)
+    min_events, tickers = pilot_size(lakehouse)
+    pilot = select_pilot(watchlist, min_events, tickers)
+    numbers: dict[str, Number] = {
+        "min_events": min_events,
+        "max_tickers": tickers,
+        "tickers": pilot["ticker"].n_unique(),
+        "watchlist_rows": watchlist.height,
+    }
+    problems = () if pilot.height else (
+        f"no session of the watchlist has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",
+    )
+    verdict = judge_problems(problems, numbers, pl.DataFrame())
+    lakehouse.tables.write_table(PILOT_WATCHLIST, pilot, is_published=verdict.passed)
+    ranking = rank_pilot(watchlist, min_events).head(SHOWN_ROWS)
+    return MadeTable(pilot.height, numbers, verdict, {"ranking": ranking})
+
+
+def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
+    """Return the fewest events of a session and the most tickers; 0 is no limit."""
+    settings = lakehouse.settings
+    is_imported = settings.watchlist is not None
+    min_events, tickers = settings.pilot_min_events, settings.pilot_tickers
+    if min_events is None:
+        min_events = 0 if is_imported else DEFAULT_PILOT_MIN_EVENTS
+    if tickers is None:
+        tickers = 0 if is_imported else DEFAULT_PILOT_TICKERS
+    return min_events, tickers
+
+
+def _detect(lakehouse: Lakehouse) -> MadeTable:
+    """Apply the rules to the stored daily bars."""
+    bars = lakehouse.tables.read_daily_bars()
+    splits = lakehouse.tables.read_splits()
+    watchlist = (
+        build_watchlist(detect_events(bars, splits.lazy() if splits.height else None))
+        .filter(pl.col("session_date") >= lakehouse.first_wanted)
+        .collect()
+    )
+    if lakehouse.settings.last_session:
+        watchlist = watchlist.filter(pl.col("session_date") <= lakehouse.settings.last_session)
+    if watchlist.is_empty() and bars.head(1).collect().is_empty():
+        raise MissingPartitionError(
+            "no daily bars are stored: materialize daily_bars, or set SMALLCAPS_DAILY_BARS"
+        )
+    jumps = measure_split_like_jumps(bars.collect(), splits)
+    return _publish(
+        lakehouse,
+        watchlist,
+        {"splits_on_record": splits.height, "split_like_jumps": jumps.height},
+        {"split_like_jumps": jumps.head(SHOWN_ROWS)},
+    )
+
+
+def _import(lakehouse: Lakehouse) -> MadeTable:
+    """Read the watchlist that the settings name."""
+    path = lakehouse.settings.watchlist
+    assert path is not None
+    watchlist, facts = parse_watchlist(read_input(path.expanduser().absolute()))
+    numbers: dict[str, Number] = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in asdict(facts).items()
+    }
+    return _publish(lakehouse, watchlist, {"file": path.name} | numbers, {})
+
+
+def _publish(
+    lakehouse: Lakehouse,
+    watchlist: pl.DataFrame,
+    numbers: dict[str, Number],
+    tables: dict[str, pl.DataFrame],
+) -> MadeTable:
+    """Judge a candidate; only one that passes becomes the watchlist."""
+    facts = measure_watchlist(watchlist, lakehouse.calendar)
+    verdict = judge_problems(judge_watchlist(facts), _count(facts), facts.offenders)
+    lakehouse.tables.write_table(WATCHLIST, watchlist, is_published=verdict.passed)
+    per_event = pl.DataFrame(
+        {"event": list(facts.rows_per_event), "rows": list(facts.rows_per_event.values())}
+    )
+    return MadeTable(
+        watchlist.height,
+        _count(facts) | numbers,
+        verdict,
+        {"rows_per_event": per_event, "offenders": facts.offenders} | tables,
+    )
+
+
+def _count(facts: WatchlistFacts) -> dict[str, Number]:
+    return {
+        "rows": facts.rows,
+        "tickers": facts.tickers,
+        "duplicate_keys": facts.duplicate_keys,
+        "unknown_events": facts.unknown_events,
+        "wrong_counts": facts.wrong_counts,
+        "non_session_rows": facts.non_session,
+    }

@@ -1,0 +1,233 @@
+"""One request range: ask, cut by session, judge, encode.  Runs in worker threads.
+
+What does not belong here: threads, commits and the order of ranges (``download``).
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import polars as pl
+from msgspec.structs import replace
+
+from smallcaps_assets.core.conditions import build_daily_bar
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.phases import label_trades
+from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
+from smallcaps_assets.core.tape import cut_sessions
+from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.proof import BarFacts
+from smallcaps_assets.lake import states
+from smallcaps_assets.lake.receipts import FetchFacts
+from smallcaps_assets.lake.store import LakeStore, PreparedSession
+from smallcaps_assets.polygon.client import FetchedTrades
+from smallcaps_assets.schemas import TRADES
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRange:
+    """A run of neighbouring sessions of one ticker, fetched by one page chain."""
+
+    ticker: str
+    first_session: dt.date
+    last_session: dt.date
+    expected_rows: int | None
+
+    def describe(self) -> str:
+        """Return ticker and bounds for logs and the ledger."""
+        return f"{self.ticker} {self.first_session}..{self.last_session}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A session that the answer does not prove.
+
+    Attributes:
+        key: The session.
+        state: What it becomes in the ledger.
+        kind: Short word for summaries.
+        message: What was expected and what came.
+    """
+
+    key: str
+    state: str
+    kind: str
+    message: str
+
+
+@dataclass(slots=True)
+class RangeResult:
+    """What one range brought.
+
+    Attributes:
+        sessions: Sessions ready to be committed.
+        off_session: Prints on dates that are no session, ready to be committed.
+        refusals: Sessions that stay open.
+    """
+
+    span: RequestRange
+    requests: int = 0
+    pages: int = 0
+    bytes_received: int = 0
+    rows: int = 0
+    sessions: list[PreparedSession] = field(default_factory=list)
+    off_session: list[PreparedSession] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class TradeSource(Protocol):
+    """What fetching needs of a vendor's client; flat files may be another one."""
+
+    def fetch_trades(
+        self, ticker: str, gte_ns: int, lt_ns: int, *, expected_rows: int | None
+    ) -> FetchedTrades:
+        """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFetcher:
+    """Turns request ranges into sessions ready to be committed.
+
+    Attributes:
+        client: Where trades come from.
+        store: Encodes sessions; it writes nothing here.
+        calendar: The sessions.
+        bars: What the daily bars say.
+        run_id: Name of the run, for the receipts.
+        accept_empty: Believe the vendor's "no trades" against the daily bar.
+    """
+
+    client: TradeSource
+    store: LakeStore
+    calendar: SessionCalendar
+    bars: BarFacts
+    run_id: str
+    accept_empty: bool = False
+
+    def fetch(self, span: RequestRange) -> RangeResult:
+        """Fetch one range.
+
+        Raises:
+            VendorError: The page chain did not come to a proven end; nothing of it is kept.
+        """
+        started = dt.datetime.now(dt.UTC)
+        gte_ns, lt_ns = day_bounds_ns(span.first_session, span.last_session)
+        fetched = self.client.fetch_trades(
+            span.ticker, gte_ns, lt_ns, expected_rows=span.expected_rows
+        )
+        result = RangeResult(
+            span,
+            requests=fetched.requests,
+            pages=fetched.pages,
+            bytes_received=fetched.bytes_received,
+            rows=fetched.trades.height,
+        )
+        facts = FetchFacts(
+            state=states.COMPLETE,
+            gte_ns=gte_ns,
+            lt_ns=lt_ns,
+            pages=fetched.pages,
+            requests=fetched.requests,
+            repeats_dropped=fetched.repeats_dropped,
+            is_seam_ambiguous=fetched.is_seam_ambiguous,
+            vendor_status=fetched.status,
+            run_id=self.run_id,
+            started_at=started,
+        )
+        cuts = cut_sessions(fetched.trades, span.first_session, span.last_session)
+        for session_date in self.calendar.dates(span.first_session, span.last_session):
+            self._add(result, session_date, cuts.pop(session_date, None), facts)
+        for off_date, trades in cuts.items():
+            result.off_session.append(self._prepare(span.ticker, off_date, trades, facts))
+        return result
+
+    def _add(
+        self,
+        result: RangeResult,
+        session_date: dt.date,
+        trades: pl.DataFrame | None,
+        facts: FetchFacts,
+    ) -> None:
+        """Judge one session of the answer and add it to ``result``."""
+        ticker = result.span.ticker
+        if trades is not None:
+            result.sessions.append(self._prepare(ticker, session_date, trades, facts))
+            return
+        state = self.bars.judge_empty(ticker, session_date)
+        is_disputed = state == states.EMPTY_DISPUTED
+        if is_disputed and not self.accept_empty:
+            result.refusals.append(self._dispute(ticker, session_date))
+            return
+        bar = self.bars.find(ticker, session_date)
+        empty = replace(
+            facts,
+            state=states.EMPTY if is_disputed else state,
+            is_accepted_empty=is_disputed,
+            volume=0.0,
+            trade_count=0,
+            bar_volume=bar.volume if bar else None,
+            bar_trade_count=bar.trade_count if bar else None,
+        )
+        result.sessions.append(
+            self.store.prepare(ticker, session_date, TRADES.empty(), empty)
+        )
+
+    def _dispute(self, ticker: str, session_date: dt.date) -> Refusal:
+        bar = self.bars.find(ticker, session_date)
+        volume = bar.volume if bar else 0
+        return Refusal(
+            encode_key(ticker, session_date),
+            states.EMPTY_DISPUTED,
+            "empty_disputed",
+            f"the vendor sent no trades, the daily bar has a volume of {volume:g}; asked again "
+            "at most once a day, three times, then accepted only by --accept-empty",
+        )
+
+    def _prepare(
+        self, ticker: str, session_date: dt.date, trades: pl.DataFrame, facts: FetchFacts
+    ) -> PreparedSession:
+        """Label, measure and encode the trades of one New York day."""
+        labelled = label_trades(trades, session_date, self.calendar)
+        own = build_daily_bar(labelled.lazy()).collect()
+        bar = self.bars.find(ticker, session_date)
+        return self.store.prepare(
+            ticker,
+            session_date,
+            labelled,
+            replace(
+                facts,
+                volume=own["volume"].sum(),
+                trade_count=int(own["trade_count"].sum()),
+                bar_volume=bar.volume if bar else None,
+                bar_trade_count=bar.trade_count if bar else None,
+            ),
+        )
+
+
+def split_range(
+    span: RequestRange, calendar: SessionCalendar, bars: BarFacts
+) -> Iterator[RequestRange]:
+    """Yield the two halves of a range of several sessions, the earlier first.
+
+    A failing session fails alone, so a range that fails is asked for again in halves until
+    the failure is left with the session that causes it.
+    """
+    dates = calendar.dates(span.first_session, span.last_session)
+    middle = len(dates) // 2
+    for half in (dates[:middle], dates[middle:]):
+        counts = [bar.trade_count for date in half if (bar := bars.find(span.ticker, date))]
+        known = [count for count in counts if count is not None]
+        expected = sum(known) if len(known) == len(half) else None
+        yield RequestRange(span.ticker, half[0], half[-1], expected)
+
+
+def refuse_range(
+    span: RequestRange, calendar: SessionCalendar, error: SmallcapsError, state: str
+) -> list[Refusal]:
+    """Return one refusal per session of a range that failed as a whole."""
+    return [
+        Refusal(encode_key(span.ticker, date), state, error.kind, str(error))
+        for date in calendar.dates(span.first_session, span.last_session)
+    ]

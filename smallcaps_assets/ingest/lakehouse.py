@@ -1,0 +1,198 @@
+"""The objects of one lakehouse, built from its settings in one place.
+
+What does not belong here: any work.  Use cases take a :class:`Lakehouse` and do theirs.
+"""
+
+import datetime as dt
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Event
+from typing import Any
+
+from platformdirs import user_state_path
+
+from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
+from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
+from smallcaps_assets.core.windows import EventWindow, PlanBounds, parse_windows
+from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.identity import LakeSource, describe_source, open_lake
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.ledger import Ledger
+from smallcaps_assets.lake.lock import LakeLock
+from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.tables import TableStore
+from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
+from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.settings import (
+    EMULATED_FIRST_SESSION,
+    EMULATED_LAST_SESSION,
+    VENDOR_BASE_URL,
+    Settings,
+    Source,
+)
+
+VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
+"""First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
+WARM_UP_SESSIONS = 252
+"""Bars that the slowest event rule looks back."""
+
+
+def now_utc() -> dt.datetime:
+    """Return the time, aware, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """Everything a use case needs, opened when first asked for.
+
+    Attributes:
+        settings: The settings of this process.
+        clock: Source of the time, aware and in UTC.
+        fs: The seam through which every change of the disk goes.
+    """
+
+    settings: Settings
+    clock: Callable[[], dt.datetime] = now_utc
+    fs: FileSystem = field(default_factory=FileSystem)
+    stop: Event = field(default_factory=Event)
+
+    @cached_property
+    def layout(self) -> LakeLayout:
+        """Return the paths."""
+        return LakeLayout(self.settings.data_dir.absolute())
+
+    @cached_property
+    def calendar(self) -> SessionCalendar:
+        """Return the XNYS sessions."""
+        return load_calendar()
+
+    @cached_property
+    def source(self) -> LakeSource:
+        """Return the source that the lake is bound to."""
+        return describe_source(
+            self.settings.resolved_source.value,
+            base_url=self.settings.base_url,
+            seed=self.settings.emulator_seed,
+            replay=self.settings.emulator_replay,
+        )
+
+    @cached_property
+    def store(self) -> LakeStore:
+        """Return the store of ticker-sessions, after the lake has agreed to the source."""
+        open_lake(self.layout, self.fs, self.source)
+        return LakeStore(self.layout, self.fs, str(self.source), self.settings.zstd_level)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Return the ledger."""
+        return Ledger(self.layout.ledger_file)
+
+    @cached_property
+    def tables(self) -> TableStore:
+        """Return the store of whole tables."""
+        return TableStore(self.layout, self.fs)
+
+    @cached_property
+    def lock(self) -> LakeLock:
+        """Return the lock that only one download holds."""
+        return LakeLock(self.layout.lock_file)
+
+    @cached_property
+    def client(self) -> PolygonClient:
+        """Return the vendor's client.
+
+        Raises:
+            ConfigError: The key is missing, or the emulator was not started.
+        """
+        settings = self.settings
+        is_emulated = settings.resolved_source is Source.EMULATOR
+        if is_emulated and settings.base_url == VENDOR_BASE_URL:
+            raise ConfigError(
+                "SMALLCAPS_SOURCE=emulator, but no emulator is running: use the `smallcaps` "
+                "command, which starts one, or start `smallcaps emulator` and set "
+                "SMALLCAPS_BASE_URL to the address it prints"
+            )
+        config = ClientConfig(
+            base_url=settings.base_url,
+            api_key=settings.require_key(),
+            page_limit=settings.page_limit,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            retries=settings.retries,
+            backoff_base_s=settings.backoff_base_s,
+            backoff_factor=settings.backoff_factor,
+            retry_budget_s=settings.retry_budget_s,
+        )
+        return PolygonClient(config, self.limiter, stop=self.stop)
+
+    @cached_property
+    def limiter(self) -> RequestLimiter:
+        """Return the request rate that all processes of this machine share."""
+        folder = self.settings.limiter_dir or user_state_path("smallcaps_assets") / "limiter"
+        return RequestLimiter(self.settings.requests_per_minute, folder, self.settings.base_url)
+
+    @cached_property
+    def event_config(self) -> Mapping[str, Any]:
+        """Return the file of windows and thresholds, empty when none is set.
+
+        Raises:
+            ConfigError: It cannot be read, is no TOML, or has an unknown section.
+        """
+        path = self.settings.event_config
+        if path is None:
+            return {}
+        try:
+            config = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"SMALLCAPS_EVENT_CONFIG={path}: {error}") from error
+        if unknown := sorted(config.keys() - {"windows", "thresholds"}):
+            raise ConfigError(
+                f"{path}: expected the sections [windows] and [thresholds]; found {unknown}"
+            )
+        return config
+
+    @cached_property
+    def windows(self) -> dict[str, EventWindow]:
+        """Return the window of each event."""
+        return parse_windows(self.event_config.get("windows", {}))
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds of the checks."""
+        return parse_thresholds(self.event_config.get("thresholds", {}))
+
+    @property
+    def last_available(self) -> dt.date:
+        """Return the newest session that is closed and published."""
+        newest = self.calendar.last_available(self.clock(), self.settings.publication_delay_h)
+        return min(newest, EMULATED_LAST_SESSION) if self.is_synthetic else newest
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Say whether the source is the emulator's synthetic market."""
+        settings = self.settings
+        return settings.source is Source.EMULATOR and settings.emulator_replay is None
+
+    @property
+    def bounds(self) -> PlanBounds:
+        """Return the sessions that a plan may hold."""
+        last = EMULATED_LAST_SESSION if self.is_synthetic else None
+        return PlanBounds(
+            first=self.settings.first_session,
+            last_available=self.last_available,
+            calendar=self.calendar,
+            last=self.settings.last_session or last,
+        )
+
+    @property
+    def first_wanted(self) -> dt.date:
+        """Return the first session in which an event is wanted."""
+        if self.settings.first_session:
+            return self.settings.first_session
+        if self.is_synthetic:
+            return EMULATED_FIRST_SESSION
+        return VENDOR_FIRST_SESSION

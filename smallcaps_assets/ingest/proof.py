@@ -1,0 +1,86 @@
+"""What the daily bars say about sessions before and after they are fetched.
+
+What belongs here: how many trades to expect, and whether the vendor's "no trades" can be
+believed.  What does not: the comparison of whole sessions with their bars (``core.quality``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from smallcaps_assets.lake import states
+from smallcaps_assets.lake.tables import TableStore
+
+
+@dataclass(frozen=True, slots=True)
+class DailyBar:
+    """The bar of one ticker-session.
+
+    Attributes:
+        volume: Shares by the vendor's rules.
+        trade_count: Trades by the vendor's rules, ``None`` when the source does not say.
+    """
+
+    volume: float
+    trade_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BarFacts:
+    """The bars of the sessions of one download.
+
+    Attributes:
+        bars: By ticker and session.
+        covered: Sessions of which the vendor listed every ticker that traded, so that a ticker
+            without a bar is known not to have traded.
+    """
+
+    bars: Mapping[tuple[str, dt.date], DailyBar]
+    covered: frozenset[dt.date]
+
+    def find(self, ticker: str, session_date: dt.date) -> DailyBar | None:
+        """Return the bar of a session, ``None`` when none is known."""
+        return self.bars.get((ticker, session_date))
+
+    def judge_empty(self, ticker: str, session_date: dt.date) -> str:
+        """Return the state of a session of which the vendor says that it had no trades."""
+        bar = self.find(ticker, session_date)
+        if bar is not None:
+            return states.EMPTY if bar.volume == 0 else states.EMPTY_DISPUTED
+        if session_date in self.covered:
+            return states.EMPTY
+        return states.EMPTY_UNVERIFIED
+
+    def expect_rows(self, sessions: pl.DataFrame) -> pl.DataFrame:
+        """Add ``expected_rows`` (Int64, null without a bar) to ``ticker, session_date``."""
+        counts = [
+            None if (bar := self.bars.get(key)) is None else bar.trade_count
+            for key in sessions.select("ticker", "session_date").iter_rows()
+        ]
+        return sessions.with_columns(expected_rows=pl.Series(counts, dtype=pl.Int64))
+
+
+def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
+    """Read what is known of ``sessions`` (columns ``ticker``, ``session_date``)."""
+    if sessions.is_empty():
+        return BarFacts({}, frozenset())
+    dates = sessions["session_date"]
+    first, last = dates.min(), dates.max()
+    assert isinstance(first, dt.date)
+    assert isinstance(last, dt.date)
+    bars = (
+        tables.read_daily_bars(first, last)
+        .join(sessions.lazy().select("ticker", "session_date"), on=["ticker", "session_date"])
+        .filter(pl.col("volume").is_finite())
+        .select("ticker", "session_date", "volume", "trade_count")
+        .collect()
+    )
+    return BarFacts(
+        {
+            (ticker, session_date): DailyBar(volume, trade_count)
+            for ticker, session_date, volume, trade_count in bars.iter_rows()
+        },
+        tables.read_covered_sessions(first, last),
+    )

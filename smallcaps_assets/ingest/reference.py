@@ -1,0 +1,167 @@
+"""Daily bars by month and splits, from the vendor or from files."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from smallcaps_assets.core.bars import measure_bars, parse_daily_bars
+from smallcaps_assets.core.splits import merge_splits
+from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
+from smallcaps_assets.ingest.made import MadeTable
+from smallcaps_assets.lake.inputs import read_input
+from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
+from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+from smallcaps_assets.settings import EMULATED_FIRST_SESSION
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BarMonth:
+    """One month of daily bars, stored.
+
+    Attributes:
+        name: ``YYYY-MM``.
+        rows: Bars stored.
+        is_closed: Every session of the month is over, published and has bars.
+        problem: Why a month that is over is not whole; empty when nothing is wrong.
+        numbers: Facts, by name.
+    """
+
+    name: str
+    rows: int
+    is_closed: bool
+    problem: str
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+
+def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[BarMonth]:
+    """Store the bars of ``months`` (``YYYY-MM``) and yield each when it is on disk.
+
+    Raises:
+        DataError: The file of bars breaks its contract; nothing of it is stored.
+        VendorError: The vendor refuses; the months stored before stay.
+    """
+    bars = read_bar_file(lakehouse)
+    for month in months:
+        sessions = month_sessions(lakehouse, month)
+        if bars is None:
+            frame = _fetch_sessions(lakehouse, sessions)
+        else:
+            is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
+            frame = bars.filter(is_month)
+        yield _store_month(lakehouse, month, sessions, frame)
+
+
+def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
+    """Store the splits on record.
+
+    Raises:
+        DataError: The file, or the vendor's answer, breaks the contract.
+    """
+    settings = lakehouse.settings
+    if settings.splits is not None:
+        raw, origin = read_input(settings.splits.expanduser().absolute()), settings.splits.name
+    elif settings.daily_bars is not None:
+        raw, origin = SPLITS.empty(), "none: daily bars come from a file without splits"
+    else:
+        raw = fetch_splits(lakehouse.client, bar_range(lakehouse)[0], lakehouse.last_available)
+        origin = "vendor"
+    splits, repeated = merge_splits(raw)
+    lakehouse.tables.write_table(SPLITS, splits, is_published=True)
+    numbers: dict[str, Number] = {"origin": origin, "repeated_records": repeated}
+    reverse = splits.filter(pl.col("split_from") > pl.col("split_to"))
+    numbers["reverse_splits"] = reverse.height
+    return MadeTable(splits.height, numbers, Verdict(True, "", {}), {"newest": splits.tail(20)})  # noqa: FBT003  a verdict's first field
+
+
+def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
+    """Return the bars of SMALLCAPS_DAILY_BARS, ``None`` when the vendor is the source.
+
+    Raises:
+        DataError: The file cannot be read or breaks the contract.
+    """
+    path = lakehouse.settings.daily_bars
+    return None if path is None else parse_daily_bars(read_input(path.expanduser().absolute()))
+
+
+def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
+    """Return the first and last date of daily bars that the rules need.
+
+    From a file it is what the file holds; from the vendor it starts 252 sessions before the
+    first session wanted.
+    """
+    bars = read_bar_file(lakehouse)
+    if bars is not None:
+        return _range_of(bars)
+    calendar = lakehouse.calendar
+    wanted = calendar.dates(lakehouse.first_wanted, calendar.last)[0]
+    index = max(0, calendar.index_of(wanted) - WARM_UP_SESSIONS)
+    first = calendar.frame["session_date"][index]
+    if lakehouse.is_synthetic:
+        first = max(first, EMULATED_FIRST_SESSION)
+    last = min(lakehouse.settings.last_session or dt.date.max, lakehouse.last_available)
+    return first, last
+
+
+def bar_months(lakehouse: Lakehouse) -> list[str]:
+    """Return the months (``YYYY-MM``) of daily bars that the rules need, oldest first."""
+    first, last = bar_range(lakehouse)
+    months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
+    return months.dt.to_string("%Y-%m").to_list()
+
+
+def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:
+    """Return the sessions of a month, whether over or not."""
+    first = dt.date.fromisoformat(f"{month}-01")
+    last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
+    return lakehouse.calendar.dates(first, last)
+
+
+def _fetch_sessions(lakehouse: Lakehouse, sessions: Sequence[dt.date]) -> pl.DataFrame:
+    """Ask the vendor for the bars of each session that is over, several at once."""
+    due = [session for session in sessions if session <= lakehouse.last_available]
+    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="bars") as pool:
+        frames = list(pool.map(lambda day: fetch_grouped_daily(lakehouse.client, day), due))
+    return pl.concat([DAILY_BARS.empty(), *frames]).sort(DAILY_BARS.key)
+
+
+def _store_month(
+    lakehouse: Lakehouse, month: str, sessions: Sequence[dt.date], bars: pl.DataFrame
+) -> BarMonth:
+    """Write one month and say whether it is whole."""
+    over = [session for session in sessions if session <= lakehouse.last_available]
+    held = set(bars["session_date"].unique())
+    lacking = [session for session in over if session not in held]
+    is_over = len(over) == len(sessions)
+    is_file = lakehouse.settings.daily_bars is not None
+    # A file may start or end inside a month; only the vendor owes every session.
+    is_closed = is_over and bars.height > 0 and (is_file or not lacking)
+    problem = ""
+    if is_over and not is_closed:
+        problem = f"{month}: no bars for {len(lacking)} sessions, first {lacking[0]}"
+    covered = [] if is_file else sorted(held)
+    lakehouse.tables.write_daily_bars(month, bars, covered=covered, is_closed=is_closed)
+    facts = measure_bars(bars, lakehouse.calendar)
+    numbers: dict[str, Number] = {
+        "tickers": facts.tickers,
+        "sessions": len(held),
+        "sessions_lacking": len(lacking),
+        "unusable_bars": facts.unusable,
+        "zero_volume_bars": facts.zero_volume,
+        "non_session_bars": facts.non_session,
+    }
+    return BarMonth(month, bars.height, is_closed, problem, numbers)
+
+
+def _range_of(bars: pl.DataFrame) -> tuple[dt.date, dt.date]:
+    first, last = bars["session_date"].min(), bars["session_date"].max()
+    if not isinstance(first, dt.date) or not isinstance(last, dt.date):
+        raise DataError("the file of daily bars holds no rows: expected at least one bar")
+    return first, last

@@ -1,0 +1,64 @@
+"""A part of the published plan: some tickers, some sessions."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+
+from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.errors import ConfigError, DataError
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to narrow the plan to; ``None`` is everything.
+
+    Attributes:
+        tickers: Tickers.
+        first: First session, included.
+        last: Last session, included.
+    """
+
+    tickers: tuple[str, ...] | None = None
+    first: dt.date | None = None
+    last: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        if self.first and self.last and self.last < self.first:
+            raise ConfigError(f"expected --from <= --to, got {self.first} and {self.last}")
+
+
+def parse_tickers(text: str | None) -> tuple[str, ...] | None:
+    """Return the tickers of a comma-separated list, ``None`` when none is given.
+
+    Raises:
+        ConfigError: One of them is no ticker.
+    """
+    if text is None:
+        return None
+    try:
+        tickers = tuple(check_ticker(part.strip()) for part in text.split(",") if part.strip())
+    except DataError as error:
+        raise ConfigError(f"--tickers: {error}") from error
+    if not tickers:
+        raise ConfigError("--tickers: expected tickers separated by commas, got none")
+    return tickers
+
+
+def select_missing(lakehouse: Lakehouse, selection: Selection) -> list[str]:
+    """Return the keys of planned sessions that are not green, within the selection.
+
+    Raises:
+        ConfigError: A ticker is not in the plan at all.
+        MissingPartitionError: No plan is published.
+    """
+    _, plan = lakehouse.tables.read_plan()
+    unknown = sorted(set(selection.tickers or ()) - set(plan["ticker"].unique()))
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(unknown)}: not in the published plan of {plan['ticker'].n_unique()} "
+            "tickers; plan them first: smallcaps plan --watchlist FILE"
+        )
+    missing = lakehouse.ledger.missing_keys(selection.tickers, selection.first, selection.last)
+    return missing.get_column("key").cast(pl.String).to_list()
