@@ -225,6 +225,14 @@ class LakeStore:
                     orphans.append(Orphan(folder.path, OrphanKind.UNPLANNED, message))
         return orphans
 
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files that dead processes left; return those removed.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        return self.fs.sweep_temporary(self.layout.temporary_dirs())
+
     def quarantine(self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES) -> Path:
         """Move a damaged session aside, so that it is missing and can be fetched again.
 

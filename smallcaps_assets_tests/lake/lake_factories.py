@@ -1,15 +1,26 @@
-"""Made-up trades, receipts and disks for the tests of the lake."""
+"""Made-up trades, receipts and lakes for the tests of the lake."""
 
 import datetime as dt
+import itertools
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
+from smallcaps_assets.lake import states
+from smallcaps_assets.lake.commit import PreparedSession
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES
 
 SESSION = dt.date(2024, 3, 15)
 OPENING_NS = 1_710_495_000_000_000_000
 """13:30 UTC, 09:30 New York, on ``SESSION``."""
+STARTED = dt.datetime(2024, 3, 16, 12, 0, tzinfo=dt.UTC)
 
 _EXCHANGES = np.array([4, 4, 4, 8, 10, 11, 12, 15, 19, 21])
 _CONDITIONS = pl.Series([[], [37], [12, 37], [14, 41], [14, 37, 41], [12], [10]])
@@ -51,6 +62,63 @@ def make_tape(
         }
     )
     return _complete(frame, ticker, session_date)
+
+
+def make_facts(**changes: object) -> FetchFacts:
+    """Return the facts of a fetch; a complete one by default."""
+    facts = FetchFacts(
+        state=states.COMPLETE,
+        pages=1,
+        requests=1,
+        gte_ns=OPENING_NS,
+        lt_ns=OPENING_NS + 86_400_000_000_000,
+        vendor_status="OK",
+        run_id="run-1",
+        started_at=STARTED,
+    )
+    return replace(facts, **changes)
+
+
+def make_receipt(**changes: object) -> Receipt:
+    """Return a receipt of one trade that lies nowhere."""
+    prepared = make_session(make_store(Path("nowhere")), rows=1)
+    return replace(prepared.receipt, **changes)
+
+
+def make_store(folder: Path, fs: FileSystem | None = None) -> LakeStore:
+    """Return the store of a lake below ``folder``, whose lake folder is there."""
+    layout = LakeLayout(folder)
+    if folder.is_dir():
+        layout.lake_dir.mkdir(exist_ok=True)
+    return LakeStore(layout, fs or FileSystem(), "emulator:seed=1")
+
+
+def make_session(
+    store: LakeStore, *, rows: int = 5, seed: int = 1, ticker: str = "ABCD", day: int = 0
+) -> PreparedSession:
+    """Return a session ready to be committed, the ``day``-th after ``SESSION``."""
+    session_date = SESSION + dt.timedelta(days=day)
+    tape = make_tape(rows, seed=seed, ticker=ticker, session_date=session_date)
+    facts = make_facts(state=states.COMPLETE if rows else states.EMPTY, run_id=f"run-{seed}")
+    return store.prepare(ticker, session_date, tape, facts)
+
+
+def make_batch(store: LakeStore, *, seed: int = 1) -> list[PreparedSession]:
+    """Return three sessions of two tickers, one of them without trades."""
+    return [
+        make_session(store, rows=5, seed=seed),
+        make_session(store, rows=0, seed=seed, day=3),
+        make_session(store, rows=2, seed=seed, ticker="BCpC"),
+    ]
+
+
+def commit_for_ever(folder: str) -> None:
+    """Replace the same sessions again and again, until killed; say when the first are stored."""
+    store = make_store(Path(folder))
+    for seed in itertools.count():
+        store.commit(make_batch(store, seed=seed % 3))
+        sys.stdout.write("committed\n")
+        sys.stdout.flush()
 
 
 def _complete(frame: pl.DataFrame, ticker: str, session_date: dt.date) -> pl.DataFrame:

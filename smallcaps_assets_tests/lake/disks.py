@@ -1,0 +1,154 @@
+"""Disks that stop, fail or lose power at any operation."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from smallcaps_assets.lake.files import FileSystem, storage_errors
+
+FOLDER: Final = -1
+"""Stands for a folder where files have a number."""
+
+
+class Crash(BaseException):
+    """The process ends here, as by SIGKILL: nothing catches it."""
+
+
+class ScriptedDisk(FileSystem):
+    """A disk that notes its operations and ends the process before the ``crash_at``-th.
+
+    A file that is being written at that moment is left half written.
+    """
+
+    def __init__(self, *, crash_at: int | None = None, uses_syncfs: bool = True) -> None:
+        super().__init__(uses_syncfs=uses_syncfs)
+        self.crash_at = crash_at
+        self.operations: list[tuple[str, Path]] = []
+
+    def write_new(self, path: Path, content: bytes) -> None:
+        if len(self.operations) == self.crash_at:
+            super().write_new(path, content[: len(content) // 2])
+        self.step("write_new", path)
+        super().write_new(path, content)
+
+    def sync_file(self, path: Path) -> None:
+        self.step("sync_file", path)
+        super().sync_file(path)
+
+    def sync_folder(self, path: Path) -> None:
+        self.step("sync_folder", path)
+        super().sync_folder(path)
+
+    def sync_group(self, paths: Iterable[Path]) -> None:
+        unique = list(paths)
+        self.step("sync_group", unique[0])
+        super().sync_group(unique)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.step("rename", target)
+        super().rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        self.step("remove", path)
+        super().remove(path)
+
+    def make_folder(self, path: Path) -> None:
+        self.step("make_folder", path)
+        super().make_folder(path)
+
+    def step(self, operation: str, path: Path) -> None:
+        """Note an operation, or end the process before it."""
+        if self.crash_at is not None and len(self.operations) >= self.crash_at:
+            raise Crash
+        self.operations.append((operation, path))
+
+
+class FailingDisk(ScriptedDisk):
+    """A disk that refuses its ``fail_at``-th operation, and works before and after."""
+
+    def __init__(self, *, number: int, fail_at: int) -> None:
+        super().__init__()
+        self.number = number
+        self.fail_at = fail_at
+
+    def step(self, operation: str, path: Path) -> None:
+        super().step(operation, path)
+        if len(self.operations) == self.fail_at + 1:
+            with storage_errors(operation, path):
+                raise OSError(self.number, os.strerror(self.number), str(path))
+
+
+class PowerLossDisk(ScriptedDisk):
+    """A disk that knows what a power failure may leave of what was not synced.
+
+    It promises as little as POSIX does.  Until a file is synced its content may be missing,
+    zeros or half there; until a folder is synced each of its names may be the old or the new
+    one, whatever the order, and independently of every other name.
+
+    Attributes:
+        live: What lies under each path, as a running process sees it.
+        durable: What lies there for sure.
+    """
+
+    def __init__(self, root: Path, *, crash_at: int | None = None) -> None:
+        super().__init__(crash_at=crash_at, uses_syncfs=False)
+        self.root = root
+        self.contents: list[bytes] = []
+        self.synced: set[int] = set()
+        self.live = {
+            path: FOLDER if path.is_dir() else self._add(path.read_bytes())
+            for path in root.rglob("*")
+        }
+        self.synced.update(range(len(self.contents)))
+        self.durable = dict(self.live)
+
+    def write_new(self, path: Path, content: bytes) -> None:
+        super().write_new(path, content)
+        self.live[path] = self._add(content)
+
+    def sync_file(self, path: Path) -> None:
+        super().sync_file(path)
+        self.synced.add(self.live[path])
+
+    def sync_folder(self, path: Path) -> None:
+        super().sync_folder(path)
+        for name in [name for name in self.durable if name.parent == path]:
+            del self.durable[name]
+        self.durable |= {name: node for name, node in self.live.items() if name.parent == path}
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        self.live[target] = self.live.pop(source)
+
+    def remove(self, path: Path) -> None:
+        super().remove(path)
+        self.live.pop(path, None)
+
+    def make_folder(self, path: Path) -> None:
+        super().make_folder(path)
+        self.live[path] = FOLDER
+
+    def lose_power(self, target: Path, rng: np.random.Generator) -> None:
+        """Write to ``target`` one of the states in which the disk may come back."""
+        for path in sorted(self.live.keys() | self.durable.keys()):
+            node = (self.live.get(path), self.durable.get(path))[rng.integers(2)]
+            place = target / path.relative_to(self.root)
+            if node is None or not place.parent.is_dir():
+                continue
+            if node == FOLDER:
+                place.mkdir()
+            else:
+                place.write_bytes(self._survive(node, rng))
+
+    def _survive(self, node: int, rng: np.random.Generator) -> bytes:
+        content = self.contents[node]
+        if node in self.synced:
+            return content
+        return (content, b"", content[: len(content) // 2], bytes(len(content)))[rng.integers(4)]
+
+    def _add(self, content: bytes) -> int:
+        self.contents.append(content)
+        return len(self.contents) - 1
