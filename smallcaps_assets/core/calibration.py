@@ -25,6 +25,8 @@ DEFAULT_TRADES_PER_SESSION: Final = 2_700
 DEFAULT_SHARES_PER_TRADE: Final = 190
 """Used when no bar has a trade count to fit to; prints of two tickers of 2013 average that."""
 
+_ROUNDING_BYTES: Final = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -93,28 +95,32 @@ def fit_bytes_per_trade(rows: pl.Series, sizes: pl.Series) -> SizeFit:
     total_rows, total_size, slope = files.select(
         pl.col("rows").sum(),
         pl.col("size").sum(),
-        slope=pl.cov("rows", "size") / pl.col("rows").var(),
+        slope=(pl.cov("rows", "size") / pl.col("rows").var()).fill_nan(None),
     ).row(0)
-    file_bytes = (total_size - (slope or 0.0) * total_rows) / files.height
-    is_sound = slope is not None and slope >= 0 and file_bytes >= 0
-    if not is_sound:
-        file_bytes = min(DEFAULT_FILE_BYTES, total_size / files.height)
-        slope = (total_size - file_bytes * files.height) / total_rows
+    mean_size = total_size / files.height
+    file_bytes = mean_size - (slope or 0.0) * total_rows / files.height
+    if slope is None or slope < 0 or file_bytes < -_ROUNDING_BYTES:
+        file_bytes = min(DEFAULT_FILE_BYTES, mean_size)
+    file_bytes = max(0.0, file_bytes)
+    slope = (total_size - file_bytes * files.height) / total_rows
     return SizeFit(bytes_per_trade=slope, file_bytes=file_bytes, files=files.height)
 
 
-def label_expected_rows(sessions: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+def label_expected_rows(
+    sessions: pl.DataFrame, bars: pl.DataFrame, *, default_rows: int = DEFAULT_TRADES_PER_SESSION
+) -> pl.DataFrame:
     """Add how many trades each session should hold.
 
     ``expected_rows`` (Int64) is the ``trade_count`` of the daily bar, null without one.
     ``estimated_rows`` (Int64) is never null; the first that is known of: the trade count; the
     volume times the trades per share of the ticker's bars that have both (else of all such
     bars, else one per 190 shares); the median of what the ticker's bars give; the median of
-    all; 2,700.
+    all; the default.
 
     Args:
         sessions: ``ticker, session_date`` and more; its order is kept.
         bars: ``schemas.DAILY_BARS``, each key once.
+        default_rows: Trades of a session when no bar says anything.
     """
     counted = _estimate_bars(bars)
     usual = counted.group_by("ticker").agg(ticker_median=pl.col("bar_rows").median())
@@ -126,9 +132,7 @@ def label_expected_rows(sessions: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFr
         validate="m:1",
         maintain_order="left",
     ).join(usual, on="ticker", how="left", validate="m:1", maintain_order="left")
-    estimated = pl.coalesce(
-        "bar_rows", "ticker_median", pl.lit(median, pl.Float64), DEFAULT_TRADES_PER_SESSION
-    )
+    estimated = pl.coalesce("bar_rows", "ticker_median", pl.lit(median, pl.Float64), default_rows)
     return labelled.with_columns(estimated_rows=estimated.ceil().cast(pl.Int64)).drop(
         "bar_rows", "ticker_median"
     )

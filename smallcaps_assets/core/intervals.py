@@ -123,18 +123,21 @@ def count_sessions(intervals: pl.DataFrame) -> int:
     return int(intervals.select(_size().sum()).item())
 
 
-def build_plan(spans: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
+def build_plan(
+    spans: pl.DataFrame, calendar: SessionCalendar, *, chunk_rows: int = CHUNK_ROWS
+) -> pl.DataFrame:
     """Return the unique sessions of spans and, for each, the events that asked for it.
 
     Args:
         spans: Intervals inside the calendar with ``event`` (an Enum in E order) and
             ``event_index``, the session of the event; sorted by ticker.
         calendar: The sessions.
+        chunk_rows: Rows of provenance built at once, rounded up to whole tickers.
 
     Returns:
         ``schemas.EVENT_WINDOW_PLAN``, sorted by its key; the lists by event date, then in E order.
     """
-    parts = [_build_chunk(chunk, calendar) for chunk in _iter_chunks(spans)]
+    parts = [_build_chunk(chunk, calendar) for chunk in _iter_chunks(spans, chunk_rows)]
     return EVENT_WINDOW_PLAN.conform(pl.concat([EVENT_WINDOW_PLAN.empty(), *parts]))
 
 
@@ -147,10 +150,10 @@ def _size() -> pl.Expr:
     return (pl.col("last_index") - pl.col("first_index") + 1).cast(pl.Int64)
 
 
-def _iter_chunks(spans: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield whole tickers, about ``CHUNK_ROWS`` rows of provenance at a time."""
+def _iter_chunks(spans: pl.DataFrame, chunk_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield whole tickers, about ``chunk_rows`` rows of provenance at a time."""
     reached = _size().cum_sum() - _size()
-    chunk = (reached // CHUNK_ROWS).first().over("ticker")
+    chunk = (reached // chunk_rows).first().over("ticker")
     yield from spans.with_columns(chunk=chunk).partition_by(
         "chunk", maintain_order=True, include_key=False
     )

@@ -196,7 +196,11 @@ def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
     bounds = inputs.bounds
     merged = merge_windows(rows, inputs.windows, bounds.calendar)
     wanted = clip_intervals(merged, bounds.first_index, bounds.last_available_index)
-    sessions = label_expected_rows(expand_sessions(wanted, bounds.calendar), inputs.bars)
+    sessions = label_expected_rows(
+        expand_sessions(wanted, bounds.calendar),
+        inputs.bars,
+        default_rows=inputs.calibration.trades_per_session,
+    )
     filled = sessions.with_columns(expected_rows="estimated_rows")
     return plan_request_ranges(filled, bounds.calendar, inputs.max_rows, inputs.max_sessions)
 

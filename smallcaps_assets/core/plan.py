@@ -20,12 +20,13 @@ from smallcaps_assets.core.keys import is_ticker_expression
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.windows import EventWindow
 from smallcaps_assets.errors import ConfigError, DataError
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, REQUEST_RANGES
+from smallcaps_assets.schemas import REQUEST_RANGES
 
 UNKNOWN_SHARE: Final = 10
 """A session of unknown size counts as this part of a range: ten of them fill one."""
 
-_KEY: Final = EVENT_WINDOW_PLAN.key
+SLICE_ROWS: Final = 1_000_000
+"""Rows of a plan whose provenance is judged at once."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -122,11 +123,11 @@ def measure_plan(
     """
     problems = {
         "unsorted_rows": _select_unsorted(plan),
-        "duplicate_keys": plan.filter(~pl.struct(_KEY).is_first_distinct()),
+        "duplicate_keys": _sort_sessions(plan).filter(_repeats_row_above()),
         "bad_tickers": plan.filter(~is_ticker_expression()),
         "non_session": plan.filter(session_index_expression(calendar).is_null()),
         "not_available": plan.filter(pl.col("session_date") > last_available),
-        **_find_provenance_problems(plan, calendar, windows),
+        **_measure_provenance(plan, calendar, windows),
     }
     dates = plan.select(first=pl.col("session_date").min(), last=pl.col("session_date").max())
     first, last = dates.row(0)
@@ -166,6 +167,13 @@ def _is_after_row_above() -> pl.Expr:
     return is_after.fill_null(value=True)
 
 
+def _repeats_row_above() -> pl.Expr:
+    """Return whether a row has the key of the one above it; the first row has not."""
+    ticker, session_date = pl.col("ticker"), pl.col("session_date")
+    is_repeat = (ticker == ticker.shift(1)) & (session_date == session_date.shift(1))
+    return is_repeat.fill_null(value=False)
+
+
 def _select_unsorted(plan: pl.DataFrame) -> pl.DataFrame:
     return plan.filter(~_is_after_row_above())
 
@@ -190,10 +198,8 @@ def _find_run_starts(ordered: pl.DataFrame) -> pl.Series:
 
 
 def _check_sessions(ordered: pl.DataFrame, is_start: pl.Series) -> None:
-    ticker, session_date = pl.col("ticker"), pl.col("session_date")
-    is_repeat = (ticker == ticker.shift(1)) & (session_date == session_date.shift(1))
     # A repeat starts a run, so looking at the starts alone is enough for it and for no session.
-    problem = pl.col("session_index").is_null() | is_repeat.fill_null(value=False)
+    problem = pl.col("session_index").is_null() | _repeats_row_above()
     bad = ordered.filter(is_start & ordered.select(problem).to_series())
     bad = bad if bad.height else ordered.filter(pl.col("weight") < 0)
     if bad.height:
@@ -224,25 +230,28 @@ def _cut_runs(starts: Counts, weights: Counts, max_rows: int, max_sessions: int)
 
 def _gather_ranges(ordered: pl.DataFrame, starts: Counts) -> pl.DataFrame:
     ends = np.append(starts[1:], ordered.height)[: len(starts)]
-    rows, missing = (
-        np.concatenate([[0], values.to_numpy().cumsum(dtype=np.int64)])
-        for values in (
-            ordered["expected_rows"].fill_null(0),
-            ordered["expected_rows"].is_null().cast(pl.Int64),
-        )
-    )
+    expected = ordered["expected_rows"]
     ranges = pl.DataFrame(
         {
             "ticker": ordered["ticker"].gather(starts),
             "first_session": ordered["session_date"].gather(starts),
             "last_session": ordered["session_date"].gather(ends - 1),
             "session_count": (ends - starts).astype(np.uint32),
-            "expected_rows": rows[ends] - rows[starts],
-            "missing": missing[ends] - missing[starts],
+            "expected_rows": np.add.reduceat(expected.fill_null(0).to_numpy(), starts),
+            "is_unknown": np.logical_or.reduceat(expected.is_null().to_numpy(), starts),
         }
     )
-    known = pl.when(pl.col("missing") == 0).then("expected_rows")
-    return REQUEST_RANGES.conform(ranges.with_columns(expected_rows=known).drop("missing"))
+    known = pl.when(~pl.col("is_unknown")).then("expected_rows")
+    return REQUEST_RANGES.conform(ranges.with_columns(expected_rows=known).drop("is_unknown"))
+
+
+def _measure_provenance(
+    plan: pl.DataFrame, calendar: SessionCalendar, windows: Mapping[str, EventWindow] | None
+) -> dict[str, pl.DataFrame]:
+    """Return the faulty rows by problem, found slice by slice to bound memory."""
+    slices = list(plan.iter_slices(SLICE_ROWS)) or [plan]
+    parts = [_find_provenance_problems(rows, calendar, windows) for rows in slices]
+    return {name: pl.concat(part[name] for part in parts) for name in parts[0]}
 
 
 def _find_provenance_problems(

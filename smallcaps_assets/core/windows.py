@@ -253,8 +253,13 @@ def select_sessions(
         first_index=pl.lit(first_index, pl.Int32), last_index=pl.lit(last_index, pl.Int32)
     )
     keys = expand_sessions(intervals, bounds.calendar)
-    nothing = {name: pl.lit([], dtype) for name, dtype in EVENT_WINDOW_PLAN.schema.items()}
-    return EVENT_WINDOW_PLAN.conform(keys.with_columns(**nothing))
+    return EVENT_WINDOW_PLAN.conform(
+        keys.with_columns(
+            events=pl.lit(pl.Series([[]], dtype=pl.List(pl.String))).first(),
+            event_dates=pl.lit(pl.Series([[]], dtype=pl.List(pl.Date))).first(),
+            offsets=pl.lit(pl.Series([[]], dtype=pl.List(pl.Int16))).first(),
+        )
+    )
 
 
 def _spell(event: str) -> tuple[str, str]:

@@ -1,0 +1,168 @@
+import datetime as dt
+import math
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smallcaps_assets.core.calibration import (
+    DEFAULT_BYTES_PER_TRADE,
+    DEFAULT_FILE_BYTES,
+    DEFAULT_TRADES_PER_SESSION,
+    Calibration,
+    fit_bytes_per_trade,
+    label_expected_rows,
+)
+from smallcaps_assets.errors import ConfigError, DataError
+from smallcaps_assets_tests.core.plan_factories import (
+    PROPERTY,
+    SESSIONS,
+    make_count_bars,
+    make_keys,
+)
+
+FIRST, SECOND, THIRD, *_ = SESSIONS
+NOTHING = make_keys("A", []).drop("expected_rows")
+
+
+def make_key(ticker: str = "A") -> pl.DataFrame:
+    return make_keys(ticker, [FIRST]).drop("expected_rows")
+
+
+def estimate(*bars: tuple[str, dt.date, float | None, int | None], ticker: str = "A") -> int:
+    """Return the estimated rows of a ticker on the first session, given all bars."""
+    labelled = label_expected_rows(make_key(ticker), make_count_bars(*bars))
+    return int(labelled["estimated_rows"].item())
+
+
+@pytest.mark.parametrize(("rows", "measured"), [(500, 22.6), (20_000, 15.5), (400_000, 15.1)])
+def test_calibration_agrees_with_the_files_that_were_measured(rows: int, measured: float) -> None:
+    size = DEFAULT_FILE_BYTES + rows * DEFAULT_BYTES_PER_TRADE
+
+    assert size / rows == pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"bytes_per_trade": -1.0},
+        {"file_bytes": math.nan},
+        {"raw_bytes_per_trade": math.inf},
+        {"requests_per_minute": -1.0},
+        {"page_limit": 0},
+    ],
+)
+def test_calibration_refuses_impossible_amounts(amounts: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected amounts of 0 or more"):
+        replace(Calibration(), **amounts)
+
+
+@PROPERTY
+@given(
+    st.lists(st.integers(1, 400_000), min_size=2, max_size=20, unique=True),
+    st.floats(0.5, 100),
+    st.floats(0, 9_000),
+)
+def test_fit_bytes_per_trade_finds_an_exact_line(
+    rows: list[int], per_trade: float, per_file: float
+) -> None:
+    trades = pl.Series(rows)
+
+    fit = fit_bytes_per_trade(trades, per_file + per_trade * trades)
+
+    assert fit.bytes_per_trade == pytest.approx(per_trade, rel=1e-6, abs=1 / min(rows))
+    assert fit.file_bytes == pytest.approx(per_file, rel=1e-6, abs=1)
+
+
+@PROPERTY
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400_000), st.integers(0, 10**7)), min_size=1, max_size=20
+    ).filter(lambda files: any(rows for rows, _ in files))
+)
+def test_fit_bytes_per_trade_keeps_the_total_and_is_never_negative(
+    files: list[tuple[int, int]],
+) -> None:
+    rows, sizes = (pl.Series(values) for values in zip(*files, strict=True))
+
+    fit = fit_bytes_per_trade(rows, sizes)
+
+    stored = [(row, size) for row, size in files if row]
+    total = fit.file_bytes * len(stored) + fit.bytes_per_trade * sum(row for row, _ in stored)
+    assert total == pytest.approx(sum(size for _, size in stored), abs=1)
+    assert fit.files == len(stored)
+    assert min(fit.file_bytes, fit.bytes_per_trade) >= 0
+
+
+def test_fit_bytes_per_trade_lays_the_rest_on_the_trades_when_files_are_alike() -> None:
+    fit = fit_bytes_per_trade(pl.Series([500, 500]), pl.Series([11_300, 11_300]))
+
+    assert fit.file_bytes == DEFAULT_FILE_BYTES
+    assert fit.bytes_per_trade == pytest.approx(15.2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "message"),
+    [
+        ([1, 2], [3], "one size for each file"),
+        ([0], [100], "expected files with trades"),
+        ([], [], "expected files with trades"),
+        ([1], [-3], "expected files with trades"),
+    ],
+)
+def test_fit_bytes_per_trade_refuses_what_it_cannot_fit(
+    rows: list[int], sizes: list[int], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        fit_bytes_per_trade(pl.Series(rows, dtype=pl.Int64), pl.Series(sizes, dtype=pl.Int64))
+
+
+def test_label_expected_rows_takes_the_trade_count_of_the_bar() -> None:
+    labelled = label_expected_rows(make_key(), make_count_bars(("A", FIRST, 9e6, 123)))
+
+    assert labelled.select("expected_rows", "estimated_rows").row(0) == (123, 123)
+
+
+def test_label_expected_rows_claims_nothing_without_a_count() -> None:
+    labelled = label_expected_rows(make_key(), make_count_bars(("A", FIRST, 9e6, None)))
+
+    assert labelled["expected_rows"].to_list() == [None]
+
+
+def test_label_expected_rows_converts_volume_by_the_ticker_then_by_all_then_by_default() -> None:
+    volume_only = ("A", FIRST, 1_900.0, None)
+    other = ("B", FIRST, 1_000.0, 50)
+
+    assert estimate(volume_only, ("A", SECOND, 1_000.0, 100), other) == 190
+    assert estimate(volume_only, other) == 95
+    assert estimate(volume_only) == 10
+
+
+def test_label_expected_rows_falls_back_to_medians_then_to_the_default() -> None:
+    counted = [("A", SECOND, 1.0, 10), ("A", THIRD, 1.0, 31), ("B", SECOND, 1.0, 900)]
+
+    assert estimate(*counted) == 21
+    assert estimate(*counted, ticker="C") == 31
+    assert estimate() == DEFAULT_TRADES_PER_SESSION
+
+
+@pytest.mark.parametrize("volume", [None, math.nan, math.inf, -1.0])
+def test_label_expected_rows_ignores_a_volume_that_is_none(volume: float | None) -> None:
+    assert estimate(("A", FIRST, volume, None), ("A", SECOND, 500.0, 7)) == 7
+
+
+def test_label_expected_rows_expects_nothing_of_a_day_without_volume() -> None:
+    assert estimate(("A", FIRST, 0.0, None), ("A", SECOND, 500.0, 7)) == 0
+
+
+def test_label_expected_rows_keeps_rows_and_their_order() -> None:
+    sessions = make_keys("A", [THIRD, FIRST, SECOND]).drop("expected_rows")
+
+    labelled = label_expected_rows(sessions, make_count_bars(("A", SECOND, 1.0, 5)))
+
+    assert labelled["session_date"].to_list() == [THIRD, FIRST, SECOND]
+    assert labelled.columns == ["ticker", "session_date", "expected_rows", "estimated_rows"]
+    assert label_expected_rows(NOTHING, make_count_bars()).is_empty()
