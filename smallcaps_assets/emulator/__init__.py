@@ -5,14 +5,24 @@ What does not: anything the product imports; ``cli`` starts the emulator as a pr
 tests run it in theirs.
 """
 
-from smallcaps_assets.emulator.faults import Fault, parse_fault
+from smallcaps_assets.emulator.faults import Fault, FaultError, parse_fault
+from smallcaps_assets.emulator.market import Market, MarketConfig
+from smallcaps_assets.emulator.replay import Replay
+from smallcaps_assets.emulator.requestlog import Request, Stats
 from smallcaps_assets.emulator.server import EmulatorServer
-from smallcaps_assets.emulator.source import Source, StaticSource
+from smallcaps_assets.emulator.source import Source, SourceError, StaticSource
 
 __all__ = [
     "EmulatorServer",
     "Fault",
+    "FaultError",
+    "Market",
+    "MarketConfig",
+    "Replay",
+    "Request",
     "Source",
+    "SourceError",
     "StaticSource",
+    "Stats",
     "parse_fault",
 ]

@@ -5,6 +5,7 @@ does not: sockets (``server``).
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,7 +37,7 @@ from smallcaps_assets.emulator.reference import (
     answer_tickers,
 )
 from smallcaps_assets.emulator.requestlog import Request, RequestLog, Stats
-from smallcaps_assets.emulator.source import Source
+from smallcaps_assets.emulator.source import Source, SourceError
 from smallcaps_assets.emulator.trades import answer_trades
 
 Endpoint = Callable[[Source, Mapping[str, str], Mapping[str, str]], Payload]
@@ -86,6 +87,7 @@ class Api:
         keys: Keys that are accepted; empty for any.
         book: Faults in force.
         log: What was asked.
+        latency_s: Wait before each answer, as a far vendor would.
         cache: Answers that are kept, compressed.
     """
 
@@ -93,6 +95,7 @@ class Api:
     keys: frozenset[str] = frozenset()
     book: FaultBook = field(default_factory=FaultBook)
     log: RequestLog = field(default_factory=RequestLog)
+    latency_s: float = 0.0
     cache: ByteCache[str, _Kept] = field(
         default_factory=lambda: ByteCache(DEFAULT_CACHE_BYTES, lambda kept: kept.size_bytes)
     )
@@ -107,8 +110,10 @@ class Api:
         if request.path.startswith(CONTROL):
             return self._answer_control(request)
         self.log.record_start(request)
+        if self.latency_s:
+            time.sleep(self.latency_s)
         name, ticker = "unknown", None
-        answer = answer_error(500, "the emulator failed; see its log", "")
+        answer = answer_error(500, "the emulator failed; see its standard error", "")
         try:
             name, names, endpoint = _find_route(request.path)
             ticker = names.get("ticker")
@@ -117,6 +122,8 @@ class Api:
             answer = self._refuse(request, 404, str(error), name="NOT_FOUND")
         except QueryError as error:
             answer = self._refuse(request, 400, str(error))
+        except SourceError as error:
+            answer = self._refuse(request, 500, str(error))
         finally:
             size = len(answer.packed or answer.body)
             self.log.record_end(name, ticker, answer.status, size)

@@ -35,15 +35,11 @@ class Connection:
     Args:
         client: The socket; this object closes it.
         answer: Gives the answer to a request.
-        latency_s: Wait before each answer, as a far vendor would.
     """
 
-    def __init__(
-        self, client: socket.socket, answer: Callable[[Request], Answer], *, latency_s: float = 0.0
-    ) -> None:
+    def __init__(self, client: socket.socket, answer: Callable[[Request], Answer]) -> None:
         self._client = client
         self._answer = answer
-        self._latency_s = latency_s
 
     def serve(self) -> None:
         """Answer requests until the client leaves or a fault ends the connection."""
@@ -61,8 +57,6 @@ class Connection:
         if request is None:
             return False
         answer = self._answer(request)
-        if self._latency_s:
-            time.sleep(self._latency_s)
         accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
         is_kept = request.headers.get("connection", "").lower() != "close"
         return self._send(answer, accepts_gzip=accepts_gzip, is_kept=is_kept)
@@ -72,7 +66,8 @@ class Connection:
         delivery = answer.delivery
         if delivery.ending == "refuse":
             return self._reset()
-        time.sleep(delivery.pause_s)
+        if delivery.pause_s:
+            time.sleep(delivery.pause_s)
         body = answer.select_body(accepts_gzip=accepts_gzip)
         is_packed = accepts_gzip and answer.packed is not None
         head = _format_head(answer, len(body), is_packed=is_packed, is_kept=is_kept)

@@ -42,8 +42,12 @@ class EmulatorServer:
         accepted_keys: Iterable[str] = (),
         latency_s: float = 0.0,
     ) -> None:
-        self._api = Api(source, keys=frozenset(accepted_keys), book=FaultBook(faults))
-        self._latency_s = latency_s
+        self._api = Api(
+            source,
+            keys=frozenset(accepted_keys),
+            book=FaultBook(faults),
+            latency_s=latency_s,
+        )
         self._listener = socket.create_server((HOST, port), backlog=_BACKLOG)
         self._clients: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
@@ -138,7 +142,7 @@ class EmulatorServer:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            Connection(client, self._api.answer, latency_s=self._latency_s).serve()
+            Connection(client, self._api.answer).serve()
         finally:
             with self._lock:
                 self._clients.discard(client)

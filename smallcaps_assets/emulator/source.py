@@ -11,6 +11,10 @@ from typing import Protocol
 from smallcaps_assets.emulator.tape import Span, Tape, WireRow
 
 
+class SourceError(Exception):
+    """A source that cannot be read; the message says which file and why."""
+
+
 class Source(Protocol):
     """A market that can be asked what the vendor is asked.
 

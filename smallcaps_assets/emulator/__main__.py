@@ -1,0 +1,114 @@
+"""The command ``python -m smallcaps_assets.emulator serve``.
+
+What belongs here: arguments, signals, and the first line of stdout, which is the address.  What
+does not: the server.
+"""
+
+import argparse
+import datetime as dt
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from smallcaps_assets.emulator.faults import KINDS, FaultError, parse_fault
+from smallcaps_assets.emulator.market import FIRST_SESSION, LAST_SESSION, Market, MarketConfig
+from smallcaps_assets.emulator.replay import Replay
+from smallcaps_assets.emulator.server import EmulatorServer
+from smallcaps_assets.emulator.source import Source, SourceError
+from smallcaps_assets.errors import SmallcapsError
+
+_LOOK_AT_PARENT_S: Final = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal arrives or the parent is gone."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        faults = [parse_fault(text) for text in options.fault]
+        server = EmulatorServer(
+            _build_source(options),
+            faults,
+            port=options.port,
+            latency_s=options.latency_ms / 1_000,
+        )
+    except (FaultError, SourceError, SmallcapsError, OSError) as error:
+        parser.error(str(error))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with server:
+        sys.stdout.write(f"{server.url}\n")
+        sys.stdout.flush()
+        _wait(stop, options.parent_pid)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m smallcaps_assets.emulator")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve", help="serve until stopped", epilog=f"Kinds of faults: {', '.join(KINDS)}."
+    )
+    source = serve.add_mutually_exclusive_group()
+    source.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
+    source.add_argument("--replay", type=Path, metavar="DIR", help="folder of flat files instead")
+    serve.add_argument("--port", type=int, default=0, help="port; 0 for a free one")
+    serve.add_argument(
+        "--fault", action="append", default=[], metavar="SPEC", help="KIND[:name=value,...]"
+    )
+    serve.add_argument("--latency-ms", type=float, default=0.0, help="wait before each answer")
+    serve.add_argument("--parent-pid", type=int, help="stop when this process is gone")
+    _add_market_options(serve)
+    return parser
+
+
+def _add_market_options(serve: argparse.ArgumentParser) -> None:
+    market = serve.add_argument_group("the synthetic market")
+    day = dt.date.fromisoformat
+    market.add_argument("--from", type=day, dest="first", default=FIRST_SESSION, metavar="DATE")
+    market.add_argument("--to", type=day, dest="last", default=LAST_SESSION, metavar="DATE")
+    market.add_argument("--tickers", type=int, default=40, help="companies that trade")
+    market.add_argument("--listings", type=int, default=0, help="rows of the list of tickers")
+    market.add_argument("--trades-scale", type=float, default=1.0, help="more or fewer trades")
+    market.add_argument("--busy-trades", type=int, default=60_000, help="trades of a busy day")
+
+
+def _build_source(options: argparse.Namespace) -> Source:
+    if options.replay is not None:
+        return Replay(options.replay)
+    return Market(
+        MarketConfig(
+            seed=options.seed,
+            tickers=options.tickers,
+            first=options.first,
+            last=options.last,
+            listings=options.listings,
+            trades_scale=options.trades_scale,
+            busy_trades=options.busy_trades,
+        )
+    )
+
+
+def _wait(stop: threading.Event, parent_pid: int | None) -> None:
+    """Wait for a signal, or for the parent to end; its pid may be given to another process."""
+    if parent_pid is None:
+        stop.wait()
+        return
+    try:
+        parent = psutil.Process(parent_pid)
+    except psutil.NoSuchProcess:
+        return
+    while not stop.wait(_LOOK_AT_PARENT_S):
+        if not parent.is_running() or parent.status() == psutil.STATUS_ZOMBIE:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
