@@ -1,0 +1,168 @@
+"""The lake for whoever reads it with polars: ``smallcaps_assets.Lake``.
+
+What belongs here: the way from tickers, sessions and phases to a lazy frame over exactly the files
+that are proven.  What does not: writing anything; opening a lake changes nothing on the disk.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.stored_files import list_stored_files, require_files
+from smallcaps_assets.lake.tables import TableStore
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST
+
+TRADING_PHASES = ("pre_market", "regular", "after_hours", "closed")
+
+Day = dt.date | str
+"""A New York date, or its text ``YYYY-MM-DD``."""
+
+
+class Lake:
+    """A data folder, for reading.
+
+    Sessions that are not proven are not there: :meth:`coverage` tells which they are.
+
+    Example:
+        >>> lake = Lake("data")  # doctest: +SKIP
+        >>> lake.trades(["DCTH"], "2024-03-01", "2024-03-28", phases=["regular"]).collect()
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the data folder, ``SMALLCAPS_DATA_DIR``.
+
+        Raises:
+            MissingPartitionError: There is no lake.
+        """
+        self.layout = LakeLayout(Path(path).expanduser().absolute())
+        self._tables = TableStore(self.layout, FileSystem())
+        if not self.layout.lake_dir.is_dir():
+            raise MissingPartitionError(
+                f"expected a lake in {self.layout.lake_dir}, found none: give the data folder "
+                "(SMALLCAPS_DATA_DIR), or download first"
+            )
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.layout.data_dir)!r})"
+
+    def trades(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        *,
+        phases: str | Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the trades of proven sessions, by ticker, session and order of the tape.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First session, included.
+            end: Last session, included.
+            phases: Trading phases; all by default.
+            columns: Columns of ``schemas.TRADES``; all by default.
+
+        Returns:
+            ``schemas.TRADES``, or the columns asked for.
+
+        Raises:
+            ConfigError: A date, a phase or a column is none.
+            MissingPartitionError: A file that has a receipt is gone.
+        """
+        chosen = _list(tickers)
+        wanted = _check(_list(phases), TRADING_PHASES, "trading phase")
+        names = _check(columns, TRADES.schema.names(), "column of trades")
+        first, last = _parse_day(start), _parse_day(end)
+        with self._open_ledger() as ledger:
+            files = list_stored_files(self.layout, ledger, chosen, first, last)
+        require_files(files)
+        trades = TRADES.empty().lazy()
+        if files:
+            trades = pl.scan_parquet([file.path for file in files], hive_partitioning=False)
+        if wanted is not None:
+            trades = trades.filter(pl.col("trading_phase").is_in(wanted))
+        return trades if names is None else trades.select(names)
+
+    def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
+        """Return the daily bars, unadjusted.
+
+        Args:
+            start: First date, included.
+            end: Last date, included.
+
+        Returns:
+            ``schemas.DAILY_BARS``, sorted by its key within each month.
+
+        Raises:
+            ConfigError: A date is none.
+        """
+        return self._tables.read_daily_bars(_parse_day(start), _parse_day(end))
+
+    def watchlist(self) -> pl.DataFrame:
+        """Return ``schemas.WATCHLIST``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+        """
+        return self._tables.read_table(WATCHLIST)
+
+    def pilot_watchlist(self) -> pl.DataFrame:
+        """Return ``schemas.PILOT_WATCHLIST``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+        """
+        return self._tables.read_table(PILOT_WATCHLIST)
+
+    def plan(self) -> pl.DataFrame:
+        """Return ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+            LedgerMismatchError: The plan is not the one that was published.
+        """
+        return EVENT_WINDOW_PLAN.conform(self._tables.read_plan()[1])
+
+    def coverage(self) -> pl.DataFrame:
+        """Return ``schemas.COVERAGE``: each planned session and its state, sorted by its key."""
+        with self._open_ledger() as ledger:
+            return ledger.coverage()
+
+    def receipts(self) -> pl.DataFrame:
+        """Return ``schemas.RECEIPTS``: each proven session, sorted by its key."""
+        with self._open_ledger() as ledger:
+            return ledger.receipts()
+
+    def _open_ledger(self) -> LedgerReader:
+        return LedgerReader(self.layout.ledger_file)
+
+
+def _list(values: str | Iterable[str] | None) -> list[str] | None:
+    if values is None:
+        return None
+    return [values] if isinstance(values, str) else list(values)
+
+
+def _check(values: Sequence[str] | None, known: Sequence[str], kind: str) -> Sequence[str] | None:
+    unknown = [value for value in values or () if value not in known]
+    if unknown:
+        raise ConfigError(f"no {kind}: {unknown}; expected some of {', '.join(known)}")
+    return values
+
+
+def _parse_day(day: Day | None) -> dt.date | None:
+    if isinstance(day, dt.datetime):
+        return day.date()
+    if day is None or isinstance(day, dt.date):
+        return day
+    try:
+        return dt.date.fromisoformat(day)
+    except ValueError as error:
+        raise ConfigError(f"no date: {day!r}; expected YYYY-MM-DD") from error
