@@ -150,7 +150,7 @@ REQUEST_RANGES = Table(
         "last_session": Column(pl.Date(), "Last session of the run, included."),
         "session_count": Column(pl.UInt32(), "Sessions of the run."),
         "expected_rows": Column(
-            pl.Int64(), "Trades by the daily bars; null: no bar is known.", nullable=True
+            pl.Int64(), "Trades by the daily bars; null: a session has no count.", nullable=True
         ),
     },
 )
@@ -183,7 +183,9 @@ TRADES = Table(
             INSTANT, "When the venue generated it; null or 1970: unknown.", nullable=True
         ),
         "trf_timestamp": Column(
-            INSTANT, "When a trade reporting facility received it; null: on exchange.", nullable=True
+            INSTANT,
+            "When a TRF received the print; null: on exchange.",
+            nullable=True,
         ),
         "sequence_number": Column(
             pl.Int64(), "Order within ticker and session; null: none was sent.", nullable=True

@@ -10,7 +10,6 @@ from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference import due_months
 
-
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
@@ -68,8 +67,8 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
                 summary = evaluation.metadata.get("summary")
-                text = summary.value if summary else "failed"
-                lines.append(f"check {evaluation.check_name}: {text}")
+                why = summary.value if summary else "failed"
+                lines.append(f"check {evaluation.check_name}: {why}")
     return lines or [f"run {run.run_id} ended as {run.status.value}"]
 
 

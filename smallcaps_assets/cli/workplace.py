@@ -18,6 +18,9 @@ from smallcaps_assets.settings import Settings, load_settings
 if TYPE_CHECKING:
     import dagster as dg
 
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""What Dagster may write on the terminal: commands say in their own words what failed."""
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -48,7 +51,10 @@ class Workplace:
         import dagster as dg  # noqa: PLC0415  half a second
 
         result = self.definitions.resolve_job_def(name).execute_in_process(
-            instance=self.instance, tags=dict(tags or {}), raise_on_error=False
+            instance=self.instance,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+            run_config=QUIET,
         )
         run = self.instance.get_run_by_id(result.run_id)
         if run is None:
@@ -64,9 +70,7 @@ def apply_options(options: Mapping[str, object | None]) -> None:
 
 
 @contextmanager
-def open_workplace(
-    *, needs_source: bool = False, **options: object | None
-) -> Iterator[Workplace]:
+def open_workplace(*, needs_source: bool = False, **options: object | None) -> Iterator[Workplace]:
     """Yield the workplace of a command.
 
     Args:

@@ -1,11 +1,20 @@
 """Jobs: the few runs that people start by name."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
-from smallcaps_assets.schemas import DAILY_BARS, EVENT_WINDOW_PLAN, PILOT_WATCHLIST, SPLITS, TRADES
-from smallcaps_assets.schemas import WATCHLIST
+from smallcaps_assets.schemas import (
+    DAILY_BARS,
+    EVENT_WINDOW_PLAN,
+    PILOT_WATCHLIST,
+    SPLITS,
+    TRADES,
+    WATCHLIST,
+)
 
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
@@ -40,7 +49,7 @@ refresh_catalog = dg.define_asset_job(
 )
 
 
-def build_reference_job(months: dg.MonthlyPartitionsDefinition) -> object:
+def build_reference_job(months: dg.MonthlyPartitionsDefinition) -> UnresolvedAssetJobDefinition:
     """Return the job that refreshes daily bars, month by month."""
     return dg.define_asset_job(
         REFERENCE_JOB,

@@ -21,6 +21,16 @@ MARK_JOB = "mark_missing"
 MARK_TAG = "smallcaps/marks"
 
 
+@dg.op
+def note_missing() -> None:
+    """Do nothing: the run around it only carries events."""
+
+
+@dg.job(name=MARK_JOB)
+def _mark_missing() -> None:
+    note_missing()
+
+
 @dataclass(frozen=True, slots=True)
 class AlignedStates:
     """What was changed in Dagster.
@@ -73,25 +83,8 @@ def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     """
     if not keys:
         return
-    run = instance.create_run(
-        job_name=MARK_JOB,
-        run_id=None,
-        run_config=None,
-        status=dg.DagsterRunStatus.NOT_STARTED,
-        tags={MARK_TAG: "missing"},
-        root_run_id=None,
-        parent_run_id=None,
-        step_keys_to_execute=None,
-        execution_plan_snapshot=None,
-        job_snapshot=None,
-        parent_job_snapshot=None,
-        asset_selection=frozenset({TRADES_KEY}),
-        asset_check_selection=None,
-        resolved_op_selection=None,
-        op_selection=None,
-        remote_job_origin=None,
-        job_code_origin=None,
-        asset_graph=None,
+    run = instance.create_run_for_job(
+        _mark_missing, tags={MARK_TAG: "missing"}, asset_selection={TRADES_KEY}
     )
     for key in keys:
         planned = AssetMaterializationPlannedData(TRADES_KEY, partition=key)
@@ -102,9 +95,7 @@ def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     instance.report_run_failed(run, message=f"{len(keys)} sessions are not in the lake")
 
 
-def _mark_green(
-    instance: dg.DagsterInstance, keys: Sequence[str], states: dict[str, str]
-) -> None:
+def _mark_green(instance: dg.DagsterInstance, keys: Sequence[str], states: dict[str, str]) -> None:
     for key in keys:
         instance.report_runless_asset_event(
             dg.AssetMaterialization(

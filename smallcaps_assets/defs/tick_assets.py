@@ -27,6 +27,9 @@ ACCEPT_EMPTY_TAG = "smallcaps/accept_empty"
 ABORTED_TAG = "smallcaps/aborted"
 """Tag of runs that ended before all keys were tried: why."""
 
+INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
+"""What ends a step early: Ctrl-C and Terminate in the UI."""
+
 Event = dg.AssetMaterialization | dg.AssetObservation
 
 
@@ -69,7 +72,7 @@ def trades(
                 claim_run(context.instance, context.run_id)
                 for outcome in backfill.run(context.partition_keys):
                     yield describe_outcome(outcome)
-        except (*backfill.interrupts, GeneratorExit):
+        except (*INTERRUPTS, GeneratorExit):
             # The interrupt may also arrive while Dagster holds this generator.  Without this the run would end as failed, which turns finished partitions red.
             context.instance.report_run_canceling(context.run)
             raise
@@ -116,7 +119,7 @@ def open_backfill(
     return Backfill(
         lakehouse,
         run_id=context.run_id,
-        interrupts=(KeyboardInterrupt, dg.DagsterExecutionInterruptedError),
+        interrupts=INTERRUPTS,
         accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
     )
 

@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.conditions import merge_conditions
-from smallcaps_assets.core.costs import GB
+from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.quality import measure_residual_conditions, measure_sessions
 from smallcaps_assets.core.verdicts import (
@@ -109,14 +109,14 @@ def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
     calibration = default_calibration(lakehouse)
     with_bar = sessions.filter(pl.col("rows") > 0)
     estimated = (
-        with_bar["expected_rows"].sum() * calibration.bytes_per_trade
+        int(with_bar["expected_rows"].sum()) * calibration.bytes_per_trade
         + with_bar.height * calibration.file_bytes
     )
-    comparable = with_bar["bytes"].sum() if with_bar.height else 0
     budget_gb = lakehouse.settings.disk_budget_gb
     return SizeFacts(
         stored_bytes=int(stored["bytes"].sum()),
-        estimated_bytes=estimated if comparable else None,
+        estimated_bytes=estimated if with_bar.height else None,
+        compared_bytes=int(with_bar["bytes"].sum()),
         budget_bytes=None if budget_gb is None else budget_gb * GB,
     )
 
@@ -213,7 +213,11 @@ def _find_lost(
     known |= {(damage.ticker, damage.session_date) for damage in broken}
     keys = lakehouse.ledger.stored_sessions().select("ticker", "session_date").iter_rows()
     message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
-    return [Damage(*key, DamageKind.MISSING_FILE, message) for key in keys if key not in known]
+    return [
+        Damage(ticker, session_date, DamageKind.MISSING_FILE, message)
+        for ticker, session_date in keys
+        if (ticker, session_date) not in known
+    ]
 
 
 def _judge_orphans(lakehouse: Lakehouse) -> Verdict:

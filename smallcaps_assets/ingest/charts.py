@@ -46,7 +46,9 @@ def draw_tickers(estimate: PlanEstimate) -> str:
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.bar(ranked["ticker"], ranked["sessions"], color=COLOURS[0], label="sessions")
-    axes.bar(ranked["ticker"], ranked["ranges"], color=COLOURS[1], label="request ranges", width=0.5)
+    axes.bar(
+        ranked["ticker"], ranked["ranges"], color=COLOURS[1], label="request ranges", width=0.5
+    )
     axes.set_ylabel("count")
     axes.set_xlabel("ticker")
     axes.tick_params(axis="x", rotation=90)

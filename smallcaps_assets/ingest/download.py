@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -21,6 +21,8 @@ from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
     InterruptedFetchError,
+    LedgerMismatchError,
+    MissingPartitionError,
     NotEntitledError,
     RateLimitError,
     SmallcapsError,
@@ -39,8 +41,10 @@ from smallcaps_assets.ingest.fetching import (
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 from smallcaps_assets.lake import states
-from smallcaps_assets.lake.ledger import Failure
+from smallcaps_assets.lake.ledger import Attempt, Failure
+from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.lake.store import LakeStore
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +187,7 @@ class Download:
         ledger, store = self._lakehouse.ledger, self._lakehouse.store
         records = ledger.records(keys)
         unknown = [key for key in keys if key not in records or records[key].state not in GREEN]
-        late = [receipt for key in unknown if (receipt := store.find_receipt(key)) is not None]
+        late = [receipt for key in unknown if (receipt := _find_receipt(store, key)) is not None]
         if late:
             ledger.record_receipts(late)
             records |= ledger.records([receipt.key for receipt in late])
@@ -286,15 +290,12 @@ class Download:
 
     # -- failures ----------------------------------------------------------------------
 
-    def _fail(
-        self, span: RequestRange, error: SmallcapsError, bars: BarFacts
-    ) -> Iterator[Outcome]:
+    def _fail(self, span: RequestRange, error: SmallcapsError, bars: BarFacts) -> Iterator[Outcome]:
         """Abort, ask again in halves, or refuse the sessions of a range that failed."""
         requests = error.requests if isinstance(error, VendorError) else 0
         self.summary.requests += requests
-        self._lakehouse.ledger.record_attempt(
-            Attempt.failed(span, run_id=self._run_id, requests=requests, error=error)
-        )
+        attempt = self._describe_attempt(span, requests)
+        self._lakehouse.ledger.record_attempt(replace(attempt, kind=error.kind, message=str(error)))
         self._look_for_outage(error)
         if isinstance(error, AuthenticationError) or _lacks_trades(error):
             self.summary.aborted = str(error)
@@ -343,16 +344,11 @@ class Download:
     def _refuse(self, refusals: Sequence[Refusal]) -> Iterator[Outcome]:
         """Record sessions that stay open, and yield them."""
         self._lakehouse.ledger.record_failures(
-            [
-                Failure(r.key, r.state, r.kind, r.message, run_id=self._run_id)
-                for r in refusals
-            ]
+            [Failure(r.key, r.state, r.kind, r.message, run_id=self._run_id) for r in refusals]
         )
         for refusal in refusals:
             logger.warning("session failed key=%s kind=%s", refusal.key, refusal.kind)
-            yield Outcome(
-                refusal.key, refusal.state, kind=refusal.kind, message=refusal.message
-            )
+            yield Outcome(refusal.key, refusal.state, kind=refusal.kind, message=refusal.message)
 
     # -- commits -----------------------------------------------------------------------
 
@@ -360,7 +356,8 @@ class Download:
         settings = self._lakehouse.settings
         waiting = sum(len(result.sessions) for result in self._batch)
         age_s = time.monotonic() - self._batch_since
-        return waiting >= settings.sync_group or (waiting > 0 and age_s > settings.sync_interval_s)
+        is_overdue = bool(self._batch) and age_s > settings.sync_interval_s
+        return waiting >= settings.sync_group or is_overdue
 
     def _flush(self) -> Iterator[Outcome]:
         """Commit what the pool finished: files, receipts, ledger, then the outcomes."""
@@ -373,8 +370,16 @@ class Download:
         proven = receipts[: len(receipts) - len(off_session)]
         ledger.record_receipts(proven)
         for result in batch:
-            ledger.record_attempt(Attempt.succeeded(result, run_id=self._run_id))
             self.summary.requests += result.requests
+            ledger.record_attempt(
+                replace(
+                    self._describe_attempt(result.span, result.requests),
+                    pages=result.pages,
+                    rows=result.rows,
+                    bytes=result.bytes_received,
+                    sessions=len(result.sessions),
+                )
+            )
         self.summary.off_session_rows += sum(r.rows for r in receipts[len(proven) :])
         for receipt in proven:
             yield Outcome(
@@ -385,6 +390,16 @@ class Download:
                 content_hash=receipt.content_hash,
             )
         yield from self._refuse([refusal for result in batch for refusal in result.refusals])
+
+    def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
+        """Return the entry of a range in the attempts, which are the history of the lake."""
+        return Attempt(
+            span.ticker,
+            span.first_session,
+            span.last_session,
+            requests=requests,
+            run_id=self._run_id,
+        )
 
     def _plan_ranges(self, missing: pl.DataFrame) -> Iterator[RequestRange]:
         """Yield the request ranges: newest and oldest first, to learn what the key may see."""
@@ -408,6 +423,14 @@ class Download:
         return outcome
 
 
+def _find_receipt(store: LakeStore, key: str) -> Receipt | None:
+    """Return the receipt of a session, ``None`` where there is none that can be believed."""
+    try:
+        return store.read_receipt(*decode_key(key))
+    except (MissingPartitionError, LedgerMismatchError):
+        return None
+
+
 def _session_order(span: RequestRange) -> tuple[dt.date, str]:
     return span.last_session, span.ticker
 
@@ -420,7 +443,5 @@ def _lacks_trades(error: SmallcapsError) -> bool:
 def _frame_keys(keys: Sequence[str] | dict[str, str]) -> pl.DataFrame:
     """Return ``ticker, session_date`` of keys, sorted by both."""
     pairs = [decode_key(key) for key in keys]
-    frame = pl.DataFrame(
-        pairs, schema={"ticker": pl.String, "session_date": pl.Date}, orient="row"
-    )
+    frame = pl.DataFrame(pairs, schema={"ticker": pl.String, "session_date": pl.Date}, orient="row")
     return frame.sort("ticker", "session_date")

@@ -54,8 +54,12 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
         "tickers": pilot["ticker"].n_unique(),
         "watchlist_rows": watchlist.height,
     }
-    problems = () if pilot.height else (
-        f"no session of the watchlist has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",
+    problems = (
+        ()
+        if pilot.height
+        else (
+            f"no session of the watchlist has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",
+        )
     )
     verdict = judge_problems(problems, numbers, pl.DataFrame())
     lakehouse.tables.write_table(PILOT_WATCHLIST, pilot, is_published=verdict.passed)
@@ -104,11 +108,10 @@ def _import(lakehouse: Lakehouse) -> MadeTable:
     path = lakehouse.settings.watchlist
     assert path is not None
     watchlist, facts = parse_watchlist(read_input(path.expanduser().absolute()))
-    numbers: dict[str, Number] = {
-        name: ", ".join(value) if isinstance(value, tuple) else value
-        for name, value in asdict(facts).items()
-    }
-    return _publish(lakehouse, watchlist, {"file": path.name} | numbers, {})
+    numbers: dict[str, Number] = {"file": path.name}
+    for name, value in asdict(facts).items():
+        numbers[name] = ", ".join(value) if isinstance(value, tuple) else value
+    return _publish(lakehouse, watchlist, numbers, {})
 
 
 def _publish(

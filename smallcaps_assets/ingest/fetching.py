@@ -19,8 +19,10 @@ from smallcaps_assets.core.tape import cut_sessions
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.proof import BarFacts
 from smallcaps_assets.lake import states
+from smallcaps_assets.lake.commit import PreparedSession
+from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.receipts import FetchFacts
-from smallcaps_assets.lake.store import LakeStore, PreparedSession
+from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import FetchedTrades
 from smallcaps_assets.schemas import TRADES
 
@@ -140,7 +142,8 @@ class RangeFetcher:
         for session_date in self.calendar.dates(span.first_session, span.last_session):
             self._add(result, session_date, cuts.pop(session_date, None), facts)
         for off_date, trades in cuts.items():
-            result.off_session.append(self._prepare(span.ticker, off_date, trades, facts))
+            off = self._prepare(span.ticker, off_date, trades, facts, tree=Tree.OFF_SESSION)
+            result.off_session.append(off)
         return result
 
     def _add(
@@ -153,7 +156,9 @@ class RangeFetcher:
         """Judge one session of the answer and add it to ``result``."""
         ticker = result.span.ticker
         if trades is not None:
-            result.sessions.append(self._prepare(ticker, session_date, trades, facts))
+            result.sessions.append(
+                self._prepare(ticker, session_date, trades, facts, tree=Tree.TRADES)
+            )
             return
         state = self.bars.judge_empty(ticker, session_date)
         is_disputed = state == states.EMPTY_DISPUTED
@@ -170,9 +175,7 @@ class RangeFetcher:
             bar_volume=bar.volume if bar else None,
             bar_trade_count=bar.trade_count if bar else None,
         )
-        result.sessions.append(
-            self.store.prepare(ticker, session_date, TRADES.empty(), empty)
-        )
+        result.sessions.append(self.store.prepare(ticker, session_date, TRADES.empty(), empty))
 
     def _dispute(self, ticker: str, session_date: dt.date) -> Refusal:
         bar = self.bars.find(ticker, session_date)
@@ -186,24 +189,26 @@ class RangeFetcher:
         )
 
     def _prepare(
-        self, ticker: str, session_date: dt.date, trades: pl.DataFrame, facts: FetchFacts
+        self,
+        ticker: str,
+        session_date: dt.date,
+        trades: pl.DataFrame,
+        facts: FetchFacts,
+        *,
+        tree: Tree,
     ) -> PreparedSession:
-        """Label, measure and encode the trades of one New York day."""
-        labelled = label_trades(trades, session_date, self.calendar)
+        """Label the trades of one New York day, measure them by the vendor's rules, encode."""
+        labelled = label_trades(trades, self.calendar)
         own = build_daily_bar(labelled.lazy()).collect()
         bar = self.bars.find(ticker, session_date)
-        return self.store.prepare(
-            ticker,
-            session_date,
-            labelled,
-            replace(
-                facts,
-                volume=own["volume"].sum(),
-                trade_count=int(own["trade_count"].sum()),
-                bar_volume=bar.volume if bar else None,
-                bar_trade_count=bar.trade_count if bar else None,
-            ),
+        measured = replace(
+            facts,
+            volume=float(own["volume"].sum()),
+            trade_count=int(own["trade_count"].sum()),
+            bar_volume=bar.volume if bar else None,
+            bar_trade_count=bar.trade_count if bar else None,
         )
+        return self.store.prepare(ticker, session_date, labelled, measured, tree=tree)
 
 
 def split_range(

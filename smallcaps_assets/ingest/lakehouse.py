@@ -18,7 +18,7 @@ from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
 from smallcaps_assets.core.windows import EventWindow, PlanBounds, parse_windows
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.identity import LakeSource, describe_source, open_lake
+from smallcaps_assets.lake.identity import LakeIdentity, LakeSource, describe_source, open_lake
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger import Ledger
 from smallcaps_assets.lake.lock import LakeLock
@@ -81,14 +81,24 @@ class Lakehouse:
         )
 
     @cached_property
+    def identity(self) -> LakeIdentity:
+        """Return what the lake is bound to, after it has agreed to the source.
+
+        Store, ledger and client ask for it first: a lake of another source is refused before
+        the first request and the first write.
+        """
+        return open_lake(self.layout, self.fs, self.source)
+
+    @cached_property
     def store(self) -> LakeStore:
-        """Return the store of ticker-sessions, after the lake has agreed to the source."""
-        open_lake(self.layout, self.fs, self.source)
+        """Return the store of ticker-sessions."""
+        _ = self.identity
         return LakeStore(self.layout, self.fs, str(self.source), self.settings.zstd_level)
 
     @cached_property
     def ledger(self) -> Ledger:
         """Return the ledger."""
+        _ = self.identity
         return Ledger(self.layout.ledger_file)
 
     @cached_property
@@ -108,7 +118,7 @@ class Lakehouse:
         Raises:
             ConfigError: The key is missing, or the emulator was not started.
         """
-        settings = self.settings
+        _, settings = self.identity, self.settings
         is_emulated = settings.resolved_source is Source.EMULATOR
         if is_emulated and settings.base_url == VENDOR_BASE_URL:
             raise ConfigError(

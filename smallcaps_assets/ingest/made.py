@@ -24,7 +24,9 @@ class MadeTable:
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
-def judge_problems(problems: tuple[str, ...], numbers: dict[str, Number], offenders: pl.DataFrame) -> Verdict:
+def judge_problems(
+    problems: tuple[str, ...], numbers: dict[str, Number], offenders: pl.DataFrame
+) -> Verdict:
     """Return the verdict of a candidate: it passes without problems."""
     summary = "; ".join(problems) or "nothing is wrong with it"
     return Verdict(not problems, summary, numbers, offenders)

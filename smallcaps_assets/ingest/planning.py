@@ -28,6 +28,7 @@ from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.core.windows import plan_windows
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.proof import session_range
 from smallcaps_assets.lake.tables import PlanRecord
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 
@@ -85,7 +86,7 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
         created_at=lakehouse.clock(),
         windows={name: (w.before, w.after) for name, w in lakehouse.windows.items()},
         thresholds=asdict(lakehouse.thresholds),
-        facts=numbers,
+        facts=dict(numbers),
     )
     lakehouse.tables.write_plan(
         planned.plan, record, planned.not_yet_available, is_published=verdict.passed
@@ -203,7 +204,7 @@ def label_sessions(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame
         return sessions.with_columns(
             expected_rows=pl.lit(None, pl.Int64), estimated_rows=pl.lit(None, pl.Int64)
         )
-    first, last = lakehouse.tables.session_range(sessions)
+    first, last = session_range(sessions)
     tickers = sessions.lazy().select("ticker").unique()
     bars = lakehouse.tables.read_daily_bars(first, last).join(tickers, on="ticker", how="semi")
     return label_expected_rows(sessions, bars.collect())
@@ -235,6 +236,4 @@ def _estimate_naive(
     naive = estimate_naive(pilot.height)
     size = calibration.file_bytes + calibration.bytes_per_trade * calibration.trades_per_session
     hours = naive.requests / (calibration.requests_per_minute or 6_000) / 60
-    return replace(
-        naive, bytes_stored=round(naive.ticker_sessions * size), hours=hours
-    )
+    return replace(naive, bytes_stored=round(naive.ticker_sessions * size), hours=hours)

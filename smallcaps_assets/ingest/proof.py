@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.tables import TableStore
 
@@ -66,10 +67,7 @@ def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
     """Read what is known of ``sessions`` (columns ``ticker``, ``session_date``)."""
     if sessions.is_empty():
         return BarFacts({}, frozenset())
-    dates = sessions["session_date"]
-    first, last = dates.min(), dates.max()
-    assert isinstance(first, dt.date)
-    assert isinstance(last, dt.date)
+    first, last = session_range(sessions)
     bars = (
         tables.read_daily_bars(first, last)
         .join(sessions.lazy().select("ticker", "session_date"), on=["ticker", "session_date"])
@@ -84,3 +82,11 @@ def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
         },
         tables.read_covered_sessions(first, last),
     )
+
+
+def session_range(sessions: pl.DataFrame) -> tuple[dt.date, dt.date]:
+    """Return the first and last ``session_date`` of at least one row."""
+    first, last = sessions["session_date"].min(), sessions["session_date"].max()
+    if not isinstance(first, dt.date) or not isinstance(last, dt.date):
+        raise DataError("expected at least one session, got none")
+    return first, last

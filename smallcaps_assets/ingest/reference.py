@@ -11,6 +11,8 @@ import polars as pl
 from smallcaps_assets.core.bars import measure_bars, parse_daily_bars
 from smallcaps_assets.core.splits import merge_splits
 from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.core.watchlist import parse_watchlist
+from smallcaps_assets.core.windows import widest_window
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
@@ -115,6 +117,39 @@ def bar_months(lakehouse: Lakehouse) -> list[str]:
     first, last = bar_range(lakehouse)
     months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
     return months.dt.to_string("%Y-%m").to_list()
+
+
+def due_months(lakehouse: Lakehouse) -> list[str]:
+    """Return the months (``YYYY-MM``) of daily bars to refresh, oldest first.
+
+    A closed month from the vendor is final.  A file is read again in whole, because it may have
+    changed.  With an imported watchlist only the months around its events are needed.
+    """
+    months = bar_months(lakehouse)
+    if lakehouse.settings.daily_bars is not None:
+        return months
+    if lakehouse.settings.watchlist is not None:
+        months = _watchlist_months(lakehouse)
+    closed = {facts.month for facts in lakehouse.tables.read_bar_months() if facts.is_closed}
+    return [month for month in months if month not in closed]
+
+
+def _watchlist_months(lakehouse: Lakehouse) -> list[str]:
+    """Return the months that the windows of an imported watchlist may touch."""
+    path = lakehouse.settings.watchlist
+    assert path is not None
+    watchlist, _ = parse_watchlist(read_input(path.expanduser().absolute()))
+    widest = widest_window(lakehouse.windows)
+    dates = watchlist["session_date"].unique().to_list()
+    calendar, last = lakehouse.calendar, lakehouse.last_available
+    months: set[str] = set()
+    for date in dates:
+        around = calendar.dates(
+            max(date - dt.timedelta(days=2 * widest.before + 7), calendar.first),
+            min(date + dt.timedelta(days=2 * widest.after + 7), last),
+        )
+        months |= {f"{session:%Y-%m}" for session in around}
+    return sorted(months)
 
 
 def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:

@@ -134,6 +134,11 @@ class LakeLayout:
         return self.data_dir / "catalog.duckdb"
 
     @property
+    def last_audit_file(self) -> Path:
+        """Return the result of the last deep audit."""
+        return self.data_dir / "audits" / "last.json"
+
+    @property
     def reports_dir(self) -> Path:
         """Return the folder of reports."""
         return self.data_dir / "reports"
