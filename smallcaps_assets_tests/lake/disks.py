@@ -20,11 +20,13 @@ class Crash(BaseException):
 class ScriptedDisk(FileSystem):
     """A disk that notes its operations and ends the process before the ``crash_at``-th.
 
-    A file that is being written at that moment is left half written.
+    A file that is being written at that moment is left half written.  It syncs nothing: whoever
+    reads what a killed process left reads it from memory, and the tests are ten times faster.
     """
 
     def __init__(self, *, crash_at: int | None = None, uses_syncfs: bool = True) -> None:
-        super().__init__(uses_syncfs=uses_syncfs)
+        super().__init__(uses_syncfs=False)
+        self.uses_syncfs = uses_syncfs
         self.crash_at = crash_at
         self.operations: list[tuple[str, Path]] = []
 
@@ -35,17 +37,18 @@ class ScriptedDisk(FileSystem):
         super().write_new(path, content)
 
     def sync_file(self, path: Path) -> None:
+        assert path.is_file()
         self.step("sync_file", path)
-        super().sync_file(path)
 
     def sync_folder(self, path: Path) -> None:
+        assert path.is_dir()
         self.step("sync_folder", path)
-        super().sync_folder(path)
 
     def sync_group(self, paths: Iterable[Path]) -> None:
         unique = list(paths)
         self.step("sync_group", unique[0])
-        super().sync_group(unique)
+        if not self.uses_syncfs:
+            super().sync_group(unique)
 
     def rename(self, source: Path, target: Path) -> None:
         self.step("rename", target)

@@ -1,6 +1,7 @@
 """Made-up trades, receipts and lakes for the tests of the lake."""
 
 import datetime as dt
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES
+from smallcaps_assets_tests.lake.disks import ScriptedDisk
 
 SESSION = dt.date(2024, 3, 15)
 OPENING_NS = 1_710_495_000_000_000_000
@@ -90,7 +92,7 @@ def make_store(folder: Path, fs: FileSystem | None = None) -> LakeStore:
     layout = LakeLayout(folder)
     if folder.is_dir():
         layout.lake_dir.mkdir(exist_ok=True)
-    return LakeStore(layout, fs or FileSystem(), "emulator:seed=1")
+    return LakeStore(layout, fs or ScriptedDisk(), "emulator:seed=1")
 
 
 def make_session(
@@ -103,8 +105,10 @@ def make_session(
     return store.prepare(ticker, session_date, tape, facts)
 
 
-def make_batch(store: LakeStore, *, seed: int = 1) -> list[PreparedSession]:
+@functools.cache
+def make_batch(*, seed: int) -> list[PreparedSession]:
     """Return three sessions of two tickers, one of them without trades."""
+    store = make_store(Path("nowhere"))
     return [
         make_session(store, rows=5, seed=seed),
         make_session(store, rows=0, seed=seed, day=3),
@@ -116,7 +120,7 @@ def commit_for_ever(folder: str) -> None:
     """Replace the same sessions again and again, until killed; say when the first are stored."""
     store = make_store(Path(folder))
     for seed in itertools.count():
-        store.commit(make_batch(store, seed=seed % 3))
+        store.commit(make_batch(seed=seed % 3))
         sys.stdout.write("committed\n")
         sys.stdout.flush()
 

@@ -42,8 +42,7 @@ def read_contents(store: LakeStore) -> dict[str, str]:
 def expect_contents(*, seed: int) -> dict[str, str]:
     """Return what ``read_contents`` gives after ``make_batch``."""
     return {
-        prepared.receipt.key: prepared.receipt.content_hash
-        for prepared in make_batch(make_store(Path("nowhere")), seed=seed)
+        prepared.receipt.key: prepared.receipt.content_hash for prepared in make_batch(seed=seed)
     }
 
 
@@ -52,7 +51,7 @@ def make_lake(folder: Path, *, is_filled: bool) -> LakeStore:
     folder.mkdir()
     store = make_store(folder)
     if is_filled:
-        store.commit(make_batch(store, seed=1))
+        store.commit(make_batch(seed=1))
     return store
 
 
@@ -60,14 +59,14 @@ def commit_until_crash(folder: Path, fs: FileSystem, *, seed: int) -> bool:
     """Return whether the commit came to its end."""
     store = make_store(folder, fs)
     try:
-        store.commit(make_batch(store, seed=seed))
+        store.commit(make_batch(seed=seed))
     except Crash:
         return False
     return True
 
 
 def test_commit_stores_rows_and_their_proof(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
+    store = make_store(tmp_path, FileSystem())
     trades = make_tape(7)
 
     (receipt,) = store.commit([store.prepare("ABCD", SESSION, trades, make_facts())])
@@ -206,7 +205,7 @@ def test_a_kill_at_any_operation_leaves_whole_sessions_or_none(
         is_ended = commit_until_crash(store.layout.data_dir, disk, seed=2)
 
         assert read_contents(store).items() <= (old.items() | new.items())
-        store.commit(make_batch(store, seed=2))
+        store.commit(make_batch(seed=2))
         assert read_contents(store) == new
         if is_ended:
             break
@@ -264,28 +263,28 @@ def test_a_disk_that_refuses_stops_the_commit_cleanly(
     store = make_store(tmp_path, disk)
 
     with pytest.raises(StorageError, match=os.strerror(number)):
-        store.commit(make_batch(store, seed=1))
+        store.commit(make_batch(seed=1))
 
     staging = store.layout.staging_dir
     assert not staging.exists() or list(staging.iterdir()) == []
     read_contents(store)
-    store.commit(make_batch(store, seed=1))
+    store.commit(make_batch(seed=1))
     assert read_contents(store) == expect_contents(seed=1)
 
 
 def test_a_full_disk_leaves_the_sessions_to_be_replaced_alone(tmp_path: Path) -> None:
-    make_store(tmp_path).commit(make_batch(make_store(tmp_path), seed=1))
+    make_store(tmp_path).commit(make_batch(seed=1))
     store = make_store(tmp_path, FailingDisk(number=errno.ENOSPC, fail_at=1))
 
     with pytest.raises(StorageError, match="free space or move the lake"):
-        store.commit(make_batch(store, seed=2))
+        store.commit(make_batch(seed=2))
 
     assert read_contents(store) == expect_contents(seed=1)
 
 
 def test_a_lake_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    batch = make_batch(store)
+    batch = make_batch(seed=1)
     store.layout.lake_dir.rename(tmp_path / "unmounted")
 
     with pytest.raises(StorageError, match="mount the disk again"):
