@@ -137,6 +137,7 @@ def test_label_expected_rows_converts_volume_by_the_ticker_then_by_all_then_by_d
     other = ("B", FIRST, 1_000.0, 50)
 
     assert estimate(volume_only, ("A", SECOND, 1_000.0, 100), other) == 190
+    assert estimate(volume_only, ("A", SECOND, 1_000.0, 100), ("A", THIRD, 0.0, 50)) == 190
     assert estimate(volume_only, other) == 95
     assert estimate(volume_only) == 10
 
@@ -156,6 +157,13 @@ def test_label_expected_rows_ignores_a_volume_that_is_none(volume: float | None)
 
 def test_label_expected_rows_expects_nothing_of_a_day_without_volume() -> None:
     assert estimate(("A", FIRST, 0.0, None), ("A", SECOND, 500.0, 7)) == 0
+
+
+def test_label_expected_rows_believes_a_count_of_none_but_not_a_negative_one() -> None:
+    other = ("A", SECOND, None, 7)
+
+    assert estimate(("A", FIRST, None, 0), other) == 0
+    assert estimate(("A", FIRST, None, -1), other) == 7
 
 
 def test_label_expected_rows_keeps_rows_and_their_order() -> None:

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from smallcaps_assets.core.bars import parse_daily_bars
 from smallcaps_assets.core.bounds import PlanBounds
+from smallcaps_assets.core.events import detect_events
 from smallcaps_assets.core.plan import PlanFacts, judge_plan, measure_plan, plan_request_ranges
+from smallcaps_assets.core.watchlist import build_watchlist
 from smallcaps_assets.core.windows import (
     DEFAULT_WINDOWS,
     EventWindow,
@@ -18,6 +21,7 @@ from smallcaps_assets.core.windows import (
 )
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, REQUEST_RANGES
+from smallcaps_assets_tests.core.bar_factories import read_shared_bars
 from smallcaps_assets_tests.core.plan_factories import (
     BOUNDS,
     CALENDAR,
@@ -109,6 +113,12 @@ def test_plan_request_ranges_sizes_an_unknown_session_by_its_estimate() -> None:
 
     assert ranges["session_count"].to_list() == [2, 2, 1]
     assert ranges["expected_rows"].to_list() == [None] * 3
+
+
+def test_plan_request_ranges_puts_ten_unknown_sessions_in_a_range() -> None:
+    ranges = plan_ranges(make_keys("A", SESSIONS[:25]))
+
+    assert ranges["session_count"].to_list() == [10, 10, 5]
 
 
 def test_plan_request_ranges_claims_no_sum_when_a_part_is_unknown() -> None:
@@ -250,6 +260,18 @@ def test_judge_plan_names_each_fault(columns: dict[str, Sequence[object]], probl
 
     assert problem in judge_plan(facts)
     assert facts.offenders.height >= 1
+
+
+def test_judge_plan_passes_the_plan_of_the_real_bars() -> None:
+    bars = parse_daily_bars(read_shared_bars())
+    watchlist = build_watchlist(detect_events(bars.lazy())).collect()
+
+    planned = plan_windows(watchlist, DEFAULT_WINDOWS, BOUNDS)
+
+    facts = planned.facts
+    assert judge_plan(measure(planned.plan)) == ()
+    assert planned.plan["events"].list.len().sum() <= facts.undeduplicated_ticker_sessions
+    assert planned.plan.height < facts.undeduplicated_ticker_sessions
 
 
 def test_judge_plan_refuses_an_empty_plan() -> None:
