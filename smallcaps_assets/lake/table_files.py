@@ -32,9 +32,19 @@ def encode_table(table: Table, rows: pl.DataFrame, facts: Mapping[str, object] =
     Raises:
         SchemaError: The rows break the contract.
     """
-    buffer = io.BytesIO()
     metadata = {_FACTS_KEY: _ENCODER.encode(facts).decode()}
-    table.conform(rows).write_parquet(buffer, compression="zstd", metadata=metadata)
+    return encode_rows(table.conform(rows), metadata)
+
+
+def encode_rows(rows: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
+    """Return a Parquet file of any rows; equal rows give equal bytes on one version of polars.
+
+    Args:
+        rows: The rows.
+        metadata: Texts for the footer, by name.
+    """
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd", metadata=metadata)
     return buffer.getvalue()
 
 
