@@ -64,7 +64,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one line on stderr, never a trace."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     try:
         group(prog_name="smallcaps")
     except (ConfigError, PartitionConflictError) as error:

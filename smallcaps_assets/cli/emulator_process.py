@@ -1,8 +1,10 @@
 """The emulator as a process of its own, started and stopped with the command that needs it."""
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,3 +57,28 @@ def running_emulator(settings: Settings, *extra: str) -> Iterator[Settings]:
             process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@contextmanager
+def emulator_outage(settings: Settings, *, after: int) -> Iterator[None]:
+    """Make the running emulator fail for good after some more requests for trades.
+
+    It is healthy again at the end of the block.
+    """
+    # Counted per fault, so requests made before it was injected do not count.
+    fault = {"kind": "outage", "endpoint": "trades", "after": after, "seconds": 86_400}
+    _post_faults(settings, [fault])
+    try:
+        yield
+    finally:
+        _post_faults(settings, [])
+
+
+def _post_faults(settings: Settings, faults: list[dict[str, object]]) -> None:
+    request = urllib.request.Request(  # noqa: S310  our own emulator on loopback
+        f"{settings.base_url}/_emulator/faults",
+        data=json.dumps(faults).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=STOP_TIMEOUT_S) as answer:  # noqa: S310  the same
+        answer.read()

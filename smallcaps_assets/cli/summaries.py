@@ -1,7 +1,10 @@
 """Words and tables on the screen: estimates, what landed, verdicts."""
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -104,3 +107,36 @@ def _print_offenders(name: str, verdict: Verdict, console: Console) -> None:
     for row in verdict.offenders.head(SHOWN_FAILURES).iter_rows():
         table.add_row(*(escape(str(value)) for value in row))
     console.print(table)
+
+
+def print_places(lakehouse: Lakehouse, console: Console) -> None:
+    """Print where lake and catalog are, and the next three commands."""
+    folder = shlex.quote(_shorten(lakehouse.layout.data_dir))
+    catalog = shlex.quote(_shorten(lakehouse.layout.catalog_file))
+    query = "SELECT trading_phase, count(*) AS trades FROM trades GROUP BY ALL"
+    python = f'import duckdb; print(duckdb.connect({catalog!r}, read_only=True).sql("{query}"))'
+    console.print(
+        f"lake     {_shorten(lakehouse.layout.lake_dir)}", highlight=False, soft_wrap=True
+    )
+    console.print(f"catalog  {catalog}", highlight=False, soft_wrap=True)
+    console.print("next:", highlight=False)
+    for text in (
+        "make dev                                   # Dagster's UI on http://localhost:3000",
+        f"SMALLCAPS_SOURCE=emulator SMALLCAPS_DATA_DIR={folder} {_command()} status",
+        f"{sys.executable if _is_foreign() else '.venv/bin/python'} -c {shlex.quote(python)}",
+    ):
+        console.print(f"  {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _shorten(path: Path) -> str:
+    """Return a path relative to the working folder where it lies below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _is_foreign() -> bool:
+    """Say whether this program runs from another environment than the checkout's own."""
+    return not Path(sys.prefix).is_relative_to(Path.cwd())
+
+
+def _command() -> str:
+    return "smallcaps" if _is_foreign() else ".venv/bin/smallcaps"

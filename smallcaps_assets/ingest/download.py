@@ -347,7 +347,7 @@ class Download:
             [Failure(r.key, r.state, r.kind, r.message, run_id=self._run_id) for r in refusals]
         )
         for refusal in refusals:
-            logger.warning("session failed key=%s kind=%s", refusal.key, refusal.kind)
+            logger.info("session failed key=%s kind=%s", refusal.key, refusal.kind)
             yield Outcome(refusal.key, refusal.state, kind=refusal.kind, message=refusal.message)
 
     # -- commits -----------------------------------------------------------------------
