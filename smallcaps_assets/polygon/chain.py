@@ -134,26 +134,33 @@ class TradesChain:
 
         Args:
             page: The last page, checked but not yet accepted.
-            rest: Answer to a request for everything from the page's last timestamp on, with
-                room for one row more than is known there.
+            rest: Answer to the request of :meth:`choose_proof`: everything from the page's last
+                timestamp on, with room for one row more than has been seen there.
 
         Raises:
             PayloadError: Other rows are there, so a ``next_url`` or a page was lost.
         """
         known = _join_tails(self._tail, page.trades)
-        found = self._frame(rest.rows, gte_ns=_read_last(known)).height
-        fewest = 1 if self.is_ambiguous or page.is_ambiguous else known.height
-        if not fewest <= found <= known.height or rest.next_url is not None:
+        found = self._frame(rest.rows, gte_ns=_read_last(known))
+        is_ambiguous = self.is_ambiguous or page.is_ambiguous
+        fewest = 1 if is_ambiguous else known.height
+        has_more = found.height > known.height and (
+            not self._count_repeats(page) or found.n_unique() > known.n_unique()
+        )
+        if has_more or found.height < fewest or rest.next_url is not None:
             raise disbelieve(
                 f"the end is not proven: {known.height} rows are known from the last timestamp "
-                f"on, the vendor has {found}{' and more' if rest.next_url else ''}",
+                f"on, the vendor has {found.height}{' and more' if rest.next_url else ''}",
                 self.trail.url,
             )
 
-    def count_at_end(self, page: CheckedPage) -> tuple[int, int]:
-        """Return the last timestamp once ``page`` is accepted, and the rows known there."""
+    def choose_proof(self, page: CheckedPage) -> tuple[int, int]:
+        """Return where the rest starts that :meth:`check_end` needs, and its largest size."""
         known = _join_tails(self._tail, page.trades)
-        return _read_last(known), known.height
+        return _read_last(known), known.height + self._count_repeats(page) + 1
+
+    def _count_repeats(self, page: CheckedPage) -> int:
+        return self.repeats + page.received - page.trades.height
 
     def collect(self) -> pl.DataFrame:
         """Return all rows in tape order."""

@@ -181,8 +181,8 @@ class PolygonClient:
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
         page = chain.check(fetch.ask(path, chain.trail.choose_query(first), TradeRow))
         if chain.needs_proof(page, limit, expected_rows):
-            at_ns, known = chain.count_at_end(page)
-            rest = _ask_for(at_ns, chain.lt_ns, min(known + 1, MAX_PAGE_LIMIT))
+            at_ns, most = chain.choose_proof(page)
+            rest = _ask_for(at_ns, chain.lt_ns, min(most, MAX_PAGE_LIMIT))
             chain.check_end(page, fetch.ask(path, rest, TradeRow))
         return page
 

@@ -32,6 +32,9 @@ late never makes one too many in a minute."""
 LOOKAHEAD_S: Final = 0.25
 """How near a slot must be to be taken."""
 
+LOCK_TIMEOUT_S: Final = 30.0
+"""Longest wait for the file lock, which is held for a hundred microseconds."""
+
 MAX_HOLD_S: Final = 60.0
 """Longest time that the vendor may hold all requests."""
 
@@ -58,7 +61,10 @@ class SlotFile:
         self._file = file
         self._algorithm = GCRA()
         self._lock = FileLock(
-            file.with_suffix(".lock"), poll_interval=_LOCK_POLL_S, fallback_to_soft=False
+            file.with_suffix(".lock"),
+            timeout=LOCK_TIMEOUT_S,
+            poll_interval=_LOCK_POLL_S,
+            fallback_to_soft=False,
         )
 
     def take(self, now: int, stop: threading.Event) -> tuple[bool, int]:
@@ -153,7 +159,7 @@ class RequestLimiter:
         if self._slots is None:
             return
         ticks = round(min(seconds, MAX_HOLD_S) * _TICKS)
-        with _named_failures():
+        with _named_failures(self._never):
             self._slots.hold(_read_clock(), ticks, self._never)
 
     def _take_slot(self, slots: SlotFile, stop: threading.Event) -> int:
@@ -162,7 +168,7 @@ class RequestLimiter:
             self._pause(0, stop)
         try:
             while True:
-                with _named_failures():
+                with _named_failures(stop):
                     is_ours, wait = slots.take(_read_clock(), stop)
                 if is_ours:
                     return wait
@@ -176,13 +182,13 @@ class RequestLimiter:
 
 
 @contextmanager
-def _named_failures() -> Iterator[None]:
+def _named_failures(stop: threading.Event) -> Iterator[None]:
     """Give failures of the shared file their names."""
     try:
         yield
-    except Timeout as error:
-        raise InterruptedFetchError("told to stop while waiting for the rate") from error
     except OSError as error:
+        if isinstance(error, Timeout) and stop.is_set():
+            raise InterruptedFetchError("told to stop while waiting for the rate") from error
         raise ConfigError(_explain_folder(error)) from error
 
 
@@ -191,7 +197,7 @@ def _prepare_file(folder: Path, host: str) -> Path:
     name = (urlsplit(host).hostname if "://" in host else host) or host
     name = "polygon" if name in _VENDOR_HOSTS else name
     safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)
-    with _named_failures():
+    with _named_failures(threading.Event()):
         folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{safe}.slot"
 
@@ -203,9 +209,10 @@ def _write(file: FileIO, state: State) -> None:
 
 
 def _explain_folder(error: OSError) -> str:
+    reason = f"{error.strerror} ({error.filename})" if error.strerror else str(error)
     return (
-        f"the request rate cannot be shared: {error.strerror or error} ({error.filename}); set "
-        "SMALLCAPS_LIMITER_DIR to a folder that can be written"
+        f"the request rate cannot be shared: {reason}; set SMALLCAPS_LIMITER_DIR to a folder on "
+        "a local disk that can be written"
     )
 
 

@@ -27,6 +27,7 @@ from smallcaps_assets.errors import (
     BadRequestError,
     InterruptedFetchError,
     PayloadError,
+    RateLimitError,
     VendorError,
     VendorUnavailableError,
 )
@@ -163,24 +164,34 @@ class Transport:
             body = inflate_body(data, encoding, max_bytes=MAX_REFUSAL_BYTES, url=url)
         except VendorError:
             body = b""
-        text = read_vendor_text(body, secret=self._config.api_key)
-        error = explain_status(response.status_code, text or response.reason or "no text", url)
-        error.retry_after_s = parse_retry_after(response.headers.get("Retry-After"))
-        return error
+        text = read_vendor_text(body, secret=self._config.api_key) or response.reason or "no text"
+        wish = parse_retry_after(response.headers.get("Retry-After"))
+        return explain_status(response.status_code, text, url, retry_after_s=wish)
 
 
-def explain_status(status: int, text: str, url: str) -> VendorError:
+def explain_status(
+    status: int, text: str, url: str, *, retry_after_s: float | None = None
+) -> VendorError:
     """Return the error that an HTTP status other than 200 means."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitError(url=url, retry_after_s=retry_after_s)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
+        error = VendorUnavailableError(text, url=url, status=status)
+        error.retry_after_s = retry_after_s
+        return error
+    return _explain_refusal(status, text, url)
+
+
+def _explain_refusal(status: int, text: str, url: str) -> VendorError:
+    """Return the error of a status that asking again will not change."""
     if status == HTTPStatus.UNAUTHORIZED:
         return AuthenticationError(
             f"the key was refused: {text}; set POLYGON_API_KEY or MASSIVE_API_KEY to a valid key",
             url=url,
             status=status,
         )
-    if status in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
+    if status == HTTPStatus.FORBIDDEN:
         return refuse(status, text, url=url)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
-        return VendorUnavailableError(text, url=url, status=status)
     if status >= HTTPStatus.BAD_REQUEST:
         return BadRequestError(f"request refused: {text}", url=url, status=status)
     if status >= HTTPStatus.MULTIPLE_CHOICES:

@@ -144,7 +144,7 @@ def read_vendor_text(body: bytes, *, secret: str = "") -> str:
 def refuse(status: int, text: str, *, url: str) -> VendorError:
     """Return the error behind a refusal with a text; one unheard of is a ``PayloadError``."""
     lowered = text.lower()
-    if status == HTTPStatus.TOO_MANY_REQUESTS or "maximum requests per minute" in lowered:
+    if "maximum requests per minute" in lowered:
         return RateLimitError(url=url)
     if status == HTTPStatus.FORBIDDEN or "not_authorized" in lowered:
         is_timeframe = "timeframe" in lowered or "today's data" in lowered
