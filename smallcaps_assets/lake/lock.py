@@ -30,7 +30,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         owner: What it is doing.
         process: Its identity: machine and boot, pid, start.
-        pid: Its pid, for people.
+        pid: Its pid, for people; 0: it left no note.
         host: Its machine, for people.
         since: When it got the lock.
     """
@@ -42,6 +42,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     since: dt.datetime
 
     def __str__(self) -> str:
+        if not self.pid:
+            return self.owner
         since = self.since.isoformat(timespec="seconds")
         return f"{self.owner} (pid {self.pid} on {self.host}, since {since})"
 
@@ -75,12 +77,10 @@ class LakeLock:
         folder = self._path.parent
         self._fs.make_folders(folder, root=find_existing(folder))
         lock = self._acquire(-1 if wait_s is None else wait_s)
-        try:
+        with contextlib.ExitStack() as duties:
+            duties.callback(lock.release)
+            duties.callback(self._remove_note)
             yield self._sign(owner)
-        finally:
-            with contextlib.suppress(StorageError):
-                self._fs.remove(self._note)
-            lock.release()
 
     def holder(self) -> Holder | None:
         """Return who holds the lock; ``None`` when nobody does.
@@ -123,6 +123,10 @@ class LakeLock:
         with contextlib.suppress(StorageError):
             self._fs.publish({self._note: msgspec.json.encode(holder)}, root=self._path.parent)
         return holder
+
+    def _remove_note(self) -> None:
+        with contextlib.suppress(StorageError):
+            self._fs.remove(self._note)
 
     def _read_note(self) -> Holder | None:
         try:

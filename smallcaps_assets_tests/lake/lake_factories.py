@@ -30,16 +30,21 @@ _CONDITION_SHARES = [0.3, 0.35, 0.15, 0.1, 0.05, 0.03, 0.02]
 
 
 def make_tape(
-    rows: int, *, seed: int = 1, ticker: str = "ABCD", session_date: dt.date = SESSION
+    rows: int,
+    *,
+    seed: int = 1,
+    ticker: str = "ABCD",
+    session_date: dt.date = SESSION,
+    burst_share: float = 0.0,
 ) -> pl.DataFrame:
     """Return ``schemas.TRADES`` of one session, about as irregular as a real tape.
 
-    Prints come in bursts, a third of them off exchange, with instants to the nanosecond, ids
-    counted by venue and odd lots.
+    Prints come at random, a third of them off exchange, with instants to the nanosecond, ids
+    counted by venue and odd lots; ``burst_share`` of them follow the print before at once.
     """
     rng = np.random.default_rng(seed)
-    is_burst = rng.random(rows) < 0.6
-    pause_ns = 6.5 * 3600e9 / max(rows, 1) * 2.5
+    is_burst = rng.random(rows) < burst_share
+    pause_ns = 6.5 * 3600e9 / max(rows, 1) / (1 - burst_share)
     gaps = np.where(is_burst, rng.exponential(60e3, rows), rng.exponential(pause_ns, rows))
     sip = OPENING_NS + np.cumsum(gaps.astype(np.int64))
     exchange = rng.choice(_EXCHANGES, rows)
