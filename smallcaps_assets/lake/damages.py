@@ -6,6 +6,7 @@ mending it (``store``).  Finding out opens, counts and hashes; that a file exist
 """
 
 import datetime as dt
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from smallcaps_assets.lake.layout import (
 )
 from smallcaps_assets.lake.parquet import decode_trades
 from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.schemas import TRADES
 
 
 class DamageKind(StrEnum):
@@ -137,6 +139,12 @@ def find_damages(receipt: Receipt, content: bytes) -> Iterator[tuple[DamageKind,
     if (content_hash := hash_trades(trades)) != receipt.content_hash:
         expected = receipt.content_hash
         yield DamageKind.CONTENT_HASH, f"expected content {expected}, got {content_hash}"
+
+
+@functools.cache
+def hash_no_trades() -> str:
+    """Return the content hash of a session without trades."""
+    return hash_trades(TRADES.empty())
 
 
 def walk_sessions(tree_dir: Path) -> Iterator[SessionFolder | Orphan]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import (
     DataError,
     LakeError,
@@ -35,6 +34,7 @@ from smallcaps_assets.lake.damages import (
     SessionFolder,
     find_damages,
     find_strays,
+    hash_no_trades,
     walk_sessions,
 )
 from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below
@@ -287,7 +287,7 @@ class LakeStore:
         if not receipt.rows:
             if path.exists():
                 yield DamageKind.STRAY_FILE, "expected no file for a session without trades"
-            if receipt.content_hash != hash_trades(TRADES.empty()):
+            if receipt.content_hash != hash_no_trades():
                 yield DamageKind.CONTENT_HASH, "expected the content hash of no trades"
         elif not path.exists():
             yield DamageKind.MISSING_FILE, f"expected a file of {receipt.rows} rows, found none"
