@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
 
@@ -184,8 +183,7 @@ class Api:
 def _find_route(path: str) -> tuple[str, dict[str, str], Endpoint]:
     for name, pattern, endpoint in ROUTES:
         if match := pattern.fullmatch(path):
-            names = {key: unquote(value) for key, value in match.groupdict().items()}
-            return name, names, endpoint
+            return name, match.groupdict(), endpoint
     raise NotFoundError("page not found")
 
 

@@ -23,6 +23,8 @@ _WARM_UP: Final = 24
 _BUSY_HOSTS: Final = 6
 _BUSIEST_HOSTS: Final = (0, 1)
 _BUSIEST_PEAK: Final = 2
+_HALTED_RANK: Final = 2
+_HALTED_AFTER: Final = 3
 _REVERSION: Final = 0.03
 _IDLE_RATIO: Final = 0.12
 _PRE_ONLY_RATIO: Final = 0.02
@@ -133,6 +135,7 @@ def build_history(
     splits = _plan_splits(company, sessions, [start for _, start in starts])
     trades = _plan_trades(company, shape[:, 4], rng, activity)
     _plan_busy_days(company, peaks, trades, activity)
+    _plan_full_halts(company, peaks, trades)
     days = _walk(company, shape, trades, {split.session: split for split in splits}, rng)
     return History(tuple(days), splits, peaks)
 
@@ -221,6 +224,14 @@ def _plan_busy_days(
     trades[peaks[0]] = round(activity.busy_trades * share)
     if company.rank in _BUSIEST_HOSTS and len(peaks) > _BUSIEST_PEAK:
         trades[peaks[_BUSIEST_PEAK]] = round(activity.busy_trades * (1.85 + 0.15 * company.rank))
+
+
+def _plan_full_halts(
+    company: Company, peaks: tuple[int, ...], trades: npt.NDArray[np.int64]
+) -> None:
+    """Halt every fourth runner for a whole session soon after its first height."""
+    if company.rank is not None and company.rank % 4 == _HALTED_RANK and peaks:
+        trades[peaks[0] + _HALTED_AFTER : peaks[0] + _HALTED_AFTER + 1] = 0
 
 
 def _walk(

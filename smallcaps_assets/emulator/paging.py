@@ -123,22 +123,13 @@ class TradePage:
     next_query: TradeQuery | None
 
 
-def read_trade_page(
-    source: Source, ticker: str, query: TradeQuery, *, overlap: int = 0
-) -> TradePage:
-    """Return the page that ``query`` asks for.
-
-    Args:
-        source: Where trades come from.
-        ticker: Whose.
-        query: Bounds, order, limit and position.
-        overlap: Rows before the position that are sent again, as far as its day holds them.
-    """
+def read_trade_page(source: Source, ticker: str, query: TradeQuery) -> TradePage:
+    """Return the page that ``query`` asks for."""
     pieces: list[bytes] = []
     missing = query.limit
     position = query.position
     for tape in source.iter_tapes(ticker, _remaining_span(query)):
-        low, high = _locate_rest(tape, query, overlap)
+        low, high = _locate_rest(tape, query)
         if low >= high:
             continue
         if missing == 0:
@@ -192,13 +183,12 @@ def _remaining_span(query: TradeQuery) -> Span:
     return replace(query.span, gte_ns=at_ns)
 
 
-def _locate_rest(tape: Tape, query: TradeQuery, overlap: int) -> tuple[int, int]:
+def _locate_rest(tape: Tape, query: TradeQuery) -> tuple[int, int]:
     """Return the rows of a tape that are still to be sent."""
-    first, end = tape.locate(query.span)
     low, high = tape.locate(_remaining_span(query))
     if query.span.is_descending:
-        return low, min(end, high - query.position.sent + overlap)
-    return max(first, low + query.position.sent - overlap), high
+        return low, high - query.position.sent
+    return low + query.position.sent, high
 
 
 def _limit_rows(low: int, high: int, limit: int, span: Span) -> tuple[int, int, bool]:

@@ -101,6 +101,10 @@ def _tabulate(rule: str) -> Bools:
 
 _ALLOWS: Final = {rule: _tabulate(rule) for rule in UPDATE_RULES}
 _ODD_CODES: Final = _encode(tuple(_ODD_TWINS.get(kind, kind) for kind in KINDS))
+_ODD_JOB_CODES: Final = _encode(_ODD_JOBS)
+_OFFICIAL_CODES: Final = _encode(("official_open", "official_close"))
+_IS_FREE_PRICED: Final = np.isin(np.arange(len(KINDS)), _encode(_FREE_PRICED))
+_IS_VALID: Final = np.isin(np.arange(16), VALID_CORRECTIONS)
 _MIXES: Final = {True: _encode(_REGULAR_MIX), False: _encode(_EXTENDED_MIX)}
 
 
@@ -145,7 +149,7 @@ def draw_prints(day: Day, rng: np.random.Generator) -> Prints:
     if regular:
         kind[pre + regular - 1], kind[pre] = CODES["closing"], CODES["opening"]
     price = _draw_prices(day, (pre, regular, post), anchors, rng)
-    is_free = np.isin(kind, _encode(_FREE_PRICED))
+    is_free = _IS_FREE_PRICED[kind]
     price[is_free] = _scatter(price[is_free], 0.01, rng)
     ordinary = Prints(
         price=price,
@@ -165,8 +169,7 @@ def build_bar(prints: Prints) -> dict[str, Any] | None:
 
     Where nothing may update a price, all that updates volume does, as in ``core``.
     """
-    is_valid = np.isin(prints.correction, VALID_CORRECTIONS)
-    counted = is_valid & _ALLOWS["updates_volume"][prints.kind]
+    counted = _IS_VALID[prints.correction] & _ALLOWS["updates_volume"][prints.kind]
     volume = int(prints.size[counted].sum())
     if not counted.any():
         return None
@@ -228,10 +231,8 @@ def _draw_kinds(size: Ints, is_regular: Bools, is_anchor: Bools, rng: np.random.
     kind = np.where(is_regular, _MIXES[True][pick], _MIXES[False][pick])
     kind = np.where(size < ROUND_LOT * FRACTION, _ODD_CODES[kind], kind)
     chance = rng.random(len(size))
-    jobs = _encode(_ODD_JOBS)[
-        (chance / _ODD_JOB_RATIO * len(_ODD_JOBS)).astype(int) % len(_ODD_JOBS)
-    ]
-    kind = np.where((chance < _ODD_JOB_RATIO) & is_regular, jobs, kind)
+    job = (chance / _ODD_JOB_RATIO * len(_ODD_JOBS)).astype(np.int64) % len(_ODD_JOBS)
+    kind = np.where((chance < _ODD_JOB_RATIO) & is_regular, _ODD_JOB_CODES[job], kind)
     kind[is_anchor] = CODES["plain"]
     return kind.astype(np.int8)
 
@@ -274,8 +275,7 @@ def _add_official(prints: Prints) -> Prints:
     if prints.regular < _OFFICIAL_FROM:
         return prints
     rows = np.array([prints.pre, prints.pre + prints.regular - 1])
-    kinds = _encode(("official_open", "official_close"))
-    return _append(prints, rows, kinds, np.zeros(2, dtype=np.int8), source=np.full(2, -1))
+    return _append(prints, rows, _OFFICIAL_CODES, np.zeros(2, dtype=np.int8), source=np.full(2, -1))
 
 
 def _amend(prints: Prints, may_change: Bools, day: Day, rng: np.random.Generator) -> Prints:
@@ -284,6 +284,8 @@ def _amend(prints: Prints, may_change: Bools, day: Day, rng: np.random.Generator
         return prints
     for original, record, likelihood in _AMENDMENTS:
         count = int(prints.regular // _AMENDED_EVERY + rng.random() + likelihood)
+        if count == 0:
+            continue
         rows = prints.pre + rng.choice(prints.regular, count, replace=False)
         rows = np.sort(rows[may_change[rows] & (prints.correction[rows] == 0)])
         prints.correction[rows] = original

@@ -6,6 +6,7 @@ What belongs here: filters, order and pages of small lists.  What does not: the 
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.answers import NEXT_HOST, Payload
 from smallcaps_assets.emulator.catalogue import list_conditions, list_exchanges
+from smallcaps_assets.emulator.faults import Fault
 from smallcaps_assets.emulator.paging import (
     QueryError,
     decode_cursor,
@@ -153,17 +155,24 @@ def _cut_page(
     limit = parse_limit(asked, default=default, maximum=1_000)
     start = int(asked.get("ap", "0"))
     page = rows[start : start + limit]
-    next_url = None
-    if start + limit < len(rows):
-        cursor = encode_cursor({**asked, "limit": limit, "ap": start + limit})
-        next_url = f"{NEXT_HOST}{path}?cursor={cursor}"
-    return Payload(
+
+    def lead_to(place: int) -> str:
+        cursor = encode_cursor({**asked, "limit": limit, "ap": place})
+        return f"{NEXT_HOST}{path}?cursor={cursor}"
+
+    payload = Payload(
         msgspec.json.encode(page),
         {"count": len(page)},
-        next_url=next_url,
+        next_url=lead_to(start + limit) if start + limit < len(rows) else None,
         page=start // limit + 1,
         ticker=asked.get("ticker"),
     )
+
+    def redo(fault: Fault) -> Payload:
+        is_loop = fault.kind == "looping_cursor"
+        return replace(payload, next_url=lead_to(start)) if is_loop else payload
+
+    return replace(payload, redo=redo)
 
 
 def _sort_rows(

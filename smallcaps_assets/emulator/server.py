@@ -31,6 +31,9 @@ class EmulatorServer:
         port: Port to listen on; 0 for a free one.
         accepted_keys: Keys that are accepted; empty for any key.
         latency_s: Wait before each answer.
+
+    Attributes:
+        port: The port it listens on.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class EmulatorServer:
             latency_s=latency_s,
         )
         self._listener = socket.create_server((HOST, port), backlog=_BACKLOG)
+        self.port: int = self._listener.getsockname()[1]
         self._clients: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -65,12 +69,6 @@ class EmulatorServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    @property
-    def port(self) -> int:
-        """Return the port it listens on."""
-        port: int = self._listener.getsockname()[1]
-        return port
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
+from urllib.parse import quote
 
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.emulator.answers import NEXT_HOST, Payload
@@ -35,7 +36,7 @@ def answer_trades(source: Source, names: Mapping[str, str], query: Mapping[str, 
 def _describe(ticker: str, asked: TradeQuery, page: TradePage) -> Payload:
     next_url = None
     if page.next_query is not None:
-        next_url = f"{NEXT_HOST}/v3/trades/{ticker}?cursor={page.next_query.encode_cursor()}"
+        next_url = f"{NEXT_HOST}/v3/trades/{quote(ticker)}?cursor={page.next_query.encode_cursor()}"
     first, last = _find_dates(asked.span)
     return Payload(
         results=b"".join((b"[", page.body, b"]")),
@@ -49,8 +50,8 @@ def _describe(ticker: str, asked: TradeQuery, page: TradePage) -> Payload:
 
 def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> TradePage:
     """Return the page with what is wrong with its place in the chain."""
-    if fault.kind == "seam_overlap" and asked.position.page > 1:
-        return read_trade_page(source, ticker, asked, overlap=fault.rows or _DEFAULT_OVERLAP)
+    if fault.kind == "seam_overlap":
+        asked = _step_back(asked, fault.rows or _DEFAULT_OVERLAP)
     page = read_trade_page(source, ticker, asked)
     if fault.kind == "looping_cursor":
         return replace(page, next_query=asked)
@@ -59,6 +60,12 @@ def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> 
     if fault.kind == "repeated_page" and asked.position.page > 1:
         return replace(_read_page_before(source, ticker, asked), next_query=page.next_query)
     return page
+
+
+def _step_back(asked: TradeQuery, rows: int) -> TradeQuery:
+    """Return the query of a page that repeats rows of the last nanosecond of the page before."""
+    sent = max(0, asked.position.sent - rows)
+    return replace(asked, position=replace(asked.position, sent=sent))
 
 
 def _stand_at_end(asked: TradeQuery) -> TradeQuery:
