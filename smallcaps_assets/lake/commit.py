@@ -28,12 +28,12 @@ from typing import Self
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.tape import hash_trades, read_instants
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.files import FileSystem, folders_below, temporary_path
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, Tree
-from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades, normalise_conditions
+from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, encode_receipt
 from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES
 from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
@@ -88,13 +88,13 @@ def prepare_session(
         DataError: Rows of another session, out of order, or at odds with the state.
         SchemaError: The trades break their contract.
     """
-    trades = normalise_conditions(TRADES.conform(session.trades))
+    trades = TRADES.conform(session.trades)
     _check_rows(session, trades)
     content = encode_trades(trades, zstd_level=zstd_level) if trades.height else b""
     instants = read_instants(trades, "sip_timestamp")
     receipt = Receipt(
         **msgspec.structs.asdict(session.facts),
-        ticker=check_ticker(session.ticker),
+        ticker=session.ticker,
         session_date=session.session_date,
         source=source,
         schema_version=SCHEMA_VERSION,
@@ -104,7 +104,7 @@ def prepare_session(
         content_hash=hash_trades(trades),
         first_sip_timestamp=int(instants[0]) if content else None,
         last_sip_timestamp=int(instants[-1]) if content else None,
-        rows_by_phase=dict(trades["trading_phase"].value_counts().sort("trading_phase").rows()),
+        rows_by_phase=dict(sorted(trades["trading_phase"].value_counts().rows())),
         committed_at=session.facts.started_at,
     )
     return PreparedSession(receipt, content, session.tree)
@@ -201,15 +201,17 @@ def _name_receipts(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[P
 
 def _check_rows(session: SessionTrades, trades: pl.DataFrame) -> None:
     """Refuse what would be stored under a wrong name, out of order, or in a wrong state."""
-    expected = (session.ticker, session.session_date)
-    found = trades.select("ticker", "session_date").unique().rows()
-    if found not in ([], [expected]):
-        raise DataError(f"expected trades of {expected} alone, got those of {sorted(found)[:3]}")
+    key = encode_key(session.ticker, session.session_date)
+    for name, expected in (("ticker", session.ticker), ("session_date", session.session_date)):
+        column = trades[name]
+        if column.len() and (column.n_unique() > 1 or column.item(0) != expected):
+            found = sorted(column.unique())[:3]
+            raise DataError(f"expected trades of {key} alone, got {name} {[*map(str, found)]}")
     if not trades["sip_timestamp"].is_sorted():
-        raise DataError(f"expected trades of {expected} in the order of sip_timestamp")
+        raise DataError(f"expected trades of {key} in the order of sip_timestamp")
     states = {COMPLETE} if trades.height else EMPTY_STATES
     if session.facts.state not in states:
         raise DataError(
-            f"expected a state of {sorted(states)} for {trades.height} trades of {expected}, "
+            f"expected a state of {sorted(states)} for {trades.height} trades of {key}, "
             f"got {session.facts.state!r}"
         )

@@ -306,7 +306,7 @@ def test_commit_refuses_a_session_twice(tmp_path: Path) -> None:
     ("trades", "state", "message"),
     [
         (make_tape(3, ticker="EFGH"), states.COMPLETE, "EFGH"),
-        (make_tape(3, session_date=dt.date(2024, 3, 18)), states.COMPLETE, "2024, 3, 18"),
+        (make_tape(3, session_date=dt.date(2024, 3, 18)), states.COMPLETE, "2024-03-18"),
         (make_tape(3).reverse(), states.COMPLETE, "order of sip_timestamp"),
         (make_tape(3), states.EMPTY, "got 'empty'"),
         (make_tape(0), states.COMPLETE, "got 'complete'"),
