@@ -201,5 +201,6 @@ def _duckdb_errors(path: Path) -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         raise LakeError(
-            f"cannot build the catalog, a table is damaged: {error}; run `smallcaps audit --deep`"
+            f"cannot build the catalog: {error}; if it names a file, `smallcaps audit --deep` "
+            "tells whether that is damaged"
         ) from error

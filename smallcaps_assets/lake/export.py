@@ -165,8 +165,10 @@ class _Writer:
 
     def add(self, contents: Mapping[Path, bytes]) -> None:
         """Write files with the next group, in the order given."""
-        for folder in {path.parent for path in contents}:
+        folders = {path.parent for path in contents}
+        for folder in folders:
             self.check_inside(folder)
+        self.fs.sweep_temporary(folders)
         self._group.update(contents)
         if len(self._group) >= GROUP_FILES or self._size() >= GROUP_BYTES:
             self.flush()
