@@ -30,7 +30,10 @@ def read_cursor(next_url: str | None, *, path: str, base_path: str, url: str) ->
     """
     if next_url is None:
         return None
-    target = urlsplit(next_url)
+    try:
+        target = urlsplit(next_url)
+    except ValueError as error:
+        raise disbelieve("next_url is no address", url) from error
     if unquote(target.path) not in {unquote(path), unquote(base_path + path)}:
         raise disbelieve("next_url leads to another endpoint", url)
     cursors = parse_qs(target.query).get("cursor", [])

@@ -23,6 +23,7 @@ from smallcaps_assets_tests.polygon.polygon_factories import (
     fetch,
     make_frame,
     make_wire_trades,
+    render_page,
 )
 
 ROWS = make_wire_trades(25)
@@ -189,13 +190,35 @@ def test_a_first_page_without_results_is_empty_unless_more_is_announced(
         fetch(emulator, page_limit=LIMIT)
 
 
-@pytest.mark.parametrize(("page", "repeats"), [("middle", 1), ("last", 2)])
-def test_repeats_at_a_seam_are_dropped_and_counted(
-    emulator: EmulatorServer, page: str, repeats: int
+@pytest.mark.parametrize("page", ["middle", "last"])
+def test_repeats_at_the_last_timestamp_are_dropped_and_counted(
+    emulator: EmulatorServer, page: str
 ) -> None:
-    emulator.faults = [make_fault("seam_overlap", page)]
+    emulator.faults = [Fault("seam_overlap", page=page, rows=1)]
 
     fetched = fetch(emulator, page_limit=LIMIT)
 
     assert_frame_equal(fetched.trades, make_frame(ROWS))
-    assert (fetched.repeats_dropped, fetched.is_seam_ambiguous) == (repeats, False)
+    assert (fetched.repeats_dropped, fetched.is_seam_ambiguous) == (1, False)
+
+
+@pytest.mark.parametrize(("start", "repeats"), [(20, 0), (19, 1), (18, 2)])
+def test_a_last_page_may_repeat_rows_of_the_last_timestamp(
+    emulator: EmulatorServer, start: int, repeats: int
+) -> None:
+    emulator.faults = [Fault(page="last", body=render_page(ROWS[start:]))]
+
+    fetched = fetch(emulator, page_limit=LIMIT)
+
+    assert_frame_equal(fetched.trades, make_frame(ROWS))
+    assert fetched.repeats_dropped == repeats
+
+
+@pytest.mark.parametrize("start", [0, 10, 17])
+def test_a_page_that_starts_before_the_last_timestamp_is_not_believed(
+    emulator: EmulatorServer, start: int
+) -> None:
+    emulator.faults = [Fault(page="last", body=render_page(ROWS[start:]))]
+
+    with pytest.raises(PayloadError, match="starts before its place"):
+        fetch(emulator, page_limit=LIMIT)
