@@ -71,6 +71,7 @@ def store_uncompressed(trades: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+@settings(deadline=None)
 @given(tapes)
 def test_decode_trades_undoes_encode_trades(tape: list[dict[str, object]]) -> None:
     trades = frame_rows(tape)
@@ -146,7 +147,7 @@ def test_files_are_smaller_than_plain_ones(count: int, burst_share: float, most:
     assert ratio <= most
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(SMALL_FILE) * 8 - 1))
 def test_no_flipped_bit_changes_a_value_unseen(position: int) -> None:
     damaged = bytearray(SMALL_FILE)

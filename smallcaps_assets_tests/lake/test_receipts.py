@@ -2,7 +2,7 @@ import datetime as dt
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
@@ -47,6 +47,7 @@ receipts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(receipts)
 def test_parse_receipt_undoes_encode_receipt(receipt: Receipt) -> None:
     text = encode_receipt(receipt)
@@ -100,6 +101,7 @@ def test_a_receipt_may_be_laid_out_anew() -> None:
     assert parse_receipt(text, where="here") == receipt
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_every_flipped_bit_of_a_receipt_is_found(data: st.DataObject) -> None:
     text = bytearray(TEXT)

@@ -146,7 +146,7 @@ def test_read_trades_follows_a_commit_between_its_reads(store: LakeStore) -> Non
     assert trades.equals(make_tape(5, seed=2))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_every_flipped_bit_of_a_file_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
