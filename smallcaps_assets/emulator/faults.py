@@ -40,7 +40,7 @@ KINDS: Final = {
     "foreign_next_url": "a `next_url` that leads to another endpoint on another host",
     "looping_cursor": "a `next_url` that leads to the same page again",
     "repeated_page": "the rows of the page before, then the chain goes on",
-    "seam_overlap": "the page repeats up to `rows=` rows of the last nanosecond of the page before",
+    "seam_overlap": "the page starts with the last `rows=` rows (default 3) of the page before",
     "out_of_order": "the rows of the page in reverse",
     "cut_body": "the connection ends after half of the announced body",
     "cut_json": "half of the JSON, announced as if it were all",

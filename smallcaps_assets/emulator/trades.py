@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.emulator.answers import NEXT_HOST, Payload
 from smallcaps_assets.emulator.faults import Fault
@@ -50,8 +52,8 @@ def _describe(ticker: str, asked: TradeQuery, page: TradePage) -> Payload:
 
 def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> TradePage:
     """Return the page with what is wrong with its place in the chain."""
-    if fault.kind == "seam_overlap":
-        asked = _step_back(asked, fault.rows or _DEFAULT_OVERLAP)
+    if fault.kind == "seam_overlap" and asked.position.page > 1:
+        return _overlap_page(source, ticker, asked, fault.rows or _DEFAULT_OVERLAP)
     page = read_trade_page(source, ticker, asked)
     if fault.kind == "looping_cursor":
         return replace(page, next_query=asked)
@@ -62,10 +64,18 @@ def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> 
     return page
 
 
-def _step_back(asked: TradeQuery, rows: int) -> TradeQuery:
-    """Return the query of a page that repeats rows of the last nanosecond of the page before."""
-    sent = max(0, asked.position.sent - rows)
-    return replace(asked, position=replace(asked.position, sent=sent))
+def _overlap_page(source: Source, ticker: str, asked: TradeQuery, rows: int) -> TradePage:
+    """Return a page that starts with the last rows of the page before and ends earlier."""
+    before = _decode_rows(_read_page_before(source, ticker, asked))
+    repeated = before[-min(rows, asked.limit - 1) :] if asked.limit > 1 else []
+    page = read_trade_page(source, ticker, replace(asked, limit=asked.limit - len(repeated)))
+    body = b",".join(bytes(row) for row in repeated + _decode_rows(page))
+    next_query = page.next_query and replace(page.next_query, limit=asked.limit)
+    return replace(page, body=body, next_query=next_query)
+
+
+def _decode_rows(page: TradePage) -> list[msgspec.Raw]:
+    return msgspec.json.decode(b"[" + page.body + b"]", type=list[msgspec.Raw])
 
 
 def _stand_at_end(asked: TradeQuery) -> TradeQuery:
