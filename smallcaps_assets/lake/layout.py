@@ -191,9 +191,13 @@ class LakeLayout:
         return published.with_name(f"{published.stem}.candidate{published.suffix}")
 
     def temporary_dirs(self) -> Iterator[Path]:
-        """Yield the folders in which a killed run may leave temporary files."""
-        yield from (self.data_dir, self.lake_dir, self.staging_dir, self.daily_bars_dir.parent)
-        yield from (self.watchlist_file.parent, self.plan_file.parent, self.reports_dir)
+        """Yield the folders in which a killed run may leave temporary files.
+
+        Those of the months of daily bars, below ``daily_bars_dir``, come on top.
+        """
+        yield from (self.data_dir, self.lake_dir, self.staging_dir)
+        files = (self.splits_file, self.watchlist_file, self.plan_file, self.last_audit_file)
+        yield from (*(file.parent for file in files), self.reports_dir)
 
 
 def encode_ticker(ticker: str) -> str:

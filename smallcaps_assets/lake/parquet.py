@@ -46,8 +46,14 @@ _OPTIONS: Final[dict[str, Any]] = {
     "store_schema": False,
 }
 
-_UNREADABLE: Final = (pa.ArrowException, OSError, MemoryError, ValueError)
-"""What pyarrow raises on bytes that are no Parquet file, or no whole one."""
+_UNREADABLE: Final = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    OSError,
+    MemoryError,
+    ValueError,
+)
+"""What pyarrow and polars raise on bytes that are no Parquet file, or no whole one."""
 
 
 def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
@@ -95,13 +101,13 @@ def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=verify)
         table = file.read()
+        trades = pl.DataFrame(table)
     except _UNREADABLE as error:
         raise DataError(f"expected a Parquet file, got damaged bytes: {error}") from error
     if table.num_rows != file.metadata.num_rows:
         raise DataError(
             f"expected {file.metadata.num_rows} rows by the footer, got {table.num_rows}: damaged"
         )
-    trades = pl.DataFrame(table)
     if trades.schema != TRADES.schema:
         raise SchemaError(f"expected the columns of trades, got {trades.schema}")
     return TRADES.conform(trades)

@@ -212,7 +212,7 @@ class LakeStore:
         """
         orphans = [
             Orphan(path, OrphanKind.TEMPORARY, "the process that wrote it is dead")
-            for path in find_abandoned(self.layout.temporary_dirs())
+            for path in find_abandoned(self._temporary_dirs())
         ]
         for tree in Tree:
             for folder in walk_sessions(self.layout.tree_dir(tree)):
@@ -231,7 +231,7 @@ class LakeStore:
         Raises:
             StorageError: The disk refuses.
         """
-        return self.fs.sweep_temporary(self.layout.temporary_dirs())
+        return self.fs.sweep_temporary(self._temporary_dirs())
 
     def quarantine(self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES) -> Path:
         """Move a damaged session aside, so that it is missing and can be fetched again.
@@ -259,6 +259,10 @@ class LakeStore:
                     self.fs.rename(path, target / path.name)
                     self.fs.sync_group(lasting)
         return target
+
+    def _temporary_dirs(self) -> list[Path]:
+        months = sorted(self.layout.daily_bars_dir.glob("month=*"))
+        return [*self.layout.temporary_dirs(), *months]
 
     def _read_rows(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame:
         if not receipt.rows:

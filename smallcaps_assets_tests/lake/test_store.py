@@ -341,6 +341,18 @@ def test_a_kill_during_quarantine_leaves_no_receipt_without_file(tmp_path: Path)
     assert 3 < crash_at < 29
 
 
+def test_sweep_looks_wherever_tables_are_published(store: LakeStore) -> None:
+    layout = store.layout
+    files = (layout.daily_bars_file("2024-03"), layout.splits_file, layout.watchlist_file)
+    abandoned = [file.with_name(".tmp-old") for file in (*files, layout.plan_record_file)]
+    for path in abandoned:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+
+    assert sorted(store.sweep()) == sorted(abandoned)
+
+
 def test_an_empty_lake_has_nothing(tmp_path: Path) -> None:
     store = LakeStore(LakeLayout(tmp_path / "gone"), FileSystem(), "vendor:polygon")
 
