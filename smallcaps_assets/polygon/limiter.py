@@ -143,11 +143,10 @@ class RequestLimiter:
             InterruptedFetchError: ``stop`` was set.
             ConfigError: The shared file cannot be written.
         """
-        if self._slots is None:
-            return 0.0
         stop = stop or self._never
         started = time.monotonic()
-        self._pause(self._take_slot(self._slots, stop), stop)
+        wait = 0 if self._slots is None else self._take_slot(self._slots, stop)
+        self._pause(wait, stop)
         return time.monotonic() - started
 
     def hold(self, seconds: float) -> None:

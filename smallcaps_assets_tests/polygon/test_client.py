@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,17 @@ def test_fetch_trades_refuses_what_cannot_be_asked(ticker: str, bounds: tuple[in
         client.fetch_trades(ticker, *bounds)
 
 
+@pytest.mark.parametrize("size", ["none", "NaN"])
+def test_a_trade_without_a_size_fails_its_answer(size: str) -> None:
+    """L8: 0.5 shares became 0; a size that cannot be read becomes nothing."""
+    rows = [make_wire_trade(decimal_size=size)]
+
+    with serve(rows) as server, pytest.raises(PayloadError, match="decimal_size") as caught:
+        fetch(server)
+
+    assert caught.value.requests == 1 + RETRIES
+
+
 def test_a_bad_day_fails_alone() -> None:
     """L12: one odd page aborted all later days of the ticker."""
     odd = make_wire_trade(at_ns=OPENING_NS - 10**9, price="odd")
@@ -202,22 +214,12 @@ def test_fetch_trades_reports_what_it_cost() -> None:
 
 
 def test_threads_share_a_client() -> None:
-    rows = make_wire_trades(25)
-    heights: list[int] = []
+    def work(client: PolygonClient) -> int:
+        return client.fetch_trades("ABCD", GTE_NS, LT_NS).trades.height
 
-    with serve(rows) as server, make_client(server.url, page_limit=10) as client:
-        threads = [
-            threading.Thread(
-                target=lambda: heights.append(
-                    client.fetch_trades("ABCD", GTE_NS, LT_NS).trades.height
-                )
-            )
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    with serve(make_wire_trades(25)) as server, ThreadPoolExecutor(8) as pool:
+        client = make_client(server.url, page_limit=10)
+        heights = list(pool.map(work, [client] * 8))
 
     assert heights == [25] * 8
     assert client.counters.requests == 24
@@ -229,7 +231,7 @@ def test_a_client_told_to_stop_gives_up_its_pause(*, is_shared: bool) -> None:
     with serve(make_wire_trades(1), Fault("429", retry_after=30)) as server:
         limiter = RequestLimiter(0, Path("unused"), server.url)
         client = PolygonClient(make_config(server.url), limiter, stop=stop if is_shared else None)
-        threading.Timer(0.05, stop.set if is_shared else client.close).start()
+        threading.Timer(0.2, stop.set if is_shared else client.close).start()
 
         with pytest.raises(InterruptedFetchError) as caught:
             client.fetch_trades("ABCD", GTE_NS, LT_NS)
@@ -254,3 +256,13 @@ def test_an_exact_repeat_with_an_identity_is_dropped_at_a_seam_only() -> None:
 
     assert (whole.trades.height, whole.repeats_dropped) == (4, 0)
     assert (cut.trades.height, cut.repeats_dropped) == (3, 1)
+
+
+def test_closing_a_client_stops_no_other_that_shares_its_event() -> None:
+    stop = threading.Event()
+    limiter = RequestLimiter(0, Path("unused"), "vendor")
+
+    with PolygonClient(make_config("http://127.0.0.1:9"), limiter, stop=stop):
+        pass
+
+    assert not stop.is_set()

@@ -146,7 +146,7 @@ def test_a_client_waits_as_long_as_it_is_asked_to(status: str) -> None:
         fetch(server)
 
     first, second = (request.at for request in server.requests)
-    assert 0.3 <= second - first < 3
+    assert 0.3 <= second - first < 10
 
 
 def test_a_wait_longer_than_the_budget_is_an_error_at_once() -> None:
