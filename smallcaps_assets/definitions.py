@@ -9,7 +9,7 @@ from smallcaps_assets.defs.checks import lake_audits
 from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
-from smallcaps_assets.defs.reference_assets import build_daily_bars, splits
+from smallcaps_assets.defs.reference_assets import build_daily_bars, daily_bars_are_whole, splits
 from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
 from smallcaps_assets.defs.serve_assets import lake_catalog
 from smallcaps_assets.defs.tick_assets import trades
@@ -34,7 +34,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             trades,
             lake_catalog,
         ],
-        asset_checks=[lake_audits],
+        asset_checks=[daily_bars_are_whole, lake_audits],
         jobs=[
             jobs.build_reference_job(months),
             jobs.refresh_splits,

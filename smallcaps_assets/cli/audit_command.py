@@ -8,7 +8,8 @@ from rich.console import Console
 from smallcaps_assets.cli.summaries import print_verdicts
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.ingest.audit import audit_ledger, read_last_audit
+from smallcaps_assets.ingest.audit import audit_ledger
+from smallcaps_assets.ingest.last_audit import read_last_audit
 
 
 @click.command("audit")

@@ -18,7 +18,7 @@ from smallcaps_assets.cli.summaries import (
 )
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import refresh_catalog
-from smallcaps_assets.ingest.selection import Selection
+from smallcaps_assets.lake.export import EVERYTHING
 
 OUTAGE_AFTER_REQUESTS = 25
 """Requests that the demo's vendor answers before it fails."""
@@ -59,11 +59,11 @@ def run_demo(work: Workplace, console: Console) -> bool:
     console.rule("2. download, with an outage of the vendor in the middle")
     before = work.lakehouse.ledger.totals()
     with emulator_outage(work.settings, after=OUTAGE_AFTER_REQUESTS):
-        is_complete = run_download(work, Selection(), console)
+        is_complete = run_download(work, EVERYTHING, console)
     print_landed(work.lakehouse, console)
     console.rule("3. the vendor is back: the same command again asks for what is missing")
     if not is_complete:
-        is_complete = run_download(work, Selection(), console)
+        is_complete = run_download(work, EVERYTHING, console)
     print_landed(work.lakehouse, console)
     after = work.lakehouse.ledger.totals()
     console.print(

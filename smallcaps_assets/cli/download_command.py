@@ -12,7 +12,7 @@ from smallcaps_assets.cli.plan_command import FILE
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.summaries import print_failures, print_landed
 from smallcaps_assets.cli.workplace import open_workplace
-from smallcaps_assets.ingest.selection import Selection, parse_tickers
+from smallcaps_assets.ingest.selection import parse_selection
 
 DATE = click.DateTime(["%Y-%m-%d"])
 
@@ -38,9 +38,7 @@ def command(
     Exit code 0: all complete; 1: some failed, and are listed; 2: wrong usage.
     """
     console = Console()
-    selection = Selection(
-        parse_tickers(tickers), first.date() if first else None, last.date() if last else None
-    )
+    selection = parse_selection(tickers, first, last)
     with open_workplace(needs_source=True, watchlist=watchlist) as work:
         if watchlist is not None and not run_plan(work, console):
             sys.exit(1)

@@ -15,7 +15,8 @@ from smallcaps_assets.defs.runs import end_dead_runs
 from smallcaps_assets.defs.tick_assets import ABORTED_TAG, ACCEPT_EMPTY_TAG, NO_WAIT_TAG
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.backfill import ensure_indexed
-from smallcaps_assets.ingest.selection import Selection, select_missing
+from smallcaps_assets.ingest.selection import select_missing
+from smallcaps_assets.lake.export import Selection
 
 BRIDGED_KEYS = 100
 """Finished keys between two missing ones that one run passes over: cheaper than a second run."""

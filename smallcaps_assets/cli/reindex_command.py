@@ -33,7 +33,7 @@ def rebuild_ledger(lakehouse: Lakehouse) -> ReindexFacts:
     try:
         ledger = lakehouse.ledger
     except LedgerMismatchError:
-        discard_ledger(lakehouse.layout.ledger_file)
+        discard_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
         ledger = lakehouse.ledger
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())

@@ -23,6 +23,8 @@ class Thresholds:
         volume_residual: Shares that differ from the daily bars, over those of the bars, in the
             whole lake; 0 demands equality.
         count_residual: The same for the number of trades.
+        session_residual: Shares that differ in one session, over those of its bar: half a day
+            that is missing must not hide in a large lake.
         price_outside: Trades outside high and low of their daily bar, over the trades that may
             set them.
     """
@@ -32,6 +34,7 @@ class Thresholds:
     size_tolerance: float = 0.20
     volume_residual: float = 0.001
     count_residual: float = 0.001
+    session_residual: float = 0.05
     price_outside: float = 0.001
 
 

@@ -262,11 +262,12 @@ def judge_volume(
             ``bar_trade_count`` of each session.
         conditions: Table of ``measure_residual_conditions`` for the same sessions, the suspects;
             ``None`` where no trades were read.
-        thresholds: ``volume_residual`` and ``count_residual``.
+        thresholds: ``volume_residual``, ``count_residual`` and ``session_residual``.
     """
     residuals = label_residuals(facts)
     volume_ratio = _residual_ratio(residuals, "volume_residual", "bar_volume")
     count_ratio = _residual_ratio(residuals, "count_residual", "bar_trade_count")
+    worst = float(residuals.select(pl.col("volume_residual_ratio").max().fill_null(0)).item())
     offenders = select_residuals(residuals).select(
         *KEY,
         *("volume", "bar_volume", "volume_residual", "volume_residual_ratio"),
@@ -277,6 +278,7 @@ def judge_volume(
         "differing_sessions": offenders.height,
         "volume_residual_ratio": volume_ratio,
         "count_residual_ratio": count_ratio,
+        "worst_session_ratio": worst,
     }
     if conditions is not None:
         numbers["conditions"] = _list_conditions(conditions)
@@ -284,10 +286,17 @@ def judge_volume(
     summary = (
         f"volume differs by {volume_ratio:.4%} ({thresholds.volume_residual:.4%} tolerated), "
         f"trade count by {count_ratio:.4%} ({thresholds.count_residual:.4%} tolerated), in "
-        f"{offenders.height} sessions"
+        f"{offenders.height} sessions, at most {worst:.2%} in one "
+        f"({thresholds.session_residual:.2%} tolerated)"
     )
-    passed = volume_ratio <= thresholds.volume_residual and count_ratio <= thresholds.count_residual
-    return Verdict(passed, summary, numbers, _sort_worst(offenders, "volume_residual_ratio"))
+    is_whole = volume_ratio <= thresholds.volume_residual
+    is_counted = count_ratio <= thresholds.count_residual
+    return Verdict(
+        is_whole and is_counted and worst <= thresholds.session_residual,
+        summary,
+        numbers,
+        _sort_worst(offenders, "volume_residual_ratio"),
+    )
 
 
 def _is_green() -> pl.Expr:

@@ -12,8 +12,9 @@ import dagster as dg
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import show_verdict
-from smallcaps_assets.ingest.audit import AUDITS, audit_lake, audit_ledger, read_last_audit
+from smallcaps_assets.ingest.audit import audit_lake, audit_ledger
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.last_audit import AUDITS, read_last_audit
 from smallcaps_assets.schemas import TRADES
 
 AUDIT_JOB = "audit_lake"

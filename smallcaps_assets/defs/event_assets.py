@@ -20,7 +20,7 @@ watchlist_is_publishable = dg.AssetCheckSpec(
     name="watchlist_is_publishable",
     asset=WATCHLIST.name,
     blocking=True,
-    description="Rows are unique, name known events and count them right; else nothing is published.",
+    description="Rows are unique, name known events, count them right; else not published.",
 )
 pilot_is_publishable = dg.AssetCheckSpec(
     name="pilot_is_publishable",

@@ -28,7 +28,8 @@ plan_pilot = dg.define_asset_job(
         EVENT_WINDOW_PLAN.name,
         "download_estimate",
         "download_queue",
-    ),
+    )
+    | dg.AssetSelection.checks(daily_bars_are_whole),
     description="Find events, choose the pilot, plan, estimate and register what to fetch.",
 )
 download_missing = dg.define_asset_job(

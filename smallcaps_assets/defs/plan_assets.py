@@ -23,12 +23,12 @@ plan_is_publishable = dg.AssetCheckSpec(
     name="plan_is_publishable",
     asset=EVENT_WINDOW_PLAN.name,
     blocking=True,
-    description="Unique sessions of the calendar inside their windows; else nothing is published.",
+    description="Unique sessions inside their windows; else nothing is published.",
 )
 download_fits_the_disk = dg.AssetCheckSpec(
     name="download_fits_the_disk",
     asset="download_estimate",
-    description="What is still missing fits 80 % of the free disk, and the budget where one is set.",
+    description="What is missing fits 80 % of the free disk, and the budget if one is set.",
 )
 
 

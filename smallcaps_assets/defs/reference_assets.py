@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from smallcaps_assets.defs.failures import dagster_failures
-from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables
+from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables, show_verdict
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.reference import refresh_daily_bars, refresh_splits
+from smallcaps_assets.ingest.reference import judge_daily_bars, refresh_daily_bars, refresh_splits
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 
 GROUP = "reference"
@@ -54,6 +54,21 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
             )
 
     return daily_bars
+
+
+@dg.asset_check(
+    asset=DAILY_BARS.name,
+    description="Every stored month that is over has bars for every session.",
+)
+def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
+    """Judge all stored months at once, and list bars that no rule can use."""
+    with dagster_failures():
+        verdict = judge_daily_bars(lakehouse)
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=show_verdict(verdict),
+    )
 
 
 @dg.asset(

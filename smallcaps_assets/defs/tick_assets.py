@@ -13,8 +13,8 @@ from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.defs.runs import claim_run, end_dead_runs
 from smallcaps_assets.errors import ConfigError, SmallcapsError
 from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
-from smallcaps_assets.ingest.download import Outcome
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.outcomes import Outcome
 from smallcaps_assets.schemas import TRADES
 
 GROUP = "ticks"
@@ -73,7 +73,8 @@ def trades(
                 for outcome in backfill.run(context.partition_keys):
                     yield describe_outcome(outcome)
         except (*INTERRUPTS, GeneratorExit):
-            # The interrupt may also arrive while Dagster holds this generator.  Without this the run would end as failed, which turns finished partitions red.
+            # Else the run would end as failed.  The interrupt may also arrive while Dagster
+            # holds this generator, which it then closes.
             context.instance.report_run_canceling(context.run)
             raise
         report_ledger_checks(context.instance, lakehouse)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from smallcaps_assets.core.verdicts import Number
-from smallcaps_assets.ingest.download import Download, DownloadSummary, Outcome
+from smallcaps_assets.ingest.download import Download
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.catalog import build_catalog
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ and the words on the screen belong to ``defs`` and ``cli``.
 import datetime as dt
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import polars as pl
 
@@ -39,6 +39,7 @@ from smallcaps_assets.ingest.fetching import (
     split_range,
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.ledger import Attempt, Failure
@@ -50,82 +51,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """Longest wait between two looks at finished ranges, so that a commit is never overdue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one ticker-session.
-
-    Attributes:
-        key: ``TICKER_YYYY-MM-DD``.
-        state: Its state in the ledger.
-        rows: Trades stored.
-        bytes: Size of the file.
-        content_hash: Hash of the rows; empty when the session is not green.
-        is_reused: It was finished before this download; no request was made for it.
-        kind: Short word for why it is not green.
-        message: What was expected, what came and what to do.
-    """
-
-    key: str
-    state: str
-    rows: int = 0
-    bytes: int = 0
-    content_hash: str = ""
-    is_reused: bool = False
-    kind: str = ""
-    message: str = ""
-
-    @property
-    def is_green(self) -> bool:
-        """Say whether the session is finished."""
-        return self.state in GREEN
-
-
-@dataclass(slots=True)
-class DownloadSummary:
-    """Counts of one download, kept up to date while it runs.
-
-    Attributes:
-        finished: Sessions committed by this download.
-        reused: Sessions finished before it.
-        failures: Sessions that are not green, by kind.
-        rows: Trades committed.
-        bytes: Size of the files committed.
-        requests: Requests spent, retries included.
-        off_session_rows: Prints kept on dates that are no session.
-        aborted: Why the download ended early; empty when it did not.
-    """
-
-    finished: int = 0
-    reused: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    bytes: int = 0
-    requests: int = 0
-    off_session_rows: int = 0
-    aborted: str = ""
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        if not outcome.is_green:
-            self.failures[outcome.kind] += 1
-        elif outcome.is_reused:
-            self.reused += 1
-        else:
-            self.finished += 1
-            self.rows += outcome.rows
-            self.bytes += outcome.bytes
-
-    def describe(self) -> str:
-        """Return one line for logs, errors and terminals."""
-        failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
-        parts = [
-            f"{self.finished} fetched",
-            f"{self.reused} reused",
-            f"{self.failures.total()} failed" + (f" ({failed})" if failed else ""),
-        ]
-        return "; ".join([*parts, self.aborted] if self.aborted else parts)
 
 
 class Download:

@@ -1,6 +1,7 @@
 """From daily bars, or from a file, to the published watchlist and its pilot."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import polars as pl
 
@@ -34,9 +35,8 @@ def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
         DataError: The input breaks its contract.
         MissingPartitionError: There are no daily bars to look at.
     """
-    if lakehouse.settings.watchlist is None:
-        return _detect(lakehouse)
-    return _import(lakehouse)
+    path = lakehouse.settings.watchlist
+    return _detect(lakehouse) if path is None else _import(lakehouse, path)
 
 
 def make_pilot(lakehouse: Lakehouse) -> MadeTable:
@@ -57,9 +57,7 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
     problems = (
         ()
         if pilot.height
-        else (
-            f"no session of the watchlist has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",
-        )
+        else (f"no session has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",)
     )
     verdict = judge_problems(problems, numbers, pl.DataFrame())
     lakehouse.tables.write_table(PILOT_WATCHLIST, pilot, is_published=verdict.passed)
@@ -103,10 +101,8 @@ def _detect(lakehouse: Lakehouse) -> MadeTable:
     )
 
 
-def _import(lakehouse: Lakehouse) -> MadeTable:
+def _import(lakehouse: Lakehouse, path: Path) -> MadeTable:
     """Read the watchlist that the settings name."""
-    path = lakehouse.settings.watchlist
-    assert path is not None
     watchlist, facts = parse_watchlist(read_input(path.expanduser().absolute()))
     numbers: dict[str, Number] = {"file": path.name}
     for name, value in asdict(facts).items():

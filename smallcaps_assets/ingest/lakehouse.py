@@ -99,7 +99,7 @@ class Lakehouse:
     def ledger(self) -> Ledger:
         """Return the ledger."""
         _ = self.identity
-        return Ledger(self.layout.ledger_file)
+        return Ledger(self.layout.ledger_file, clock=self.clock)
 
     @cached_property
     def tables(self) -> TableStore:

@@ -122,7 +122,7 @@ def estimate_plan(lakehouse: Lakehouse) -> PlanEstimate:
         constants=estimate_constants(counts, lakehouse.windows),
         calibrated=calibrated,
         remaining=remaining,
-        comparison=compare_estimates(_estimate_naive(lakehouse, pilot, calibration), calibrated),
+        comparison=compare_estimates(_estimate_naive(pilot, calibration), calibrated),
         disk=judge_disk(remaining, free_bytes(lakehouse)),
         ranges=ranges,
     )
@@ -226,9 +226,7 @@ def free_bytes(lakehouse: Lakehouse) -> int:
     return lakehouse.fs.free_bytes(folder)
 
 
-def _estimate_naive(
-    lakehouse: Lakehouse, pilot: pl.DataFrame, calibration: Calibration
-) -> Estimate:
+def _estimate_naive(pilot: pl.DataFrame, calibration: Calibration) -> Estimate:
     """Return what one window for all events costs: nothing merged, a request per session.
 
     Bytes are those of sessions of average size, so that both sides are measured alike.

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
@@ -59,6 +60,36 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
             is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
             frame = bars.filter(is_month)
         yield _store_month(lakehouse, month, sessions, frame)
+
+
+def judge_daily_bars(lakehouse: Lakehouse) -> Verdict:
+    """Judge the stored bars: every month that is over is whole; oddities are listed.
+
+    Duplicate keys and wrong types never get here: they are refused when a month is stored.
+    """
+    months = lakehouse.tables.read_bar_months()
+    is_over = [month_sessions(lakehouse, month.month)[-1] for month in months]
+    broken = [
+        month.month
+        for month, last in zip(months, is_over, strict=True)
+        if not month.is_closed and last <= lakehouse.last_available
+    ]
+    facts = measure_bars(lakehouse.tables.read_daily_bars().collect(), lakehouse.calendar)
+    numbers: dict[str, Number] = {
+        "months": len(months),
+        "broken_months": len(broken),
+        "rows": facts.rows,
+        "tickers": facts.tickers,
+        "unusable_bars": facts.unusable,
+        "zero_volume_bars": facts.zero_volume,
+        "non_session_bars": facts.non_session,
+    }
+    summary = (
+        f"{len(broken)} of {len(months)} months lack sessions"
+        + (f", first {broken[0]}" if broken else "")
+        + f"; {facts.unusable} unusable bars and {facts.non_session} on no session are left out"
+    )
+    return Verdict(bool(months) and not broken, summary, numbers, facts.offenders)
 
 
 def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
@@ -125,19 +156,16 @@ def due_months(lakehouse: Lakehouse) -> list[str]:
     A closed month from the vendor is final.  A file is read again in whole, because it may have
     changed.  With an imported watchlist only the months around its events are needed.
     """
-    months = bar_months(lakehouse)
+    path = lakehouse.settings.watchlist
     if lakehouse.settings.daily_bars is not None:
-        return months
-    if lakehouse.settings.watchlist is not None:
-        months = _watchlist_months(lakehouse)
+        return bar_months(lakehouse)
+    months = bar_months(lakehouse) if path is None else _watchlist_months(lakehouse, path)
     closed = {facts.month for facts in lakehouse.tables.read_bar_months() if facts.is_closed}
     return [month for month in months if month not in closed]
 
 
-def _watchlist_months(lakehouse: Lakehouse) -> list[str]:
+def _watchlist_months(lakehouse: Lakehouse, path: Path) -> list[str]:
     """Return the months that the windows of an imported watchlist may touch."""
-    path = lakehouse.settings.watchlist
-    assert path is not None
     watchlist, _ = parse_watchlist(read_input(path.expanduser().absolute()))
     widest = widest_window(lakehouse.windows)
     dates = watchlist["session_date"].unique().to_list()

@@ -1,32 +1,28 @@
 """A part of the published plan: some tickers, some sessions."""
 
 import datetime as dt
-from dataclasses import dataclass
 
 import polars as pl
 
 from smallcaps_assets.core.keys import check_ticker
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.export import Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What to narrow the plan to; ``None`` is everything.
+def parse_selection(
+    tickers: str | None, first: dt.datetime | None, last: dt.datetime | None
+) -> Selection:
+    """Return the selection that options name; nothing given is everything.
 
-    Attributes:
-        tickers: Tickers.
-        first: First session, included.
-        last: Last session, included.
+    Raises:
+        ConfigError: A ticker is none, or the dates are reversed.
     """
-
-    tickers: tuple[str, ...] | None = None
-    first: dt.date | None = None
-    last: dt.date | None = None
-
-    def __post_init__(self) -> None:
-        if self.first and self.last and self.last < self.first:
-            raise ConfigError(f"expected --from <= --to, got {self.first} and {self.last}")
+    if first and last and last < first:
+        raise ConfigError(f"expected --from <= --to, got {first.date()} and {last.date()}")
+    return Selection(
+        parse_tickers(tickers), first.date() if first else None, last.date() if last else None
+    )
 
 
 def parse_tickers(text: str | None) -> tuple[str, ...] | None:

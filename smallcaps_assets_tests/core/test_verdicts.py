@@ -288,6 +288,15 @@ def test_judge_volume_judges_the_count_too() -> None:
     assert (verdict.passed, verdict.numbers["count_residual_ratio"]) == (False, 0.5)
 
 
+def test_judge_volume_does_not_let_half_a_session_hide_in_a_large_lake() -> None:
+    trades = make_trades({"ticker": "MANY", "size": 1e6}, {"ticker": "HALF", "size": 50.0})
+    facts = measure(trades, {"ticker": "MANY", "volume": 1e6}, {"ticker": "HALF", "volume": 100.0})
+
+    verdict = judge_volume(facts, None, DEFAULT_THRESHOLDS)
+
+    assert (verdict.passed, verdict.numbers["worst_session_ratio"]) == (False, 0.5)
+
+
 def test_judge_volume_passes_equality_at_threshold_zero_in_spite_of_rounding() -> None:
     trades = make_trades(*({"size": size} for size in (0.1, 0.2, 0.3)))
     facts = measure(trades, {"volume": 0.6, "trade_count": 3})

@@ -1,0 +1,131 @@
+"""The list of audits, and the result of the last deep one, kept on disk with its age.
+
+What does not belong here: how facts are gathered (``audit``) and judged (``core.verdicts``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+
+KEPT_OFFENDERS: Final = 200
+"""Offenders remembered of each deep audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit and where it shows.
+
+    Attributes:
+        name: Name of the check.
+        description: What it demands.
+        is_deep: It reads the files.
+    """
+
+    name: str
+    description: str
+    is_deep: bool = False
+
+
+AUDITS: Final = (
+    Audit("planned_sessions_are_covered", "At least 95 % of planned sessions are green."),
+    Audit("event_windows_are_covered", "At least 95 % of event windows are whole."),
+    Audit("size_is_as_planned", "Within the disk budget, and near the estimate."),
+    Audit(
+        "files_are_undamaged",
+        "Rows, bytes, hashes and schema are those of the receipts.",
+        is_deep=True,
+    ),
+    Audit("tape_is_in_order", "Rows lie in tape order; exact duplicates are listed.", is_deep=True),
+    Audit("timestamps_lie_in_their_day", "Every print lies on its New York date.", is_deep=True),
+    Audit("prices_lie_within_the_bar", "Prices that count lie within high and low.", is_deep=True),
+    Audit("volume_matches_the_bar", "Volume and count equal the daily bar's.", is_deep=True),
+    Audit(
+        "no_orphans", "Every file has a receipt, every receipt a plan or an import.", is_deep=True
+    ),
+)
+"""Every audit of `trades`, in the order of reports."""
+
+
+class StoredVerdict(msgspec.Struct, frozen=True):
+    """A verdict of the last deep audit, as its file holds it."""
+
+    name: str
+    passed: bool
+    summary: str
+    numbers: dict[str, Number]
+    offenders: list[dict[str, str | int | float | bool | None]]
+
+
+class StoredAudit(msgspec.Struct, frozen=True):
+    """The last deep audit.
+
+    Attributes:
+        audited_at: When it ended.
+        stored_sessions: Sessions in the lake at that time.
+        verdicts: Verdicts of the deep audits.
+    """
+
+    audited_at: dt.datetime
+    stored_sessions: int
+    verdicts: list[StoredVerdict]
+
+
+def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> None:
+    """Remember the deep verdicts, with the first rows of their offenders."""
+    deep = [
+        StoredVerdict(
+            audit.name,
+            verdicts[audit.name].passed,
+            verdicts[audit.name].summary,
+            verdicts[audit.name].numbers,
+            _plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
+        )
+        for audit in AUDITS
+        if audit.is_deep
+    ]
+    audit = StoredAudit(lakehouse.clock(), lakehouse.ledger.totals().sessions, deep)
+    path = lakehouse.layout.last_audit_file
+    lakehouse.fs.make_folders(path.parent, root=lakehouse.layout.data_dir)
+    lakehouse.fs.publish(
+        {path: msgspec.json.format(msgspec.json.encode(audit))}, root=lakehouse.layout.data_dir
+    )
+
+
+def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Return the deep verdicts of the last audit with their age; red where there was none."""
+    path = lakehouse.layout.last_audit_file
+    if not path.exists():
+        return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
+    stored = msgspec.json.decode(lakehouse.fs.read(path), type=StoredAudit)
+    age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
+    since = lakehouse.ledger.totals().sessions - stored.stored_sessions
+    note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
+    return {
+        verdict.name: Verdict(
+            verdict.passed,
+            verdict.summary + note,
+            verdict.numbers | {"audit_age_h": round(age_h, 2), "sessions_since": since},
+            pl.DataFrame(verdict.offenders),
+        )
+        for verdict in stored.verdicts
+    }
+
+
+def _never_audited() -> Verdict:
+    return Verdict(
+        passed=False,
+        summary="never audited: run the job audit_lake or `smallcaps audit --deep`",
+        numbers={"never_audited": 1},
+    )
+
+
+def _plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
+    dates = pl.selectors.temporal().cast(pl.String)
+    return frame.with_columns(dates).to_dicts() if frame.width else []
