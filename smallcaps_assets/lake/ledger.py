@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database, transaction, translated_errors
 from smallcaps_assets.lake.files import FileSystem
@@ -44,6 +45,7 @@ __all__ = [
     "ReindexFacts",
     "SessionRecord",
     "Totals",
+    "discard_damaged_ledger",
     "discard_ledger",
 ]
 
@@ -172,6 +174,28 @@ class Ledger(LedgerReader):
     def _fold_log(self) -> None:
         """Give back the disk that a large transaction took; a reader at work may prevent it."""
         self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def discard_damaged_ledger(path: Path, file_system: FileSystem) -> bool:
+    """Move a ledger aside that is damaged anywhere, or newer than this program.
+
+    Only one process may be at work on the lake, and it may not have the ledger open.
+
+    Returns:
+        Whether it was moved; a new one can then be made from the receipts.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    if not path.exists():
+        return False
+    try:
+        with LedgerReader(path) as ledger:
+            ledger.check()
+    except LedgerMismatchError:
+        discard_ledger(path, file_system)
+        return True
+    return False
 
 
 def discard_ledger(path: Path, file_system: FileSystem) -> None:

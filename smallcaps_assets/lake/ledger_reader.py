@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database, translated_errors
 from smallcaps_assets.lake.ledger_rows import (
@@ -83,6 +83,19 @@ class LedgerReader:
         """Close the file; the last process to do so folds the write-ahead log into it."""
         with self._lock, translated_errors(self.path):
             self._connection.close()
+
+    def check(self) -> None:
+        """Read the whole file, and refuse it where it is damaged anywhere.
+
+        Raises:
+            LedgerMismatchError: It is.
+        """
+        found = self._fetch("PRAGMA integrity_check(1)")[0][0]
+        if found != "ok":
+            raise LedgerMismatchError(
+                f"{self.path}: {found}; the ledger is damaged, rebuild it from the receipts: "
+                "`smallcaps reindex`"
+            )
 
     @property
     def is_indexed(self) -> bool:

@@ -13,7 +13,7 @@ from smallcaps_assets.errors import DataError, LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.ledger import Ledger, discard_ledger
+from smallcaps_assets.lake.ledger import Ledger, discard_damaged_ledger, discard_ledger
 from smallcaps_assets.lake.ledger_rows import ReindexFacts, receipt_row
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import GREEN
@@ -271,6 +271,33 @@ def test_discard_ledger_of_nothing_does_nothing(tmp_path: Path) -> None:
     discard_ledger(tmp_path / "ledger.sqlite", FileSystem())
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("first_damaged_byte", [0, 4096, 40 * 4096])
+def test_discard_damaged_ledger_finds_damage_anywhere(
+    tmp_path: Path, first_damaged_byte: int
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.record_receipts([make_receipt(f"T{n}_2024-03-14") for n in range(500)])
+    content = bytearray(path.read_bytes())
+    content[first_damaged_byte : first_damaged_byte + 300] = b"\xff" * 300
+    path.write_bytes(content)
+
+    assert discard_damaged_ledger(path, FileSystem())
+    with Ledger(path) as ledger:
+        assert ledger.reindex([make_receipt(A1)]).receipts == 1
+
+
+def test_discard_damaged_ledger_leaves_a_sound_one(ledger: Ledger) -> None:
+    ledger.record_receipts([make_receipt(A1)])
+
+    assert not discard_damaged_ledger(ledger.path, FileSystem())
+    assert ledger.states([A1]) == {A1: "complete"}
+
+
+def test_discard_damaged_ledger_of_nothing_does_nothing(tmp_path: Path) -> None:
+    assert not discard_damaged_ledger(tmp_path / "ledger.sqlite", FileSystem())
 
 
 actions = st.lists(
