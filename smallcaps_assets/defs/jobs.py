@@ -7,6 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.defs.reference_assets import daily_bars_are_whole
 from smallcaps_assets.schemas import (
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
