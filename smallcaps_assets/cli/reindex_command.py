@@ -3,9 +3,8 @@
 import click
 
 from smallcaps_assets.cli.workplace import open_workplace
-from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.ledger import discard_ledger
+from smallcaps_assets.lake.ledger import discard_damaged_ledger
 from smallcaps_assets.lake.ledger_rows import ReindexFacts
 
 
@@ -30,11 +29,8 @@ def rebuild_ledger(lakehouse: Lakehouse) -> ReindexFacts:
     Raises:
         LakeError: A receipt cannot be believed; `smallcaps audit --deep` names it.
     """
-    try:
-        ledger = lakehouse.ledger
-    except LedgerMismatchError:
-        discard_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
-        ledger = lakehouse.ledger
+    discard_damaged_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
+    ledger = lakehouse.ledger
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
     return ledger.reindex(lakehouse.store.iter_receipts())

@@ -75,6 +75,9 @@ def describe(status: Status) -> list[tuple[str, str]]:
     if status.errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in status.errors.items())
         lines.append(("errors, last hour", kinds))
+    if status.retries:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in status.retries.items())
+        lines.append(("retries, last hour", kinds))
     lines += [("last error", error) for error in status.last_errors[:3]]
     return lines
 

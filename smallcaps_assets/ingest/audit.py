@@ -33,10 +33,12 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import write_last_audit
 from smallcaps_assets.ingest.planning import default_calibration
 from smallcaps_assets.ingest.proof import read_bar_facts
-from smallcaps_assets.lake.damages import Damage, DamageKind
+from smallcaps_assets.lake.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
+UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
+"""Orphans that mean nothing while a download commits."""
 GROUP_SESSIONS: Final = 64
 """Sessions decoded at once by one thread; it bounds memory."""
 
@@ -191,6 +193,9 @@ def _judge_orphans(lakehouse: Lakehouse) -> Verdict:
     _, plan = lakehouse.tables.read_plan()
     planned = set(plan.select(key_expression()).to_series())
     orphans = lakehouse.store.find_orphans(planned)
+    if lakehouse.lock.holder() is not None:
+        # A commit under way leaves files that have no receipt yet.
+        orphans = [orphan for orphan in orphans if orphan.kind not in UNDER_WAY]
     rows = [(str(orphan.path), orphan.kind.value, orphan.message) for orphan in orphans]
     columns = dict.fromkeys(("path", "kind", "message"), pl.String)
     return judge_orphans(pl.DataFrame(rows, schema=columns, orient="row"))

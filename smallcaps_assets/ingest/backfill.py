@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,6 +14,9 @@ from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.catalog import build_catalog
 
 logger = logging.getLogger(__name__)
+
+COUNT_EVERY_S = 5.0
+"""Pause between two entries of retries in the ledger."""
 
 
 class Backfill:
@@ -33,6 +37,7 @@ class Backfill:
         self.interrupts = interrupts
         self._lakehouse = lakehouse
         self._run_id = run_id
+        self._retries: Counter[str] = Counter()
         self._download = Download(
             lakehouse, run_id=run_id, interrupts=interrupts, accept_empty=accept_empty
         )
@@ -64,13 +69,28 @@ class Backfill:
         """
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
-        built = time.monotonic()
-        for outcome in self._download.run(keys):
-            yield outcome
-            if time.monotonic() - built > lakehouse.settings.catalog_interval_s:
-                refresh_catalog(lakehouse)
-                built = time.monotonic()
+        built = counted = time.monotonic()
+        try:
+            for outcome in self._download.run(keys):
+                yield outcome
+                if time.monotonic() - built > lakehouse.settings.catalog_interval_s:
+                    refresh_catalog(lakehouse)
+                    built = time.monotonic()
+                if time.monotonic() - counted > COUNT_EVERY_S:
+                    self._record_retries()
+                    counted = time.monotonic()
+        finally:
+            self._record_retries()
         refresh_catalog(lakehouse)
+
+    def _record_retries(self) -> None:
+        """Tell the ledger how often the vendor made us wait: only this process knows."""
+        if "client" not in vars(self._lakehouse):
+            return
+        counters = self._lakehouse.client.counters
+        now = Counter({f"retry_{kind}": count for kind, count in counters.retries.items()})
+        self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
+        self._retries = now
 
 
 def ensure_indexed(lakehouse: Lakehouse) -> None:

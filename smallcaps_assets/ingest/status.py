@@ -34,6 +34,7 @@ class Status:
         sessions_per_min: Rate of sessions.
         eta_h: Hours left at that rate; ``None`` when nothing happens or nothing is left.
         errors: Failures of the last hour by kind.
+        retries: Retries of the last hour by kind, which cost time and nothing else.
         last_errors: The newest messages.
         last_commit_at: When something was last committed.
         coverage: ``ticker, year, planned, done``.
@@ -54,6 +55,7 @@ class Status:
     sessions_per_min: float
     eta_h: float | None
     errors: dict[str, int]
+    retries: dict[str, int]
     last_errors: list[str]
     last_commit_at: dt.datetime | None
     coverage: list[tuple[str, int, int, int]]
@@ -90,6 +92,7 @@ def _measure(lakehouse: Lakehouse, ledger: LedgerReader) -> Status:
     per_min = recent.sessions / minutes
     holder = lakehouse.lock.holder()
     errors = ledger.recent_errors(5)
+    hour = ledger.activity(now - ERROR_WINDOW)
     return Status(
         holder=str(holder) if holder else "",
         counts=counts,
@@ -105,7 +108,8 @@ def _measure(lakehouse: Lakehouse, ledger: LedgerReader) -> Status:
         mb_per_min=recent.bytes / MB / minutes,
         sessions_per_min=per_min,
         eta_h=left / per_min / 60 if per_min and left else None,
-        errors=ledger.activity(now - ERROR_WINDOW).errors,
+        errors=hour.errors,
+        retries=hour.counters,
         last_errors=[
             f"{row['ticker']} {row['first_session']}: {row['kind']}: {row['message']}"
             for row in errors.iter_rows(named=True)
