@@ -18,6 +18,7 @@ from smallcaps_assets.polygon.trail import CursorTrail, disbelieve
 from smallcaps_assets.polygon.wire import TRADE_COLUMNS, Page, TradeRow, frame_trades
 
 DELAYED: Final = "DELAYED"
+NO_TRADES: Final = pl.DataFrame(schema=TRADE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class TradesChain:
     is_delayed: bool = False
     request_ids: list[str] = field(default_factory=list)
     _frames: list[pl.DataFrame] = field(default_factory=list)
-    _tail: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRADE_COLUMNS))
+    _tail: pl.DataFrame = field(default_factory=NO_TRADES.clone)
 
     @property
     def last_ns(self) -> int:
@@ -165,7 +166,7 @@ class TradesChain:
     def collect(self) -> pl.DataFrame:
         """Return all rows in tape order."""
         if not self._frames:
-            return pl.DataFrame(schema=TRADE_COLUMNS)
+            return NO_TRADES
         return sort_tape(pl.concat(self._frames, rechunk=True))
 
     def _frame(self, rows: list[TradeRow], gte_ns: int | None = None) -> pl.DataFrame:

@@ -163,7 +163,7 @@ def frame_trades(rows: list[TradeRow], ticker: str) -> pl.DataFrame:
         DataError: A row has no size, or one that is no number.
     """
     columns = {
-        "ticker": pl.repeat(ticker, len(rows), dtype=pl.String, eager=True),
+        "ticker": [ticker] * len(rows),
         "sip_timestamp": [row.sip_timestamp for row in rows],
         "participant_timestamp": [row.participant_timestamp for row in rows],
         "trf_timestamp": [row.trf_timestamp for row in rows],
@@ -197,7 +197,8 @@ def _build_sizes(rows: list[TradeRow]) -> pl.Series:
             raise DataError("decimal_size: expected a number as text, got another text") from error
         if not exact.is_finite().all():
             raise DataError("decimal_size: expected a finite number")
-        whole = pl.select(pl.coalesce(exact, whole)).to_series()
+        has_all = not exact.null_count()
+        whole = exact if has_all else pl.select(pl.coalesce(exact, whole)).to_series()
     if missing := whole.null_count():
         raise DataError(f"{missing} of {len(rows)} trades have neither size nor decimal_size")
     return whole

@@ -288,6 +288,8 @@ def test_the_environments_proxy_is_used_but_not_for_this_machine(
     netrc = tmp_path / "netrc"
     netrc.write_text("machine vendor.invalid login other password other\n")
     monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
 
     with EmulatorServer(StaticSource({"ABCD": ROWS})) as server:
         monkeypatch.setenv("http_proxy", server.url)
