@@ -8,7 +8,7 @@ to an error of ours.  What does not: tables and statements (``ledger_sql``) and 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -51,12 +51,11 @@ def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
         StorageError: It cannot be opened or created.
     """
     with translated_errors(path):
-        connection = _connect(path, is_read_only=is_read_only)
-        try:
+        with ExitStack() as on_failure:
+            connection = _connect(path, is_read_only=is_read_only)
+            on_failure.callback(connection.close)
             _prepare(connection, path, is_read_only=is_read_only)
-        except BaseException:
-            connection.close()
-            raise
+            on_failure.pop_all()
     return connection
 
 
@@ -82,10 +81,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         connection.execute("COMMIT")
-    except BaseException:
+    finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
 
 
 def _connect(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
