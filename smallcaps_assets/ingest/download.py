@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -35,6 +35,7 @@ from smallcaps_assets.ingest.fetching import (
     RangeResult,
     Refusal,
     RequestRange,
+    cut_range,
     refuse_range,
     split_range,
 )
@@ -97,7 +98,7 @@ class Download:
         for outcome in self._hold_back(missing):
             yield self._count(outcome)
         if missing:
-            for outcome in self._fetch_all(_frame_keys(missing)):
+            for outcome in self._fetch_all(_frame_sessions(missing)):
                 yield self._count(outcome)
         logger.info("download finished run=%s %s", self._run_id, self.summary.describe())
 
@@ -186,6 +187,8 @@ class Download:
                 span = self._waiting.popleft()
                 if span.last_session <= self._closed_until:
                     yield from self._refuse(self._close(span))
+                elif span.first_session <= self._closed_until:
+                    self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
                 else:
                     self._running[pool.submit(fetcher.fetch, span)] = span
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
@@ -249,6 +252,10 @@ class Download:
                 f"the vendor failed {self._failed_in_a_row} ranges in a row, so the rest was not "
                 f"asked for ({error}); run the same command again when it is back"
             )
+
+    def _cut_closed(self, span: RequestRange, bars: BarFacts) -> Iterator[RequestRange]:
+        """Return the part of a range that is known to be closed, and the rest."""
+        return cut_range(span, self._lakehouse.calendar, bars, self._closed_until)
 
     def _close(self, span: RequestRange) -> list[Refusal]:
         """Return the refusals of a range that lies before what the key is entitled to."""
@@ -327,13 +334,20 @@ class Download:
         )
 
     def _plan_ranges(self, missing: pl.DataFrame) -> Iterator[RequestRange]:
-        """Yield the request ranges: newest and oldest first, to learn what the key may see."""
+        """Yield the request ranges: newest and oldest first, to learn what the key may see.
+
+        Sessions that failed before are asked for last and apart: twenty sick ones would end
+        every download as an outage before it came to the others.
+        """
         settings = self._lakehouse.settings
-        frame = plan_request_ranges(
-            missing,
-            self._lakehouse.calendar,
-            max_rows=settings.range_max_rows,
-            max_sessions=settings.range_max_sessions,
+        frame = pl.concat(
+            plan_request_ranges(
+                missing.filter(pl.col("has_failed") == has_failed),
+                self._lakehouse.calendar,
+                max_rows=settings.range_max_rows,
+                max_sessions=settings.range_max_sessions,
+            )
+            for has_failed in (False, True)
         )
         columns = ("ticker", "first_session", "last_session", "expected_rows")
         ranges = deque(RequestRange(*row) for row in frame.select(columns).iter_rows())
@@ -365,8 +379,8 @@ def _lacks_trades(error: SmallcapsError) -> bool:
     return isinstance(error, NotEntitledError) and not error.is_timeframe
 
 
-def _frame_keys(keys: Sequence[str] | dict[str, str]) -> pl.DataFrame:
-    """Return ``ticker, session_date`` of keys, sorted by both."""
-    pairs = [decode_key(key) for key in keys]
-    frame = pl.DataFrame(pairs, schema={"ticker": pl.String, "session_date": pl.Date}, orient="row")
-    return frame.sort("ticker", "session_date")
+def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:
+    """Return ``ticker, session_date, has_failed`` of the states of keys, sorted by session."""
+    rows = [(*decode_key(key), state == states.FAILED) for key, state in missing.items()]
+    schema = {"ticker": pl.String, "session_date": pl.Date, "has_failed": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("ticker", "session_date")

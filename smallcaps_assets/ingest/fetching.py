@@ -220,12 +220,20 @@ def split_range(
     the failure is left with the session that causes it.
     """
     dates = calendar.dates(span.first_session, span.last_session)
-    middle = len(dates) // 2
-    for half in (dates[:middle], dates[middle:]):
-        counts = [bar.trade_count for date in half if (bar := bars.find(span.ticker, date))]
+    return cut_range(span, calendar, bars, dates[len(dates) // 2 - 1])
+
+
+def cut_range(
+    span: RequestRange, calendar: SessionCalendar, bars: BarFacts, last: dt.date
+) -> Iterator[RequestRange]:
+    """Yield the part of a range up to ``last``, which lies before its end, and the rest."""
+    dates = calendar.dates(span.first_session, span.last_session)
+    early = [date for date in dates if date <= last]
+    for part in (early, dates[len(early) :]):
+        counts = [bar.trade_count for date in part if (bar := bars.find(span.ticker, date))]
         known = [count for count in counts if count is not None]
-        expected = sum(known) if len(known) == len(half) else None
-        yield RequestRange(span.ticker, half[0], half[-1], expected)
+        expected = sum(known) if len(known) == len(part) else None
+        yield RequestRange(span.ticker, part[0], part[-1], expected)
 
 
 def refuse_range(

@@ -1,0 +1,145 @@
+"""Emulated vendors, lakehouses that download from them, and the truth to compare with."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import polars as pl
+
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.source import Source
+from smallcaps_assets.emulator.tape import WireRow
+from smallcaps_assets.ingest.download import Download, DownloadSummary, Outcome
+from smallcaps_assets.ingest.lakehouse import Lakehouse, now_utc
+from smallcaps_assets.schemas import DAILY_BARS
+from smallcaps_assets.settings import Settings
+from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade
+
+KEY: Final = "sk_live_0123456789abcdef"
+RETRIES: Final = 2
+SESSIONS: Final = load_calendar().dates(dt.date(2024, 1, 2), dt.date(2024, 2, 29))
+"""2024-01-02 is a Tuesday; the first Monday off is 2024-01-15."""
+
+Rows = list[dict[str, Any]]
+
+
+def make_session(session_date: dt.date, count: int, **changes: object) -> Rows:
+    """Return trades of a New York day from 09:30 on, three at each timestamp."""
+    opening_ns = day_bounds_ns(session_date, session_date)[0] + 34_200 * 10**9
+    return [
+        make_wire_trade(number, at_ns=opening_ns + number // 3 * 1_000_003, **changes)
+        for number in range(count)
+    ]
+
+
+def make_sessions(session_dates: Iterable[dt.date], count: int = 2) -> Rows:
+    """Return ``count`` trades of each date."""
+    return [row for date in session_dates for row in make_session(date, count)]
+
+
+def make_keys(ticker: str, session_dates: Iterable[dt.date]) -> list[str]:
+    """Return the keys of a ticker."""
+    return [encode_key(ticker, date) for date in session_dates]
+
+
+def hash_rows(rows: Sequence[WireRow]) -> str:
+    """Return the content hash of wire rows, without the code that reads the wire."""
+    return hash_trades(make_frame(rows))
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download did.
+
+    Attributes:
+        outcomes: Of each session that it came to.
+        summary: Its counts.
+    """
+
+    outcomes: dict[str, Outcome]
+    summary: DownloadSummary
+
+    def keys_in(self, state: str) -> list[str]:
+        """Return the keys that are in a state now, sorted."""
+        return sorted(key for key, outcome in self.outcomes.items() if outcome.state == state)
+
+
+def make_settings(folder: Path, url: str, **changes: object) -> Settings:
+    """Return settings of a download that loses no time."""
+    quick = {
+        "POLYGON_API_KEY": KEY,
+        "source": "vendor",
+        "data_dir": folder,
+        "base_url": url,
+        "requests_per_minute": 0,
+        "retries": RETRIES,
+        "backoff_base_s": 0.001,
+        "backoff_factor": 1.0,
+    }
+    return Settings(_env_file=None, **cast(dict[str, Any], quick | changes))
+
+
+def make_lakehouse(
+    folder: Path, url: str, *, clock: Callable[[], dt.datetime] = now_utc, **changes: object
+) -> Lakehouse:
+    """Return a lakehouse below ``folder`` that downloads from ``url``."""
+    folder.mkdir(exist_ok=True)
+    return Lakehouse(make_settings(folder, url, **changes), clock=clock)
+
+
+def download(lakehouse: Lakehouse, keys: Sequence[str], **options: object) -> Downloaded:
+    """Download ``keys``."""
+    work = Download(lakehouse, run_id="run-1", **cast(dict[str, Any], options))
+    return Downloaded({outcome.key: outcome for outcome in work.run(keys)}, work.summary)
+
+
+def hash_stored(lakehouse: Lakehouse) -> dict[str, str]:
+    """Return the content hash of every session that has a receipt, from the file itself."""
+    store = lakehouse.store
+    return {
+        receipt.key: hash_trades(store.read_trades(receipt.ticker, receipt.session_date))
+        for receipt in store.iter_receipts()
+    }
+
+
+@contextmanager
+def serve(
+    trades: Mapping[str, Sequence[WireRow]] | Source, *faults: Fault
+) -> Iterator[EmulatorServer]:
+    """Serve trades by ticker."""
+    source = StaticSource(trades) if isinstance(trades, Mapping) else trades
+    with EmulatorServer(source, faults) as server:
+        yield server
+
+
+def write_bars(lakehouse: Lakehouse, counts: Mapping[tuple[str, dt.date], int]) -> None:
+    """Store daily bars of January 2024 by their number of trades; the month is covered."""
+    keys = pl.DataFrame(
+        list(counts), {"ticker": pl.String(), "session_date": pl.Date()}, orient="row"
+    )
+    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), 5.0)
+    count = pl.Series("trade_count", list(counts.values()), pl.Int64)
+    bars = keys.with_columns(count, **{name: pl.lit(price) for name, price in prices.items()})
+    bars = bars.with_columns(volume=pl.col("trade_count") * 100.0).sort(DAILY_BARS.key)
+    covered = [date for date in SESSIONS if date.month == 1]
+    lakehouse.tables.write_daily_bars(
+        "2024-01", bars.select(DAILY_BARS.schema.names()), covered=covered, is_closed=True
+    )
+
+
+def find_asked(server: EmulatorServer) -> list[tuple[str, dt.date, dt.date]]:
+    """Return ticker, first and last session of the ranges asked for, in order of arrival."""
+    starts = {day_bounds_ns(date, date)[0]: date for date in SESSIONS}
+    ends = {day_bounds_ns(date, date)[1]: date for date in SESSIONS}
+    return [
+        (request.path.removeprefix("/v3/trades/"), starts[gte_ns], ends[lt_ns])
+        for request in server.requests
+        if (gte_ns := int(request.query.get("timestamp.gte", 0))) in starts
+        and (lt_ns := int(request.query["timestamp.lt"])) in ends
+    ]
