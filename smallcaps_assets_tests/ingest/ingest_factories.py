@@ -15,8 +15,9 @@ from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.emulator.source import Source
 from smallcaps_assets.emulator.tape import WireRow
-from smallcaps_assets.ingest.download import Download, DownloadSummary, Outcome
+from smallcaps_assets.ingest.download import Download
 from smallcaps_assets.ingest.lakehouse import Lakehouse, now_utc
+from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets.settings import Settings
 from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade
@@ -73,6 +74,7 @@ class Downloaded:
 def make_settings(folder: Path, url: str, **changes: object) -> Settings:
     """Return settings of a download that loses no time."""
     quick = {
+        "_env_file": None,
         "POLYGON_API_KEY": KEY,
         "source": "vendor",
         "data_dir": folder,
@@ -82,7 +84,7 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
         "backoff_base_s": 0.001,
         "backoff_factor": 1.0,
     }
-    return Settings(_env_file=None, **cast(dict[str, Any], quick | changes))
+    return Settings(**cast(dict[str, Any], quick | changes))
 
 
 def make_lakehouse(

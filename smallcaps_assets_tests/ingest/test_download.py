@@ -17,7 +17,6 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     find_asked,
     hash_rows,
     hash_stored,
-    make_frame,
     make_keys,
     make_lakehouse,
     make_session,
@@ -25,7 +24,7 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     serve,
     write_bars,
 )
-from smallcaps_assets_tests.polygon.polygon_factories import RenderedSource
+from smallcaps_assets_tests.polygon.polygon_factories import RenderedSource, make_frame
 
 WEEK = SESSIONS[4:9]
 """Monday to Friday."""

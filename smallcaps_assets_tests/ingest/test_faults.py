@@ -79,7 +79,7 @@ class Case:
     def fault(self) -> Fault:
         times = None if self.is_lasting else 1
         return Fault(
-            self.kind, ticker=self.ticker, page=self.page, times=times, rows=3, seconds=0.01
+            self.kind, ticker=self.ticker, page=self.page, times=times, rows=1, seconds=0.01
         )
 
 
