@@ -24,6 +24,7 @@ from smallcaps_assets.emulator.faults import (
     build_fault,
     parse_fault,
 )
+from smallcaps_assets.emulator.holidays import answer_holidays
 from smallcaps_assets.emulator.paging import QueryError
 from smallcaps_assets.emulator.reference import (
     NotFoundError,
@@ -31,7 +32,6 @@ from smallcaps_assets.emulator.reference import (
     answer_conditions,
     answer_details,
     answer_exchanges,
-    answer_holidays,
     answer_splits,
     answer_tickers,
 )

@@ -186,9 +186,12 @@ def _remaining_span(query: TradeQuery) -> Span:
 def _locate_rest(tape: Tape, query: TradeQuery) -> tuple[int, int]:
     """Return the rows of a tape that are still to be sent."""
     low, high = tape.locate(_remaining_span(query))
-    if query.span.is_descending:
-        return low, high - query.position.sent
-    return low + query.position.sent, high
+    at_ns = query.position.at_ns
+    if at_ns is None:
+        return low, high
+    first, end = tape.locate(Span(at_ns, at_ns + 1))
+    sent = min(query.position.sent, end - first)
+    return (low, high - sent) if query.span.is_descending else (low + sent, high)
 
 
 def _limit_rows(low: int, high: int, limit: int, span: Span) -> tuple[int, int, bool]:

@@ -1,17 +1,15 @@
-"""Reference endpoints: tickers, details, splits, conditions, exchanges, renamings, holidays.
+"""Reference endpoints: tickers, details, splits, conditions, exchanges, renamings.
 
 What belongs here: filters, order and pages of small lists.  What does not: the rows (the source,
 ``catalogue``).
 """
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 
-from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.answers import NEXT_HOST, Payload
 from smallcaps_assets.emulator.catalogue import list_conditions, list_exchanges
 from smallcaps_assets.emulator.faults import Fault
@@ -34,7 +32,6 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _DETAILS_ONLY: Final = ("list_date", "sic_description", "share_class_shares_outstanding")
 _SPLIT_FILTERS: Final = ("ticker", "execution_date")
 _TICKER_FILTERS: Final = ("ticker", "type", "market", "exchange", "cusip", "cik")
-_UPCOMING_DAYS: Final = 330
 
 
 class NotFoundError(Exception):
@@ -121,22 +118,6 @@ def answer_changes(source: Source, names: Mapping[str, str], query: Mapping[str,
         ],
     }
     return Payload(msgspec.json.encode(results), ticker=ticker)
-
-
-def answer_holidays(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return closed days and early closes in the months to come, as a bare list."""
-    del source, names, query
-    today = dt.datetime.now(dt.UTC).date()
-    calendar = load_calendar()
-    last = min(calendar.last, today + dt.timedelta(days=_UPCOMING_DAYS))
-    days = (today + dt.timedelta(days=n) for n in range((last - today).days))
-    rows = [
-        {"date": str(day), "exchange": name, "name": "Holiday", "status": "closed"}
-        for day in days
-        if day.weekday() < 5 and not calendar.is_session(day)  # noqa: PLR2004  Monday to Friday
-        for name in ("NYSE", "NASDAQ")
-    ]
-    return Payload(msgspec.json.encode(rows), is_bare=True)
 
 
 def _resolve_cursor(query: Mapping[str, str]) -> dict[str, str]:

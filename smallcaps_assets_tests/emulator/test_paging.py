@@ -1,4 +1,5 @@
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from smallcaps_assets.emulator.paging import (
     decode_cursor,
     read_trade_page,
 )
+from smallcaps_assets.emulator.tape import Span, Tape
 
 gaps = st.lists(st.sampled_from([0, 0, 1, 5]), max_size=40)
 
@@ -24,6 +26,16 @@ def make_rows(gaps: list[int]) -> list[dict[str, Any]]:
     for gap in gaps:
         times.append(times[-1] + gap)
     return [{"sip_timestamp": time, "n": number} for number, time in enumerate(times)]
+
+
+class DailySource(StaticSource):
+    """A source that holds a tape for every ten nanoseconds."""
+
+    def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
+        rows = self.trades[ticker]
+        days = sorted({row["sip_timestamp"] // 10 for row in rows})
+        for day in reversed(days) if span.is_descending else days:
+            yield Tape.from_rows([row for row in rows if row["sip_timestamp"] // 10 == day])
 
 
 def read_chain(source: StaticSource, query: TradeQuery) -> list[list[dict[str, Any]]]:
@@ -39,16 +51,17 @@ def read_chain(source: StaticSource, query: TradeQuery) -> list[list[dict[str, A
 
 
 @given(gaps, st.integers(1, 45), st.integers(95, 160), st.integers(0, 80))
+@pytest.mark.parametrize("kind", [StaticSource, DailySource])
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_a_chain_holds_every_row_of_its_span_once_and_in_order(
-    order: str, gaps: list[int], limit: int, gte: int, length: int
+    kind: type[StaticSource], order: str, gaps: list[int], limit: int, gte: int, length: int
 ) -> None:
     """L2, L4: pages of any size lose nothing, also where rows share a nanosecond."""
     rows = make_rows(gaps)
     bounds = {"timestamp.gte": f"{gte}", "timestamp.lt": f"{gte + length}"}
 
     query = TradeQuery.parse({"order": order, "limit": f"{limit}", **bounds})
-    pages = read_chain(StaticSource({"A": rows}), query)
+    pages = read_chain(kind({"A": rows}), query)
 
     wanted = [row for row in rows if gte <= row["sip_timestamp"] < gte + length]
     assert [r for page in pages for r in page] == (wanted if order == "asc" else wanted[::-1])
