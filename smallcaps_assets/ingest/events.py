@@ -17,9 +17,9 @@ from smallcaps_assets.core.watchlist import (
     parse_watchlist,
 )
 from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
-from smallcaps_assets.lake.inputs import read_input
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
 DEFAULT_PILOT_TICKERS = 15
@@ -103,7 +103,7 @@ def _detect(lakehouse: Lakehouse) -> MadeTable:
 
 def _import(lakehouse: Lakehouse, path: Path) -> MadeTable:
     """Read the watchlist that the settings name."""
-    watchlist, facts = parse_watchlist(read_input(path.expanduser().absolute()))
+    watchlist, facts = read_parsed(path, parse_watchlist)
     numbers: dict[str, Number] = {"file": path.name}
     for name, value in asdict(facts).items():
         numbers[name] = ", ".join(value) if isinstance(value, tuple) else value

@@ -15,9 +15,9 @@ from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.core.watchlist import parse_watchlist
 from smallcaps_assets.core.windows import widest_window
 from smallcaps_assets.errors import DataError
+from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
-from smallcaps_assets.lake.inputs import read_input
 from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 from smallcaps_assets.settings import EMULATED_FIRST_SESSION
@@ -100,13 +100,15 @@ def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
     """
     settings = lakehouse.settings
     if settings.splits is not None:
-        raw, origin = read_input(settings.splits.expanduser().absolute()), settings.splits.name
+        splits, repeated = read_parsed(settings.splits, merge_splits)
+        origin = settings.splits.name
     elif settings.daily_bars is not None:
-        raw, origin = SPLITS.empty(), "none: daily bars come from a file without splits"
+        splits, repeated = SPLITS.empty(), 0
+        origin = "none: daily bars come from a file without splits"
     else:
-        raw = fetch_splits(lakehouse.client, bar_range(lakehouse)[0], lakehouse.last_available)
+        first, last = bar_range(lakehouse)[0], lakehouse.last_available
+        splits, repeated = merge_splits(fetch_splits(lakehouse.client, first, last))
         origin = "vendor"
-    splits, repeated = merge_splits(raw)
     lakehouse.tables.write_table(SPLITS, splits, is_published=True)
     numbers: dict[str, Number] = {"origin": origin, "repeated_records": repeated}
     reverse = splits.filter(pl.col("split_from") > pl.col("split_to"))
@@ -121,7 +123,7 @@ def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
         DataError: The file cannot be read or breaks the contract.
     """
     path = lakehouse.settings.daily_bars
-    return None if path is None else parse_daily_bars(read_input(path.expanduser().absolute()))
+    return None if path is None else read_parsed(path, parse_daily_bars)
 
 
 def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
@@ -166,7 +168,7 @@ def due_months(lakehouse: Lakehouse) -> list[str]:
 
 def _watchlist_months(lakehouse: Lakehouse, path: Path) -> list[str]:
     """Return the months that the windows of an imported watchlist may touch."""
-    watchlist, _ = parse_watchlist(read_input(path.expanduser().absolute()))
+    watchlist, _ = read_parsed(path, parse_watchlist)
     widest = widest_window(lakehouse.windows)
     dates = watchlist["session_date"].unique().to_list()
     calendar, last = lakehouse.calendar, lakehouse.last_available

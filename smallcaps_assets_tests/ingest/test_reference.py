@@ -201,9 +201,10 @@ def test_refresh_daily_bars_stores_nothing_of_a_bad_file(
     path = write_text(tmp_path / "bars.csv", text)
     lakehouse = make_lakehouse(tmp_path, market_server.url, daily_bars=path)
 
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as raised:
         due_months(lakehouse)
 
+    assert str(path) in str(raised.value)
     assert lakehouse.tables.list_bar_months() == []
 
 
