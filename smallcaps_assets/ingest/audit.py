@@ -34,6 +34,7 @@ from smallcaps_assets.ingest.last_audit import write_last_audit
 from smallcaps_assets.ingest.planning import default_calibration
 from smallcaps_assets.ingest.proof import read_bar_facts
 from smallcaps_assets.lake.damages import Damage, DamageKind, OrphanKind
+from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
@@ -119,7 +120,9 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
     ]
     with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="audit") as pool:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
-    damages = pl.concat([_frame_damages([*broken, *lost]), *(part.damages for part in parts)])
+    off_session = _verify_off_session(lakehouse)
+    found = _frame_damages([*broken, *lost, *off_session])
+    damages = pl.concat([found, *(part.damages for part in parts)])
     nothing = _measure_trades(lakehouse, [], [])
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
     conditions = merge_conditions([nothing.conditions, *(part.conditions for part in parts)])
@@ -172,6 +175,15 @@ def _measure_trades(
         bars = stored.join(keys, on=["ticker", "session_date"], how="semi").collect()
     facts = measure_sessions(trades, bars, sessions)
     return FileFacts(_frame_damages([]), facts, measure_residual_conditions(trades, facts))
+
+
+def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:
+    """Return what is wrong with prints on dates that are no session; no bar speaks of them."""
+    store, tree = lakehouse.store, Tree.OFF_SESSION
+    damages: list[Damage] = []
+    for receipt in store.iter_receipts(tree=tree, damages=damages):
+        damages += store.verify_session(receipt, deep=True, tree=tree)
+    return damages
 
 
 def _find_lost(

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 
 KEPT_OFFENDERS: Final = 200
@@ -99,11 +100,15 @@ def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> N
 
 
 def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Return the deep verdicts of the last audit with their age; red where there was none."""
+    """Return the deep verdicts of the last audit with their age; red where there was none.
+
+    A result that cannot be read is none: it is made again by the next audit.
+    """
     path = lakehouse.layout.last_audit_file
-    if not path.exists():
+    try:
+        stored = msgspec.json.decode(lakehouse.fs.read(path), type=StoredAudit)
+    except (MissingPartitionError, msgspec.DecodeError, UnicodeDecodeError):
         return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
-    stored = msgspec.json.decode(lakehouse.fs.read(path), type=StoredAudit)
     age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
     since = lakehouse.ledger.totals().sessions - stored.stored_sessions
     note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"

@@ -13,6 +13,7 @@ from smallcaps_assets.ingest.audit import audit_lake, audit_ledger
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import AUDITS, read_last_audit
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
@@ -117,6 +118,32 @@ def test_audit_lake_finds_a_file_where_a_receipt_says_no_trades(
     assert verdict.offenders.select("ticker", "session_date", "kind").rows() == [
         ("BCpC", dt.date(2024, 1, 9), "stray_file")
     ]
+
+
+def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
+    """Store the trades of a session once more, as prints on a date that is none."""
+    store = lakehouse.store
+    receipt = store.read_receipt(TICKER, DATE)
+    facts = FetchFacts(**{name: getattr(receipt, name) for name in FetchFacts.__struct_fields__})
+    trades = store.read_trades(TICKER, DATE).with_columns(session_date=date)
+    store.commit([store.prepare(TICKER, date, trades, facts, tree=Tree.OFF_SESSION)])
+    return lakehouse.layout.trades_file(TICKER, date, Tree.OFF_SESSION)
+
+
+def test_audit_lake_opens_prints_on_dates_that_are_no_session(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    """L17: they are no partition, and damage of them is not tolerated either."""
+    lakehouse = small_lake.copy(tmp_path)
+    saturday = dt.date(2024, 1, 13)
+    path = commit_off_session(lakehouse, saturday)
+    whole = audit_lake(lakehouse)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    damaged = audit_lake(lakehouse)
+
+    assert failed_audits(whole) == set()
+    assert named_sessions(damaged["files_are_undamaged"]) == {(TICKER, saturday)}
 
 
 def reverse_rows(trades: pl.DataFrame) -> pl.DataFrame:
@@ -275,6 +302,18 @@ def test_read_last_audit_is_red_before_the_first_one(small_lake: SmallLake, tmp_
     assert set(verdicts) == {audit.name for audit in AUDITS if audit.is_deep}
     assert failed_audits(verdicts) == set(verdicts)
     assert "smallcaps audit --deep" in verdicts["no_orphans"].summary
+
+
+def test_read_last_audit_takes_a_damaged_result_for_none(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    audit_lake(lakehouse)
+    write_text(lakehouse.layout.last_audit_file, '{"audited_at": "2025-')
+
+    verdicts = read_last_audit(lakehouse)
+
+    assert all(verdict.numbers == {"never_audited": 1} for verdict in verdicts.values())
 
 
 def test_read_last_audit_remembers_verdicts_offenders_and_age(
