@@ -188,20 +188,19 @@ TRADE_COLUMNS: Final = pl.Schema(
 
 def _build_sizes(rows: list[TradeRow]) -> pl.Series:
     """Return exact sizes; floats of at most 15 digits hold the vendor's decimals exactly."""
-    whole = pl.Series("size", [row.size for row in rows], dtype=pl.Float64)
     texts = pl.Series("size", [row.decimal_size for row in rows], dtype=pl.String)
-    if texts.null_count() < len(rows):
-        try:
-            exact = texts.cast(pl.Float64)
-        except pl.exceptions.InvalidOperationError as error:
-            raise DataError("decimal_size: expected a number as text, got another text") from error
-        if not exact.is_finite().all():
-            raise DataError("decimal_size: expected a finite number")
-        has_all = not exact.null_count()
-        whole = exact if has_all else pl.select(pl.coalesce(exact, whole)).to_series()
-    if missing := whole.null_count():
+    try:
+        sizes = texts.cast(pl.Float64)
+    except pl.exceptions.InvalidOperationError as error:
+        raise DataError("decimal_size: expected a number as text, got another text") from error
+    if not sizes.is_finite().all():
+        raise DataError("decimal_size: expected a finite number")
+    if sizes.null_count():
+        whole = pl.Series("size", [row.size for row in rows], dtype=pl.Float64)
+        sizes = pl.select(pl.coalesce(sizes, whole)).to_series()
+    if missing := sizes.null_count():
         raise DataError(f"{missing} of {len(rows)} trades have neither size nor decimal_size")
-    return whole
+    return sizes
 
 
 def _build_conditions(rows: list[TradeRow]) -> pl.Series:
