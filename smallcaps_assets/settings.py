@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     disk_budget_gb: float | None = Field(
         default=None, gt=0, description="Bytes the lake may take, in GB of 1024**3."
     )
+    disk_reserve_gb: float | None = Field(
+        default=None, ge=0, description="GB that stay free; 5 or 5 % of the disk if unset."
+    )
 
     requests_per_minute: float = Field(
         default=100, ge=0, description="Rate shared by all processes; 0 is unlimited."

@@ -83,9 +83,7 @@ def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     """
     if not keys:
         return
-    run = instance.create_run_for_job(
-        _mark_missing, tags={MARK_TAG: "missing"}, asset_selection={TRADES_KEY}
-    )
+    run = instance.create_run_for_job(_mark_missing, tags={MARK_TAG: "missing"})
     for key in keys:
         planned = AssetMaterializationPlannedData(TRADES_KEY, partition=key)
         instance.report_dagster_event(

@@ -41,7 +41,9 @@ from smallcaps_assets.ingest.fetching import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.planning import default_calibration
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
+from smallcaps_assets.ingest.room import Room
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.ledger import Attempt, Failure
 from smallcaps_assets.lake.receipts import Receipt
@@ -83,6 +85,12 @@ class Download:
         self._batch_since = time.monotonic()
         self._closed_until = dt.date.min
         self._failed_in_a_row = 0
+        self._room = Room(
+            lakehouse.layout,
+            lakehouse.fs,
+            default_calibration(lakehouse),
+            lakehouse.settings.disk_reserve_gb,
+        )
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcome of each of ``keys``, finished ones first and without a request.
@@ -189,6 +197,8 @@ class Download:
                     yield from self._refuse(self._close(span))
                 elif span.first_session <= self._closed_until:
                     self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
+                elif lack := self._find_lack(span):
+                    self.summary.aborted = lack
                 else:
                     self._running[pool.submit(fetcher.fetch, span)] = span
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
@@ -256,6 +266,11 @@ class Download:
     def _cut_closed(self, span: RequestRange, bars: BarFacts) -> Iterator[RequestRange]:
         """Return the part of a range that is known to be closed, and the rest."""
         return cut_range(span, self._lakehouse.calendar, bars, self._closed_until)
+
+    def _find_lack(self, span: RequestRange) -> str:
+        """Return why the disk has no room for a range, empty when it has."""
+        sessions = self._lakehouse.calendar.dates(span.first_session, span.last_session)
+        return self._room.find_lack(span, len(sessions))
 
     def _close(self, span: RequestRange) -> list[Refusal]:
         """Return the refusals of a range that lies before what the key is entitled to."""

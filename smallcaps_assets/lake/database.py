@@ -50,12 +50,11 @@ def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
         LedgerMismatchError: The file is damaged, newer, or not a ledger.
         StorageError: It cannot be opened or created.
     """
-    with translated_errors(path):
-        with ExitStack() as on_failure:
-            connection = _connect(path, is_read_only=is_read_only)
-            on_failure.callback(connection.close)
-            _prepare(connection, path, is_read_only=is_read_only)
-            on_failure.pop_all()
+    with translated_errors(path), ExitStack() as on_failure:
+        connection = _connect(path, is_read_only=is_read_only)
+        on_failure.callback(connection.close)
+        _prepare(connection, path, is_read_only=is_read_only)
+        on_failure.pop_all()
     return connection
 
 

@@ -163,6 +163,15 @@ class FileSystem:
         with storage_errors("look at", path):
             return shutil.disk_usage(path).free
 
+    def total_bytes(self, path: Path) -> int:
+        """Return the size of the file system where ``path`` lies.
+
+        Raises:
+            StorageError: It is gone.
+        """
+        with storage_errors("look at", path):
+            return shutil.disk_usage(path).total
+
     def read(self, path: Path) -> bytes:
         """Return the content of a file.
 

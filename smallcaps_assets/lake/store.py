@@ -260,6 +260,30 @@ class LakeStore:
                     self.fs.sync_group(lasting)
         return target
 
+    def quarantine_orphan(self, path: Path) -> Path:
+        """Move a file or folder of the lake that belongs to nothing aside.
+
+        Args:
+            path: Somewhere below the lake.
+
+        Returns:
+            Where it lies now.
+
+        Raises:
+            DataError: It does not lie below the lake.
+            StorageError: The disk refuses.
+        """
+        if not path.is_relative_to(self.layout.lake_dir) or ".." in path.parts:
+            raise DataError(f"expected a path below {self.layout.lake_dir}, got {path}")
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        relative = path.relative_to(self.layout.lake_dir)
+        target = self.layout.quarantine_dir / "orphans" / stamp / relative
+        with self._commit_lock:
+            self.fs.make_folders(target.parent, root=self.layout.data_dir)
+            self.fs.rename(path, target)
+            self.fs.sync_group([path.parent, *folders_below([target.parent], self.layout.data_dir)])
+        return target
+
     def _temporary_dirs(self) -> list[Path]:
         months = sorted(self.layout.daily_bars_dir.glob("month=*"))
         return [*self.layout.temporary_dirs(), *months]
