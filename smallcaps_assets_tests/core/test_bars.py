@@ -56,7 +56,7 @@ def test_parse_daily_bars_keeps_what_it_wrote() -> None:
         ({"otc": pl.lit(1)}, SchemaError, "unknown columns \\['otc'\\]"),
         ({"session_date": pl.lit("2024-01-02")}, SchemaError, "got both"),
     ],
-    ids=str,
+    ids=lambda value: None if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_parse_daily_bars_says_what_is_wrong(
     change: dict[str, pl.Expr], error: type[DataError], message: str
