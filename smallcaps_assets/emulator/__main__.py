@@ -9,7 +9,8 @@ import datetime as dt
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -39,10 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (FaultError, SourceError, SmallcapsError, OSError) as error:
         parser.error(str(error))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with server:
+    with server, _stopping_on_signals() as stop:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()
         _wait(stop, options.parent_pid)
@@ -94,6 +92,19 @@ def _build_source(options: argparse.Namespace) -> Source:
             busy_trades=options.busy_trades,
         )
     )
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set, instead of what they usually do."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    usual = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, usual, strict=True):
+            signal.signal(number, handler)
 
 
 def _wait(stop: threading.Event, parent_pid: int | None) -> None:

@@ -218,7 +218,9 @@ def _plan_busy_days(
     activity: Activity,
 ) -> None:
     """Make the height of some episodes of the first runners very busy."""
-    if company.rank is None or company.rank >= _BUSY_HOSTS or not activity.busy_trades:
+    if company.rank is None or company.rank >= _BUSY_HOSTS:
+        return
+    if not peaks or not activity.busy_trades:
         return
     share = 0.88 + 0.07 * company.rank
     trades[peaks[0]] = round(activity.busy_trades * share)

@@ -28,6 +28,7 @@ from smallcaps_assets.emulator.listings import (
     list_lives,
 )
 from smallcaps_assets.emulator.prints import Prints, build_bar, draw_prints
+from smallcaps_assets.emulator.source import SourceError
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape, WireRow
 
 FIRST_SESSION: Final = dt.date(2023, 1, 3)
@@ -61,6 +62,14 @@ class MarketConfig:
     trades_scale: float = 1.0
     busy_trades: int = 60_000
     cache_bytes: int = DEFAULT_CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        amounts = ("seed", "tickers", "listings", "trades_scale", "busy_trades")
+        for name in amounts:
+            if getattr(self, name) < 0:
+                raise SourceError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if self.last < self.first:
+            raise SourceError(f"expected first <= last, got {self.first} and {self.last}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,8 @@ class EmulatorServer:
     def stop(self) -> None:
         """Close every connection and wait for the threads."""
         self._close_listener()
-        self._acceptor.join(_JOIN_TIMEOUT_S)
+        if self._acceptor.is_alive():
+            self._acceptor.join(_JOIN_TIMEOUT_S)
         with self._lock:
             clients, threads = list(self._clients), list(self._threads)
         for client in clients:

@@ -75,7 +75,10 @@ class Tape:
         ordered = trades
         if not trades["sip_timestamp"].is_sorted():
             ordered = trades.sort("sip_timestamp", maintain_order=True)
-        texts = ordered.select(_render_row(ordered).alias("text"))["text"]
+        row = _PLAIN_ROW
+        if ordered["id"].str.contains(_ESCAPED).any():
+            row = _render_row(pl.lit(_escape(ordered["id"])))
+        texts = ordered.select(row.alias("text"))["text"]
         body = texts.str.join(",").item().encode() if texts.len() else b""
         times = ordered["sip_timestamp"].cast(pl.Int64).to_numpy()
         lengths = texts.str.len_bytes().cast(pl.Int64).to_numpy()
@@ -126,8 +129,8 @@ def _locate_ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.cumsum(lengths + 1) - 1
 
 
-def _render_row(trades: pl.DataFrame) -> pl.Expr:
-    """Return one JSON object per row, keys in the vendor's order (by name)."""
+def _render_row(quoted_id: pl.Expr) -> pl.Expr:
+    """Return one JSON object per row."""
     fields = {name: _render_number(name) for name in _REQUIRED + _OPTIONAL}
     fields["size"] = _render_number("size")
     conditions = pl.col("conditions")
@@ -137,7 +140,7 @@ def _render_row(trades: pl.DataFrame) -> pl.Expr:
     fields["decimal_size"] = pl.concat_str(
         pl.lit('"decimal_size":"'), pl.col("decimal_size"), pl.lit('",')
     )
-    fields["id"] = _render_text(trades["id"])
+    fields["id"] = pl.concat_str(pl.lit('"id":'), quoted_id, pl.lit(","))
     body = [fields[name] for name in sorted(fields)]
     last = pl.concat_str(pl.lit('"sip_timestamp":'), pl.col("sip_timestamp"), pl.lit("}"))
     return pl.concat_str([pl.lit("{"), *body, last], ignore_nulls=True)
@@ -151,12 +154,9 @@ def _render_number(name: str) -> pl.Expr:
     return pl.when(value != 0).then(member) if name in _OPTIONAL else member
 
 
-def _render_text(ids: pl.Series) -> pl.Expr:
-    """Render ids; only those with a character JSON must escape go one by one."""
-    text = pl.col("id")
-    if ids.str.contains(_ESCAPED).any():
-        escaped = [None if value is None else _ENCODER.encode(value).decode() for value in ids]
-        quoted: pl.Expr = pl.lit(pl.Series("id", escaped, dtype=pl.String))
-    else:
-        quoted = pl.concat_str(pl.lit('"'), text, pl.lit('"'))
-    return pl.concat_str(pl.lit('"id":'), quoted, pl.lit(","))
+def _escape(ids: pl.Series) -> pl.Series:
+    """Return ids as JSON text, where one holds a character that JSON must escape."""
+    return pl.Series([_ENCODER.encode(text).decode() for text in ids], dtype=pl.String)
+
+
+_PLAIN_ROW: Final = _render_row(pl.concat_str(pl.lit('"'), pl.col("id"), pl.lit('"')))

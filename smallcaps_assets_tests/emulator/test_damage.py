@@ -129,6 +129,35 @@ def test_a_seam_overlap_sends_rows_again(server: EmulatorServer, order: str, row
     assert kept == (ROWS if order == "asc" else ROWS[::-1])
 
 
+def test_a_looping_cursor_of_a_list_leads_to_the_same_page() -> None:
+    source = StaticSource(tickers=[{"ticker": "A"}, {"ticker": "B"}])
+    faults = [Fault("looping_cursor", times=1), Fault("seam_overlap")]
+
+    with EmulatorServer(source, faults) as server:
+        pages = follow_chain(server, "/v3/reference/tickers", limit=1)
+
+    assert [row["ticker"] for row in join_pages(pages)] == ["A", "A", "B"]
+
+
+@pytest.mark.parametrize("kind", ["seam_overlap", "repeated_page"])
+def test_the_first_page_has_none_before_it(server: EmulatorServer, kind: str) -> None:
+    server.faults = [Fault(kind)]
+
+    assert ask(server).json()["results"] == ROWS[:4]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_far_into_a_chain_may_repeat_the_one_before(
+    server: EmulatorServer, order: str
+) -> None:
+    server.faults = [Fault("repeated_page", page=4)]
+
+    pages = follow_chain(server, PATH, limit=2, order=order)
+
+    assert pages[3] == pages[2]
+    assert len(pages) == 5
+
+
 def test_a_trailing_cursor_leads_to_an_empty_page(server: EmulatorServer) -> None:
     server.faults = [Fault("trailing_cursor", page=3)]
 

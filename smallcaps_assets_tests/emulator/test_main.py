@@ -2,7 +2,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,15 +58,26 @@ def test_it_stops_when_its_parent_is_gone() -> None:
         assert process.wait(10) == 0
 
 
-def test_it_does_not_outlive_a_parent_that_is_gone_already() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as parent:
-        parent.wait()
-    started = time.monotonic()
+@pytest.mark.parametrize("life_s", [0, 0.7])
+def test_main_returns_when_its_parent_is_gone(
+    life_s: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({life_s})"]) as parent:
+        if not life_s:
+            parent.wait()
 
-    with run_emulator("--parent-pid", str(parent.pid)) as (process, _):
-        assert process.wait(10) == 0
+        assert main(["serve", *QUICK, "--parent-pid", str(parent.pid)]) == 0
 
-    assert time.monotonic() - started < 10
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_main_stops_on_a_signal() -> None:
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+
+    assert main(["serve", *QUICK]) == 0
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,8 @@ def test_it_does_not_outlive_a_parent_that_is_gone_already() -> None:
         (["--replay", "nowhere"], "no flat files"),
         (["--from", "yesterday"], "invalid"),
         (["--from", "1999-01-04"], "calendar"),
+        (["--from", "2024-01-04", "--to", "2024-01-03"], "first <= last"),
+        (["--seed", "-1"], "0 or more"),
         (["--seed", "2", "--replay", "."], "not allowed"),
     ],
 )
