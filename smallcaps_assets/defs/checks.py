@@ -1,13 +1,17 @@
 """The audits of `trades` as asset checks, at two speeds.
 
 Every run of `trades` reports what the ledger can tell within seconds.  Hashing, decoding and
-comparing run in the job `audit_lake`; elsewhere those checks show that job's last result and
-its age.  All are unpartitioned: the headline of a partitioned check is its last partition only.
+comparing run in the job `audit_lake` and when checks are executed by themselves; elsewhere they
+show the last result of that and its age.  All are unpartitioned: the headline of a partitioned
+check is its last partition only.
 """
 
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.failures import dagster_failures
@@ -19,21 +23,25 @@ from smallcaps_assets.schemas import TRADES
 
 AUDIT_JOB = "audit_lake"
 
+DEEP_AUDITS = frozenset(audit.name for audit in AUDITS if audit.is_deep)
 SPECS = [
     dg.AssetCheckSpec(name=audit.name, asset=TRADES.name, description=audit.description)
     for audit in AUDITS
 ]
 
 
-@dg.multi_asset_check(name="lake_audits", specs=SPECS)
+# Without `can_subset` the UI refuses to execute checks unless `trades` is materialized too.
+@dg.multi_asset_check(name="lake_audits", specs=SPECS, can_subset=True)
 def lake_audits(
     context: dg.AssetCheckExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Audit the lake: deeply in the job `audit_lake`, from the ledger elsewhere."""
+    """Audit the lake: deeply when no asset is materialized, from the ledger beside `trades`."""
+    wanted = {key.name for key in context.selected_asset_check_keys}
     with dagster_failures():
-        is_deep = context.run.job_name == AUDIT_JOB
+        is_deep = is_audit(context.run) and not wanted.isdisjoint(DEEP_AUDITS)
         verdicts = audit_lake(lakehouse) if is_deep else judge_quickly(lakehouse)
-    for name, verdict in verdicts.items():
+    for name in filter(wanted.__contains__, verdicts):
+        verdict = verdicts[name]
         yield dg.AssetCheckResult(
             asset_key=TRADES.name,
             check_name=name,
@@ -41,6 +49,11 @@ def lake_audits(
             severity=judge_severity(verdict),
             metadata=show_verdict(verdict),
         )
+
+
+def is_audit(run: dg.DagsterRun) -> bool:
+    """Say whether a run is there for its checks: the job, or "Execute" on a page of checks."""
+    return run.job_name == AUDIT_JOB or bool(run.asset_check_selection and not run.asset_selection)
 
 
 def judge_quickly(lakehouse: Lakehouse) -> dict[str, Verdict]:
@@ -52,8 +65,10 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
     """Report the quick verdicts from within a run of `trades`.
 
     A check that Dagster schedules behind `trades` is skipped: that step yields events and no
-    output, because an output would make a crash lose every partition of its range.
+    output, because an output would make a crash lose every partition of its range.  Each verdict
+    names the newest materialization; the UI calls older ones "not evaluated".
     """
+    target = find_target(instance)
     for name, verdict in judge_quickly(lakehouse).items():
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
@@ -62,8 +77,21 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
                 passed=verdict.passed,
                 severity=judge_severity(verdict),
                 metadata=show_verdict(verdict),
+                target_materialization_data=target,
             )
         )
+
+
+def find_target(
+    instance: dg.DagsterInstance,
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """Return the newest materialization of `trades`, ``None`` before the first."""
+    found = instance.fetch_materializations(dg.AssetKey(TRADES.name), limit=1).records
+    if not found:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=found[0].storage_id, run_id=found[0].run_id, timestamp=found[0].timestamp
+    )
 
 
 def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:
