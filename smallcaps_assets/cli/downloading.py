@@ -16,7 +16,7 @@ from smallcaps_assets.defs.tick_assets import ABORTED_TAG, ACCEPT_EMPTY_TAG, NO_
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.backfill import ensure_indexed
 from smallcaps_assets.ingest.selection import select_missing
-from smallcaps_assets.lake.export import Selection
+from smallcaps_assets.lake.export import EVERYTHING, Selection
 
 BRIDGED_KEYS = 100
 """Finished keys between two missing ones that one run passes over: cheaper than a second run."""
@@ -40,7 +40,11 @@ def run_download(
         console.print("nothing is missing: every planned session in question is complete")
         return True
     tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
-    spans = find_spans(work.instance.get_dynamic_partitions(PLANNED_SET), missing)
+    spans = find_spans(
+        work.instance.get_dynamic_partitions(PLANNED_SET),
+        missing,
+        select_missing(work.lakehouse, EVERYTHING),
+    )
     console.print(f"{len(missing):,} sessions are missing; runs: {len(spans)}")
     with watch_progress(work.lakehouse, missing, console):
         for first, last in spans:
@@ -54,16 +58,27 @@ def run_download(
     return not select_missing(work.lakehouse, selection)
 
 
-def find_spans(ordered: Sequence[str], missing: Sequence[str]) -> list[tuple[str, str]]:
-    """Return first and last key of runs of missing keys, in partition order, gaps bridged."""
-    wanted = set(missing)
-    places = [place for place, key in enumerate(ordered) if key in wanted]
+def find_spans(
+    ordered: Sequence[str], wanted: Sequence[str], missing: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return first and last key of the runs that fetch what is wanted, and nothing else.
+
+    Args:
+        ordered: Registered keys in partition order.
+        wanted: Keys to fetch.
+        missing: Every key that is not finished: a span holds none of them that is not wanted,
+            while finished keys between two wanted ones are passed over.
+    """
+    chosen, unfinished = set(wanted), set(missing)
     spans: list[tuple[int, int]] = []
-    for place in places:
-        if spans and place - spans[-1][1] <= BRIDGED_KEYS:
-            spans[-1] = (spans[-1][0], place)
-        else:
-            spans.append((place, place))
+    is_open = False
+    for place, key in enumerate(ordered):
+        if key in chosen:
+            is_open = is_open and place - spans[-1][1] <= BRIDGED_KEYS
+            spans.append((spans.pop()[0] if is_open else place, place))
+            is_open = True
+        elif key in unfinished:
+            is_open = False
     return [(ordered[first], ordered[last]) for first, last in spans]
 
 
