@@ -1,5 +1,7 @@
 """From the pilot to the published plan, its estimate and the ledger's list of what is wanted."""
 
+import datetime as dt
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
 import polars as pl
@@ -110,7 +112,8 @@ def estimate_plan(lakehouse: Lakehouse) -> PlanEstimate:
     """
     _, plan = lakehouse.tables.read_plan()
     pilot = lakehouse.tables.read_table(PILOT_WATCHLIST)
-    sessions = label_sessions(lakehouse, plan.select(EVENT_WINDOW_PLAN.key))
+    labelled = label_sessions(lakehouse, plan.select(EVENT_WINDOW_PLAN.key))
+    sessions = labelled.with_columns(expected_rows="estimated_rows")
     calibration = calibrate(lakehouse)
     ranges = plan_ranges(lakehouse, sessions)
     calibrated = estimate_calibrated(ranges, calibration)
@@ -206,8 +209,22 @@ def label_sessions(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame
         )
     first, last = session_range(sessions)
     tickers = sessions.lazy().select("ticker").unique()
-    bars = lakehouse.tables.read_daily_bars(first, last).join(tickers, on="ticker", how="semi")
-    return label_expected_rows(sessions, bars.collect())
+    stored = lakehouse.tables.read_daily_bars(first, last).join(tickers, on="ticker", how="semi")
+    bars = stored.collect()
+    idle = _frame_idle(sessions, bars, lakehouse.tables.read_covered_sessions(first, last))
+    return label_expected_rows(sessions, pl.concat([bars, idle]))
+
+
+def _frame_idle(
+    sessions: pl.DataFrame, bars: pl.DataFrame, covered: Collection[dt.date]
+) -> pl.DataFrame:
+    """Return bars without trades: the vendor listed all that traded, and these were not there."""
+    idle = sessions.filter(pl.col("session_date").is_in(list(covered))).join(
+        bars, on=["ticker", "session_date"], how="anti"
+    )
+    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), pl.lit(None, pl.Float64))
+    counts = {"volume": pl.lit(0.0), "trade_count": pl.lit(0, pl.Int64)}
+    return idle.select("ticker", "session_date", **prices, **counts).select(bars.columns)
 
 
 def plan_ranges(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:

@@ -54,12 +54,17 @@ class BarFacts:
             return states.EMPTY
         return states.EMPTY_UNVERIFIED
 
+    def expect_count(self, ticker: str, session_date: dt.date) -> int | None:
+        """Return the trades that a session should hold, ``None`` when nothing is known."""
+        bar = self.find(ticker, session_date)
+        if bar is not None:
+            return bar.trade_count
+        return 0 if session_date in self.covered else None
+
     def expect_rows(self, sessions: pl.DataFrame) -> pl.DataFrame:
-        """Add ``expected_rows`` (Int64, null without a bar) to ``ticker, session_date``."""
-        counts = [
-            None if (bar := self.bars.get(key)) is None else bar.trade_count
-            for key in sessions.select("ticker", "session_date").iter_rows()
-        ]
+        """Add ``expected_rows`` (Int64, null: unknown) to ``ticker, session_date``."""
+        keys = sessions.select("ticker", "session_date").iter_rows()
+        counts = [self.expect_count(ticker, date) for ticker, date in keys]
         return sessions.with_columns(expected_rows=pl.Series(counts, dtype=pl.Int64))
 
 
