@@ -21,7 +21,7 @@ from smallcaps_assets.settings import CALENDAR_START, load_settings
 
 def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
     """Return the code location of one lakehouse."""
-    months = build_months(_first_month(lakehouse))
+    months = build_months(*_bar_bounds(lakehouse))
     return dg.Definitions(
         assets=[
             build_daily_bars(months),
@@ -36,7 +36,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
         ],
         asset_checks=[daily_bars_are_whole, lake_audits],
         jobs=[
-            jobs.build_reference_job(months),
+            jobs.refresh_reference,
             jobs.refresh_splits,
             jobs.plan_pilot,
             jobs.download_missing,
@@ -49,12 +49,18 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
     )
 
 
-def _first_month(lakehouse: Lakehouse) -> dt.date:
-    """Return the first date of daily bars; what is wrong with a source shows when it is used."""
+def _bar_bounds(lakehouse: Lakehouse) -> tuple[dt.date, dt.date | None]:
+    """Return the first date of daily bars, and the last one where the source has an end.
+
+    What is wrong with a source shows when it is used.
+    """
     try:
-        return bar_range(lakehouse)[0]
+        first, last = bar_range(lakehouse)
     except SmallcapsError:
-        return CALENDAR_START
+        return CALENDAR_START, None
+    settings = lakehouse.settings
+    has_end = lakehouse.is_synthetic or settings.last_session or settings.daily_bars
+    return first, last if has_end else None
 
 
 defs = build_definitions(Lakehouse(load_settings()))

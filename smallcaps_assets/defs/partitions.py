@@ -13,8 +13,17 @@ MAX_KEYS = 100_000
 planned_ticker_sessions = dg.DynamicPartitionsDefinition(name=PLANNED_SET)
 
 
-def build_months(first: dt.date) -> dg.MonthlyPartitionsDefinition:
-    """Return the months from that of ``first`` to the open one, in New York time."""
+def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyPartitionsDefinition:
+    """Return the months from that of ``first`` on, in New York time.
+
+    Args:
+        first: A date of the first month.
+        last: A date of the last month; ``None`` ends with the open month, whatever that is.
+    """
+    end = (last.replace(day=1) + dt.timedelta(days=32)).replace(day=1) if last else None
     return dg.MonthlyPartitionsDefinition(
-        start_date=first.replace(day=1).isoformat(), timezone="America/New_York", end_offset=1
+        start_date=first.replace(day=1).isoformat(),
+        end_date=end.isoformat() if end else None,  # exclusive
+        timezone="America/New_York",
+        end_offset=1,  # the open month; it never goes beyond the end
     )
