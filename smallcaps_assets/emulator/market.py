@@ -33,7 +33,7 @@ from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape, WireRow
 
 FIRST_SESSION: Final = dt.date(2023, 1, 3)
 LAST_SESSION: Final = dt.date(2024, 12, 31)
-DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_CACHE_BYTES: Final = 128 * 1024 * 1024
 
 _HOUR_NS: Final = 3_600 * SECOND_NS
 _STRAY_TRADES: Final = 3

@@ -127,7 +127,10 @@ def test_a_connection_serves_many_requests(server: EmulatorServer) -> None:
     assert answer.count(b"Connection: close\r\n") == 1
 
 
-@pytest.mark.parametrize("text", [b"hello\r\n\r\n", b"GET / SPDY\r\n\r\n"])
+@pytest.mark.parametrize(
+    "text",
+    [b"hello\r\n\r\n", b"GET / SPDY\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+)
 def test_what_is_not_http_is_refused(server: EmulatorServer, text: bytes) -> None:
     assert speak(server, text).startswith(b"HTTP/1.1 400 ")
 
@@ -176,6 +179,25 @@ def test_reset_forgets_requests_and_faults(server: EmulatorServer) -> None:
 
     assert (server.requests, list(server.faults)) == ([], [])
     assert get(server, PATH).ok
+
+
+def test_a_test_resets_the_server_itself(server: EmulatorServer) -> None:
+    server.faults = [Fault("503")]
+    get(server, PATH)
+
+    server.reset()
+
+    assert (server.requests, server.stats.requests, list(server.faults)) == ([], 0, [])
+    assert server.source.name == "static"
+
+
+def test_a_server_that_never_started_stops() -> None:
+    server = EmulatorServer(StaticSource())
+
+    server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
 
 
 @pytest.mark.parametrize("body", ["not json", '["teapot"]', '{"kind": "503"}', '[{"times": "x"}]'])
