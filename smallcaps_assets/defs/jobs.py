@@ -1,12 +1,8 @@
 """Jobs: the few runs that people start by name."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)
 
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
-from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.defs.reference_assets import daily_bars_are_whole
 from smallcaps_assets.schemas import (
     DAILY_BARS,
@@ -36,7 +32,6 @@ plan_pilot = dg.define_asset_job(
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,
     selection=dg.AssetSelection.assets(TRADES.name).without_checks(),
-    partitions_def=planned_ticker_sessions,
     description="Fetch planned ticker-sessions; finished ones are not asked for again.",
 )
 audit_lake = dg.define_asset_job(
@@ -49,18 +44,11 @@ refresh_catalog = dg.define_asset_job(
     selection=dg.AssetSelection.assets("lake_catalog"),
     description="Build the DuckDB catalog anew.",
 )
-
-
-def build_reference_job(months: dg.MonthlyPartitionsDefinition) -> UnresolvedAssetJobDefinition:
-    """Return the job that refreshes daily bars, month by month."""
-    return dg.define_asset_job(
-        REFERENCE_JOB,
-        selection=dg.AssetSelection.assets(DAILY_BARS.name),
-        partitions_def=months,
-        description="Fetch or import daily bars of a range of months.",
-    )
-
-
+refresh_reference = dg.define_asset_job(
+    REFERENCE_JOB,
+    selection=dg.AssetSelection.assets(DAILY_BARS.name),
+    description="Fetch or import daily bars of a range of months.",
+)
 refresh_splits = dg.define_asset_job(
     "refresh_splits",
     selection=dg.AssetSelection.assets(SPLITS.name),
