@@ -29,8 +29,11 @@ def column_schema(table: Table) -> dict[str, Any]:
 
 
 def show_numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:
-    """Return plain numbers; Dagster plots them over time by itself."""
-    return {name: value for name, value in numbers.items() if value not in ("", None)}
+    """Return plain numbers; Dagster plots them over time by itself.
+
+    It shows every digit of a float, so these are rounded to six significant ones.
+    """
+    return {name: _round(value) for name, value in numbers.items() if value not in ("", None)}
 
 
 def show_table(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
@@ -55,6 +58,10 @@ def show_verdict(verdict: Verdict) -> dict[str, Any]:
         shown["offender_count"] = verdict.offenders.height
         shown["offenders"] = show_table(verdict.offenders)
     return shown
+
+
+def _round(value: Number) -> Number:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _plain(value: object) -> str | int | float | bool | None:

@@ -94,7 +94,10 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
         planned.plan, record, planned.not_yet_available, is_published=verdict.passed
     )
     by_event = (
-        planned.plan.explode("events").group_by(event="events").agg(sessions=pl.len()).sort("event")
+        planned.plan.explode("events")
+        .group_by(event="events")
+        .agg(sessions=pl.struct(EVENT_WINDOW_PLAN.key).n_unique())
+        .sort(_event_number("event"))
     )
     return MadeTable(
         planned.plan.height,
@@ -120,9 +123,9 @@ def estimate_plan(lakehouse: Lakehouse) -> PlanEstimate:
     stored = lakehouse.ledger.stored_sessions().select("ticker", "session_date")
     open_sessions = sessions.join(stored, on=["ticker", "session_date"], how="anti")
     remaining = estimate_calibrated(plan_ranges(lakehouse, open_sessions), calibration)
-    counts = dict(pilot.explode("events").group_by("events").len().sort("events").iter_rows())
+    by_event = pilot.explode("events").group_by("events").len().sort(_event_number("events"))
     return PlanEstimate(
-        constants=estimate_constants(counts, lakehouse.windows),
+        constants=estimate_constants(dict(by_event.iter_rows()), lakehouse.windows),
         calibrated=calibrated,
         remaining=remaining,
         comparison=compare_estimates(_estimate_naive(pilot, calibration), calibrated),
@@ -241,6 +244,11 @@ def free_bytes(lakehouse: Lakehouse) -> int:
     while not folder.exists():
         folder = folder.parent
     return lakehouse.fs.free_bytes(folder)
+
+
+def _event_number(column: str) -> pl.Expr:
+    """Return the number of an event, so that E10 comes after E9."""
+    return pl.col(column).str.extract(r"^E(\d+)_").cast(pl.Int8)
 
 
 def _estimate_naive(pilot: pl.DataFrame, calibration: Calibration) -> Estimate:
