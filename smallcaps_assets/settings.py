@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
@@ -26,6 +27,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from smallcaps_assets.errors import ConfigError
 
 VENDOR_BASE_URL = "https://api.polygon.io"
+VENDOR_DOMAINS = ("polygon.io", "massive.com")
 CALENDAR_START = dt.date(2003, 1, 2)
 """First session of the exchange calendar the product uses."""
 EMULATED_FIRST_SESSION = dt.date(2023, 1, 3)
@@ -137,6 +139,8 @@ class Settings(BaseSettings):
             raise ValueError("expected an address such as https://api.polygon.io")
         if parts.username or parts.password:
             raise ValueError("expected an address without a user name or password")
+        if parts.scheme == "http" and parts.hostname.endswith(VENDOR_DOMAINS):
+            raise ValueError("expected https, because the key would travel unencrypted")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -167,13 +171,18 @@ class Settings(BaseSettings):
         """Return the vendor's key.
 
         Raises:
-            ConfigError: It is not set although the vendor is the source.
+            ConfigError: It is not set although the vendor is the source, or it is none.
         """
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key and self.resolved_source is Source.VENDOR:
             raise ConfigError(
                 f"no key for {self.base_url}: set POLYGON_API_KEY or MASSIVE_API_KEY in the "
                 "environment or in .env, or SMALLCAPS_SOURCE=emulator"
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ConfigError(
+                "the key holds blanks or characters that no key has: set POLYGON_API_KEY or "
+                "MASSIVE_API_KEY to the key alone, as the vendor's dashboard shows it"
             )
         return key or "emulated"
 
@@ -200,7 +209,9 @@ def load_settings() -> Settings:
 def _refuse_unknown_names() -> None:
     """Refuse a misspelt setting, because ignoring one changes what is downloaded."""
     known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields if name != "api_key"}
-    for name in sorted(os.environ):
+    # A name in .env may be written in lower case, as pydantic-settings reads it.
+    given = {*os.environ, *(name.upper() for name in dotenv_values(".env"))}
+    for name in sorted(given):
         if name.startswith("SMALLCAPS_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; .env.example lists them"

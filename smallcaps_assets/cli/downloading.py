@@ -28,6 +28,7 @@ def run_download(
     """Download what is missing; return whether all of it is complete now.
 
     Raises:
+        ConfigError: The vendor's key is not set.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
         LedgerMismatchError: The published plan is not the registered one.
     """
@@ -39,6 +40,7 @@ def run_download(
     if not missing:
         console.print("nothing is missing: every planned session in question is complete")
         return True
+    work.settings.require_key()
     tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
     spans = find_spans(
         work.instance.get_dynamic_partitions(PLANNED_SET),

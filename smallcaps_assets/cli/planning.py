@@ -27,10 +27,16 @@ def run_plan(work: Workplace, console: Console) -> bool:
 def refresh_reference(work: Workplace, console: Console) -> None:
     """Materialize splits and the months of daily bars that are missing.
 
-    Rules need the bars, an imported watchlist does not: without them its sessions are stored
-    all the same, and what is empty stays unverified.
+    Rules need the bars; an imported watchlist and plain sessions do not: without them sessions
+    are stored all the same, and what is empty stays unverified.
+
+    Raises:
+        ConfigError: The vendor has to be asked, and its key is not set.
+        SmallcapsError: The rules need what is not whole.
     """
-    is_optional = work.settings.watchlist is not None
+    if work.settings.daily_bars is None:
+        work.settings.require_key()
+    is_optional = not work.settings.has_rules
     problems = []
     if not is_optional:
         problems += _run(work, "refresh_splits", {})

@@ -85,5 +85,6 @@ def open_workplace(*, needs_source: bool = False, **options: object | None) -> I
     if not needs_source:
         yield Workplace(settings)
         return
+    Lakehouse(settings).check_settings()
     with running_emulator(settings) as running:
         yield Workplace(running)

@@ -175,6 +175,14 @@ class Lakehouse:
         """Return the thresholds of the checks."""
         return parse_thresholds(self.event_config.get("thresholds", {}))
 
+    def check_settings(self) -> None:
+        """Refuse settings that are wrong, before the first request and the first write.
+
+        Raises:
+            ConfigError: There is no source, or the file of windows and thresholds is wrong.
+        """
+        _ = self.source, self.windows, self.thresholds
+
     @property
     def last_available(self) -> dt.date:
         """Return the newest session that is closed and published."""

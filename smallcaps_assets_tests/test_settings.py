@@ -1,0 +1,183 @@
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.settings import Source, load_settings
+from smallcaps_assets_tests.lakehouse_factories import write_text
+
+KEY: Final = "sk_live_0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run without settings, in a folder without `.env`."""
+    for name in os.environ:
+        if name.startswith(("SMALLCAPS_", "POLYGON_", "MASSIVE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_load_settings_has_the_defaults_of_the_vendor() -> None:
+    settings = load_settings()
+
+    assert settings.base_url == "https://api.polygon.io"
+    assert (settings.data_dir, settings.page_limit) == (Path("data"), 50_000)
+    assert (settings.requests_per_minute, settings.read_timeout_s) == (100, 45)
+    assert (settings.retries, settings.backoff_factor, settings.zstd_level) == (8, 1.6, 3)
+    assert settings.api_key is None
+
+
+def test_load_settings_reads_environment_before_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_text(tmp_path / ".env", "SMALLCAPS_WORKERS=3\nsmallcaps_retries=4\n")
+    monkeypatch.setenv("SMALLCAPS_WORKERS", "5")
+
+    settings = load_settings()
+
+    assert (settings.workers, settings.retries) == (5, 4)
+
+
+@pytest.mark.parametrize("name", ["POLYGON_API_KEY", "MASSIVE_API_KEY"])
+def test_load_settings_finds_the_key_under_both_names_of_the_vendor(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f" {KEY}\n")
+
+    settings = load_settings()
+
+    assert settings.require_key() == KEY
+    assert settings.resolved_source is Source.VENDOR
+
+
+def test_the_key_is_in_no_representation_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L14: settings may be logged."""
+    monkeypatch.setenv("POLYGON_API_KEY", KEY)
+
+    settings = load_settings()
+
+    assert (
+        KEY not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    )
+
+
+def test_the_emulator_is_never_a_silent_default() -> None:
+    settings = load_settings()
+
+    with pytest.raises(ConfigError, match=r"POLYGON_API_KEY.*SMALLCAPS_SOURCE=emulator"):
+        _ = settings.resolved_source
+
+
+def test_a_source_that_is_named_needs_no_key_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALLCAPS_SOURCE", "emulator")
+
+    settings = load_settings()
+
+    assert settings.resolved_source is Source.EMULATOR
+    assert settings.require_key()
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+def test_require_key_of_the_vendor_says_where_to_set_it(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("SMALLCAPS_SOURCE", "vendor")
+    monkeypatch.setenv("POLYGON_API_KEY", key)
+
+    with pytest.raises(ConfigError, match="set POLYGON_API_KEY or MASSIVE_API_KEY"):
+        load_settings().require_key()
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nline", "schlüssel", "tab\tbed", "bell\a"])
+def test_require_key_refuses_what_no_header_can_hold(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("POLYGON_API_KEY", key)
+
+    with pytest.raises(ConfigError, match="no key has") as raised:
+        load_settings().require_key()
+
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SMALLCAPS_WORKERS", "many", "SMALLCAPS_WORKERS: .*integer"),
+        ("SMALLCAPS_WORKERS", "0", "greater than or equal to 1"),
+        ("SMALLCAPS_PAGE_LIMIT", "50001", "less than or equal to 50000"),
+        ("SMALLCAPS_REQUESTS_PER_MINUTE", "-1", "greater than or equal to 0"),
+        ("SMALLCAPS_SOURCE", "bloomberg", "'vendor' or 'emulator'"),
+        ("SMALLCAPS_FIRST_SESSION", "yesterday", "SMALLCAPS_FIRST_SESSION: .*date"),
+        ("SMALLCAPS_FIRST_SESSION", "2002-12-31", "calendar starts on 2003-01-02"),
+        ("SMALLCAPS_BASE_URL", "api.polygon.io", "expected an address such as"),
+        ("SMALLCAPS_BASE_URL", "ftp://api.polygon.io", "expected an address such as"),
+        ("SMALLCAPS_BASE_URL", "https://api.polygon.io?apiKey=x", "expected an address such as"),
+        ("SMALLCAPS_BASE_URL", "https://me:pw@api.polygon.io", "without a user name"),
+        ("SMALLCAPS_BASE_URL", "http://api.massive.com", "expected https"),
+    ],
+)
+def test_load_settings_refuses_a_value_and_names_its_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError, match=words):
+        load_settings()
+
+
+def test_load_settings_refuses_a_range_of_sessions_that_ends_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMALLCAPS_FIRST_SESSION", "2024-02-01")
+    monkeypatch.setenv("SMALLCAPS_LAST_SESSION", "2024-01-31")
+
+    with pytest.raises(ConfigError, match="last_session lies before first_session"):
+        load_settings()
+
+
+def test_load_settings_refuses_a_misspelt_name_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMALLCAPS_WORKRES", "3")
+
+    with pytest.raises(ConfigError, match="SMALLCAPS_WORKRES; did you mean SMALLCAPS_WORKERS"):
+        load_settings()
+
+
+def test_load_settings_refuses_a_misspelt_name_in_the_file(tmp_path: Path) -> None:
+    write_text(tmp_path / ".env", "SMALLCAPS_LAST_SESION=2024-01-31\nUNRELATED=1\n")
+
+    with pytest.raises(ConfigError, match="did you mean SMALLCAPS_LAST_SESSION"):
+        load_settings()
+
+
+def test_load_settings_names_every_fault_at_once_and_no_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """L14: a value in the wrong place may be the key."""
+    monkeypatch.setenv("SMALLCAPS_WORKERS", KEY)
+    monkeypatch.setenv("SMALLCAPS_LAST_SESSION", KEY)
+
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+
+    assert "SMALLCAPS_WORKERS" in str(raised.value)
+    assert "SMALLCAPS_LAST_SESSION" in str(raised.value)
+    assert KEY not in str(raised.value)
+
+
+def test_load_settings_takes_a_loopback_address_without_encryption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMALLCAPS_BASE_URL", "http://127.0.0.1:8080/")
+    monkeypatch.setenv("SMALLCAPS_FIRST_SESSION", "2024-01-02")
+
+    settings = load_settings()
+
+    assert settings.base_url == "http://127.0.0.1:8080"
+    assert settings.first_session == dt.date(2024, 1, 2)
