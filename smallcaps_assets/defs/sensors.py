@@ -6,7 +6,7 @@ from smallcaps_assets.defs.runs import end_dead_runs
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 
 
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
 def end_runs_of_dead_processes(
     context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> dg.SkipReason:

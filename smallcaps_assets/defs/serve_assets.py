@@ -1,7 +1,11 @@
 """Group `serve`: the lake for DuckDB and everything that reads it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
+from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import show_numbers
 from smallcaps_assets.ingest.backfill import refresh_catalog
@@ -22,9 +26,19 @@ def lake_catalog(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult
     """
     with dagster_failures():
         facts = refresh_catalog(lakehouse)
-    return dg.MaterializeResult(
-        metadata={
-            "path": dg.MetadataValue.path(str(lakehouse.layout.catalog_file)),
-            **show_numbers(facts),
-        }
+    return dg.MaterializeResult(metadata=show_catalog(lakehouse, facts))
+
+
+def report_catalog(
+    instance: dg.DagsterInstance, lakehouse: Lakehouse, facts: Mapping[str, Number]
+) -> None:
+    """Tell Dagster that a run of `trades` built the catalog, so that it does not look stale."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(lake_catalog.key, metadata=show_catalog(lakehouse, facts))
     )
+
+
+def show_catalog(lakehouse: Lakehouse, facts: Mapping[str, Number]) -> dict[str, Any]:
+    """Return the metadata of the catalog."""
+    path = dg.MetadataValue.path(str(lakehouse.layout.catalog_file))
+    return {"path": path, **show_numbers(facts)}

@@ -11,6 +11,7 @@ from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.defs.runs import claim_run, end_dead_runs
+from smallcaps_assets.defs.serve_assets import report_catalog
 from smallcaps_assets.errors import ConfigError, SmallcapsError
 from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -78,6 +79,7 @@ def trades(
             context.instance.report_run_canceling(context.run)
             raise
         report_ledger_checks(context.instance, lakehouse)
+        report_catalog(context.instance, lakehouse, backfill.catalog)
     if backfill.summary.aborted:
         context.instance.add_run_tags(context.run_id, {ABORTED_TAG: backfill.summary.aborted})
     if backfill.summary.failures or backfill.summary.aborted:

@@ -24,6 +24,7 @@ class Backfill:
 
     Attributes:
         interrupts: Exceptions that mean "stop now, keep what is finished".
+        catalog: Facts of the catalog built at the end; empty until then.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Backfill:
         accept_empty: bool = False,
     ) -> None:
         self.interrupts = interrupts
+        self.catalog: dict[str, Number] = {}
         self._lakehouse = lakehouse
         self._run_id = run_id
         self._retries: Counter[str] = Counter()
