@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.calibration import fit_bytes_per_trade
 from smallcaps_assets.core.conditions import merge_conditions
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
@@ -31,7 +32,6 @@ from smallcaps_assets.core.verdicts import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import write_last_audit
-from smallcaps_assets.ingest.planning import default_calibration
 from smallcaps_assets.ingest.proof import read_bar_facts
 from smallcaps_assets.lake.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.layout import Tree
@@ -76,16 +76,18 @@ def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
     planned = stored.join(plan, on=["ticker", "session_date"], how="semi")
     bars = read_bar_facts(lakehouse.tables, planned)
     sessions = bars.expect_rows(planned).drop_nulls("expected_rows")
-    calibration = default_calibration(lakehouse)
     with_bar = sessions.filter(pl.col("rows") > 0)
-    estimated = (
-        int(with_bar["expected_rows"].sum()) * calibration.bytes_per_trade
-        + with_bar.height * calibration.file_bytes
-    )
+    # What a trade costs depends on its tape, so it is measured here: what is judged is whether
+    # as many trades landed as the bars promise.
+    fit = fit_bytes_per_trade(with_bar["rows"], with_bar["bytes"]) if with_bar.height else None
+    estimated = None
+    if fit is not None:
+        expected = int(with_bar["expected_rows"].sum())
+        estimated = expected * fit.bytes_per_trade + with_bar.height * fit.file_bytes
     budget_gb = lakehouse.settings.disk_budget_gb
     return SizeFacts(
         stored_bytes=int(stored["bytes"].sum()),
-        estimated_bytes=estimated if with_bar.height else None,
+        estimated_bytes=estimated,
         compared_bytes=int(with_bar["bytes"].sum()),
         budget_bytes=None if budget_gb is None else budget_gb * GB,
     )
