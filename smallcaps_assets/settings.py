@@ -8,9 +8,10 @@ is read from ``POLYGON_API_KEY`` or ``MASSIVE_API_KEY``.  ``.env.example`` lists
 import datetime as dt
 import difflib
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -22,7 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smallcaps_assets.errors import ConfigError
 
@@ -40,6 +41,14 @@ class Source(StrEnum):
 
     VENDOR = "vendor"
     EMULATOR = "emulator"
+
+
+class PlanMode(StrEnum):
+    """How sessions are chosen."""
+
+    EVENT_WINDOWS = "event_windows"
+    EVENT_MONTHS = "event_months"
+    SESSIONS = "sessions"
 
 
 class Settings(BaseSettings):
@@ -67,8 +76,10 @@ class Settings(BaseSettings):
     daily_bars: Path | None = Field(
         default=None, description="File of daily bars (parquet or CSV) instead of the vendor."
     )
-    watchlist: Path | None = Field(
-        default=None, description="File or folder of a watchlist instead of the event rules."
+    watchlist: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+        default=None,
+        description="Watchlists (files or folders) instead of the event rules, separated by commas or "
+        "as in PATH; they are united.",
     )
     splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
     universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
@@ -85,8 +96,30 @@ class Settings(BaseSettings):
         default=11.0, ge=0, le=72, description="Hours after New York midnight until published."
     )
 
+    plan_mode: PlanMode = Field(
+        default=PlanMode.EVENT_WINDOWS,
+        description="Plan `event_windows`, `event_months` (whole months around events) or "
+        "`sessions` (of the tickers below, from first to last session).",
+    )
+    plan_tickers: str | None = Field(
+        default=None, description="Tickers of the mode `sessions`, separated by commas."
+    )
+    plan_months_before: int = Field(
+        default=0, ge=0, le=12, description="Months before that of an event, in `event_months`."
+    )
+    plan_months_after: int = Field(
+        default=0, ge=0, le=12, description="Months after that of an event, in `event_months`."
+    )
+    batch: str | None = Field(
+        default=None,
+        description="Part of the plan, by tickers and of about equal bytes: `2/5`, or `1/5,2/5`.",
+    )
     pilot_tickers: int | None = Field(
         default=None, ge=0, description="Tickers of the pilot; 15 for detected events, 0 is all."
+    )
+    pilot_budget: bool = Field(
+        default=False,
+        description="Take only as many tickers as fit the disk budget and 80 % of the free disk.",
     )
     pilot_min_events: int | None = Field(
         default=None, ge=0, description="Events a session needs; 3 for detected events."
@@ -143,6 +176,33 @@ class Settings(BaseSettings):
             raise ValueError("expected https, because the key would travel unencrypted")
         return value.rstrip("/")
 
+    @field_validator("watchlist", mode="before")
+    @classmethod
+    def _split_watchlists(cls, value: object) -> object:
+        return split_paths(value) if isinstance(value, str | Path) else value
+
+    @field_validator("batch")
+    @classmethod
+    def _check_batch(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_batch(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        is_plain = self.plan_mode is PlanMode.SESSIONS
+        if is_plain and not (self.plan_tickers and self.first_session):
+            raise ValueError(
+                "SMALLCAPS_PLAN_MODE=sessions: expected SMALLCAPS_PLAN_TICKERS and "
+                "SMALLCAPS_FIRST_SESSION"
+            )
+        if self.plan_tickers and not is_plain:
+            raise ValueError(
+                "SMALLCAPS_PLAN_TICKERS: expected SMALLCAPS_PLAN_MODE=sessions with it, got "
+                f"{self.plan_mode.value}, which takes its tickers from the watchlist"
+            )
+        return self
+
     @model_validator(mode="after")
     def _check_sessions(self) -> Self:
         if self.first_session and self.first_session < CALENDAR_START:
@@ -150,6 +210,11 @@ class Settings(BaseSettings):
         if self.first_session and self.last_session and self.last_session < self.first_session:
             raise ValueError("last_session lies before first_session")
         return self
+
+    @property
+    def has_rules(self) -> bool:
+        """Say whether the event rules choose the sessions, so that all daily bars are needed."""
+        return self.watchlist is None and self.plan_mode is not PlanMode.SESSIONS
 
     @property
     def resolved_source(self) -> Source:
@@ -185,6 +250,34 @@ class Settings(BaseSettings):
                 "MASSIVE_API_KEY to the key alone, as the vendor's dashboard shows it"
             )
         return key or "emulated"
+
+
+def split_paths(value: str | Path) -> tuple[Path, ...] | None:
+    """Return the paths of a list separated by commas, or as in PATH; ``None``: it has none.
+
+    What names a file or a folder as it stands is one path, whatever it contains.
+    """
+    text = str(value)
+    if text and Path(text).expanduser().exists():
+        return (Path(text),)
+    separator = os.pathsep if os.pathsep in text else ","
+    return tuple(Path(part.strip()) for part in text.split(separator) if part.strip()) or None
+
+
+def parse_batch(text: str) -> tuple[tuple[int, ...], int]:
+    """Return the numbers of the batches that ``text`` names, from 1 on, and how many there are.
+
+    Raises:
+        ValueError: It is none, or batches overlap: one is named twice, or they divide a plan
+            into different numbers of parts.
+    """
+    found = [re.fullmatch(r"\s*(\d{1,6})/(\d{1,6})\s*", part) for part in text.split(",")]
+    pairs = [(int(match[1]), int(match[2])) for match in found if match]
+    if len(pairs) < len(found) or any(not 1 <= number <= count for number, count in pairs):
+        raise ValueError(f"expected a batch such as 2/5, from 1/5 to 5/5, got {text!r}")
+    if len({count for _, count in pairs}) > 1 or len(set(pairs)) < len(pairs):
+        raise ValueError(f"batches overlap: expected different ones of one number, got {text!r}")
+    return tuple(sorted(number for number, _ in pairs)), pairs[0][1]
 
 
 def load_settings() -> Settings:

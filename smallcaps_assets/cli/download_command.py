@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from smallcaps_assets.cli.downloading import run_download
-from smallcaps_assets.cli.plan_command import FILE
+from smallcaps_assets.cli.plan_command import FILE, join_paths
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.summaries import print_failures, print_landed
 from smallcaps_assets.cli.workplace import open_workplace
@@ -18,7 +18,9 @@ DATE = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("download")
-@click.option("--watchlist", type=FILE, help="Plan this watchlist first, then download.")
+@click.option(
+    "--watchlist", "watchlists", type=FILE, multiple=True, help="Plan these first, then download."
+)
 @click.option("--tickers", help="Only these, separated by commas.")
 @click.option("--from", "first", type=DATE, help="Only sessions from this date on.")
 @click.option("--to", "last", type=DATE, help="Only sessions up to this date, included.")
@@ -26,7 +28,7 @@ DATE = click.DateTime(["%Y-%m-%d"])
     "--accept-empty", is_flag=True, help="Believe `no trades` against the daily bar's volume."
 )
 def command(
-    watchlist: Path | None,
+    watchlists: tuple[Path, ...],
     tickers: str | None,
     first: dt.datetime | None,
     last: dt.datetime | None,
@@ -39,8 +41,8 @@ def command(
     """
     console = Console()
     selection = parse_selection(tickers, first, last)
-    with open_workplace(needs_source=True, watchlist=watchlist) as work:
-        if watchlist is not None and not run_plan(work, console):
+    with open_workplace(needs_source=True, watchlist=join_paths(watchlists)) as work:
+        if watchlists and not run_plan(work, console):
             sys.exit(1)
         is_complete = run_download(work, selection, console, accept_empty=accept_empty)
         print_landed(work.lakehouse, console)

@@ -1,5 +1,6 @@
 """From daily bars, or from a file, to the published watchlist and its pilot."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import polars as pl
 
 from smallcaps_assets.core.events import detect_events
 from smallcaps_assets.core.pilot import rank_pilot, select_pilot
+from smallcaps_assets.core.selections import merge_watchlists
 from smallcaps_assets.core.splits import measure_split_like_jumps
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.core.watchlist import (
+    ImportFacts,
     WatchlistFacts,
     build_watchlist,
     judge_watchlist,
@@ -35,8 +38,8 @@ def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
         DataError: The input breaks its contract.
         MissingPartitionError: There are no daily bars to look at.
     """
-    path = lakehouse.settings.watchlist
-    return _detect(lakehouse) if path is None else _import(lakehouse, path)
+    paths = lakehouse.settings.watchlist
+    return _detect(lakehouse) if paths is None else _import(lakehouse, paths)
 
 
 def make_pilot(lakehouse: Lakehouse) -> MadeTable:
@@ -101,13 +104,32 @@ def _detect(lakehouse: Lakehouse) -> MadeTable:
     )
 
 
-def _import(lakehouse: Lakehouse, path: Path) -> MadeTable:
-    """Read the watchlist that the settings name."""
-    watchlist, facts = read_parsed(path, parse_watchlist)
-    numbers: dict[str, Number] = {"file": path.name}
-    for name, value in asdict(facts).items():
-        numbers[name] = ", ".join(value) if isinstance(value, tuple) else value
-    return _publish(lakehouse, watchlist, numbers, {})
+def read_watchlists(paths: Iterable[Path]) -> tuple[pl.DataFrame, dict[str, ImportFacts]]:
+    """Return the union of some watchlists, and what was merged on reading each, by its path.
+
+    Raises:
+        DataError: One of them cannot be read, or its rows break their contract.
+    """
+    found = {str(path): read_parsed(path, parse_watchlist) for path in paths}
+    facts = {path: facts for path, (_, facts) in found.items()}
+    return merge_watchlists(*(rows for rows, _ in found.values())), facts
+
+
+def _import(lakehouse: Lakehouse, paths: Sequence[Path]) -> MadeTable:
+    """Read the watchlists that the settings name."""
+    watchlist, facts = read_watchlists(paths)
+    kept = sum(fact.rows_kept for fact in facts.values())
+    numbers: dict[str, Number] = {
+        "file": ", ".join(path.name for path in paths),
+        "rows_of_several_files": kept - watchlist.height,
+    }
+    plain = [asdict(fact) for fact in facts.values()]
+    for name, value in plain[0].items():
+        values = [fact[name] for fact in plain]
+        is_text = isinstance(value, tuple)
+        numbers[name] = ", ".join(sorted(set().union(*values))) if is_text else sum(values)
+    files = pl.DataFrame({"file": list(facts), "rows": [fact.rows_kept for fact in facts.values()]})
+    return _publish(lakehouse, watchlist, numbers, {"files": files})
 
 
 def _publish(

@@ -5,24 +5,26 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
 from smallcaps_assets.core.bars import measure_bars, parse_daily_bars
 from smallcaps_assets.core.splits import merge_splits
 from smallcaps_assets.core.verdicts import Number, Verdict
-from smallcaps_assets.core.watchlist import parse_watchlist
 from smallcaps_assets.core.windows import widest_window
 from smallcaps_assets.errors import DataError
+from smallcaps_assets.ingest.events import read_watchlists
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
 from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
-from smallcaps_assets.settings import EMULATED_FIRST_SESSION
+from smallcaps_assets.settings import EMULATED_FIRST_SESSION, PlanMode
 
 logger = logging.getLogger(__name__)
+
+SHOWN_SPLITS = 20
+"""Newest splits that the asset's page shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
     numbers: dict[str, Number] = {"origin": origin, "repeated_records": repeated}
     reverse = splits.filter(pl.col("split_from") > pl.col("split_to"))
     numbers["reverse_splits"] = reverse.height
-    return MadeTable(splits.height, numbers, Verdict(True, "", {}), {"newest": splits.tail(20)})  # noqa: FBT003  a verdict's first field
+    newest = splits.sort("execution_date", "ticker", descending=[True, False]).head(SHOWN_SPLITS)
+    return MadeTable(splits.height, numbers, Verdict(True, "", {}), {"newest": newest})  # noqa: FBT003  a verdict's first field
 
 
 def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
@@ -156,30 +159,58 @@ def due_months(lakehouse: Lakehouse) -> list[str]:
     """Return the months (``YYYY-MM``) of daily bars to refresh, oldest first.
 
     A closed month from the vendor is final.  A file is read again in whole, because it may have
-    changed.  With an imported watchlist only the months around its events are needed.
+    changed.
     """
-    path = lakehouse.settings.watchlist
     if lakehouse.settings.daily_bars is not None:
         return bar_months(lakehouse)
-    months = bar_months(lakehouse) if path is None else _watchlist_months(lakehouse, path)
     closed = {facts.month for facts in lakehouse.tables.read_bar_months() if facts.is_closed}
-    return [month for month in months if month not in closed]
+    return [month for month in wanted_months(lakehouse) if month not in closed]
 
 
-def _watchlist_months(lakehouse: Lakehouse, path: Path) -> list[str]:
-    """Return the months that the windows of an imported watchlist may touch."""
-    watchlist, _ = read_parsed(path, parse_watchlist)
-    widest = widest_window(lakehouse.windows)
-    dates = watchlist["session_date"].unique().to_list()
-    calendar, last = lakehouse.calendar, lakehouse.last_available
+def wanted_months(lakehouse: Lakehouse) -> list[str]:
+    """Return the months (``YYYY-MM``) of daily bars that the settings ask for, oldest first.
+
+    The rules need the warm-up and all that follows.  With an imported watchlist only the months
+    around its events are needed, with plain sessions only their own.
+    """
+    settings = lakehouse.settings
+    if settings.has_rules:
+        return bar_months(lakehouse)
+    if settings.plan_mode is PlanMode.SESSIONS:
+        return _months_between(lakehouse, lakehouse.first_wanted, lakehouse.last_available)
     months: set[str] = set()
-    for date in dates:
-        around = calendar.dates(
-            max(date - dt.timedelta(days=2 * widest.before + 7), calendar.first),
-            min(date + dt.timedelta(days=2 * widest.after + 7), last),
-        )
-        months |= {f"{session:%Y-%m}" for session in around}
+    for date in _watchlist_dates(lakehouse):
+        before, after = _reach(lakehouse, date)
+        months |= set(_months_between(lakehouse, before, after))
     return sorted(months)
+
+
+def _watchlist_dates(lakehouse: Lakehouse) -> list[dt.date]:
+    """Return the dates of the imported watchlists, each once."""
+    watchlist, _ = read_watchlists(lakehouse.settings.watchlist or ())
+    return list(watchlist["session_date"].unique())
+
+
+def _reach(lakehouse: Lakehouse, date: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the first and last date that an event may ask for, or more than those."""
+    settings = lakehouse.settings
+    if settings.plan_mode is PlanMode.EVENT_MONTHS:
+        around = pl.Series([date]).dt.month_start()
+        first = around.dt.offset_by(f"-{settings.plan_months_before}mo").item()
+        return first, around.dt.offset_by(f"{settings.plan_months_after}mo").dt.month_end().item()
+    widest = widest_window(lakehouse.windows)
+    return (
+        date - dt.timedelta(days=2 * widest.before + 7),
+        date + dt.timedelta(days=2 * widest.after + 7),
+    )
+
+
+def _months_between(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> list[str]:
+    """Return the months with a session that is over, between two dates and inside the bounds."""
+    latest = min(last, lakehouse.last_available, lakehouse.settings.last_session or dt.date.max)
+    earliest = max(first, lakehouse.calendar.first)
+    sessions = lakehouse.calendar.dates(earliest, latest) if earliest <= latest else []
+    return sorted({f"{session:%Y-%m}" for session in sessions})
 
 
 def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:

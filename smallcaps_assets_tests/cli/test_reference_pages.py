@@ -21,7 +21,7 @@ def read_env(text: str) -> dict[str, str]:
     """Return the settings of ``.env.example`` that have a default, by field name."""
     lines = [line[1:] for line in text.splitlines() if line.startswith("#SMALLCAPS_")]
     pairs = dict(line.split("=", 1) for line in lines)
-    return {name[11:].lower(): value for name, value in pairs.items() if value}
+    return {name.removeprefix("SMALLCAPS_").lower(): value for name, value in pairs.items() if value}
 
 
 def test_pages_of_the_repository_are_what_the_code_says() -> None:
