@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     )
     watchlist: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,
-        description="Watchlists (files or folders) instead of the event rules, separated by commas or "
-        "as in PATH; they are united.",
+        description="Watchlists (files or folders) instead of the event rules, separated by commas "
+        "or as in PATH; they are united.",
     )
     splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
     universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
