@@ -1,0 +1,183 @@
+"""The shape of the product: layers that hold, and the names that users rely on as literals."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+import pytest
+
+from smallcaps_assets.definitions import build_definitions
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.settings import Settings, Source
+
+REPO_ROOT: Final = Path(__file__).parents[1]
+LINT_IMPORTS: Final = "import sys; from importlinter.cli import lint_imports_command as c; c()"
+
+LAYERS: Final = "A layer imports only from the layers below it"
+PURE_CORE: Final = "The core knows no clock, disk, network, log or Dagster"
+DAGSTER_AT_THE_EDGE: Final = "Only cli, definitions and defs know Dagster"
+EMULATOR_IS_APART: Final = "The product never imports the emulator"
+EMULATOR_KNOWS_THE_WIRE: Final = "The emulator stands on schemas and core alone"
+CONTRACTS: Final = {
+    LAYERS,
+    PURE_CORE,
+    DAGSTER_AT_THE_EDGE,
+    EMULATOR_IS_APART,
+    EMULATOR_KNOWS_THE_WIRE,
+}
+
+
+def lint_imports(folder: Path) -> dict[str, bool]:
+    """Return the contracts of the package in ``folder``, and whether each is kept."""
+    answer = subprocess.run(
+        [sys.executable, "-c", LINT_IMPORTS, "--no-cache"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line.strip() for line in answer.stdout.splitlines()]
+    verdicts = [line.rpartition(" ") for line in lines if line.endswith((" KEPT", " BROKEN"))]
+    assert verdicts, answer.stdout + answer.stderr
+    return {name: word == "KEPT" for name, _, word in verdicts}
+
+
+def copy_package(folder: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPO_ROOT / "smallcaps_assets", folder / "smallcaps_assets", ignore=ignored)
+    shutil.copy(REPO_ROOT / "setup.cfg", folder)
+    return folder / "smallcaps_assets"
+
+
+def test_import_contracts_hold() -> None:
+    assert lint_imports(REPO_ROOT) == dict.fromkeys(CONTRACTS, True)
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("lake/layout.py", "import smallcaps_assets.ingest.made", {LAYERS}),
+        ("polygon/config.py", "import smallcaps_assets.lake.layout", {LAYERS}),
+        ("helpers.py", "", {LAYERS}),
+        ("core/keys.py", "import time", {PURE_CORE}),
+        ("core/keys.py", "from pathlib import Path", {PURE_CORE}),
+        ("lake/layout.py", "import dagster", {DAGSTER_AT_THE_EDGE}),
+        ("ingest/made.py", "from smallcaps_assets.emulator import Market", {EMULATOR_IS_APART}),
+        (
+            "emulator/faults.py",
+            "from smallcaps_assets.settings import Settings",
+            {EMULATOR_KNOWS_THE_WIRE},
+        ),
+    ],
+)
+def test_a_contract_broken_on_purpose_is_seen(
+    tmp_path: Path, module: str, line: str, broken: set[str]
+) -> None:
+    planted = copy_package(tmp_path) / module
+    text = planted.read_text() if planted.exists() else ""
+    planted.write_text(f"{text}\n{line}\n")
+
+    kept = lint_imports(tmp_path)
+
+    assert {name for name, is_kept in kept.items() if not is_kept} == broken
+
+
+def test_only_cli_and_definitions_read_settings_and_the_environment() -> None:
+    package = REPO_ROOT / "smallcaps_assets"
+    words = re.compile(r"\bload_settings\(|\bSettings\(|\bos\.(environ|getenv)\b")
+
+    readers = {
+        module.relative_to(package).parts[0]
+        for module in package.rglob("*.py")
+        if words.search(module.read_text())
+    }
+
+    assert readers == {"settings.py", "definitions.py", "cli"}
+
+
+def test_nothing_forks_a_process_that_runs_threads_of_polars() -> None:
+    """L20: a pool of forked processes dead-locked on Linux; here threads do the work."""
+    forks = re.compile(r"\b(multiprocessing|ProcessPoolExecutor|os\.fork)\b")
+
+    sources = (REPO_ROOT / "smallcaps_assets").rglob("*.py")
+
+    assert [path.name for path in sources if forks.search(path.read_text())] == []
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> dg.RepositoryDefinition:
+    settings = Settings(source=Source.EMULATOR, data_dir=tmp_path)
+    return build_definitions(Lakehouse(settings)).get_repository_def()
+
+
+def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+
+    groups: dict[str | None, set[str]] = {}
+    for key in graph.materializable_asset_keys:
+        groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
+
+    assert groups == {
+        "reference": {"daily_bars", "splits"},
+        "events": {"watchlist", "pilot_watchlist"},
+        "plan": {"event_window_plan", "download_estimate", "download_queue"},
+        "ticks": {"trades"},
+        "serve": {"lake_catalog"},
+    }
+
+
+def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
+    checks: dict[str, set[str]] = {}
+    for key in repository.asset_graph.asset_check_keys:
+        checks.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+
+    assert checks == {
+        "daily_bars": {"daily_bars_are_whole"},
+        "watchlist": {"watchlist_is_publishable"},
+        "pilot_watchlist": {"pilot_is_publishable"},
+        "event_window_plan": {"plan_is_publishable"},
+        "download_estimate": {"download_fits_the_disk"},
+        "trades": {
+            "planned_sessions_are_covered",
+            "event_windows_are_covered",
+            "size_is_as_planned",
+            "files_are_undamaged",
+            "tape_is_in_order",
+            "timestamps_lie_in_their_day",
+            "prices_lie_within_the_bar",
+            "volume_matches_the_bar",
+            "no_orphans",
+        },
+    }
+
+
+def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None:
+    jobs = {job for job in repository.job_names if not job.startswith("__")}
+
+    assert jobs == {
+        "refresh_reference",
+        "refresh_splits",
+        "plan_pilot",
+        "download_missing",
+        "audit_lake",
+        "refresh_catalog",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {"end_runs_of_dead_processes"}
+    assert [schedule.name for schedule in repository.schedule_defs] == []
+
+
+def test_trades_has_the_planned_keys_as_its_partition_set(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    trades = repository.asset_graph.get(dg.AssetKey("trades"))
+
+    assert isinstance(trades.partitions_def, dg.DynamicPartitionsDefinition)
+    assert trades.partitions_def.name == "planned_ticker_sessions"
+    assert trades.backfill_policy == dg.BackfillPolicy.single_run()
+    assert trades.pools == {"trades"}

@@ -1,0 +1,275 @@
+"""What the documents say is so: links, commands, names, limits; and lessons that tests name."""
+
+import ast
+import importlib
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from smallcaps_assets import errors
+from smallcaps_assets.cli import COMMANDS
+from smallcaps_assets.core.thresholds import parse_thresholds
+from smallcaps_assets.core.windows import DEFAULT_WINDOWS, parse_windows
+from smallcaps_assets.ingest.last_audit import AUDITS
+from smallcaps_assets.lake.states import GREEN, STATES
+from smallcaps_assets.schemas import TABLES
+from smallcaps_assets.settings import Settings
+
+REPO_ROOT: Final = Path(__file__).parents[1]
+TESTS: Final = Path(__file__).parent
+PAGES: Final = sorted(
+    page.relative_to(REPO_ROOT).as_posix()
+    for folder, pattern in ((".", "*.md"), ("data", "*.md"), ("docs", "**/*.md"))
+    for page in (REPO_ROOT / folder).glob(pattern)
+)
+SOURCES: Final = sorted((REPO_ROOT / "smallcaps_assets").rglob("*.py"))
+LESSONS: Final = [f"L{number}" for number in range(1, 25)]
+TEXT_SUFFIXES: Final = {
+    "",
+    ".cfg",
+    ".csv",
+    ".example",
+    ".json",
+    ".md",
+    ".py",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+}
+FOLDERS: Final = (
+    ".ci",
+    ".github",
+    "benchmarks",
+    "docs",
+    "smallcaps_assets",
+    "smallcaps_assets_tests",
+)
+
+
+def read(name: str | Path) -> str:
+    return (REPO_ROOT / name).read_text(encoding="utf-8")
+
+
+def read_targets() -> set[str]:
+    """Return the documented targets of the Makefile."""
+    return set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
+
+
+def iter_own_files() -> Iterator[Path]:
+    """Yield the text files of the project, whatever else lies in the checkout."""
+    yield from (
+        path for path in REPO_ROOT.iterdir() if path.is_file() and not path.name.startswith(".cov")
+    )
+    yield REPO_ROOT / "data" / "README.md"
+    for folder in FOLDERS:
+        for path in (REPO_ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
+                yield path
+
+
+def read_code(page: str) -> list[str]:
+    """Return the blocks and spans of code of a page."""
+    text = read(page)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    )
+    return [*blocks, *spans]
+
+
+def load_command(name: str) -> click.Command:
+    module = importlib.import_module(f"smallcaps_assets.cli.{name}_command")
+    command: click.Command = module.command
+    return command
+
+
+def iter_tests() -> Iterator[Path]:
+    yield from (path for path in TESTS.rglob("test_*.py") if path != Path(__file__))
+
+
+# -- limits and links ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("page", "most"), [("README.md", 120), ("ARCHITECTURE.md", 200)])
+def test_pages_are_no_longer_than_they_promise(page: str, most: int) -> None:
+    assert len(read(page).splitlines()) <= most
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", read(page))
+
+    broken = [
+        link
+        for link in links
+        if not link.startswith(("https://", "#")) and not resolves(page, link)
+    ]
+
+    assert broken == []
+
+
+def resolves(page: str, link: str) -> bool:
+    """Say whether a link of a page leads to a file, and its fragment to a heading of it."""
+    name, _, fragment = link.partition("#")
+    target = (REPO_ROOT / page).parent / name
+    if not fragment:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", read(target), re.MULTILINE)
+    return fragment in {
+        re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings
+    }
+
+
+def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
+    pages = sorted((REPO_ROOT / "docs" / "decisions").glob("*.md"))
+
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(f"# {int(page.name[:4])}. "), page.name
+        assert "Last edited 20" in text, page.name
+
+
+def test_no_path_of_a_machine_is_in_any_file() -> None:
+    """A path below a home or a working folder tells of a machine and works on no other."""
+    machine = re.compile(r"(?<![\w.~])/(work|root|home|Users|tmp)/\w")
+
+    found = [
+        f"{path.relative_to(REPO_ROOT)}: {match.group()}"
+        for path in iter_own_files()
+        if (match := machine.search(path.read_text(encoding="utf-8", errors="replace")))
+    ]
+
+    assert found == []
+
+
+# -- commands, settings, names ---------------------------------------------------------
+
+
+def test_every_make_target_is_in_the_readme_and_every_target_there_exists() -> None:
+    targets = read_targets()
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"\bmake ([a-z-]+)", " ".join(read_code(page)))
+    }
+    listed = set(re.findall(r"`([a-z-]+)`", read("README.md"))) | named
+
+    assert targets - {"help"} <= listed
+    assert named - targets == {"help"} - targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_documents_exist_with_their_options(page: str) -> None:
+    for code in read_code(page):
+        for line in code.replace("\\\n", " ").splitlines():
+            for name, rest in re.findall(r"(?<![\w/])(?:\S*/)?smallcaps ([a-z]+)([^#|&;]*)", line):
+                assert name in COMMANDS, line
+                known = {option for item in load_command(name).params for option in item.opts}
+                assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
+
+
+def test_every_command_is_in_the_documents() -> None:
+    text = " ".join(read(page) for page in PAGES)
+
+    assert [name for name in COMMANDS if f"smallcaps {name}" not in text] == []
+
+
+def test_commands_named_by_messages_exist() -> None:
+    named = {name for path in SOURCES for name in re.findall(r"`smallcaps ([a-z]+)", read(path))}
+
+    assert named - set(COMMANDS) == set()
+
+
+def test_settings_named_by_documents_and_messages_exist() -> None:
+    known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields} | {"SMALLCAPS_SHARED"}
+    texts = [read(page) for page in PAGES] + [read(path) for path in SOURCES]
+
+    named = {name for text in texts for name in re.findall(r"\bSMALLCAPS_[A-Z_]+[A-Z]\b", text)}
+
+    assert named <= known
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_in_the_dictionary(name: str) -> None:
+    assert f"\n## {name}\n" in read("docs/data-dictionary.md")
+
+
+@pytest.mark.parametrize("page", ["docs/glossary.md", "docs/operations.md"])
+def test_every_state_is_explained(page: str) -> None:
+    assert set(STATES) <= set(re.findall(r"^\| `(\w+)` \|", read(page), re.MULTILINE))
+
+
+def test_the_glossary_knows_which_states_are_green() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \|", read("docs/glossary.md"), re.MULTILINE)
+
+    assert {state: word == "yes" for state, word in rows} == {
+        state: state in GREEN for state in STATES
+    }
+
+
+def test_operations_explain_every_kind_of_failure_and_every_audit() -> None:
+    text = read("docs/operations.md")
+    kinds = {error.kind for error in find_errors()} - {errors.SmallcapsError.kind}
+
+    assert {kind for kind in kinds if f"`{kind}`" not in text} == set()
+    assert [audit.name for audit in AUDITS if f"| `{audit.name}` |" not in text] == []
+
+
+def test_windows_of_the_research_choices_are_the_defaults() -> None:
+    cells = re.findall(r"\b(E\d+_\w+) \| (\d+)", read("docs/research-choices.md"))
+
+    documented = {name: int(side) for name, side in cells}
+
+    assert documented == {name: window.before for name, window in DEFAULT_WINDOWS.items()}
+    assert all(window.before == window.after for window in DEFAULT_WINDOWS.values())
+
+
+def test_the_event_config_of_the_research_choices_is_read() -> None:
+    (block,) = re.findall(
+        r"^```toml\n(.*?)^```", read("docs/research-choices.md"), re.MULTILINE | re.DOTALL
+    )
+    config = tomllib.loads(block)
+
+    windows = parse_windows(config["windows"])
+
+    assert (windows["E2_GapUp"].after, windows["E8_GapDownViolent"].before) == (5, 1)
+    assert parse_thresholds(config["thresholds"]).coverage == 0.99
+
+
+# -- tests about tests -----------------------------------------------------------------
+
+
+def find_errors() -> list[type[errors.SmallcapsError]]:
+    members = inspect.getmembers(errors, inspect.isclass)
+    return [member for _, member in members if issubclass(member, errors.SmallcapsError)]
+
+
+def find_expected_names(path: Path) -> set[str]:
+    """Return the names in a module of tests that expects something to be raised."""
+    text = path.read_text(encoding="utf-8")
+    if "pytest.raises" not in text:
+        return set()
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+
+
+def test_every_error_is_raised_in_some_test() -> None:
+    abstract = {"SmallcapsError", "VendorError", "LakeError"}
+    expected = set().union(*(find_expected_names(path) for path in iter_tests()))
+
+    names = {error.__name__ for error in find_errors()}
+
+    assert names - abstract - expected == set()
+
+
+def test_every_lesson_is_named_by_a_test() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in iter_tests())
+
+    assert [lesson for lesson in LESSONS if not re.search(rf"\b{lesson}\b", text)] == []
