@@ -19,7 +19,7 @@ from smallcaps_assets.core.windows import DEFAULT_WINDOWS, parse_windows
 from smallcaps_assets.ingest.last_audit import AUDITS
 from smallcaps_assets.lake.states import GREEN, STATES
 from smallcaps_assets.schemas import TABLES
-from smallcaps_assets.settings import Settings
+from smallcaps_assets.settings import NOT_SETTINGS, Settings
 
 REPO_ROOT: Final = Path(__file__).parents[1]
 TESTS: Final = Path(__file__).parent
@@ -189,7 +189,7 @@ def test_commands_named_by_messages_exist() -> None:
 
 
 def test_settings_named_by_documents_and_messages_exist() -> None:
-    known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields} | {"SMALLCAPS_SHARED"}
+    known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
     texts = [read(page) for page in PAGES] + [read(path) for path in SOURCES]
 
     named = {name for text in texts for name in re.findall(r"\bSMALLCAPS_[A-Z_]+[A-Z]\b", text)}

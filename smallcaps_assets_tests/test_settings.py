@@ -181,3 +181,9 @@ def test_load_settings_takes_a_loopback_address_without_encryption(
 
     assert settings.base_url == "http://127.0.0.1:8080"
     assert settings.first_session == dt.date(2024, 1, 2)
+
+
+def test_load_settings_bears_the_variable_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALLCAPS_SHARED", "folder")
+
+    assert load_settings().workers == 8
