@@ -20,7 +20,7 @@ from smallcaps_assets.settings import Settings
 SECTIONS: Final = {
     "data_dir": "Where ticks come from and go to",
     "daily_bars": "Files instead of the vendor, windows, and the range of sessions",
-    "pilot_tickers": "What is chosen, and how much the disk may take",
+    "plan_mode": "What is planned, and how much the disk may take",
     "requests_per_minute": "Requests and patience",
     "zstd_level": "Writing",
 }
@@ -79,7 +79,7 @@ def render_env_example() -> str:
     head = [
         "# Every setting with its default, made by `make docs`; do not edit it.",
         "# Copy it to .env, remove the `#` of what you change; the environment wins over .env.",
-        "# `smallcaps` refuses an environment variable behind SMALLCAPS_ that is not listed here.",
+        "# A name behind SMALLCAPS_ that is not listed here is refused: it is a typing error.",
     ]
     return "\n".join([*head, *_render_settings(Settings.model_fields)]) + "\n"
 
@@ -105,6 +105,8 @@ def format_default(default: object) -> str:
     """Return a default as a line of ``.env`` holds it; empty where there is none."""
     if default is None:
         return ""
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, StrEnum):
         return default.value
     return f"{default:.15g}" if isinstance(default, float) else str(default)

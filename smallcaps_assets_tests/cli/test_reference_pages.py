@@ -21,7 +21,9 @@ def read_env(text: str) -> dict[str, str]:
     """Return the settings of ``.env.example`` that have a default, by field name."""
     lines = [line[1:] for line in text.splitlines() if line.startswith("#SMALLCAPS_")]
     pairs = dict(line.split("=", 1) for line in lines)
-    return {name.removeprefix("SMALLCAPS_").lower(): value for name, value in pairs.items() if value}
+    return {
+        name.removeprefix("SMALLCAPS_").lower(): value for name, value in pairs.items() if value
+    }
 
 
 def test_pages_of_the_repository_are_what_the_code_says() -> None:
@@ -67,7 +69,14 @@ def test_the_defaults_of_the_env_example_are_those_of_the_settings() -> None:
 
 @pytest.mark.parametrize(
     ("default", "text"),
-    [(None, ""), (11.0, "11"), (1.6, "1.6"), (50_000, "50000"), (Source.VENDOR, "vendor")],
+    [
+        (None, ""),
+        (11.0, "11"),
+        (1.6, "1.6"),
+        (50_000, "50000"),
+        (False, "false"),
+        (Source.VENDOR, "vendor"),
+    ],
 )
 def test_format_default_writes_what_the_settings_read(default: object, text: str) -> None:
     assert format_default(default) == text
