@@ -34,16 +34,12 @@ dev: $(STAMP) ## Dagster's UI on localhost:3000, on the emulator and data/demo
 ui: $(STAMP) ## Dagster's UI on localhost:3000, on the vendor and data
 	$(BIN)/smallcaps ui
 
-test: $(STAMP) ## the test suite
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+test: $(STAMP) ## the test suite; at least 95 % of the branches of core, polygon and lake
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal --cov --cov-report=
+	@$(BIN)/coverage report --fail-under 95 --skip-covered --include '*/core/*,*/polygon/*,*/lake/*'
 
 test-fast: $(STAMP) ## the tests that take no more than a few seconds
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow and not browser"
-
-coverage: $(STAMP) ## branch coverage of core, polygon and lake, at least 95 %
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow and not browser" --cov --cov-report= \
-	  smallcaps_assets_tests/core smallcaps_assets_tests/polygon smallcaps_assets_tests/lake
-	$(BIN)/coverage report --fail-under 95 --include '*/core/*,*/polygon/*,*/lake/*'
 
 check: $(STAMP) ## ruff, mypy, import contracts and budgets
 	$(BIN)/ruff check .
