@@ -12,8 +12,8 @@ from rich.table import Table
 
 from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
 from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.estimating import estimate_plan, judge_estimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.planning import estimate_plan, judge_estimate
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
 SHOWN_FAILURES = 20

@@ -50,6 +50,7 @@ __all__ = [
     "estimate_constants",
     "estimate_measured",
     "estimate_naive",
+    "estimate_unmerged",
     "fit_bytes_per_trade",
     "judge_disk",
     "label_costs",
@@ -187,6 +188,42 @@ def estimate_calibrated(
         bytes_overhead=totals["bytes_overhead"],
         hours=hours,
         arithmetic=arithmetic,
+    )
+
+
+def estimate_unmerged(
+    ticker_sessions: int, planned: Estimate, calibration: Calibration, origin: str
+) -> Estimate:
+    """Estimate a plan in which nothing is merged, by the sizes of a calibrated one.
+
+    Args:
+        ticker_sessions: Sessions asked for, repeats counted again, a request or more for each.
+        planned: The calibrated estimate of what is planned instead.
+        calibration: The rate.
+        origin: Where the sessions come from, in words and numbers.
+
+    Raises:
+        ConfigError: ``ticker_sessions`` is negative.
+    """
+    if ticker_sessions < 0:
+        raise ConfigError(f"expected 0 sessions or more, got {ticker_sessions}")
+    ratio = ticker_sessions / planned.ticker_sessions if planned.ticker_sessions else 0.0
+    raw, stored = round(planned.bytes_raw * ratio), round(planned.bytes_stored * ratio)
+    hours, pace = _spend_requests(ticker_sessions, calibration.requests_per_minute)
+    steps = (
+        f"{origin} = {ticker_sessions:,} ticker-sessions, {ratio:.4g} times those planned",
+        f"{format_bytes(planned.bytes_stored)} x {ratio:.4g} = {format_bytes(stored)} stored",
+        f"one request each: {pace}",
+    )
+    return Estimate(
+        method=planned.method,
+        ticker_sessions=ticker_sessions,
+        requests=ticker_sessions,
+        bytes_raw=raw,
+        bytes_stored=stored,
+        bytes_overhead=round(planned.bytes_overhead * ratio),
+        hours=hours,
+        arithmetic="; ".join(steps),
     )
 
 

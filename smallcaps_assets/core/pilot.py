@@ -18,8 +18,9 @@ from smallcaps_assets.core.estimates import (
     judge_disk,
     label_costs,
 )
-from smallcaps_assets.core.intervals import clip_intervals, expand_sessions
+from smallcaps_assets.core.intervals import clip_intervals, count_sessions, expand_sessions
 from smallcaps_assets.core.plan import plan_request_ranges
+from smallcaps_assets.core.selections import label_months, merge_months
 from smallcaps_assets.core.windows import EventWindow, merge_windows
 from smallcaps_assets.errors import ConfigError
 
@@ -40,6 +41,8 @@ class PilotInputs:
         max_rows: Expected rows of a request range.
         max_sessions: Sessions of a request range.
         share: Share of the free bytes that may be used.
+        months: Months before and after that of an event, for plans of whole months; ``None``
+            plans event windows.
     """
 
     windows: Mapping[str, EventWindow]
@@ -50,6 +53,7 @@ class PilotInputs:
     max_rows: int
     max_sessions: int
     share: float = DISK_SHARE
+    months: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +162,20 @@ def choose_pilot(
     min_events: int | None,
     inputs: PilotInputs,
     sizes: Sequence[int] = LADDER_SIZES,
+    *,
+    most: int | None = None,
 ) -> PilotChoice:
     """Return the largest pilot whose calibrated estimate fits the disk.
 
     Every ticker costs what it costs whatever the others, so the sums along the ranking are the
     estimates of all sizes and none has to be tried.
+
+    Args:
+        watchlist: ``schemas.WATCHLIST``.
+        min_events: Events a session needs; 0 or ``None`` is any.
+        inputs: What the cost depends on.
+        sizes: Sizes of the ladder, beside the chosen one.
+        most: Tickers at most; 0 or ``None`` is no limit.
     """
     ranked = rank_pilot(watchlist, min_events)
     rows = _select_rows(watchlist, min_events)
@@ -174,7 +187,8 @@ def choose_pilot(
         needed, on="ticker", how="left", validate="1:1", maintain_order="left"
     ).select(pl.col("needed").fill_null(0).cum_sum())
     allowed = int(inputs.free_bytes * inputs.share)
-    tickers = int(reached.select((pl.col("needed") <= allowed).sum()).item())
+    fitting = int(reached.select((pl.col("needed") <= allowed).sum()).item())
+    tickers = min(fitting, most or fitting)
     tried = sorted({*sizes, tickers} - {0}, reverse=True)
     return PilotChoice(
         tickers=tickers,
@@ -194,7 +208,7 @@ def _select_top(rows: pl.DataFrame, ranked: pl.DataFrame, tickers: int) -> pl.Da
 def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
     """Return the request ranges of all candidates, every session with a number of trades."""
     bounds = inputs.bounds
-    merged = merge_windows(rows, inputs.windows, bounds.calendar)
+    merged = _merge(rows, inputs)
     wanted = clip_intervals(merged, bounds.first_index, bounds.last_available_index)
     sessions = label_expected_rows(
         expand_sessions(wanted, bounds.calendar),
@@ -205,14 +219,32 @@ def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
     return plan_request_ranges(filled, bounds.calendar, inputs.max_rows, inputs.max_sessions)
 
 
+def _merge(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
+    """Return the intervals that the events of ``rows`` ask for, merged."""
+    calendar = inputs.bounds.calendar
+    if inputs.months is None:
+        return merge_windows(rows, inputs.windows, calendar)
+    before, after = inputs.months
+    return merge_months(rows, calendar, months_before=before, months_after=after)
+
+
+def _count_asked(rows: pl.DataFrame, inputs: PilotInputs) -> int:
+    """Return the sessions that the events of ``rows`` ask for, overlaps counted again."""
+    if inputs.months is None:
+        sizes = {name: window.size for name, window in inputs.windows.items()}
+        asked = rows["events"].explode().replace_strict(sizes, return_dtype=pl.Int64)
+        return int(asked.sum())
+    before, after = inputs.months
+    calendar = inputs.bounds.calendar
+    return count_sessions(label_months(rows, calendar, months_before=before, months_after=after))
+
+
 def _measure_rung(rows: pl.DataFrame, ranges: pl.DataFrame, inputs: PilotInputs) -> Rung:
-    sizes = {name: window.size for name, window in inputs.windows.items()}
-    asked = rows["events"].explode().replace_strict(sizes, return_dtype=pl.Int64)
     estimate = estimate_calibrated(ranges.join(rows, on="ticker", how="semi"), inputs.calibration)
     return Rung(
         tickers=rows["ticker"].n_unique(),
         rows=rows.height,
-        ticker_sessions=int(asked.sum()),
+        ticker_sessions=_count_asked(rows, inputs),
         unique_ticker_sessions=estimate.ticker_sessions,
         requests=estimate.requests,
         bytes_stored=estimate.bytes_stored,

@@ -7,14 +7,14 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_verdict
 from smallcaps_assets.defs.queue import register_plan
 from smallcaps_assets.ingest.charts import draw_comparison, draw_tickers
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.planning import (
+from smallcaps_assets.ingest.estimating import (
     describe_estimate,
     estimate_numbers,
     estimate_plan,
     judge_estimate,
-    make_plan,
 )
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.planning import make_plan
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 
 GROUP = "plan"

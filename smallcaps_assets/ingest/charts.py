@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from smallcaps_assets.core.figures import GB, KB, MB
-from smallcaps_assets.ingest.planning import PlanEstimate
+from smallcaps_assets.ingest.estimating import PlanEstimate
 
 SIDES = ("naive", "optimised")
 COLOURS = ("#bdbdbd", "#225ea8")

@@ -16,7 +16,6 @@ from dataclasses import replace
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key, encode_key
-from smallcaps_assets.core.plan import plan_request_ranges
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
@@ -30,6 +29,8 @@ from smallcaps_assets.errors import (
     VendorError,
     VendorUnavailableError,
 )
+from smallcaps_assets.ingest.calibrating import default_calibration
+from smallcaps_assets.ingest.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.fetching import (
     RangeFetcher,
     RangeResult,
@@ -41,7 +42,6 @@ from smallcaps_assets.ingest.fetching import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
-from smallcaps_assets.ingest.planning import default_calibration
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 from smallcaps_assets.ingest.room import Room
 from smallcaps_assets.lake import states
@@ -166,7 +166,7 @@ class Download:
         """Fetch what is missing with a pool of threads, committing in groups."""
         lakehouse = self._lakehouse
         bars = read_bar_facts(lakehouse.tables, missing)
-        self._waiting.extend(self._plan_ranges(bars.expect_rows(missing)))
+        self._waiting.extend(self._plan_ranges(label_sessions(lakehouse, missing)))
         fetcher = RangeFetcher(
             lakehouse.client,
             lakehouse.store,
@@ -354,16 +354,7 @@ class Download:
         Sessions that failed before are asked for last and apart: twenty sick ones would end
         every download as an outage before it came to the others.
         """
-        settings = self._lakehouse.settings
-        frame = pl.concat(
-            plan_request_ranges(
-                missing.filter(pl.col("has_failed") == has_failed),
-                self._lakehouse.calendar,
-                max_rows=settings.range_max_rows,
-                max_sessions=settings.range_max_sessions,
-            )
-            for has_failed in (False, True)
-        )
+        frame = plan_ranges(self._lakehouse, missing)
         columns = ("ticker", "first_session", "last_session", "expected_rows")
         ranges = deque(RequestRange(*row) for row in frame.select(columns).iter_rows())
         newest = max(ranges, key=_session_order)

@@ -18,7 +18,13 @@ from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
 from smallcaps_assets.core.windows import EventWindow, PlanBounds, parse_windows
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.identity import LakeIdentity, LakeSource, describe_source, open_lake
+from smallcaps_assets.lake.identity import (
+    LakeIdentity,
+    LakeSource,
+    check_lake,
+    describe_source,
+    open_lake,
+)
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger import Ledger
 from smallcaps_assets.lake.lock import LakeLock
@@ -103,7 +109,8 @@ class Lakehouse:
 
     @cached_property
     def tables(self) -> TableStore:
-        """Return the store of whole tables."""
+        """Return the store of whole tables; those of a lake of another source are refused."""
+        check_lake(self.layout, self.fs, self.source)
         return TableStore(self.layout, self.fs)
 
     @cached_property
@@ -180,8 +187,9 @@ class Lakehouse:
 
         Raises:
             ConfigError: There is no source, or the file of windows and thresholds is wrong.
+            PartitionConflictError: The lake is bound to another source or a newer version.
         """
-        _ = self.source, self.windows, self.thresholds
+        _ = self.tables, self.windows, self.thresholds
 
     @property
     def last_available(self) -> dt.date:

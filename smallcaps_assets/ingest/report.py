@@ -5,9 +5,9 @@ from typing import Any
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.ingest.audit import audit_ledger
+from smallcaps_assets.ingest.estimating import estimate_plan
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import read_last_audit
-from smallcaps_assets.ingest.planning import estimate_plan
 from smallcaps_assets.ingest.status import measure_status
 
 

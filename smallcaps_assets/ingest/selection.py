@@ -25,8 +25,12 @@ def parse_selection(
     )
 
 
-def parse_tickers(text: str | None) -> tuple[str, ...] | None:
+def parse_tickers(text: str | None, origin: str = "--tickers") -> tuple[str, ...] | None:
     """Return the tickers of a comma-separated list, ``None`` when none is given.
+
+    Args:
+        text: The list.
+        origin: Option or setting that holds it, for errors.
 
     Raises:
         ConfigError: One of them is no ticker.
@@ -36,9 +40,9 @@ def parse_tickers(text: str | None) -> tuple[str, ...] | None:
     try:
         tickers = tuple(check_ticker(part.strip()) for part in text.split(",") if part.strip())
     except DataError as error:
-        raise ConfigError(f"--tickers: {error}") from error
+        raise ConfigError(f"{origin}: {error}") from error
     if not tickers:
-        raise ConfigError("--tickers: expected tickers separated by commas, got none")
+        raise ConfigError(f"{origin}: expected tickers separated by commas, got none")
     return tickers
 
 

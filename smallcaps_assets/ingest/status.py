@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 from smallcaps_assets.core.figures import MB
 from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.calibrating import free_bytes
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.planning import free_bytes
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.states import GREEN, NOT_YET_AVAILABLE
 

@@ -28,6 +28,11 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
         thresholds: Thresholds of the checks in force.
         facts: Numbers about how it was made, by name.
         not_yet_available: Keys that are wanted, but can not be asked for yet.
+        mode: How its sessions were chosen: ``event_windows``, ``event_months``, ``sessions``.
+        naive_sessions: Sessions asked for when nothing is merged and windows are all alike.
+        rows_per_event: Watchlist rows that name each event.
+        batch: The part of a larger plan that this is, ``2/5``; empty: it is whole.
+        batches: Batch of each ticker of that larger plan.
     """
 
     plan_hash: str
@@ -38,6 +43,11 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: dict[str, object] = {}
     facts: dict[str, object] = {}
     not_yet_available: tuple[str, ...] = ()
+    mode: str = "event_windows"
+    naive_sessions: int = 0
+    rows_per_event: dict[str, int] = {}
+    batch: str = ""
+    batches: dict[str, int] = {}
 
 
 class PlanText(msgspec.Struct, frozen=True):

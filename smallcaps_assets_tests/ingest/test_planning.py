@@ -7,16 +7,14 @@ import pytest
 
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.planning import (
-    calibrate,
-    default_calibration,
+from smallcaps_assets.ingest.calibrating import calibrate, default_calibration, free_bytes
+from smallcaps_assets.ingest.estimating import (
     describe_estimate,
     estimate_numbers,
     estimate_plan,
-    free_bytes,
     judge_estimate,
 )
+from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
@@ -184,7 +182,7 @@ def test_describe_estimate_shows_the_arithmetic_of_every_method(
 ) -> None:
     text = describe_estimate(estimate_plan(small_lake.copy(tmp_path)))
 
-    assert text.count("**") == 2 * 5
+    assert text.count("**") == 2 * 7
     assert "constants" in text
     assert "calibrated" in text
 
