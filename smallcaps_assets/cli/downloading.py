@@ -12,6 +12,7 @@ from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.defs.runs import end_dead_runs
+from smallcaps_assets.defs.states import align_states
 from smallcaps_assets.defs.tick_assets import ABORTED_TAG, ACCEPT_EMPTY_TAG, NO_WAIT_TAG
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.backfill import ensure_indexed
@@ -36,17 +37,16 @@ def run_download(
     end_dead_runs(work.instance, work.lakehouse.lock)
     require_registered_plan(work.instance, work.lakehouse)
     ensure_indexed(work.lakehouse)
+    ordered = work.instance.get_dynamic_partitions(PLANNED_SET)
+    # A run that was killed between a receipt and its event left keys that no span may hold.
+    align_states(work.instance, work.lakehouse, ordered)
     missing = select_missing(work.lakehouse, selection)
     if not missing:
         console.print("nothing is missing: every planned session in question is complete")
         return True
     work.settings.require_key()
     tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
-    spans = find_spans(
-        work.instance.get_dynamic_partitions(PLANNED_SET),
-        missing,
-        select_missing(work.lakehouse, EVERYTHING),
-    )
+    spans = find_spans(ordered, missing, select_missing(work.lakehouse, EVERYTHING))
     console.print(f"{len(missing):,} sessions are missing; runs: {len(spans)}")
     with watch_progress(work.lakehouse, missing, console):
         for first, last in spans:
