@@ -166,6 +166,21 @@ def test_every_make_target_is_in_the_readme_and_every_target_there_exists() -> N
     assert named - targets == {"help"} - targets
 
 
+@pytest.mark.parametrize("script", [".ci/run", ".github/workflows/ci.yml"])
+def test_the_gates_call_targets_that_exist(script: str) -> None:
+    called = set(re.findall(r"^(?: *- run: )?make ([a-z-]+)$", read(script), re.MULTILINE))
+
+    assert {"check", "test", "demo"} <= called <= read_targets()
+
+
+def test_the_workflow_has_no_rights_and_pins_its_actions() -> None:
+    workflow = read(".github/workflows/ci.yml")
+    actions = re.findall(r"uses: (\S+)", workflow)
+
+    assert "\npermissions: {}\n" in workflow
+    assert [action for action in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_in_documents_exist_with_their_options(page: str) -> None:
     for code in read_code(page):
