@@ -35,7 +35,7 @@ class PilotInputs:
     Attributes:
         windows: Windows of the events.
         bounds: What may be planned.
-        bars: ``schemas.DAILY_BARS``.
+        bars: Of ``schemas.DAILY_BARS`` the key, ``volume`` and ``trade_count``.
         calibration: What a trade and a file cost.
         free_bytes: Free bytes of the disk, or the budget where that is less.
         max_rows: Expected rows of a request range.
@@ -133,6 +133,22 @@ def select_pilot(
     return _select_top(_select_rows(watchlist, min_events), ranked, tickers or ranked.height)
 
 
+def list_candidates(
+    watchlist: pl.DataFrame, min_events: int | None, inputs: PilotInputs
+) -> pl.DataFrame:
+    """Return the sessions that pilots may hold, so that their bars can be given to the others.
+
+    Args:
+        watchlist: ``schemas.WATCHLIST``.
+        min_events: Events a session needs; 0 or ``None`` is any.
+        inputs: What may be planned; its bars do not matter.
+
+    Returns:
+        ``ticker, session_date``, sorted.
+    """
+    return _list_sessions(_select_rows(watchlist, min_events), inputs)
+
+
 def build_ladder(
     watchlist: pl.DataFrame,
     min_events: int | None,
@@ -189,7 +205,7 @@ def choose_pilot(
     allowed = int(inputs.free_bytes * inputs.share)
     fitting = int(reached.select((pl.col("needed") <= allowed).sum()).item())
     tickers = min(fitting, most or fitting)
-    tried = sorted({*sizes, tickers} - {0}, reverse=True)
+    tried = sorted({*sizes, tickers or 1}, reverse=True)
     return PilotChoice(
         tickers=tickers,
         watchlist=_select_top(rows, ranked, tickers),
@@ -208,15 +224,21 @@ def _select_top(rows: pl.DataFrame, ranked: pl.DataFrame, tickers: int) -> pl.Da
 def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
     """Return the request ranges of all candidates, every session with a number of trades."""
     bounds = inputs.bounds
-    merged = _merge(rows, inputs)
-    wanted = clip_intervals(merged, bounds.first_index, bounds.last_available_index)
     sessions = label_expected_rows(
-        expand_sessions(wanted, bounds.calendar),
+        _list_sessions(rows, inputs),
         inputs.bars,
         default_rows=inputs.calibration.trades_per_session,
     )
     filled = sessions.with_columns(expected_rows="estimated_rows")
     return plan_request_ranges(filled, bounds.calendar, inputs.max_rows, inputs.max_sessions)
+
+
+def _list_sessions(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
+    """Return the unique sessions that rows of the watchlist ask for and may have."""
+    bounds = inputs.bounds
+    merged = _merge(rows, inputs)
+    wanted = clip_intervals(merged, bounds.first_index, bounds.last_available_index)
+    return expand_sessions(wanted, bounds.calendar)
 
 
 def _merge(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.core.events import detect_events
-from smallcaps_assets.core.pilot import rank_pilot, select_pilot
+from smallcaps_assets.core.pilot import rank_pilot
 from smallcaps_assets.core.selections import merge_watchlists
 from smallcaps_assets.core.splits import measure_split_like_jumps
 from smallcaps_assets.core.verdicts import Number
@@ -23,11 +23,9 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.piloting import Pilot, frame_ladder, pilot_size, take_pilot
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
-DEFAULT_PILOT_TICKERS = 15
-DEFAULT_PILOT_MIN_EVENTS = 3
-"""Pilot of detected events; an imported watchlist is taken as it is unless a setting says else."""
 SHOWN_ROWS = 20
 
 
@@ -50,34 +48,30 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
     """
     watchlist = lakehouse.tables.read_table(WATCHLIST)
     min_events, tickers = pilot_size(lakehouse)
-    pilot = select_pilot(watchlist, min_events, tickers)
+    pilot = take_pilot(lakehouse, watchlist)
     numbers: dict[str, Number] = {
         "min_events": min_events,
         "max_tickers": tickers,
-        "tickers": pilot["ticker"].n_unique(),
+        "tickers": pilot.watchlist["ticker"].n_unique(),
         "watchlist_rows": watchlist.height,
     }
-    problems = (
-        ()
-        if pilot.height
-        else (f"no session has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS",)
-    )
+    problems = () if pilot.watchlist.height else (_explain_empty(lakehouse, pilot, min_events),)
     verdict = judge_problems(problems, numbers, pl.DataFrame())
-    lakehouse.tables.write_table(PILOT_WATCHLIST, pilot, is_published=verdict.passed)
+    lakehouse.tables.write_table(PILOT_WATCHLIST, pilot.watchlist, is_published=verdict.passed)
     ranking = rank_pilot(watchlist, min_events).head(SHOWN_ROWS)
-    return MadeTable(pilot.height, numbers, verdict, {"ranking": ranking})
+    tables = {"ranking": ranking, "pilot_ladder": frame_ladder(pilot.ladder)}
+    return MadeTable(pilot.watchlist.height, numbers, verdict, tables)
 
 
-def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
-    """Return the fewest events of a session and the most tickers; 0 is no limit."""
-    settings = lakehouse.settings
-    is_imported = settings.watchlist is not None
-    min_events, tickers = settings.pilot_min_events, settings.pilot_tickers
-    if min_events is None:
-        min_events = 0 if is_imported else DEFAULT_PILOT_MIN_EVENTS
-    if tickers is None:
-        tickers = 0 if is_imported else DEFAULT_PILOT_TICKERS
-    return min_events, tickers
+def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
+    """Return why no ticker was chosen."""
+    if lakehouse.settings.pilot_budget and pilot.ladder:
+        smallest = pilot.ladder[-1]
+        return (
+            f"not even the first ticker fits the budget: {smallest.tickers} tickers need more, "
+            f"{smallest.verdict.arithmetic}: raise SMALLCAPS_DISK_BUDGET_GB or make room"
+        )
+    return f"no session has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS"
 
 
 def _detect(lakehouse: Lakehouse) -> MadeTable:

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.ingest.events import make_pilot, make_watchlist, pilot_size
+from smallcaps_assets.ingest.events import make_pilot, make_watchlist
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.piloting import pilot_size
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets_tests.lakehouse_factories import (
     make_lakehouse,
@@ -172,7 +173,7 @@ def test_make_pilot_needs_a_watchlist(tmp_path: Path) -> None:
     ("changes", "expected"),
     [
         ({}, (3, 15)),
-        ({"watchlist": Path("watchlist.csv")}, (0, 0)),
+        ({"watchlist": (Path("watchlist.csv"),)}, (0, 0)),
         ({"pilot_min_events": 2, "pilot_tickers": 30}, (2, 30)),
     ],
 )
