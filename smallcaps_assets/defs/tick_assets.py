@@ -70,7 +70,7 @@ def trades(
         backfill = open_backfill(context, config, lakehouse)
         try:
             with backfill.held(wait_s=_lock_wait(context)):
-                claim_run(context.instance, context.run_id)
+                claim_run(context.instance, context.run.run_id)
                 for outcome in backfill.run(context.partition_keys):
                     yield describe_outcome(outcome)
         except (*INTERRUPTS, GeneratorExit):
@@ -81,7 +81,7 @@ def trades(
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)
     if backfill.summary.aborted:
-        context.instance.add_run_tags(context.run_id, {ABORTED_TAG: backfill.summary.aborted})
+        context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: backfill.summary.aborted})
     if backfill.summary.failures or backfill.summary.aborted:
         raise backfill_failure(backfill)
 
@@ -93,7 +93,7 @@ def ending_run(context: dg.AssetExecutionContext) -> Iterator[None]:
         try:
             yield
         except SmallcapsError as error:
-            context.instance.add_run_tags(context.run_id, {ABORTED_TAG: error.kind})
+            context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: error.kind})
             raise
 
 
@@ -121,7 +121,7 @@ def open_backfill(
     ensure_indexed(lakehouse)
     return Backfill(
         lakehouse,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         interrupts=INTERRUPTS,
         accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
     )
