@@ -9,6 +9,7 @@ Exit codes: 0 all is well; 1 the work ended with failures, listed; 2 wrong usage
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -64,11 +65,15 @@ def group() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line; an error of ours is one line on stderr, never a trace."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of ours is one line on stderr, never a trace.
+
+    Args:
+        arguments: What follows the name of the command; those of the process by default.
+    """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     try:
-        group(prog_name="smallcaps")
+        group(args=arguments, prog_name="smallcaps")
     except (ConfigError, PartitionConflictError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

@@ -4,7 +4,7 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from smallcaps_assets.errors import StorageError
+from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,19 +17,15 @@ def prepare_dagster_home(settings: Settings) -> str:
     An existing ``dagster.yaml`` is left as it is: it may be the user's own.
 
     Raises:
-        StorageError: The folder cannot be made.
+        StorageError: The disk refuses.
     """
     home = settings.data_dir.absolute() / "dagster"
     config = home / "dagster.yaml"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not config.exists():
-            template = resources.files("smallcaps_assets.cli") / "dagster.yaml"
-            config.write_bytes(template.read_bytes())
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {config}: {error.strerror}; choose a writable SMALLCAPS_DATA_DIR"
-        ) from error
+    fs = FileSystem()
+    fs.make_folders(home, root=find_existing(home))
+    if not config.exists():
+        template = resources.files("smallcaps_assets.cli") / "dagster.yaml"
+        fs.publish({config: template.read_bytes()}, root=home)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     return str(home)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from smallcaps_assets.cli.workplace import Workplace
@@ -65,10 +66,8 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
         if event is None:
             continue
         if event.is_step_failure:
-            failure = event.step_failure_data.user_failure_data
-            error = event.step_failure_data.error
-            text = failure.description if failure else (error.message if error else "")
-            lines.append(f"{event.step_key}: {(text or '').strip()}")
+            text = _explain_step(event.step_failure_data)
+            lines.append(f"{event.step_key}: {text or f'see run {run.run_id} in `smallcaps ui`'}")
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
@@ -76,6 +75,16 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
                 why = summary.value if summary else "failed"
                 lines.append(f"check {evaluation.check_name}: {why}")
     return lines or [f"run {run.run_id} ended as {run.status.value}"]
+
+
+def _explain_step(data: StepFailureData) -> str:
+    """Return why a step failed: our own words, or the error at the root of it."""
+    failure, error = data.user_failure_data, data.error
+    if failure and failure.description:
+        return failure.description.strip()
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else ""
 
 
 def _run(work: Workplace, job: str, tags: dict[str, str]) -> list[str]:

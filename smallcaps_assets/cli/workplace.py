@@ -4,6 +4,7 @@ Everything is loaded when first asked for: `smallcaps status` needs no Dagster.
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from smallcaps_assets.cli.dagster_home import open_instance, prepare_dagster_home
 from smallcaps_assets.cli.emulator_process import running_emulator
+from smallcaps_assets.errors import StorageError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings, load_settings
 
@@ -79,12 +81,37 @@ def open_workplace(*, needs_source: bool = False, **options: object | None) -> I
 
     Raises:
         ConfigError: A setting is wrong, or there is no source.
+        StorageError: The disk refuses what Dagster writes.
     """
     apply_options(options)
     settings = load_settings()
     if not needs_source:
-        yield Workplace(settings)
+        with dagster_storage_errors(settings):
+            yield Workplace(settings)
         return
     Lakehouse(settings).check_settings()
-    with running_emulator(settings) as running:
+    with running_emulator(settings) as running, dagster_storage_errors(settings):
         yield Workplace(running)
+
+
+@contextmanager
+def dagster_storage_errors(settings: Settings) -> Iterator[None]:
+    """Turn the errors of Dagster's own databases, on a full disk above all, into one of ours.
+
+    Raises:
+        StorageError: The body met one.
+    """
+    try:
+        yield
+    except _database_errors() as error:
+        raise StorageError(
+            f"Dagster's databases below {settings.data_dir.absolute() / 'dagster'} refuse: "
+            f"{str(error).splitlines()[0]}; free space there or make it writable, then run the "
+            "same command again"
+        ) from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    from sqlalchemy.exc import DatabaseError  # noqa: PLC0415  only loaded when something failed
+
+    return DatabaseError, sqlite3.DatabaseError

@@ -334,9 +334,12 @@ def _open_descriptor(path: Path) -> Iterator[int]:
 
 
 def _require_folder(path: Path) -> None:
-    if not path.is_dir():
-        with storage_errors("find", path):
-            raise FileNotFoundError(errno.ENOENT, "the folder is gone", str(path))
+    if path.is_dir():
+        return
+    with storage_errors("find", path):
+        if path.exists():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file and no folder", str(path))
+        raise FileNotFoundError(errno.ENOENT, "the folder is gone", str(path))
 
 
 def _is_abandoned(path: Path, older_than_s: float) -> bool:

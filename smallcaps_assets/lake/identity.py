@@ -117,6 +117,18 @@ def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIde
     return identity
 
 
+def check_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> None:
+    """Refuse a lake of another source; one that is not there yet is made by :func:`open_lake`.
+
+    Raises:
+        PartitionConflictError: It belongs to another source or a newer version.
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    if layout.identity_file.exists():
+        _check_identity(layout, read_identity(layout, fs), source)
+
+
 def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
     """Return the identity of a lake.
 

@@ -102,7 +102,9 @@ class Transport:
             )
         except requests.RequestException as error:
             reason = _name_cause(error)
-            raise VendorUnavailableError(f"no answer: {reason}", url=url) from error
+            raise VendorUnavailableError(
+                f"no answer: {reason}; check the network and SMALLCAPS_BASE_URL", url=url
+            ) from error
         with response:
             return self._read(response, url, deadline_s)
 

@@ -1,0 +1,380 @@
+"""Every bad input ends with an exit code, one clear message, no trace and nothing half written."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.lock import LakeLock
+from smallcaps_assets_tests.cli.cli_factories import Finished, User
+from smallcaps_assets_tests.lakehouse_factories import write_text
+
+BAR_COLUMNS: Final = "ticker,date,open,high,low,close,volume"
+BAR: Final = "ABCD,2024-01-03,8.5,9,8,8.5,100"
+HEADER: Final = "ticker,date,events"
+REFUSED: Final = 2
+FAILED: Final = 1
+CLOSED_PORT: Final = "http://127.0.0.1:9"
+
+
+def check_refusal(finished: Finished, code: int, *words: str) -> None:
+    """Check the code, the words, and that what a user sees is no trace."""
+    assert finished.code == code, finished.text
+    assert "Traceback" not in finished.text
+    assert "dagster._core" not in finished.text
+    missing = [word for word in words if word not in finished.text]
+    assert not missing, finished.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{BAR_COLUMNS},mood\n{BAR},1\n", ("unknown columns ['mood']", "expected")),
+        (f"{BAR_COLUMNS}\n{BAR.replace('8.5', 'x')}\n", ("expected open as a number", "String")),
+        (f"{BAR_COLUMNS}\n{BAR.replace('ABCD', '../x')}\n", ("'../x'", "expected 1 to 20 letters")),
+        (f"{BAR_COLUMNS}\n{BAR}\n{BAR}\n", ("ABCD", "2024-01-03")),
+        (f"{BAR_COLUMNS}\n", ("expected at least one row",)),
+        ("", ("expected a header and rows, found an empty file",)),
+    ],
+    ids=["unknown column", "wrong type", "bad ticker", "repeated row", "no rows", "empty file"],
+)
+def test_bars_that_break_the_contract(user: User, text: str, words: tuple[str, ...]) -> None:
+    bars = write_text(user.folder / "bars.csv", text)
+
+    finished = user.run("plan", SMALLCAPS_DAILY_BARS=bars)
+
+    check_refusal(finished, FAILED, str(bars), *words)
+    assert user.list_files() in ([], ["reference/splits.parquet"])
+
+
+def test_bars_in_an_unreadable_file(user: User) -> None:
+    bars = user.folder / "bars.parquet"
+    bars.write_bytes(b"PAR1 and then something else")
+
+    finished = user.run("plan", SMALLCAPS_DAILY_BARS=bars)
+
+    check_refusal(finished, FAILED, f"cannot read {bars}", "parquet")
+
+
+def test_bars_in_a_missing_file(user: User) -> None:
+    finished = user.run("plan", SMALLCAPS_DAILY_BARS=user.folder / "nowhere.parquet")
+
+    check_refusal(finished, FAILED, "expected a file or a folder, found none", "nowhere.parquet")
+
+
+@pytest.mark.parametrize("command", ["plan", "download"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{HEADER}\nABCD,2024-01-03,E99_Doom\n", ("E99_Doom", "known are", "E1_VolExplosion")),
+        (f"{HEADER}\nA/B,2024-01-03,E1\n", ("'A/B'", "expected 1 to 20 letters")),
+        (f"{HEADER}\n..,2024-01-03,E1\n", ("'..'", "expected 1 to 20 letters")),
+        (f"{HEADER}\nABCD,03.01.2024,E1\n", ("03.01.2024",)),
+        ("symbol,date\nABCD,2024-01-03\n", ("expected columns ticker", "symbol")),
+        (f"{HEADER}\n", ("expected at least one row",)),
+    ],
+    ids=["unknown event", "slash", "dots", "date", "missing column", "empty"],
+)
+def test_watchlists_that_break_the_contract(
+    user: User, command: str, text: str, words: tuple[str, ...]
+) -> None:
+    watchlist = write_text(user.folder / "bad.csv", text)
+
+    finished = user.run(command, "--watchlist", "bad.csv")
+
+    check_refusal(finished, FAILED, str(watchlist), *words)
+    assert user.list_files() == []
+
+
+def test_a_watchlist_that_is_no_parquet_file(user: User) -> None:
+    (user.folder / "bad.parquet").write_bytes(b"ticker,date\nABCD,2024-01-03\n")
+
+    finished = user.run("plan", "--watchlist", "bad.parquet")
+
+    check_refusal(finished, FAILED, "cannot read", "bad.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[windows]\nE1_VolExplosion = -1\n", ("E1_VolExplosion", "-1", "from 0 to 60")),
+        ("[windows]\nE99_Doom = 1\n", ("'E99_Doom' is unknown", "E1_VolExplosion")),
+        ("[thresholds]\ncoverage = 95\n", ("coverage", "95")),
+        ("[windows\n", ("events.toml",)),
+    ],
+    ids=["below 0", "unknown event", "threshold", "no toml"],
+)
+def test_windows_and_thresholds_out_of_range(
+    user: User, market_server: EmulatorServer, text: str, words: tuple[str, ...]
+) -> None:
+    config = write_text(user.folder / "events.toml", text)
+
+    finished = user.run("plan", SMALLCAPS_EVENT_CONFIG=config)
+
+    check_refusal(finished, REFUSED, *words)
+    assert (user.list_files(), market_server.requests) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        (["download", "--tickers", "../x"], {}, ("--tickers", "'../x'", "expected 1 to 20")),
+        (["download", "--tickers", ","], {}, ("expected tickers separated by commas",)),
+        (["download", "--from", "2024-02-01", "--to", "2024-01-01"], {}, ("--from <= --to",)),
+        (["download", "--from", "january"], {}, ("january", "%Y-%m-%d")),
+        (["plan", "--pilot", "-1"], {}, ("-1", "x>=0")),
+        (["plan", "--watchlist", "none.csv"], {}, ("none.csv", "does not exist")),
+        (["plan", "--wachtlist", "x"], {}, ("--wachtlist", "--watchlist")),
+        (["plam"], {}, ("plam", "--help")),
+        (["plan"], {"SMALLCAPS_WORKERS": "many"}, ("SMALLCAPS_WORKERS", "integer")),
+        (["plan"], {"SMALLCAPS_WORKRES": "3"}, ("did you mean SMALLCAPS_WORKERS",)),
+        (["emulator", "--replay", "none"], {}, ("none", "does not exist")),
+    ],
+)
+def test_wrong_usage_and_settings(
+    user: User, arguments: list[str], settings: dict[str, str], words: tuple[str, ...]
+) -> None:
+    finished = user.run(*arguments, **settings)
+
+    check_refusal(finished, REFUSED, *words)
+    assert user.list_files() == []
+
+
+@pytest.mark.parametrize("command", [["plan"], ["download", "--watchlist", "watchlist.csv"]])
+def test_no_key_and_no_source(user: User, command: list[str]) -> None:
+    nobody = User(user.folder, {})
+
+    finished = nobody.run(*command)
+
+    check_refusal(finished, REFUSED, "no source", "POLYGON_API_KEY", "SMALLCAPS_SOURCE=emulator")
+    assert not user.data_dir.exists()
+
+
+@pytest.mark.parametrize("command", [["plan"], ["download", "--watchlist", "watchlist.csv"]])
+def test_no_key_for_the_real_vendor(user: User, command: list[str]) -> None:
+    nobody = User(user.folder, {"SMALLCAPS_SOURCE": "vendor"})
+
+    finished = nobody.run(*command)
+
+    check_refusal(finished, REFUSED, "no key for https://api.polygon.io", "set POLYGON_API_KEY")
+    assert user.list_files() == []
+
+
+def test_no_plan_yet(user: User) -> None:
+    for command in ("download", "status", "audit", "report"):
+        check_refusal(user.run(command), FAILED, "smallcaps plan")
+    assert user.list_files() in ([], ["lake/.creation.lock", "lake/lake.json"])
+
+
+def test_tickers_that_are_not_planned(filled: User, market_server: EmulatorServer) -> None:
+    finished = filled.run("download", "--tickers", "BCPC,NOPE")
+
+    check_refusal(finished, REFUSED, "NOPE: not in the published plan", "smallcaps plan")
+    assert market_server.requests == []
+
+
+# -- the vendor refuses ----------------------------------------------------------------
+
+
+@pytest.fixture
+def customer(small_market: Market, user: User) -> Iterator[tuple[User, EmulatorServer]]:
+    """Return a customer of a vendor that knows one key, and the vendor."""
+    with EmulatorServer(small_market, accepted_keys=["good-key"]) as server:
+        environment = {"SMALLCAPS_BASE_URL": server.url, "POLYGON_API_KEY": "good-key"}
+        yield User(user.folder, environment), server
+
+
+def test_a_wrong_key_without_a_watchlist(customer: tuple[User, EmulatorServer]) -> None:
+    someone, server = customer
+
+    finished = someone.run("plan", POLYGON_API_KEY="bad-key", SMALLCAPS_FIRST_SESSION="2024-06-03")
+
+    check_refusal(finished, FAILED, "401", "the key was refused", "set POLYGON_API_KEY")
+    assert "bad-key" not in finished.text
+    assert not any("plan" in name or "watchlist" in name for name in someone.list_files())
+    assert len(server.requests) < 30
+
+
+def test_a_wrong_key_costs_a_download_one_request(customer: tuple[User, EmulatorServer]) -> None:
+    someone, server = customer
+    someone.run("plan", "--watchlist", "watchlist.csv")
+    server.reset()
+
+    finished = someone.run("download", POLYGON_API_KEY="bad-key")
+
+    check_refusal(finished, FAILED, "401", "the key was refused", "set POLYGON_API_KEY")
+    assert len(server.requests) <= 2  # as many as there are workers
+    assert not any("trades.parquet" in name for name in someone.list_files())
+    assert someone.run("download").code == 0
+
+
+def test_a_plan_without_trades(customer: tuple[User, EmulatorServer]) -> None:
+    someone, server = customer
+    server.faults = [Fault("not_entitled", endpoint="trades")]
+
+    finished = someone.run("download", "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, FAILED, "not_entitled", "403")
+    assert not any("_SUCCESS" in name for name in someone.list_files())
+    server.reset()
+    assert someone.run("download").code == 0
+
+
+def test_history_that_the_key_is_not_entitled_to(customer: tuple[User, EmulatorServer]) -> None:
+    someone, server = customer
+    server.faults = [Fault("timeframe", endpoint="trades", before=dt.date(2024, 1, 20))]
+
+    finished = someone.run("download", "--watchlist", "watchlist.csv")
+
+    status = json.loads(someone.run("status", "--json").out)
+    check_refusal(finished, FAILED, "6 not_entitled", "larger plan")
+    assert status["counts"] == {"complete": 3, "not_entitled": 6}
+
+
+def test_a_vendor_that_cannot_be_reached(user: User) -> None:
+    someone = User(user.folder, {"SMALLCAPS_BASE_URL": CLOSED_PORT, "POLYGON_API_KEY": "key"})
+
+    finished = someone.run("download", "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, FAILED, "no answer", CLOSED_PORT, "unavailable", "SMALLCAPS_BASE_URL")
+    assert not any("_SUCCESS" in name for name in someone.list_files())
+
+
+# -- the disk and the lake refuse ------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["plan"], ["download"]])
+def test_a_data_folder_that_is_a_file(user: User, command: list[str]) -> None:
+    write_text(user.data_dir, "not a folder")
+
+    finished = user.run(*command, "--watchlist", "watchlist.csv")
+
+    check_refusal(
+        finished, FAILED, f"cannot find {user.data_dir}", "no folder", "SMALLCAPS_DATA_DIR"
+    )
+    assert user.data_dir.read_text(encoding="utf-8") == "not a folder"
+
+
+@pytest.fixture
+def tiny_disk(user: User) -> Iterator[Path]:
+    """Mount a disk of 8 MiB as the data folder, or skip where that is not allowed."""
+    user.data_dir.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(user.data_dir)]
+    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield user.data_dir
+    subprocess.run(["umount", "--lazy", str(user.data_dir)], check=True)
+
+
+def test_a_full_disk(user: User, tiny_disk: Path) -> None:
+    fill_disk(tiny_disk)
+
+    finished = user.run("plan", "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, FAILED, "No space left on device", "free space")
+    assert not [name for name in user.list_files() if not name.startswith("ballast")]
+
+
+def test_a_disk_that_is_full_by_the_time_of_the_download(user: User, tiny_disk: Path) -> None:
+    """L25: nothing is green that is not stored, and what is stored is whole."""
+    planned = user.run("plan", "--watchlist", "watchlist.csv")
+    fill_disk(tiny_disk)
+
+    finished = user.run("download")
+
+    assert planned.code == 0, planned.text
+    check_refusal(finished, FAILED, "error", "free space")
+    assert not list(tiny_disk.rglob("_SUCCESS"))
+    assert not list(tiny_disk.rglob(".tmp-*"))
+
+
+def fill_disk(folder: Path) -> None:
+    """Write files, smaller and smaller ones, until the disk is full."""
+    sizes = [1_000_000, 100_000, 10_000, 1_000]
+    for number in range(10_000):
+        path = folder / f"ballast-{number}"
+        try:
+            path.write_bytes(bytes(sizes[0]))
+        except OSError:
+            path.unlink()
+            sizes.pop(0)
+        if not sizes:
+            return
+
+
+def edit_identity(user: User, **changes: object) -> None:
+    path = LakeLayout(user.data_dir).identity_file
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    write_text(path, json.dumps(fields | changes))
+
+
+def test_a_lake_of_a_newer_version(filled: User, market_server: EmulatorServer) -> None:
+    edit_identity(filled, schema_version=99)
+
+    finished = filled.run("download")
+
+    check_refusal(finished, REFUSED, "version 99", "update smallcaps-assets")
+    assert market_server.requests == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_EMULATOR_SEED": "2"},
+        {"SMALLCAPS_SOURCE": "vendor", "POLYGON_API_KEY": "key"},
+        {"POLYGON_API_KEY": "key", "SMALLCAPS_BASE_URL": CLOSED_PORT},
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "download"])
+def test_a_lake_of_another_source(filled: User, environment: dict[str, str], command: str) -> None:
+    stranger = User(filled.folder, {"SMALLCAPS_BASE_URL": CLOSED_PORT} | environment)
+    before = filled.list_files()
+
+    finished = stranger.run(command, "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, REFUSED, "is bound to emulator:seed=1", "SMALLCAPS_DATA_DIR")
+    assert filled.list_files() == before
+
+
+def test_a_damaged_identity(filled: User) -> None:
+    write_text(LakeLayout(filled.data_dir).identity_file, "{")
+
+    finished = filled.run("download")
+
+    check_refusal(finished, FAILED, "lake.json is damaged", "restore it")
+
+
+def test_a_second_download_at_the_same_time(filled: User, market_server: EmulatorServer) -> None:
+    with LakeLock(LakeLayout(filled.data_dir).lock_file).hold("run abc"):
+        finished = filled.run("download")
+
+    check_refusal(finished, REFUSED, "run abc", f"pid {os.getpid()}", "wait for it, or stop it")
+    assert market_server.requests == []
+
+
+def test_a_plan_that_was_edited(filled: User) -> None:
+    plan = LakeLayout(filled.data_dir).plan_record_file
+    text = plan.read_text(encoding="utf-8")
+    fields = json.loads(text)
+    write_text(plan, text.replace(fields["plan_hash"], "0" * 64))
+
+    finished = filled.run("download")
+
+    check_refusal(finished, FAILED, "plan", "smallcaps plan")
+
+
+def test_a_refusal_in_a_process_of_its_own(user: User) -> None:
+    watchlist = write_text(user.folder / "bad.csv", f"{HEADER}\n../x,2024-01-03,E1\n")
+
+    finished = user.run_process("plan", "--watchlist", "bad.csv")
+
+    check_refusal(finished, FAILED)
+    assert finished.err.startswith(f"error: {watchlist}: watchlist: 1 bad tickers, first ['../x']")
+    assert (finished.err.count("\n"), finished.out) == (1, "")
