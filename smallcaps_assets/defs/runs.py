@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 OWNER_TAG = "smallcaps/owner"
 """Tag of a run: the process that executes it."""
 
+LOOKED_AT = 20
+"""Runs among which the newest broken one is looked for."""
+
 UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -55,6 +58,14 @@ def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
         logger.warning("ended dead run run=%s pid=%d", run.run_id, owner.pid)
         ended.append(run.run_id)
     return ended
+
+
+def find_broken_run(instance: dg.DagsterInstance) -> str | None:
+    """Return the claimed run that failed or was canceled last, of the newest few runs."""
+    broken = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    records = instance.get_run_records(broken, limit=LOOKED_AT, order_by="update_timestamp")
+    claimed = (r.dagster_run.run_id for r in records if OWNER_TAG in r.dagster_run.tags)
+    return next(claimed, None)
 
 
 def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:

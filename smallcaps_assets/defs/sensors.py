@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from smallcaps_assets.defs.runs import end_dead_runs
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.defs.runs import end_dead_runs, find_broken_run
+from smallcaps_assets.defs.states import align_states
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 
 
@@ -10,6 +12,16 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 def end_runs_of_dead_processes(
     context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> dg.SkipReason:
-    """End runs of `trades` whose process was killed, so that waiting ones can start."""
+    """End runs of `trades` whose process was killed, so that waiting ones can start.
+
+    A run that was killed or terminated between a commit and its event leaves sessions that the
+    lake has and Dagster does not show: after each such run they are made equal, once.
+    """
     ended = end_dead_runs(context.instance, lakehouse.lock)
-    return dg.SkipReason(f"ended {len(ended)} runs of dead processes: {', '.join(ended) or '-'}")
+    broken = find_broken_run(context.instance)
+    shown = 0
+    if broken not in {None, context.cursor}:
+        keys = context.instance.get_dynamic_partitions(PLANNED_SET)
+        shown = len(align_states(context.instance, lakehouse, keys).marked_green)
+        context.update_cursor(broken)
+    return dg.SkipReason(f"ended {len(ended)} runs of dead processes; showed {shown} sessions")

@@ -20,6 +20,8 @@ TRADES_KEY = dg.AssetKey(TRADES.name)
 MARK_JOB = "mark_missing"
 MARK_TAG = "smallcaps/marks"
 
+GREEN_OR_SOON = {AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.IN_PROGRESS}
+
 
 @dg.op
 def note_missing() -> None:
@@ -53,6 +55,8 @@ def align_states(
 ) -> AlignedStates:
     """Make Dagster's states of ``keys`` equal to the ledger's.
 
+    Keys of a living run are left alone: it shows what is stored by itself.
+
     Args:
         instance: A persistent instance.
         lakehouse: Its ledger is the index of the truth.
@@ -63,11 +67,14 @@ def align_states(
         return AlignedStates((), ())
     shown = instance.get_status_by_partition(TRADES_KEY, list(keys), planned_ticker_sessions) or {}
     states = lakehouse.ledger.states(keys)
-    is_shown = {key: shown.get(key) is AssetPartitionStatus.MATERIALIZED for key in keys}
     is_stored = {key: states.get(key) in GREEN for key in keys}
     aligned = AlignedStates(
-        tuple(key for key in keys if is_stored[key] and not is_shown[key]),
-        tuple(key for key in keys if is_shown[key] and not is_stored[key]),
+        tuple(key for key in keys if is_stored[key] and shown.get(key) not in GREEN_OR_SOON),
+        tuple(
+            key
+            for key in keys
+            if shown.get(key) is AssetPartitionStatus.MATERIALIZED and not is_stored[key]
+        ),
     )
     if not is_dry_run:
         _mark_green(instance, aligned.marked_green, states)
