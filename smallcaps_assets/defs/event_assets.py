@@ -1,18 +1,22 @@
 """Group `events`: the sessions worth studying."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import (
+    NO_PICTURES,
     column_schema,
     show_numbers,
+    show_pictures,
     show_tables,
     show_verdict,
 )
 from smallcaps_assets.ingest.events import make_pilot, make_watchlist
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
-from smallcaps_assets.schemas import DAILY_BARS, PILOT_WATCHLIST, SPLITS, WATCHLIST
+from smallcaps_assets.schemas import DAILY_BARS, PILOT_WATCHLIST, SPLITS, UNIVERSE, WATCHLIST
 
 GROUP = "events"
 
@@ -33,7 +37,7 @@ pilot_is_publishable = dg.AssetCheckSpec(
 @dg.asset(
     name=WATCHLIST.name,
     group_name=GROUP,
-    deps=[DAILY_BARS.name, SPLITS.name],
+    deps=[DAILY_BARS.name, SPLITS.name, UNIVERSE.name],
     check_specs=[watchlist_is_publishable],
     kinds={"polars", "parquet"},
     metadata=column_schema(WATCHLIST),
@@ -42,6 +46,7 @@ pilot_is_publishable = dg.AssetCheckSpec(
 def watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """Ticker-sessions with at least one event, by the rules E1 to E11 or from a file.
 
+    Where a universe is published, rows outside it are reported, kept or dropped.
     A candidate that fails its check is kept beside the table and never published.
     """
     with dagster_failures():
@@ -65,7 +70,9 @@ def pilot_watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeRes
     return publish_result(made, pilot_is_publishable.name)
 
 
-def publish_result(made: MadeTable, check_name: str) -> dg.MaterializeResult:
+def publish_result(
+    made: MadeTable, check_name: str, pictures: Mapping[str, str] = NO_PICTURES
+) -> dg.MaterializeResult:
     """Return the result of a table that was published only if its check passed."""
     return dg.MaterializeResult(
         metadata={
@@ -73,6 +80,7 @@ def publish_result(made: MadeTable, check_name: str) -> dg.MaterializeResult:
             "published": made.verdict.passed,
             **show_numbers(made.numbers),
             **show_tables(made.tables),
+            **show_pictures(pictures),
         },
         check_results=[
             dg.AssetCheckResult(

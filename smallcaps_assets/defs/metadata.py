@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import dagster as dg
 import polars as pl
@@ -12,6 +13,8 @@ from smallcaps_assets.schemas import Table
 
 SHOWN_ROWS = 50
 """Rows of a table in metadata; each event is a row in SQLite, so tables stay small."""
+
+NO_PICTURES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def column_schema(table: Table) -> dict[str, Any]:
@@ -49,6 +52,11 @@ def show_table(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
 def show_tables(frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """Return the tables that have rows."""
     return {title: show_table(frame) for title, frame in frames.items() if frame.height}
+
+
+def show_pictures(pictures: Mapping[str, str]) -> dict[str, Any]:
+    """Return pictures given as Markdown."""
+    return {name: dg.MetadataValue.md(text) for name, text in pictures.items()}
 
 
 def show_verdict(verdict: Verdict) -> dict[str, Any]:

@@ -4,9 +4,13 @@ import dagster as dg
 
 from smallcaps_assets.defs.event_assets import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
-from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_verdict
+from smallcaps_assets.defs.metadata import (
+    column_schema,
+    show_numbers,
+    show_pictures,
+    show_verdict,
+)
 from smallcaps_assets.defs.queue import register_plan
-from smallcaps_assets.ingest.charts import draw_comparison, draw_tickers
 from smallcaps_assets.ingest.estimating import (
     describe_estimate,
     estimate_numbers,
@@ -14,6 +18,7 @@ from smallcaps_assets.ingest.estimating import (
     judge_estimate,
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.pictures import draw_estimate, draw_plan, publish_pictures
 from smallcaps_assets.ingest.planning import make_plan
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 
@@ -48,7 +53,9 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
     """
     with dagster_failures():
         made = make_plan(lakehouse)
-    return publish_result(made, plan_is_publishable.name)
+        figures = draw_plan(lakehouse) if made.verdict.passed else {}
+        pictures = publish_pictures(lakehouse, figures)
+    return publish_result(made, plan_is_publishable.name, pictures)
 
 
 @dg.asset(
@@ -63,12 +70,12 @@ def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
     with dagster_failures():
         estimate = estimate_plan(lakehouse)
         verdict = judge_estimate(lakehouse, estimate)
+        pictures = publish_pictures(lakehouse, draw_estimate(lakehouse, estimate))
     return dg.MaterializeResult(
         metadata={
             **show_numbers(estimate_numbers(estimate)),
             "arithmetic": dg.MetadataValue.md(describe_estimate(estimate)),
-            "naive_against_optimised": dg.MetadataValue.md(draw_comparison(estimate)),
-            "sessions_per_ticker": dg.MetadataValue.md(draw_tickers(estimate)),
+            **show_pictures(pictures),
         },
         check_results=[
             dg.AssetCheckResult(

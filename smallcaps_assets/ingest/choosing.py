@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 import polars as pl
 
 from smallcaps_assets.core.bounds import PlanBounds
+from smallcaps_assets.core.events import EVENT_ORDER
 from smallcaps_assets.core.selections import assign_batches, plan_months
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.core.windows import plan_windows, select_sessions
@@ -169,8 +170,9 @@ def _after(bounds: PlanBounds) -> PlanBounds:
 
 
 def _count_events(pilot: pl.DataFrame) -> dict[str, int]:
-    counts = pilot.explode("events").group_by("events").len().sort("events")
-    return dict(counts.iter_rows())
+    events = pilot.explode("events").select(event=pl.col("events").cast(EVENT_ORDER))
+    counts = events.group_by("event").len().sort("event")
+    return {str(event): count for event, count in counts.iter_rows()}
 
 
 def _assign_batches(lakehouse: Lakehouse, plan: pl.DataFrame, count: int) -> dict[str, int]:

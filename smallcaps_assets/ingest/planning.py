@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import polars as pl
 
+from smallcaps_assets.core.events import EVENT_ORDER
 from smallcaps_assets.core.keys import hash_keys, key_expression
 from smallcaps_assets.core.plan import judge_plan, measure_plan
 from smallcaps_assets.core.verdicts import Number
@@ -15,7 +16,7 @@ from smallcaps_assets.ingest.choosing import ChosenSessions, choose_sessions
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
 from smallcaps_assets.lake.tables import PlanRecord
-from smallcaps_assets.schemas import PILOT_WATCHLIST
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 from smallcaps_assets.settings import PlanMode
 
 
@@ -48,7 +49,18 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
         chosen.plan.height,
         chosen.numbers | shown,
         verdict,
-        {"sessions_by_event": _count_by_event(chosen.plan), "offenders": facts.offenders},
+        {"sessions_by_event": count_by_event(chosen.plan), "offenders": facts.offenders},
+    )
+
+
+def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
+    """Return how many sessions each event asked for, in E order; none without events."""
+    events = plan.select(*EVENT_WINDOW_PLAN.key, event="events").explode("event").drop_nulls()
+    return (
+        events.group_by(pl.col("event").cast(EVENT_ORDER))
+        .agg(sessions=pl.struct(EVENT_WINDOW_PLAN.key).n_unique())
+        .sort("event")
+        .with_columns(pl.col("event").cast(pl.String))
     )
 
 
@@ -69,9 +81,3 @@ def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
         batch=settings.batch or "",
         batches=dict(chosen.batches),
     )
-
-
-def _count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
-    """Return how many sessions each event asked for; none in a plan without events."""
-    events = plan.select("events").explode("events").drop_nulls()
-    return events.group_by(event="events").agg(sessions=pl.len()).sort("event")

@@ -1,49 +1,77 @@
-"""Paths of the data folder: the only module that knows where anything lies.
+"""Paths of the data folder: with the modules it is made of, all that knows where anything lies.
 
-What belongs here: names of files and folders, and the way from a ticker to a folder name and
-back.  What does not: reading or writing them; nothing here touches the disk.
+What belongs here: names of files and folders, and which root of several has a ticker-session.
+What does not: which roots there are (``roots``), and reading or writing; nothing here changes the
+disk.
 """
 
 import datetime as dt
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote
 
 from smallcaps_assets.errors import DataError
+from smallcaps_assets.lake.folder_names import (
+    DATE_PREFIX,
+    RECEIPT_NAME,
+    TICKER_PREFIX,
+    TRADES_NAME,
+    date_folder,
+    decode_ticker,
+    encode_ticker,
+    parse_date_folder,
+    parse_ticker_folder,
+    ticker_folder,
+)
+from smallcaps_assets.lake.root_layout import LakeRoot, Tree
 
-TRADES_NAME: Final = "trades.parquet"
-RECEIPT_NAME: Final = "_SUCCESS"
-TICKER_PREFIX: Final = "ticker="
-DATE_PREFIX: Final = "date="
-
-_LONGEST_NAME: Final = 200
-"""Bytes of a folder name; file systems end at 255, some of them less a suffix."""
-
-_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
-_RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?")
-"""Names that Windows keeps for devices, with any extension."""
-
-
-class Tree(StrEnum):
-    """The folders of ticker-sessions below the lake."""
-
-    TRADES = "trades"
-    OFF_SESSION = "off_session_trades"
+__all__ = [
+    "DATE_PREFIX",
+    "RECEIPT_NAME",
+    "TICKER_PREFIX",
+    "TRADES_NAME",
+    "LakeLayout",
+    "LakeRoot",
+    "Tree",
+    "date_folder",
+    "decode_ticker",
+    "encode_ticker",
+    "parse_date_folder",
+    "parse_ticker_folder",
+    "ticker_folder",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class LakeLayout:
-    """Every path below the data folder.
+    """Every path of a data folder and of the roots of its lake.
 
     Attributes:
         data_dir: The data folder, ``SMALLCAPS_DATA_DIR``.
+        roots: Where ticker-sessions lie, the first that has one counts; ``home`` by default.
     """
 
     data_dir: Path
+    roots: tuple[LakeRoot, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.roots:
+            object.__setattr__(self, "roots", (self.home,))
+
+    @property
+    def home(self) -> LakeRoot:
+        """Return the root in the data folder, which every lake begins with."""
+        return LakeRoot(self.lake_dir, self.quarantine_dir)
+
+    @property
+    def roots_file(self) -> Path:
+        """Return the register of the roots.
+
+        It lies outside the lake, so that a lake that is not mounted is missed.
+        """
+        return self.data_dir / "lake_roots.json"
 
     @property
     def lake_dir(self) -> Path:
@@ -67,16 +95,12 @@ class LakeLayout:
 
     @property
     def staging_dir(self) -> Path:
-        """Return the folder of session files under way.
-
-        It lies in the lake, hence in its file system, and is one folder so that what a dead
-        run left is found without walking a million others.
-        """
-        return self.lake_dir / ".staging"
+        """Return the folder of session files under way at home."""
+        return self.home.staging_dir
 
     @property
     def quarantine_dir(self) -> Path:
-        """Return the folder of damaged files."""
+        """Return the folder of damaged files of home; other roots have their own."""
         return self.data_dir / "quarantine"
 
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
@@ -85,8 +109,9 @@ class LakeLayout:
         Raises:
             DataError: The ticker cannot become a folder name.
         """
-        folder = self.quarantine_dir / tree.value / ticker_folder(ticker)
-        return folder / date_folder(session_date)
+        return self.find_root(ticker, session_date, tree).quarantine_folder(
+            tree, ticker, session_date
+        )
 
     @property
     def daily_bars_dir(self) -> Path:
@@ -102,6 +127,11 @@ class LakeLayout:
     def universe_file(self) -> Path:
         """Return the file of listings."""
         return self.data_dir / "reference" / "universe.parquet"
+
+    @property
+    def universe_parts_dir(self) -> Path:
+        """Return the folder of what an unfinished load of the universe has."""
+        return self.data_dir / "reference" / "universe_parts"
 
     @property
     def watchlist_file(self) -> Path:
@@ -143,14 +173,60 @@ class LakeLayout:
         """Return the folder of reports."""
         return self.data_dir / "reports"
 
+    def picture_file(self, name: str) -> Path:
+        """Return the file of a picture of the plan."""
+        return self.reports_dir / f"{name}.png"
+
     @property
     def dagster_dir(self) -> Path:
         """Return ``DAGSTER_HOME``."""
         return self.data_dir / "dagster"
 
     def tree_dir(self, tree: Tree) -> Path:
-        """Return the folder of all ticker-sessions of ``tree``."""
-        return self.lake_dir / tree.value
+        """Return the folder of all ticker-sessions of ``tree`` at home."""
+        return self.home.tree_dir(tree)
+
+    def find_holder(
+        self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES
+    ) -> LakeRoot | None:
+        """Return the root that has the receipt of a ticker-session; ``None``: none has.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        for root in self.roots:
+            if os.path.lexists(root.receipt_file(ticker, session_date, tree)):
+                return root
+        return None
+
+    def find_root(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> LakeRoot:
+        """Return the root where a ticker-session lies, or would be looked for.
+
+        With one root the disk is not touched.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        if len(self.roots) == 1:
+            return self.roots[0]
+        if holder := self.find_holder(ticker, session_date, tree):
+            return holder
+        folders = (root.session_dir(ticker, session_date, tree) for root in self.roots)
+        found = (root for root, folder in zip(self.roots, folders, strict=True) if folder.is_dir())
+        return next(found, self.roots[0])
+
+    def root_of(self, path: Path) -> LakeRoot:
+        """Return the root that a path lies below.
+
+        Raises:
+            DataError: It lies below none, or leads out of it.
+        """
+        if ".." not in path.parts:
+            for root in self.roots:
+                if path.is_relative_to(root.folder):
+                    return root
+        folders = ", ".join(str(root.folder) for root in self.roots)
+        raise DataError(f"expected a path below {folders}, got {path}")
 
     def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
         """Return the folder of one ticker-session.
@@ -158,7 +234,7 @@ class LakeLayout:
         Raises:
             DataError: The ticker cannot become a folder name.
         """
-        return self.tree_dir(tree) / ticker_folder(ticker) / date_folder(session_date)
+        return self.find_root(ticker, session_date, tree).session_dir(ticker, session_date, tree)
 
     def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
         """Return the Parquet file of one ticker-session.
@@ -195,91 +271,8 @@ class LakeLayout:
 
         Those of the months of daily bars, below ``daily_bars_dir``, come on top.
         """
-        yield from (self.data_dir, self.lake_dir, self.staging_dir)
+        yield from (self.data_dir, self.lake_dir)
+        for root in self.roots:
+            yield from (root.folder, root.staging_dir)
         files = (self.splits_file, self.watchlist_file, self.plan_file, self.last_audit_file)
-        yield from (*(file.parent for file in files), self.reports_dir)
-
-
-def encode_ticker(ticker: str) -> str:
-    """Return a name for files that no other ticker has, on any file system.
-
-    Every byte but ``A-Z 0-9 . -`` becomes ``%XX``.  Lower-case letters too, so that ``BCpC``
-    and ``BCPC`` differ where case does not count, and what Windows would drop or keep for
-    devices: a trailing dot, the first letter of ``CON``.
-
-    Raises:
-        DataError: It is empty, too long, or could leave the folder.
-    """
-    if not ticker or "/" in ticker or ".." in ticker:
-        raise DataError(f"bad ticker {ticker!r}: expected a name without '/' and '..'")
-    try:
-        name = "".join(_encode_character(character) for character in ticker)
-    except UnicodeEncodeError as error:
-        raise DataError(f"bad ticker {ticker!r}: it is no valid text") from error
-    if name.endswith("."):
-        name = f"{name[:-1]}%2E"
-    if _RESERVED.fullmatch(name):
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    if len(name) > _LONGEST_NAME:
-        raise DataError(
-            f"bad ticker {ticker!r}: {len(name)} bytes as a name, {_LONGEST_NAME} at most"
-        )
-    return name
-
-
-def decode_ticker(name: str) -> str:
-    """Return the ticker that :func:`encode_ticker` made ``name`` of.
-
-    Raises:
-        DataError: No ticker has this name.
-    """
-    ticker = unquote(name, errors="replace")
-    if encode_ticker(ticker) != name:
-        raise DataError(f"bad name {name!r}: no ticker is written like that")
-    return ticker
-
-
-def ticker_folder(ticker: str) -> str:
-    """Return the name of the folder of a ticker.
-
-    Raises:
-        DataError: The ticker cannot become a folder name.
-    """
-    return TICKER_PREFIX + encode_ticker(ticker)
-
-
-def date_folder(session_date: dt.date) -> str:
-    """Return the name of the folder of a session."""
-    return DATE_PREFIX + session_date.isoformat()
-
-
-def parse_ticker_folder(name: str) -> str:
-    """Return the ticker whose folder is called ``name``.
-
-    Raises:
-        DataError: It is no folder of a ticker.
-    """
-    if not name.startswith(TICKER_PREFIX):
-        raise DataError(f"bad folder {name!r}: expected {TICKER_PREFIX}NAME")
-    return decode_ticker(name.removeprefix(TICKER_PREFIX))
-
-
-def parse_date_folder(name: str) -> dt.date:
-    """Return the session whose folder is called ``name``.
-
-    Raises:
-        DataError: It is no folder of a session.
-    """
-    try:
-        session_date = dt.date.fromisoformat(name.removeprefix(DATE_PREFIX))
-    except ValueError as error:
-        raise DataError(f"bad folder {name!r}: expected {DATE_PREFIX}YYYY-MM-DD") from error
-    if date_folder(session_date) != name:
-        raise DataError(f"bad folder {name!r}: expected {DATE_PREFIX}YYYY-MM-DD")
-    return session_date
-
-
-def _encode_character(character: str) -> str:
-    if character in _PLAIN:
-        return character
-    return "".join(f"%{byte:02X}" for byte in character.encode())
+        yield from (*(file.parent for file in files), self.universe_parts_dir, self.reports_dir)
