@@ -53,9 +53,13 @@ def run_download(
             run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **tags})
             if run.is_success:
                 continue
+            if run.status is dg.DagsterRunStatus.CANCELED:
+                align_states(work.instance, work.lakehouse, ordered)
+                console.print("stopped; what is finished stays: run the same command to go on")
+                break
             for line in describe_failure(work.instance, run):
                 console.print(line, style="red", highlight=False)
-            if is_end_of_all(run):
+            if ABORTED_TAG in run.tags:
                 break
     return not select_missing(work.lakehouse, selection)
 
@@ -96,7 +100,3 @@ def refuse_if_held(work: Workplace) -> None:
             f"another download works on this lake: {holder}; wait for it, or stop it"
         )
 
-
-def is_end_of_all(run: dg.DagsterRun) -> bool:
-    """Say whether the next span would end the same way: interrupted, refused or aborted."""
-    return run.status is dg.DagsterRunStatus.CANCELED or ABORTED_TAG in run.tags

@@ -49,16 +49,21 @@ class Workplace:
         return build_definitions(self.lakehouse)
 
     def run_job(self, name: str, tags: Mapping[str, str] | None = None) -> "dg.DagsterRun":
-        """Execute a job in this process on the persistent instance, and return its run."""
+        """Execute a job in this process on the persistent instance, and return its run.
+
+        It is canceled where Ctrl-C ended it.
+        """
         import dagster as dg  # noqa: PLC0415  half a second
+
+        from smallcaps_assets.defs.runs import claim_tags, settle_run  # noqa: PLC0415  loads it
 
         result = self.definitions.resolve_job_def(name).execute_in_process(
             instance=self.instance,
-            tags=dict(tags or {}),
+            tags=claim_tags() | dict(tags or {}),
             raise_on_error=False,
             run_config=QUIET,
         )
-        run = self.instance.get_run_by_id(result.run_id)
+        run = settle_run(self.instance, result.run_id)
         if run is None:
             raise dg.DagsterInvariantViolationError(f"run {result.run_id} is not in the instance")
         return run

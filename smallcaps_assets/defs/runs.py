@@ -8,6 +8,8 @@ failure would turn its finished partitions red.
 import logging
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from smallcaps_assets.lake.lock import LakeLock
 from smallcaps_assets.lake.processes import (
@@ -27,15 +29,45 @@ LOOKED_AT = 20
 """Runs among which the newest broken one is looked for."""
 
 UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
     dg.DagsterRunStatus.STARTING,
 ]
 
 
+def claim_tags() -> dict[str, str]:
+    """Return the tags of a run that this process executes."""
+    return {OWNER_TAG: str(identify_process())}
+
+
 def claim_run(instance: dg.DagsterInstance, run_id: str) -> None:
     """Write into the run's tags that this process executes it."""
-    instance.add_run_tags(run_id, {OWNER_TAG: str(identify_process())})
+    instance.add_run_tags(run_id, claim_tags())
+
+
+def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """End an interrupted run as canceled, at whatever point Dagster is with it.
+
+    Where nobody asked Dagster to terminate, it ends an interrupted run as failed, and it may
+    have done so before this is called.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status is dg.DagsterRunStatus.CANCELED:
+        return
+    if run.is_finished:
+        instance.report_run_canceled(run, message="it was interrupted")
+    else:
+        instance.report_run_canceling(run, message="it was interrupted")
+
+
+def settle_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """Return a run that this process has executed to its end; one interrupted is canceled."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or not _was_interrupted(run):
+        return run
+    instance.report_run_canceled(run, message="it was interrupted")
+    return instance.get_run_by_id(run_id)
 
 
 def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
@@ -73,3 +105,10 @@ def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:
     if liveness is Liveness.UNKNOWN:
         return lock.holder() is None
     return liveness is Liveness.DEAD
+
+
+def _was_interrupted(run: dg.DagsterRun) -> bool:
+    why = run.tags.get(RUN_FAILURE_REASON_TAG)
+    is_failed = run.status is dg.DagsterRunStatus.FAILURE
+    is_broken_off = is_failed and why == RunFailureReason.UNEXPECTED_TERMINATION.value
+    return is_broken_off or run.status is dg.DagsterRunStatus.CANCELING

@@ -10,7 +10,7 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.defs.queue import require_registered_plan
-from smallcaps_assets.defs.runs import claim_run, end_dead_runs
+from smallcaps_assets.defs.runs import cancel_run, claim_run, end_dead_runs
 from smallcaps_assets.defs.serve_assets import report_catalog
 from smallcaps_assets.errors import ConfigError, SmallcapsError
 from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
@@ -75,8 +75,8 @@ def trades(
                     yield describe_outcome(outcome)
         except (*INTERRUPTS, GeneratorExit):
             # Else the run would end as failed.  The interrupt may also arrive while Dagster
-            # holds this generator, which it then closes.
-            context.instance.report_run_canceling(context.run)
+            # holds this generator, which is then closed late.
+            cancel_run(context.instance, context.run.run_id)
             raise
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)
