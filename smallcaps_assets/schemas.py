@@ -109,6 +109,51 @@ SPLITS = Table(
     },
 )
 
+UNIVERSE = Table(
+    "universe",
+    "one listing: a ticker used twice has two rows",
+    (
+        "ticker",
+        "is_active",
+        "delisted_date",
+        "composite_figi",
+        "share_class_figi",
+        "cik",
+        "name",
+    ),
+    {
+        "ticker": Column(pl.String(), "Vendor's symbol of the listing; case matters."),
+        "name": Column(pl.String(), "Name of the company; null: not sent.", nullable=True),
+        "type": Column(pl.String(), "Vendor's type code, `CS`; null: unknown.", nullable=True),
+        "primary_exchange": Column(pl.String(), "MIC, `XNAS`; null: unknown.", nullable=True),
+        "is_active": Column(pl.Boolean(), "Listed when the universe was loaded."),
+        "listed_date": Column(pl.Date(), "First date listed; null: unknown.", nullable=True),
+        "delisted_date": Column(
+            pl.Date(), "Date of the delisting; null: active, or unknown.", nullable=True
+        ),
+        "composite_figi": Column(pl.String(), "FIGI of the security; null: none.", nullable=True),
+        "share_class_figi": Column(
+            pl.String(), "FIGI of the share class; null: none.", nullable=True
+        ),
+        "cik": Column(pl.String(), "Number of the company at the SEC; null: none.", nullable=True),
+        "market_cap_usd": Column(
+            pl.Float64(), "As of the next column, of no other date; null: unknown.", nullable=True
+        ),
+        "market_cap_as_of_date": Column(
+            pl.Date(), "Date of the market cap; null: there is none.", nullable=True
+        ),
+        "shares_outstanding": Column(
+            pl.Float64(), "Of the share class, as of the same date; null: unknown.", nullable=True
+        ),
+        "is_below_cap": Column(
+            pl.Boolean(),
+            "Market cap below the limit as of its date, and nothing about earlier ones; null: "
+            "delisted, or the cap is unknown.",
+            nullable=True,
+        ),
+    },
+)
+
 WATCHLIST = Table(
     "watchlist",
     "one ticker and session with at least one event",
@@ -249,6 +294,7 @@ TABLES: Final = {
     for table in (
         DAILY_BARS,
         SPLITS,
+        UNIVERSE,
         WATCHLIST,
         PILOT_WATCHLIST,
         EVENT_WINDOW_PLAN,

@@ -21,7 +21,7 @@ from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
 from smallcaps_assets.polygon.counters import ClientCounters, Meter
 from smallcaps_assets.polygon.fetching import Fetch, Gateway
 from smallcaps_assets.polygon.limiter import RequestLimiter
-from smallcaps_assets.polygon.trail import CursorTrail, RowsChain
+from smallcaps_assets.polygon.trail import CursorTrail, MarkedPage, PageMark, RowsChain
 from smallcaps_assets.polygon.transport import Transport
 from smallcaps_assets.polygon.wire import Page, Row, TradeRow
 
@@ -157,21 +157,54 @@ class PolygonClient:
             VendorError: The answer did not come to an end; pages already yielded are no answer.
             InterruptedFetchError: The client was told to stop.
         """
-        chain: RowsChain[Any] = RowsChain(self._start_trail(path))
+        for page in self.iter_marked_pages(path, parameters, row_type=row_type):
+            yield page.rows
+
+    def iter_marked_pages(
+        self, path: str, parameters: Query, *, row_type: type[Row], after: PageMark | None = None
+    ) -> Iterator[MarkedPage[Row]]:
+        """Yield pages as :meth:`iter_pages` does, each with the mark at which to go on.
+
+        Args:
+            path: Path below the configured address, percent-encoded.
+            parameters: The query of the first page.
+            row_type: A type of the rows that msgspec understands.
+            after: Mark of the last page known; from the first page on by default.
+
+        Raises:
+            VendorError: The answer did not come to an end; it may go on at the last mark.
+            InterruptedFetchError: The client was told to stop.
+        """
+        chain: RowsChain[Row] = RowsChain(self._start_trail(path, after))
         fetch = Fetch(self._gateway)
 
-        def ask() -> tuple[Page[Any], str | None]:
+        def ask() -> tuple[Page[Row], str | None]:
             page = fetch.ask(path, chain.trail.choose_query(parameters), row_type)
             return page, chain.check(page)
 
         while not chain.trail.is_finished:
             page, cursor = fetch.repeat(ask)
             chain.accept(page, cursor)
-            yield page.rows
+            number = chain.trail.pages
+            mark = None if cursor is None else PageMark(number, cursor)
+            yield MarkedPage(page.rows, number, mark)
 
-    def _start_trail(self, path: str) -> CursorTrail:
+    def fetch_item(self, path: str, parameters: Query, row_type: type[Row]) -> Row:
+        """Fetch one thing from an endpoint that answers without pages.
+
+        Raises:
+            VendorError: No answer came, or none that can be believed.
+            InterruptedFetchError: The client was told to stop.
+        """
+        fetch = Fetch(self._gateway)
+        return fetch.repeat(lambda: fetch.ask_item(path, parameters, row_type))
+
+    def _start_trail(self, path: str, after: PageMark | None = None) -> CursorTrail:
         base_url = self.config.base_url.rstrip("/")
-        return CursorTrail(path, urlsplit(base_url).path, f"{base_url}{path}")
+        trail = CursorTrail(path, urlsplit(base_url).path, f"{base_url}{path}")
+        if after is not None:
+            trail.resume(after)
+        return trail
 
     def _ask_trades(
         self, fetch: Fetch, chain: TradesChain, expected_rows: int | None

@@ -15,8 +15,8 @@ from smallcaps_assets.polygon.config import ClientConfig
 from smallcaps_assets.polygon.counters import Meter
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
-from smallcaps_assets.polygon.transport import Transport
-from smallcaps_assets.polygon.wire import Page, Row, decode_page
+from smallcaps_assets.polygon.transport import Answer, Transport
+from smallcaps_assets.polygon.wire import Page, Row, decode_item, decode_page
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,31 @@ class Fetch:
         self._deadline = Deadline(gateway.config.retry_budget_s)
 
     def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[Row]:
-        """Ask once, when the shared rate allows.
+        """Ask for a page once, when the shared rate allows.
 
         Raises:
             VendorError: No page came, or none that can be believed.
             InterruptedFetchError: The client was told to stop.
         """
+        secret = self._gateway.config.api_key
+        return self._ask(
+            path,
+            query,
+            lambda answer: decode_page(answer.body, row_type, url=answer.url, secret=secret),
+        )
+
+    def ask_item(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Row:
+        """Ask for one thing, as :meth:`ask` does for a page."""
+        secret = self._gateway.config.api_key
+        return self._ask(
+            path,
+            query,
+            lambda answer: decode_item(answer.body, row_type, url=answer.url, secret=secret),
+        )
+
+    def _ask(
+        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
+    ) -> Result:
         gateway = self._gateway
         waited_s = gateway.limiter.acquire(gateway.stop)
         self._deadline.extend(waited_s)
@@ -72,8 +91,7 @@ class Fetch:
             answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
             self.bytes_received += answer.bytes_received
             gateway.meter.count_bytes(answer.bytes_received)
-            secret = gateway.config.api_key
-            return decode_page(answer.body, row_type, url=answer.url, secret=secret)
+            return decode(answer)
         except RateLimitError as error:
             gateway.meter.count_rate_limit()
             if error.retry_after_s:

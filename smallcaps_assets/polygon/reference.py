@@ -1,12 +1,12 @@
-"""Reference data of the vendor: daily bars of a date, splits, listings, sale conditions.
+"""Reference data of the vendor: daily bars of a date, splits, sale conditions.
 
-What belongs here: wire rows of these endpoints to columns.  What does not: trades, and whether
-the rows make sense (``core``).
+What belongs here: wire rows of these endpoints to columns.  What does not: trades, listings
+(``listings``), and whether the rows make sense (``core``).
 """
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -19,21 +19,7 @@ from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 REFERENCE_LIMIT: Final = 1_000
 """Largest page of the reference endpoints."""
 
-
-LISTING_COLUMNS: Final = pl.Schema(
-    {
-        "ticker": pl.String(),
-        "name": pl.String(),
-        "type": pl.String(),
-        "primary_exchange": pl.String(),
-        "is_active": pl.Boolean(),
-        "cik": pl.String(),
-        "composite_figi": pl.String(),
-        "share_class_figi": pl.String(),
-        "delisted_date": pl.Date(),
-    }
-)
-"""Columns of :func:`fetch_tickers`; a ticker used twice has two rows."""
+SPLITS_PATH: Final = "/v3/reference/splits"
 
 CONDITION_COLUMNS: Final = pl.Schema(
     {
@@ -71,20 +57,6 @@ class SplitRow(msgspec.Struct, kw_only=True, gc=False):
     split_to: float
 
 
-class TickerRow(msgspec.Struct, kw_only=True, gc=False):
-    """One listing."""
-
-    ticker: str
-    name: str | None = None
-    type: str | None = None
-    primary_exchange: str | None = None
-    active: bool | None = None
-    cik: str | None = None
-    composite_figi: str | None = None
-    share_class_figi: str | None = None
-    delisted_utc: dt.datetime | None = None
-
-
 class UpdateRules(msgspec.Struct, gc=False):
     """What a condition lets a trade update."""
 
@@ -106,9 +78,6 @@ class ConditionRow(msgspec.Struct, kw_only=True):
     name: str
     type: str | None = None
     update_rules: UpdateRulesByTape = msgspec.field(default_factory=UpdateRulesByTape)
-
-
-Listed = TypeVar("Listed", SplitRow, TickerRow)
 
 
 def fetch_grouped_daily(client: PolygonClient, session_date: dt.date) -> pl.DataFrame:
@@ -147,30 +116,9 @@ def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.Dat
         VendorError: No whole answer came.
     """
     query = {"execution_date.gte": first.isoformat(), "execution_date.lte": last.isoformat()}
-    rows = _fetch_sorted(client, "/v3/reference/splits", query, SplitRow, "execution_date")
+    rows = _fetch_all_splits(client, query)
     columns = {name: [getattr(row, name) for row in rows] for name in SPLITS.columns}
     return SPLITS.conform(pl.DataFrame(columns, SPLITS.schema).sort(SPLITS.key))
-
-
-def fetch_tickers(client: PolygonClient, *, active: bool) -> pl.DataFrame:
-    """Fetch the listings of stocks that are active, or those that no longer are.
-
-    Returns:
-        One row per listing, ``LISTING_COLUMNS``, sorted by ticker.
-
-    Raises:
-        VendorError: No whole answer came.
-    """
-    query = {"market": "stocks", "active": str(active).lower()}
-    rows = _fetch_sorted(client, "/v3/reference/tickers", query, TickerRow, "ticker")
-    renamed = {"is_active": "active"}
-    columns: dict[str, object] = {
-        name: [getattr(row, renamed.get(name, name)) for row in rows]
-        for name in LISTING_COLUMNS
-        if name != "delisted_date"
-    }
-    columns["delisted_date"] = [row.delisted_utc and row.delisted_utc.date() for row in rows]
-    return pl.DataFrame(columns, LISTING_COLUMNS).sort("ticker", maintain_order=True)
 
 
 def fetch_conditions(client: PolygonClient) -> pl.DataFrame:
@@ -193,25 +141,23 @@ def fetch_conditions(client: PolygonClient) -> pl.DataFrame:
     return pl.DataFrame({**columns, **rules}, CONDITION_COLUMNS).sort("id", maintain_order=True)
 
 
-def _fetch_sorted(
-    client: PolygonClient, path: str, query: Mapping[str, str], row_type: type[Listed], key: str
-) -> list[Listed]:
-    """Return all rows in the order of ``key``; a full last page has to prove that it is the last.
+def _fetch_all_splits(client: PolygonClient, query: Mapping[str, str]) -> list[SplitRow]:
+    """Return all rows by date; a full last page has to prove that it is the last.
 
     Raises:
         PayloadError: More rows follow it, so its ``next_url`` was lost.
     """
-    limit = {"limit": str(REFERENCE_LIMIT), "sort": key, "order": "asc"}
-    pages = list(client.iter_pages(path, {**query, **limit}, row_type=row_type))
+    limit = {"limit": str(REFERENCE_LIMIT), "sort": "execution_date", "order": "asc"}
+    pages = list(client.iter_pages(SPLITS_PATH, {**query, **limit}, row_type=SplitRow))
     rows = [row for page in pages for row in page]
     if pages and len(pages[-1]) == REFERENCE_LIMIT:
-        last = getattr(rows[-1], key)
-        known = sum(getattr(row, key) == last for row in rows)
-        rest = {**query, **limit, f"{key}.gte": str(last), "limit": str(known + 1)}
-        found = sum(len(page) for page in client.iter_pages(path, rest, row_type=row_type))
+        last = rows[-1].execution_date
+        known = sum(row.execution_date == last for row in rows)
+        rest = {**query, **limit, "execution_date.gte": str(last), "limit": str(known + 1)}
+        found = sum(len(page) for page in client.iter_pages(SPLITS_PATH, rest, row_type=SplitRow))
         if found != known:
             message = f"the end is not proven: {known} rows are known for {last}, it has {found}"
-            raise disbelieve(message, f"{client.config.base_url}{path}")
+            raise disbelieve(message, f"{client.config.base_url}{SPLITS_PATH}")
     return rows
 
 

@@ -42,6 +42,19 @@ def read_cursor(next_url: str | None, *, path: str, base_path: str, url: str) ->
     return cursors[0]
 
 
+@dataclass(frozen=True, slots=True)
+class PageMark:
+    """Where an answer was left, so that it can be continued.
+
+    Attributes:
+        pages: Pages read, at least one.
+        cursor: What leads to the next.
+    """
+
+    pages: int
+    cursor: str
+
+
 @dataclass(slots=True)
 class CursorTrail:
     """The way through the pages of one answer.
@@ -85,12 +98,32 @@ class CursorTrail:
             raise disbelieve(f"the cursor after page {self.pages + 1} leads back", self.url)
         return cursor
 
+    def resume(self, mark: PageMark) -> None:
+        """Go on behind a page that was accepted before."""
+        self.pages = mark.pages - 1
+        self.advance(mark.cursor)
+
     def advance(self, cursor: str | None) -> None:
         """Accept a page."""
         self.pages += 1
         self.cursor = cursor
         if cursor is not None:
             self._seen.add(cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPage(Generic[Row]):
+    """A page, and where it leaves the answer.
+
+    Attributes:
+        rows: Its rows.
+        number: Its place in the answer, from 1.
+        mark: Where to go on; ``None`` after the last page.
+    """
+
+    rows: list[Row]
+    number: int
+    mark: PageMark | None
 
 
 @dataclass(slots=True)

@@ -79,15 +79,29 @@ class Page(Generic[Row]):
 TradesPage = Page[TradeRow]
 
 
-class _Body(msgspec.Struct, Generic[Row]):
-    """The members of a body that matter."""
+class _Envelope(msgspec.Struct):
+    """What every body has."""
 
     status: str = ""
+
+
+class _Body(_Envelope, Generic[Row]):
+    """The members of a body that matter."""
+
     results: list[Row] | None = None
     next_url: str | None = None
     request_id: str | None = None
     results_count: int | None = msgspec.field(default=None, name="resultsCount")
     adjusted: bool | None = None
+
+
+class _ItemBody(_Envelope, Generic[Row]):
+    """The members that matter of a body about one thing."""
+
+    results: Row | None = None
+
+
+Envelope = TypeVar("Envelope", bound=_Envelope)
 
 
 class _Verdict(msgspec.Struct):
@@ -116,15 +130,7 @@ def decode_trades_page(body: bytes, *, url: str, secret: str = "") -> TradesPage
 
 def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Page[Row]:
     """Return a page of rows of any type; raises like :func:`decode_trades_page`."""
-    try:
-        envelope: _Body[Row] = _decoder(row_type).decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        _raise_refusal(body, url, secret)
-        message = f"expected JSON of trades or references, got {_describe(body)}: {error}"
-        raise PayloadError(message, url=url, status=HTTPStatus.OK) from error
-    if envelope.status not in GOOD_STATUSES:
-        _raise_refusal(body, url, secret)
-        raise PayloadError("the body has no status", url=url, status=HTTPStatus.OK)
+    envelope: _Body[Row] = _decode(_decoder(_Body, row_type), body, url, secret)
     _check_facts(envelope, url)
     return Page(
         rows=envelope.results or [],
@@ -133,6 +139,14 @@ def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
         request_id=envelope.request_id,
         has_results=envelope.results is not None,
     )
+
+
+def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Row:
+    """Return the one thing a body is about; raises like :func:`decode_trades_page`."""
+    envelope: _ItemBody[Row] = _decode(_decoder(_ItemBody, row_type), body, url, secret)
+    if envelope.results is None:
+        raise PayloadError("the body has no results", url=url, status=HTTPStatus.OK)
+    return envelope.results
 
 
 def read_vendor_text(body: bytes, *, secret: str = "") -> str:
@@ -212,14 +226,31 @@ def _build_conditions(rows: list[TradeRow]) -> pl.Series:
     return lookup.gather(pl.Series(indices, dtype=pl.UInt32))
 
 
-_DECODERS: Final[dict[object, msgspec.json.Decoder[Any]]] = {}
+_DECODERS: Final[dict[tuple[object, object], msgspec.json.Decoder[Any]]] = {}
 
 
-def _decoder(row_type: object) -> msgspec.json.Decoder[Any]:
+def _decoder(body_type: object, row_type: object) -> msgspec.json.Decoder[Any]:
     """Return the decoder of a kind of row; building one costs more than decoding a small page."""
-    if row_type not in _DECODERS:
-        _DECODERS[row_type] = msgspec.json.Decoder(cast(Any, _Body)[row_type])
-    return _DECODERS[row_type]
+    kind = (body_type, row_type)
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.json.Decoder(cast(Any, body_type)[row_type])
+    return _DECODERS[kind]
+
+
+def _decode(
+    decoder: msgspec.json.Decoder[Envelope], body: bytes, url: str, secret: str
+) -> Envelope:
+    """Return a body whose status is good."""
+    try:
+        envelope = decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _raise_refusal(body, url, secret)
+        message = f"expected JSON of trades or references, got {_describe(body)}: {error}"
+        raise PayloadError(message, url=url, status=HTTPStatus.OK) from error
+    if envelope.status not in GOOD_STATUSES:
+        _raise_refusal(body, url, secret)
+        raise PayloadError("the body has no status", url=url, status=HTTPStatus.OK)
+    return envelope
 
 
 def _check_facts(envelope: _Body[Row], url: str) -> None:

@@ -1,4 +1,4 @@
-"""Daily bars, splits, listings and conditions as the vendor sends them."""
+"""Daily bars, splits and conditions as the vendor sends them."""
 
 import datetime as dt
 import json
@@ -15,11 +15,9 @@ from smallcaps_assets.errors import PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.reference import (
     CONDITION_COLUMNS,
-    LISTING_COLUMNS,
     fetch_conditions,
     fetch_grouped_daily,
     fetch_splits,
-    fetch_tickers,
 )
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 from smallcaps_assets_tests.polygon.polygon_factories import SESSION, make_client
@@ -45,8 +43,8 @@ def make_split(number: int, **changes: object) -> dict[str, Any]:
     } | changes
 
 
-def make_listing(ticker: str, *, active: bool = True, **changes: object) -> dict[str, Any]:
-    return {"ticker": ticker, "market": "stocks", "active": active, "name": "A Corp."} | changes
+def make_listing(ticker: str) -> dict[str, Any]:
+    return {"ticker": ticker, "market": "stocks", "active": True, "name": "A Corp."}
 
 
 @pytest.fixture
@@ -173,29 +171,6 @@ def test_a_full_page_of_splits_has_to_prove_that_it_is_the_last(
         fetch_splits(client, FIRST, LAST)
 
 
-@pytest.mark.parametrize("active", [True, False])
-def test_fetch_tickers_keeps_active_and_delisted_apart(
-    client: PolygonClient, source: StaticSource, *, active: bool
-) -> None:
-    """L22: delisted listings are kept, recycled tickers are not merged."""
-    gone = make_listing("RCYX", active=False, delisted_utc="2020-05-06T00:00:00Z")
-    source.tickers = [make_listing("BCPC", type="CS", composite_figi="BBG1"), gone, gone]
-
-    listings = fetch_tickers(client, active=active)
-
-    assert listings.schema == LISTING_COLUMNS
-    expected = ["BCPC"] if active else ["RCYX", "RCYX"]
-    assert listings["ticker"].to_list() == expected
-    assert listings["is_active"].to_list() == [active] * len(expected)
-    assert listings["delisted_date"][-1] == (None if active else dt.date(2020, 5, 6))
-
-
-def test_fetch_tickers_follows_every_page(client: PolygonClient, source: StaticSource) -> None:
-    source.tickers = [make_listing(f"T{number:05}") for number in range(2_000)]
-
-    assert fetch_tickers(client, active=True)["ticker"].n_unique() == 2_000
-
-
 def test_fetch_conditions_gives_the_rules_of_trades(client: PolygonClient) -> None:
     conditions = fetch_conditions(client)
 
@@ -235,7 +210,6 @@ def test_iter_pages_gives_rows_as_they_are(client: PolygonClient, source: Static
     [
         ("v3_reference_splits.json", lambda client: fetch_splits(client, FIRST, LAST)),
         ("v3_reference_conditions_asset_class_stocks.json", fetch_conditions),
-        ("v3_reference_tickers.json", lambda client: fetch_tickers(client, active=True)),
     ],
 )
 def test_recorded_answers_are_read(
