@@ -187,16 +187,21 @@ def describe_life(life: Life, market_end: dt.date) -> dict[str, Any]:
         "share_class_figi": f"BBG9{number:08d}",
         "last_updated_utc": f"{market_end}T00:00:00Z",
         "list_date": str(life.first),
-        "share_class_shares_outstanding": 5_000_000 * (1 + number % 17),
+        "share_class_shares_outstanding": (shares := 5_000_000 * (1 + number % 17)),
         "sic_description": "SERVICES-MADE-UP",
     }
+    if role is not PREFERRED:
+        row["market_cap"] = sum(role.prices) / 2 * shares
     if not is_active:
         row["delisted_utc"] = f"{life.last + dt.timedelta(days=1)}T00:00:00Z"
     return row
 
 
 def describe_bystanders(count: int, taken: set[str], market_end: dt.date) -> list[dict[str, Any]]:
-    """Return listings that never trade, one in five delisted, some under a ticker used twice."""
+    """Return listings that never trade, one in five delisted, some under a ticker used twice.
+
+    Of two companies under one ticker the delisted one was there first.
+    """
     tickers = _iter_tickers(taken)
     rows: list[dict[str, Any]] = []
     kinds = ("CS", "CS", "CS", "ETF", "PFD", "WARRANT", "UNIT", "ADRC", "FUND", "RIGHT")
@@ -220,10 +225,23 @@ def describe_bystanders(count: int, taken: set[str], market_end: dt.date) -> lis
             "last_updated_utc": f"{market_end}T00:00:00Z",
             "list_date": str(dt.date(2004, 1, 2) + dt.timedelta(days=number % 5_000)),
         }
+        row |= _describe_size(number)
         if number % 23 == 0:
             del row["type"]
         if not is_active:
             delisted = dt.date(2018, 1, 2) + dt.timedelta(days=number % 2_000)
+            if is_recycled:
+                delisted = dt.date.fromisoformat(rows[-1]["list_date"]) - dt.timedelta(days=40)
+                row["list_date"] = str(delisted - dt.timedelta(days=700))
             row["delisted_utc"] = f"{delisted}T00:00:00Z"
         rows.append(row)
     return rows
+
+
+def _describe_size(number: int) -> dict[str, Any]:
+    """Return shares and market cap; one cap in seven is large, and one in nineteen missing."""
+    shares = 1_000_000 * (3 + number % 40)
+    size: dict[str, Any] = {"share_class_shares_outstanding": shares}
+    if number % 19:
+        size["market_cap"] = shares * (400.0 if number % 7 == 0 else 6.5)
+    return size

@@ -7,6 +7,7 @@ What belongs here: filters, order and pages of small lists.  What does not: the 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -29,7 +30,9 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "lte": lambda value, bound: value <= bound,
     "lt": lambda value, bound: value < bound,
 }
-_DETAILS_ONLY: Final = ("list_date", "sic_description", "share_class_shares_outstanding")
+_DETAILS_ONLY: Final = frozenset(
+    {"list_date", "market_cap", "sic_description", "share_class_shares_outstanding"}
+)
 _SPLIT_FILTERS: Final = ("ticker", "execution_date")
 _TICKER_FILTERS: Final = ("ticker", "type", "market", "exchange", "cusip", "cik")
 
@@ -53,7 +56,7 @@ def answer_tickers(source: Source, names: Mapping[str, str], query: Mapping[str,
 def answer_details(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
     """Return one listing as of a date, today's if none is given."""
     ticker = names["ticker"]
-    rows = [row for row in source.read_listings() if row["ticker"] == ticker]
+    rows = _find_listings(source, ticker)
     alive = [row for row in rows if _is_listed(row, query.get("date"))]
     if not alive:
         raise NotFoundError("Ticker not found.")
@@ -104,7 +107,7 @@ def answer_changes(source: Source, names: Mapping[str, str], query: Mapping[str,
     """Return the tickers a company has had."""
     del query
     ticker = names["ticker"]
-    listing = next((row for row in source.read_listings() if row["ticker"] == ticker), None)
+    listing = next(iter(_find_listings(source, ticker)), None)
     if listing is None:
         raise NotFoundError("Ticker not found.")
     changes = source.read_changes(ticker) or [(listing.get("list_date", "1999-01-04"), ticker)]
@@ -118,6 +121,18 @@ def answer_changes(source: Source, names: Mapping[str, str], query: Mapping[str,
         ],
     }
     return Payload(msgspec.json.encode(results), ticker=ticker)
+
+
+def _find_listings(source: Source, ticker: str) -> Sequence[WireRow]:
+    """Return the listings of a ticker; those of a source that never changes are sorted once."""
+    if not source.is_immutable:
+        return [row for row in source.read_listings() if row["ticker"] == ticker]
+    if source not in _LISTINGS:
+        by_ticker: dict[str, list[WireRow]] = {}
+        for row in source.read_listings():
+            by_ticker.setdefault(row["ticker"], []).append(row)
+        _LISTINGS[source] = by_ticker
+    return _LISTINGS[source].get(ticker, ())
 
 
 def _resolve_cursor(query: Mapping[str, str]) -> dict[str, str]:
@@ -181,6 +196,7 @@ def _filter_rows(
 
 
 _WIRE_NAMES: Final = {"exchange": "primary_exchange"}
+_LISTINGS: Final[WeakKeyDictionary[Source, dict[str, list[WireRow]]]] = WeakKeyDictionary()
 
 
 def _select_listings(rows: Iterable[WireRow], asked: Mapping[str, str]) -> list[WireRow]:
