@@ -9,7 +9,14 @@ from smallcaps_assets.defs.checks import lake_audits
 from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
-from smallcaps_assets.defs.reference_assets import build_daily_bars, daily_bars_are_whole, splits
+from smallcaps_assets.defs.reference_assets import (
+    build_daily_bars,
+    daily_bars_are_whole,
+    daily_bars_cover_listing_lives,
+    daily_bars_have_no_unrecorded_splits,
+    splits,
+    universe,
+)
 from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
 from smallcaps_assets.defs.serve_assets import lake_catalog
 from smallcaps_assets.defs.tick_assets import trades
@@ -26,6 +33,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
         assets=[
             build_daily_bars(months),
             splits,
+            universe,
             watchlist,
             pilot_watchlist,
             event_window_plan,
@@ -34,10 +42,16 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             trades,
             lake_catalog,
         ],
-        asset_checks=[daily_bars_are_whole, lake_audits],
+        asset_checks=[
+            daily_bars_are_whole,
+            daily_bars_have_no_unrecorded_splits,
+            daily_bars_cover_listing_lives,
+            lake_audits,
+        ],
         jobs=[
             jobs.refresh_reference,
             jobs.refresh_splits,
+            jobs.refresh_universe,
             jobs.plan_pilot,
             jobs.download_missing,
             jobs.audit_lake,

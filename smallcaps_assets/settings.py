@@ -54,6 +54,14 @@ class PlanMode(StrEnum):
     SESSIONS = "sessions"
 
 
+class OutsideUniverse(StrEnum):
+    """What is done about rows of the watchlist that no listing of the universe covers."""
+
+    REPORT = "report"
+    KEEP = "keep"
+    DROP = "drop"
+
+
 class Settings(BaseSettings):
     """The settings of one process, from the environment and from ``.env``."""
 
@@ -86,6 +94,27 @@ class Settings(BaseSettings):
     )
     splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
     universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
+    universe_types: str = Field(
+        default="CS", description="Types of listings, separated by commas, or `all`."
+    )
+    universe_exchanges: str = Field(
+        default="XNAS,XNYS,XASE", description="Primary exchanges by MIC, or `all`."
+    )
+    universe_keep_unknown: bool = Field(
+        default=True, description="Keep listings whose type or exchange is unknown."
+    )
+    universe_max_cap_usd: float = Field(
+        default=2e9,
+        ge=0,
+        description="Market cap that labels active listings, as of its date; 0 is no limit.",
+    )
+    universe_cap_backwards: bool = Field(
+        default=False, description="Apply the cap to sessions before its date too: look-ahead."
+    )
+    outside_universe: OutsideUniverse = Field(
+        default=OutsideUniverse.REPORT,
+        description="Watchlist rows outside the universe: `report` and keep, `keep`, or `drop`.",
+    )
     event_config: Path | None = Field(
         default=None, description="TOML file with event windows and check thresholds."
     )

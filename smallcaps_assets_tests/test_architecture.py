@@ -124,7 +124,7 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
 
     assert groups == {
-        "reference": {"daily_bars", "splits"},
+        "reference": {"daily_bars", "splits", "universe"},
         "events": {"watchlist", "pilot_watchlist"},
         "plan": {"event_window_plan", "download_estimate", "download_queue"},
         "ticks": {"trades"},
@@ -138,7 +138,12 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
         checks.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
 
     assert checks == {
-        "daily_bars": {"daily_bars_are_whole"},
+        "daily_bars": {
+            "daily_bars_are_whole",
+            "daily_bars_have_no_unrecorded_splits",
+            "daily_bars_cover_listing_lives",
+        },
+        "universe": {"universe_holds_delisted_listings"},
         "watchlist": {"watchlist_is_publishable"},
         "pilot_watchlist": {"pilot_is_publishable"},
         "event_window_plan": {"plan_is_publishable"},
@@ -163,6 +168,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
     assert jobs == {
         "refresh_reference",
         "refresh_splits",
+        "refresh_universe",
         "plan_pilot",
         "download_missing",
         "audit_lake",

@@ -25,6 +25,8 @@ class Thresholds:
         count_residual: The same for the number of trades.
         session_residual: Shares that differ in one session, over those of its bar: half a day
             that is missing must not hide in a large lake.
+        missing_bars: Sessions without a daily bar in the lives of listings, over all of those;
+            a ticker that did not trade has no bar.
         price_outside: Trades outside high and low of their daily bar, over the trades that may
             set them.
     """
@@ -35,6 +37,7 @@ class Thresholds:
     volume_residual: float = 0.001
     count_residual: float = 0.001
     session_residual: float = 0.05
+    missing_bars: float = 0.05
     price_outside: float = 0.001
 
 

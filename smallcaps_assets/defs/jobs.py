@@ -3,19 +3,25 @@
 import dagster as dg
 
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
-from smallcaps_assets.defs.reference_assets import daily_bars_are_whole
+from smallcaps_assets.defs.reference_assets import (
+    daily_bars_are_whole,
+    daily_bars_cover_listing_lives,
+    daily_bars_have_no_unrecorded_splits,
+)
 from smallcaps_assets.schemas import (
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
     SPLITS,
     TRADES,
+    UNIVERSE,
     WATCHLIST,
 )
 
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
 REFERENCE_JOB = "refresh_reference"
+UNIVERSE_JOB = "refresh_universe"
 
 plan_pilot = dg.define_asset_job(
     PLAN_JOB,
@@ -26,7 +32,11 @@ plan_pilot = dg.define_asset_job(
         "download_estimate",
         "download_queue",
     )
-    | dg.AssetSelection.checks(daily_bars_are_whole),
+    | dg.AssetSelection.checks(
+        daily_bars_are_whole,
+        daily_bars_have_no_unrecorded_splits,
+        daily_bars_cover_listing_lives,
+    ),
     description="Find events, choose the pilot, plan, estimate and register what to fetch.",
 )
 download_missing = dg.define_asset_job(
@@ -53,4 +63,9 @@ refresh_splits = dg.define_asset_job(
     "refresh_splits",
     selection=dg.AssetSelection.assets(SPLITS.name),
     description="Fetch or import the splits on record.",
+)
+refresh_universe = dg.define_asset_job(
+    UNIVERSE_JOB,
+    selection=dg.AssetSelection.assets(UNIVERSE.name),
+    description="Load the listings; an interrupted load goes on where it stopped.",
 )

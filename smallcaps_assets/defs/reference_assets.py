@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.defs.event_assets import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables, show_verdict
+from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.reference import judge_daily_bars, refresh_daily_bars, refresh_splits
-from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+from smallcaps_assets.ingest.universe import refresh_universe
+from smallcaps_assets.schemas import DAILY_BARS, SPLITS, UNIVERSE
 
 GROUP = "reference"
 
@@ -64,11 +68,64 @@ def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetChec
     """Judge all stored months at once, and list bars that no rule can use."""
     with dagster_failures():
         verdict = judge_daily_bars(lakehouse)
-    return dg.AssetCheckResult(
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=show_verdict(verdict),
-    )
+    return _warn(verdict)
+
+
+@dg.asset_check(
+    asset=DAILY_BARS.name,
+    additional_deps=[SPLITS.name],
+    description="No overnight jump looks like a split that is not on record.",
+)
+def daily_bars_have_no_unrecorded_splits(
+    lakehouse: dg.ResourceParam[Lakehouse],
+) -> dg.AssetCheckResult:
+    """List the jumps within 2 % of n:1 or 1:n; some are prices that doubled."""
+    with dagster_failures():
+        verdict = judge_split_jumps(lakehouse)
+    return _warn(verdict)
+
+
+@dg.asset_check(
+    asset=DAILY_BARS.name,
+    additional_deps=[UNIVERSE.name],
+    description="Listings have a bar on the sessions of their lives, but for a few.",
+)
+def daily_bars_cover_listing_lives(
+    lakehouse: dg.ResourceParam[Lakehouse],
+) -> dg.AssetCheckResult:
+    """Count missing sessions by listing, or by ticker where there is no universe."""
+    with dagster_failures():
+        verdict = judge_bar_lives(lakehouse)
+    return _warn(verdict)
+
+
+universe_holds_delisted_listings = dg.AssetCheckSpec(
+    name="universe_holds_delisted_listings",
+    asset=UNIVERSE.name,
+    blocking=True,
+    description="Some listings are delisted, else only survivors are studied; else not published.",
+)
+
+
+@dg.asset(
+    name=UNIVERSE.name,
+    group_name=GROUP,
+    check_specs=[universe_holds_delisted_listings],
+    kinds={"polars", "parquet"},
+    metadata=column_schema(UNIVERSE),
+    owners=["team:market_data"],
+)
+def universe(
+    context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
+) -> dg.MaterializeResult:
+    """Listings, active and delisted, one row each: a ticker used twice has two.
+
+    Source: the vendor's two lists of tickers with details of what passes the filters, or the
+    file of SMALLCAPS_UNIVERSE.  A load that was interrupted goes on where it stopped.
+    """
+    with dagster_failures():
+        made = refresh_universe(lakehouse, context.log.info)
+    return publish_result(made, universe_holds_delisted_listings.name)
 
 
 @dg.asset(
@@ -92,6 +149,15 @@ def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
             **show_numbers(made.numbers),
             **show_tables(made.tables),
         }
+    )
+
+
+def _warn(verdict: Verdict) -> dg.AssetCheckResult:
+    """Return a result that warns and stops nothing."""
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=show_verdict(verdict),
     )
 
 

@@ -23,6 +23,7 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.outside import compare_with_universe
 from smallcaps_assets.ingest.piloting import Pilot, frame_ladder, pilot_size, take_pilot
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
@@ -133,6 +134,8 @@ def _publish(
     tables: dict[str, pl.DataFrame],
 ) -> MadeTable:
     """Judge a candidate; only one that passes becomes the watchlist."""
+    compared = compare_with_universe(lakehouse, watchlist)
+    watchlist = compared.watchlist
     facts = measure_watchlist(watchlist, lakehouse.calendar)
     verdict = judge_problems(judge_watchlist(facts), _count(facts), facts.offenders)
     lakehouse.tables.write_table(WATCHLIST, watchlist, is_published=verdict.passed)
@@ -141,9 +144,9 @@ def _publish(
     )
     return MadeTable(
         watchlist.height,
-        _count(facts) | numbers,
-        verdict,
-        {"rows_per_event": per_event, "offenders": facts.offenders} | tables,
+        _count(facts) | numbers | compared.numbers,
+        compared.remark_on(verdict),
+        {"rows_per_event": per_event, "offenders": facts.offenders} | tables | compared.tables,
     )
 
 

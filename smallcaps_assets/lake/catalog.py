@@ -33,6 +33,7 @@ from smallcaps_assets.schemas import (
     RECEIPTS,
     SPLITS,
     TRADES,
+    UNIVERSE,
     WATCHLIST,
     Table,
 )
@@ -128,6 +129,7 @@ def _create_tables(
     files = [
         (DAILY_BARS, [layout.daily_bars_file(month) for month in months]),
         (SPLITS, [layout.splits_file]),
+        (UNIVERSE, [layout.universe_file]),
         (WATCHLIST, [layout.watchlist_file]),
         (PILOT_WATCHLIST, [layout.pilot_watchlist_file]),
         (EVENT_WINDOW_PLAN, [layout.plan_file]),

@@ -22,8 +22,12 @@ WATCHLIST_NAME: Final = "watchlist.parquet"
 DAILY_FOLDER: Final = "daily"
 """Folder of a watchlist by date, ``daily/date=YYYY-MM-DD/watchlist.parquet``."""
 
-TEXT_COLUMNS: Final = ("ticker", "date", "trading_day", "session_date", "execution_date", "events")
-"""Columns of a CSV that are text whatever they look like: ``TRUE`` is a ticker."""
+TEXT_COLUMNS: Final = (
+    *("ticker", "date", "trading_day", "session_date", "execution_date", "events"),
+    *("name", "type", "primary_exchange", "composite_figi", "share_class_figi", "cik"),
+    *("list_date", "listed_date", "delisted_date", "market_cap_as_of_date"),
+)
+"""Columns of a CSV that are text whatever they look like: ``TRUE`` is a ticker, a CIK has zeros."""
 
 _CSV_SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst")
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)

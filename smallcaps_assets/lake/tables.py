@@ -1,4 +1,4 @@
-"""Whole tables: splits, watchlists and the plan; daily bars are inherited from ``bar_months``.
+"""Whole tables: splits, universe, watchlists, plan; daily bars are inherited from ``bar_months``.
 
 What belongs here: which file a table is, and the order in which files change, so that a reader
 sees the old table or the new one and never a mixture.  What does not: their bytes
@@ -14,6 +14,7 @@ begins.  A reader takes the record whose hash is that of the rows it finds, so i
 or the new one whenever it reads, and whenever the writer died; any other hash is an error.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,11 +32,12 @@ from smallcaps_assets.lake.plan_record import (
     hash_plan,
     parse_plan_text,
 )
-from smallcaps_assets.lake.table_files import decode_table, encode_table
+from smallcaps_assets.lake.table_files import NO_FACTS, decode_facts, decode_table, encode_table
 from smallcaps_assets.schemas import (
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
     SPLITS,
+    UNIVERSE,
     WATCHLIST,
     Table,
 )
@@ -46,13 +48,21 @@ __all__ = ["BarMonthFacts", "PlanRecord", "TableStore"]
 class TableStore(BarMonthStore):
     """The whole tables below one data folder, daily bars among them."""
 
-    def write_table(self, table: Table, rows: pl.DataFrame, *, is_published: bool) -> Path:
+    def write_table(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        *,
+        is_published: bool,
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> Path:
         """Write a table, in place of the published one or, unpublished, beside it.
 
         Args:
-            table: ``WATCHLIST``, ``PILOT_WATCHLIST`` or ``SPLITS``.
+            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS`` or ``UNIVERSE``.
             rows: Its rows; they are stored in the order of the key.
             is_published: It passed its checks.
+            facts: What is known of them and they do not tell; anything JSON can hold.
 
         Returns:
             The file written; once published, an older candidate is removed.
@@ -64,7 +74,7 @@ class TableStore(BarMonthStore):
         published = self._path(table)
         candidate = self._candidate(published)
         path = published if is_published else candidate
-        self._publish(path, encode_table(table, rows.sort(table.key)))
+        self._publish(path, encode_table(table, rows.sort(table.key), facts))
         if is_published:
             self.fs.remove(candidate)
         return path
@@ -97,6 +107,23 @@ class TableStore(BarMonthStore):
             return self.read_table(SPLITS)
         except MissingPartitionError:
             return SPLITS.empty()
+
+    def read_universe(self) -> tuple[pl.DataFrame, dict[str, object]] | None:
+        """Return the universe and what is known of it; ``None`` where none was ever published.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        path = self.layout.universe_file
+        try:
+            content = self.fs.read(path)
+        except MissingPartitionError:
+            return None
+        where = str(path)
+        return (
+            decode_table(UNIVERSE, content, where=where),
+            decode_facts(UNIVERSE, content, where=where),
+        )
 
     def write_plan(
         self,
@@ -200,6 +227,7 @@ class TableStore(BarMonthStore):
             WATCHLIST.name: self.layout.watchlist_file,
             PILOT_WATCHLIST.name: self.layout.pilot_watchlist_file,
             SPLITS.name: self.layout.splits_file,
+            UNIVERSE.name: self.layout.universe_file,
             EVENT_WINDOW_PLAN.name: self.layout.plan_file,
         }
         return paths[table.name]
