@@ -271,8 +271,7 @@ class LakeLayout:
 
         Those of the months of daily bars, below ``daily_bars_dir``, come on top.
         """
-        yield from (self.data_dir, self.lake_dir)
-        for root in self.roots:
-            yield from (root.folder, root.staging_dir)
+        folders = [folder for root in self.roots for folder in (root.folder, root.staging_dir)]
+        yield from dict.fromkeys((self.data_dir, self.lake_dir, *folders))
         files = (self.splits_file, self.watchlist_file, self.plan_file, self.last_audit_file)
         yield from (*(file.parent for file in files), self.universe_parts_dir, self.reports_dir)

@@ -1,0 +1,88 @@
+"""Paths of one root: the ticker-sessions of a lake that lie on one disk.
+
+What belongs here: what lies below a root.  What does not: which roots a lake has (``roots``), and
+paths of the data folder (``layout``).
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from smallcaps_assets.lake.folder_names import (
+    RECEIPT_NAME,
+    TRADES_NAME,
+    date_folder,
+    ticker_folder,
+)
+
+
+class Tree(StrEnum):
+    """The folders of ticker-sessions below a root."""
+
+    TRADES = "trades"
+    OFF_SESSION = "off_session_trades"
+
+
+@dataclass(frozen=True, slots=True)
+class LakeRoot:
+    """The folder of the ticker-sessions on one disk.
+
+    Attributes:
+        folder: The folder.
+        quarantine_dir: Where its damaged files go, in the same file system.
+    """
+
+    folder: Path
+    quarantine_dir: Path
+
+    @property
+    def marker_file(self) -> Path:
+        """Return the file that says which root of which lake this is; home has ``lake.json``."""
+        return self.folder / "root.json"
+
+    @property
+    def staging_dir(self) -> Path:
+        """Return the folder of session files under way.
+
+        It lies in the root, hence in its file system, and is one folder so that what a dead
+        run left is found without walking a million others.
+        """
+        return self.folder / ".staging"
+
+    def tree_dir(self, tree: Tree) -> Path:
+        """Return the folder of all ticker-sessions of ``tree``."""
+        return self.folder / tree.value
+
+    def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
+        """Return the folder of one ticker-session.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        return self.tree_dir(tree) / ticker_folder(ticker) / date_folder(session_date)
+
+    def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
+        """Return the Parquet file of one ticker-session.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        return self.session_dir(ticker, session_date, tree) / TRADES_NAME
+
+    def receipt_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
+        """Return the receipt of one ticker-session, which lies beside its Parquet file.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
+
+    def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
+        """Return the folder of what was damaged of one ticker-session, a folder a time.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        folder = self.quarantine_dir / tree.value / ticker_folder(ticker)
+        return folder / date_folder(session_date)
