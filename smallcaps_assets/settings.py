@@ -35,8 +35,8 @@ EMULATED_FIRST_SESSION = dt.date(2023, 1, 3)
 EMULATED_LAST_SESSION = dt.date(2024, 12, 31)
 """First and last session of the emulator's synthetic market."""
 
-NOT_SETTINGS = frozenset({"SMALLCAPS_SHARED"})
-"""Names behind the prefix that others read: where the tests find real data."""
+NOT_SETTINGS = frozenset({"SMALLCAPS_SHARED", "SMALLCAPS_SCREENSHOTS"})
+"""Names behind the prefix that the tests read: where real data lie, where pictures go."""
 
 
 class Source(StrEnum):
