@@ -31,8 +31,13 @@ import polars as pl
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.tape import hash_trades, read_instants
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.files import FileSystem, folders_below, temporary_path
-from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, Tree
+from smallcaps_assets.lake.files import (
+    FileSystem,
+    folders_below,
+    refuse_links,
+    temporary_path,
+)
+from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, encode_receipt
 from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES
@@ -110,10 +115,36 @@ def prepare_session(
     return PreparedSession(receipt, content, session.tree)
 
 
+@dataclass(frozen=True, slots=True)
+class SessionCopy:
+    """A ticker-session of another root, to be stored as it is.
+
+    Attributes:
+        receipt: Its receipt.
+        receipt_text: The same, byte for byte.
+        content: Its data file; empty when it has no trades.
+        tree: Folders it belongs to.
+    """
+
+    receipt: Receipt
+    receipt_text: bytes
+    content: bytes
+    tree: Tree
+
+
 def commit_sessions(
-    layout: LakeLayout, fs: FileSystem, batch: Sequence[PreparedSession]
+    layout: LakeLayout,
+    fs: FileSystem,
+    batch: Sequence[PreparedSession],
+    target: LakeRoot | None = None,
 ) -> list[Receipt]:
     """Store sessions, each whole or not at all; return their receipts.
+
+    Args:
+        layout: Paths of the lake.
+        fs: The disk.
+        batch: The sessions.
+        target: Root of those that no root has yet; the first by default.
 
     Raises:
         DataError: A session occurs twice.
@@ -121,40 +152,61 @@ def commit_sessions(
             committing all of it again is safe.
     """
     committed_at = dt.datetime.now(dt.UTC)
-    writes = [_Write.plan(layout, session, committed_at) for session in batch]
-    folders = list(dict.fromkeys(write.folder for write in writes))
-    if len(folders) < len(writes):
-        keys = [session.receipt.key for session in batch]
+    receipts = [msgspec.structs.replace(s.receipt, committed_at=committed_at) for s in batch]
+    writes = []
+    for session, receipt in zip(batch, receipts, strict=True):
+        place = (receipt.ticker, receipt.session_date, session.tree)
+        root = _choose_root(layout, target or layout.roots[0], place)
+        writes.append(_Write.plan(root, place, session.content, encode_receipt(receipt)))
+    if len({write.folder for write in writes}) < len(writes):
+        keys = [receipt.key for receipt in receipts]
         raise DataError(f"expected each session once in a commit, got {keys}")
-    lasting = folders_below(folders, layout.lake_dir)
-    for folder in (layout.staging_dir, *folders):
-        fs.make_folders(folder, root=layout.lake_dir)
-    with fs.discarding([path for write in writes for path in write.temporaries]):
-        _write_data(fs, writes, lasting)
-        _name_data(fs, writes, lasting)
-        _name_receipts(fs, writes, lasting)
-    return [write.receipt for write in writes]
+    _store(fs, writes)
+    return receipts
+
+
+def commit_copies(root: LakeRoot, fs: FileSystem, copies: Sequence[SessionCopy]) -> None:
+    """Store copies of sessions of other roots in one root, each whole or not at all.
+
+    Raises:
+        StorageError: The disk refuses; what has its receipt is stored, the rest is absent.
+    """
+    writes = []
+    for copy in copies:
+        place = (copy.receipt.ticker, copy.receipt.session_date, copy.tree)
+        writes.append(_Write.plan(root, place, copy.content, copy.receipt_text))
+    _store(fs, writes)
+
+
+def _choose_root(
+    layout: LakeLayout, target: LakeRoot, place: tuple[str, dt.date, Tree]
+) -> LakeRoot:
+    """Return where a session goes: a second copy elsewhere would be one too many."""
+    return (layout.find_holder(*place) or target) if len(layout.roots) > 1 else target
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     """The files of one session under way."""
 
-    receipt: Receipt
-    content: bytes
+    root: LakeRoot
     folder: Path
+    content: bytes
+    receipt_text: bytes
     staged_data: Path
     staged_receipt: Path
 
     @classmethod
-    def plan(cls, layout: LakeLayout, session: PreparedSession, committed_at: dt.datetime) -> Self:
-        receipt = msgspec.structs.replace(session.receipt, committed_at=committed_at)
+    def plan(
+        cls, root: LakeRoot, place: tuple[str, dt.date, Tree], content: bytes, receipt_text: bytes
+    ) -> Self:
         return cls(
-            receipt=receipt,
-            content=session.content,
-            folder=layout.session_dir(receipt.ticker, receipt.session_date, session.tree),
-            staged_data=temporary_path(layout.staging_dir),
-            staged_receipt=temporary_path(layout.staging_dir),
+            root=root,
+            folder=root.session_dir(*place),
+            content=content,
+            receipt_text=receipt_text,
+            staged_data=temporary_path(root.staging_dir),
+            staged_receipt=temporary_path(root.staging_dir),
         )
 
     @property
@@ -168,6 +220,21 @@ class _Write:
     @property
     def receipt_file(self) -> Path:
         return self.folder / RECEIPT_NAME
+
+
+def _store(fs: FileSystem, writes: Sequence[_Write]) -> None:
+    """Make the files of all sessions appear, in the order that the module promises."""
+    lasting: list[Path] = []
+    for root in dict.fromkeys(write.root for write in writes):
+        folders = dict.fromkeys(write.folder for write in writes if write.root == root)
+        for folder in (root.staging_dir, *folders):
+            refuse_links(folder, root.folder)
+            fs.make_folders(folder, root=root.folder)
+        lasting += folders_below(folders, root.folder)
+    with fs.discarding([path for write in writes for path in write.temporaries]):
+        _write_data(fs, writes, lasting)
+        _name_data(fs, writes, lasting)
+        _name_receipts(fs, writes, lasting)
 
 
 def _write_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]) -> None:
@@ -189,7 +256,7 @@ def _name_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]
         elif write.data_file.exists():
             fs.remove(write.data_file)
     for write in writes:
-        fs.write_new(write.staged_receipt, encode_receipt(write.receipt))
+        fs.write_new(write.staged_receipt, write.receipt_text)
     fs.sync_group([*(write.staged_receipt for write in writes), *lasting])
 
 

@@ -8,18 +8,23 @@ mending it (``store``).  Finding out opens, counts and hashes; that a file exist
 import datetime as dt
 import functools
 import hashlib
+import heapq
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 
 from smallcaps_assets.core.keys import check_ticker, encode_key
 from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import DataError, SchemaError
-from smallcaps_assets.lake.files import TEMPORARY_PREFIX
+from smallcaps_assets.lake.files import TEMPORARY_PREFIX, refuse_links
 from smallcaps_assets.lake.layout import (
     RECEIPT_NAME,
     TRADES_NAME,
+    LakeLayout,
+    Tree,
     parse_date_folder,
     parse_ticker_folder,
 )
@@ -71,6 +76,7 @@ class OrphanKind(StrEnum):
     UNPLANNED = "unplanned"
     TEMPORARY = "temporary"
     FOREIGN = "foreign"
+    DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +102,15 @@ class SessionFolder:
         path: The folder.
         ticker: Vendor's symbol, by the name of the folder above.
         session_date: New York date, by its name.
-        names: Names of what lies in it.
+        names: Names of what lies in it, links left out.
+        links: Names of links, which the lake does not follow.
     """
 
     path: Path
     ticker: str
     session_date: dt.date
     names: frozenset[str]
+    links: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -147,15 +155,52 @@ def hash_no_trades() -> str:
     return hash_trades(TRADES.empty())
 
 
+def walk_lake(layout: LakeLayout, tree: Tree) -> Iterator[SessionFolder | Orphan]:
+    """Yield every folder of a ticker-session of all roots in order of names, and what is none.
+
+    Where several roots have the receipt of one session, the first root counts: the folders of the
+    others are orphans.
+
+    Raises:
+        StorageError: The tree of a root is a link, or the disk refuses.
+    """
+    walks = [_walk_by_place(root.folder, root.tree_dir(tree)) for root in layout.roots]
+    held: tuple[str, ...] = ()
+    for place, found in heapq.merge(*walks, key=itemgetter(0)):
+        if isinstance(found, SessionFolder) and found.has_receipt:
+            if place == held:
+                message = "another root, listed before, has this session too"
+                yield Orphan(found.path, OrphanKind.DUPLICATE, message)
+                continue
+            held = place
+        yield found
+
+
+def _walk_by_place(
+    root: Path, tree_dir: Path
+) -> Iterator[tuple[tuple[str, ...], SessionFolder | Orphan]]:
+    """Yield what :func:`walk_sessions` does, each with its place in the tree."""
+    refuse_links(tree_dir, root)
+    for found in walk_sessions(tree_dir):
+        yield found.path.relative_to(tree_dir).parts, found
+
+
 def walk_sessions(tree_dir: Path) -> Iterator[SessionFolder | Orphan]:
-    """Yield every folder of a ticker-session in order of names, and what is none as an orphan."""
+    """Yield every folder of a ticker-session in order of names, and what is none as an orphan.
+
+    Links are orphans and not followed.
+    """
     for ticker_dir in _list_folder(tree_dir):
+        path = Path(ticker_dir.path)
         try:
             ticker = check_ticker(parse_ticker_folder(ticker_dir.name))
         except DataError as error:
-            yield Orphan(ticker_dir, OrphanKind.FOREIGN, str(error))
+            yield Orphan(path, OrphanKind.FOREIGN, str(error))
             continue
-        for date_dir in _list_folder(ticker_dir):
+        if ticker_dir.is_symlink():
+            yield _describe_link(path)
+            continue
+        for date_dir in _list_folder(path):
             yield _inspect_session(date_dir, ticker)
 
 
@@ -164,20 +209,40 @@ def find_strays(folder: SessionFolder) -> Iterator[Orphan]:
     for name in sorted(folder.names - {RECEIPT_NAME, TRADES_NAME}):
         kind = OrphanKind.TEMPORARY if name.startswith(TEMPORARY_PREFIX) else OrphanKind.FOREIGN
         yield Orphan(folder.path / name, kind, "no file of the lake is called like that")
+    for name in sorted(folder.links):
+        yield _describe_link(folder.path / name)
     if TRADES_NAME in folder.names and not folder.has_receipt:
         message = "it has no receipt: it is not data, and the next commit replaces it"
         yield Orphan(folder.path / TRADES_NAME, OrphanKind.NO_RECEIPT, message)
 
 
-def _inspect_session(path: Path, ticker: str) -> SessionFolder | Orphan:
+def _inspect_session(entry: os.DirEntry[str], ticker: str) -> SessionFolder | Orphan:
+    path = Path(entry.path)
+    if entry.is_symlink():
+        return _describe_link(path)
     try:
         session_date = parse_date_folder(path.name)
-        names = frozenset(file.name for file in path.iterdir())
+        files = _scan_folder(path)
     except (DataError, NotADirectoryError) as error:
         return Orphan(path, OrphanKind.FOREIGN, str(error))
-    return SessionFolder(path, ticker, session_date, names)
+    links = frozenset(file.name for file in files if file.is_symlink())
+    names = frozenset(file.name for file in files) - links
+    return SessionFolder(path, ticker, session_date, names, links)
 
 
-def _list_folder(folder: Path) -> list[Path]:
+def _describe_link(path: Path) -> Orphan:
+    return Orphan(path, OrphanKind.FOREIGN, "a link, and the lake follows none")
+
+
+def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
     """Return what lies in a folder, in order of names; nothing where there is none."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    return _scan_folder(folder) if folder.is_dir() else []
+
+
+def _scan_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, in order of names; nothing in one that is just removed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []

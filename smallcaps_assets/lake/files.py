@@ -54,6 +54,8 @@ _REMEDIES: Final = {
     errno.EXDEV: "keep the whole lake in one file system, without links to another",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+_NOT_REMOVABLE: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
+"""Why a folder stays: it has content, or a disk is mounted there."""
 
 
 class FileSystem:
@@ -129,6 +131,23 @@ class FileSystem:
         """
         with storage_errors("remove", path):
             path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> bool:
+        """Remove an empty folder; return whether it is gone, as one with content is not.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("remove folder", path):
+            try:
+                path.rmdir()
+            except FileNotFoundError:
+                return True
+            except OSError as error:
+                if error.errno in _NOT_REMOVABLE:
+                    return False
+                raise
+        return True
 
     def make_folder(self, path: Path) -> None:
         """Make one folder in an existing one; it is no error when there is one.
@@ -291,6 +310,20 @@ def folders_below(folders: Iterable[Path], root: Path) -> list[Path]:
         for folder in folders
     )
     return list(dict.fromkeys(itertools.chain.from_iterable(chains)))
+
+
+def refuse_links(path: Path, root: Path) -> None:
+    """Refuse a path that a link below ``root`` takes elsewhere; the root itself may be one.
+
+    Raises:
+        StorageError: There is such a link.
+    """
+    for folder in folders_below([path], root):
+        if folder != root and folder.is_symlink():
+            raise StorageError(
+                f"{folder} is a link, and a lake follows none below {root}: `smallcaps repair` "
+                "moves it aside; to use another disk, list it in SMALLCAPS_LAKE_ROOTS"
+            )
 
 
 def find_syncfs(release: str | None = None) -> Callable[[int], None] | None:

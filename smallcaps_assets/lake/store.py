@@ -7,6 +7,7 @@ sessions are wanted (``ledger``).
 
 import datetime as dt
 import hashlib
+import os
 import threading
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -35,11 +36,12 @@ from smallcaps_assets.lake.damages import (
     find_damages,
     find_strays,
     hash_no_trades,
-    walk_sessions,
+    walk_lake,
 )
-from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below
-from smallcaps_assets.lake.layout import LakeLayout, Tree
+from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below, refuse_links
+from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
+from smallcaps_assets.lake.placement import Placement
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
 from smallcaps_assets.schemas import TRADES
 
@@ -48,7 +50,12 @@ class LakeStore:
     """The ticker-sessions of one lake."""
 
     def __init__(
-        self, layout: LakeLayout, fs: FileSystem, source: str, zstd_level: int = ZSTD_LEVEL
+        self,
+        layout: LakeLayout,
+        fs: FileSystem,
+        source: str,
+        zstd_level: int = ZSTD_LEVEL,
+        placement: Placement | None = None,
     ) -> None:
         """Bind the store to a lake.
 
@@ -57,11 +64,13 @@ class LakeStore:
             fs: The disk.
             source: Source the lake is bound to, for receipts.
             zstd_level: Compression of new files.
+            placement: Which root takes new sessions; the first one by default.
         """
         self.layout = layout
         self.fs = fs
         self.source = source
         self._zstd_level = zstd_level
+        self._placement = placement or Placement(layout.roots[:1], fs)
         self._commit_lock = threading.Lock()
 
     def prepare(
@@ -98,8 +107,9 @@ class LakeStore:
             StorageError: The disk refuses.  What has its receipt is stored, the rest is absent,
                 and committing all of it again is safe.
         """
+        size = sum(len(session.content) for session in batch)
         with self._commit_lock:
-            return commit_sessions(self.layout, self.fs, batch)
+            return commit_sessions(self.layout, self.fs, batch, self._placement.choose(size))
 
     def read_receipt(
         self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
@@ -111,8 +121,9 @@ class LakeStore:
             LedgerMismatchError: The receipt is damaged, edited, or another session's.
             StorageError: The disk refuses.
         """
-        path = self.layout.receipt_file(ticker, session_date, tree)
-        receipt = parse_receipt(self.fs.read(path), where=str(path))
+        root = self.layout.find_root(ticker, session_date, tree)
+        path = root.receipt_file(ticker, session_date, tree)
+        receipt = parse_receipt(self._read(path, root), where=str(path))
         if (receipt.ticker, receipt.session_date) != (ticker, session_date):
             raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}, not of its folder")
         return receipt
@@ -141,7 +152,7 @@ class LakeStore:
         Raises:
             LedgerMismatchError: A receipt is damaged, edited, or another session's.
         """
-        for folder in walk_sessions(self.layout.tree_dir(tree)):
+        for folder in walk_lake(self.layout, tree):
             if isinstance(folder, Orphan) or not folder.has_receipt:
                 continue
             try:
@@ -215,7 +226,7 @@ class LakeStore:
             for path in find_abandoned(self._temporary_dirs())
         ]
         for tree in Tree:
-            for folder in walk_sessions(self.layout.tree_dir(tree)):
+            for folder in walk_lake(self.layout, tree):
                 if isinstance(folder, Orphan):
                     orphans.append(folder)
                     continue
@@ -245,44 +256,51 @@ class LakeStore:
         Raises:
             StorageError: The disk refuses.
         """
-        folder = self.layout.session_dir(ticker, session_date, tree)
-        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        target = self.layout.quarantine_folder(tree, ticker, session_date) / stamp
-        lasting = [folder, *folders_below([target], self.layout.data_dir)]
+        root = self.layout.find_root(ticker, session_date, tree)
+        folder = root.session_dir(ticker, session_date, tree)
+        target = root.quarantine_folder(tree, ticker, session_date) / _stamp()
         with self._commit_lock:
-            self.fs.make_folders(target, root=self.layout.data_dir)
-            for path in (
-                self.layout.receipt_file(ticker, session_date, tree),
-                self.layout.trades_file(ticker, session_date, tree),
-            ):
-                if path.exists():
+            refuse_links(folder, root.folder)
+            lasting = [folder, *self._make_quarantine(root, target)]
+            for path in (folder / RECEIPT_NAME, folder / TRADES_NAME):
+                if os.path.lexists(path):
                     self.fs.rename(path, target / path.name)
                     self.fs.sync_group(lasting)
         return target
 
     def quarantine_orphan(self, path: Path) -> Path:
-        """Move a file or folder of the lake that belongs to nothing aside.
+        """Move a file, a folder or a link of the lake that belongs to nothing aside.
 
         Args:
-            path: Somewhere below the lake.
+            path: Somewhere below a root.
 
         Returns:
             Where it lies now.
 
         Raises:
-            DataError: It does not lie below the lake.
+            DataError: It does not lie below a root.
             StorageError: The disk refuses.
         """
-        if not path.is_relative_to(self.layout.lake_dir) or ".." in path.parts:
-            raise DataError(f"expected a path below {self.layout.lake_dir}, got {path}")
-        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        relative = path.relative_to(self.layout.lake_dir)
-        target = self.layout.quarantine_dir / "orphans" / stamp / relative
+        root = self.layout.root_of(path)
+        relative = path.relative_to(root.folder)
+        target = root.quarantine_dir / "orphans" / _stamp() / relative
         with self._commit_lock:
-            self.fs.make_folders(target.parent, root=self.layout.data_dir)
+            refuse_links(path.parent, root.folder)
+            lasting = [path.parent, *self._make_quarantine(root, target.parent)]
             self.fs.rename(path, target)
-            self.fs.sync_group([path.parent, *folders_below([target.parent], self.layout.data_dir)])
+            self.fs.sync_group(lasting)
         return target
+
+    def _make_quarantine(self, root: LakeRoot, folder: Path) -> list[Path]:
+        """Make a folder of quarantine; return what has to be synced once it is filled."""
+        base = root.quarantine_dir.parent
+        refuse_links(folder, base)
+        self.fs.make_folders(folder, root=base)
+        return folders_below([folder], base)
+
+    def _read(self, path: Path, root: LakeRoot) -> bytes:
+        refuse_links(path, root.folder)
+        return self.fs.read(path)
 
     def _temporary_dirs(self) -> list[Path]:
         months = sorted(self.layout.daily_bars_dir.glob("month=*"))
@@ -291,8 +309,9 @@ class LakeStore:
     def _read_rows(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame:
         if not receipt.rows:
             return TRADES.empty()
-        path = self.layout.trades_file(receipt.ticker, receipt.session_date, tree)
-        content = self.fs.read(path)
+        root = self.layout.find_root(receipt.ticker, receipt.session_date, tree)
+        path = root.trades_file(receipt.ticker, receipt.session_date, tree)
+        content = self._read(path, root)
         if verify and (found := hashlib.sha256(content).hexdigest()) != receipt.sha256:
             raise DataError(
                 f"{path} is damaged: expected sha256 {receipt.sha256}, got {found}; "
@@ -317,6 +336,8 @@ class LakeStore:
                 yield DamageKind.STRAY_FILE, "expected no file for a session without trades"
             if receipt.content_hash != hash_no_trades():
                 yield DamageKind.CONTENT_HASH, "expected the content hash of no trades"
+        elif path.is_symlink():
+            yield DamageKind.UNREADABLE, "expected a file, found a link, and the lake follows none"
         elif not path.exists():
             yield DamageKind.MISSING_FILE, f"expected a file of {receipt.rows} rows, found none"
         elif deep:
@@ -332,3 +353,8 @@ class LakeStore:
         except LakeError:
             return True
         return not receipt.is_imported
+
+
+def _stamp() -> str:
+    """Return the present instant as a name that sorts by time."""
+    return dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -1,11 +1,13 @@
 """Which files hold the trades that are proven, as every reader has to know.
 
-What belongs here: the list of files by the ledger, never by looking into folders: a file without
+What belongs here: the list of files by the ledger, never by what lies in folders: a file without
 a receipt is not there.  What does not: what readers make of it (``catalog``, ``reader``,
 ``export``).
 """
 
 import datetime as dt
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,14 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.layout import (
+    TRADES_NAME,
+    LakeLayout,
+    LakeRoot,
+    Tree,
+    date_folder,
+    ticker_folder,
+)
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 
 SHOWN_FILES = 3
@@ -28,20 +37,69 @@ class StoredFile:
         ticker: Vendor's symbol.
         session_date: New York date.
         bytes: Its size by the receipt.
-        path: Where it lies.
+        path: Where it lies, or would.
+        is_found: A root has its folder; one behind a link is none.
     """
 
     ticker: str
     session_date: dt.date
     bytes: int
     path: Path
+    is_found: bool = True
 
     def is_there(self) -> bool:
-        """Return whether a file of that size lies there."""
+        """Return whether a file of that size lies there; a link is none."""
+        if not self.is_found:
+            return False
         try:
-            return self.path.stat().st_size == self.bytes
+            found = self.path.lstat()
         except OSError:
             return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == self.bytes
+
+
+class SessionFinder:
+    """Finds the folders of many ticker-sessions of one tree, ticker by ticker.
+
+    One listing per ticker and root tells which root has a session; where two have its folder, the
+    receipt decides.
+    """
+
+    def __init__(self, layout: LakeLayout, tree: Tree = Tree.TRADES) -> None:
+        """Bind the finder to a lake; nothing is read yet."""
+        self._layout = layout
+        self._tree = tree
+        self._ticker = ""
+        self._listings: list[tuple[LakeRoot, frozenset[str]]] = []
+
+    def find(self, ticker: str, session_date: dt.date) -> Path | None:
+        """Return the folder of a ticker-session; ``None``: no root has one.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        if ticker != self._ticker:
+            name = ticker_folder(ticker)
+            self._listings = [(root, self._list(root, name)) for root in self._layout.roots]
+            self._ticker = ticker
+        name = date_folder(session_date)
+        found = [root for root, names in self._listings if name in names]
+        if len(found) > 1:
+            return self._layout.session_dir(ticker, session_date, self._tree)
+        return found[0].session_dir(ticker, session_date, self._tree) if found else None
+
+    def _list(self, root: LakeRoot, name: str) -> frozenset[str]:
+        """Return the names of the folders of a ticker in one root; links are none."""
+        folder = root.tree_dir(self._tree) / name
+        if folder.is_symlink():
+            return frozenset()
+        try:
+            with os.scandir(folder) as entries:
+                return frozenset(
+                    entry.name for entry in entries if entry.is_dir(follow_symlinks=False)
+                )
+        except OSError:
+            return frozenset()
 
 
 def list_stored_files(
@@ -61,10 +119,14 @@ def list_stored_files(
         last: Last session, included.
     """
     stored = ledger.stored_sessions(tickers, first, last).filter(pl.col("rows") > 0)
-    return [
-        StoredFile(ticker, session_date, size, layout.trades_file(ticker, session_date))
-        for ticker, session_date, size in stored.select("ticker", "session_date", "bytes").rows()
-    ]
+    finder = SessionFinder(layout)
+    files = []
+    for ticker, session_date, size in stored.select("ticker", "session_date", "bytes").rows():
+        folder = finder.find(ticker, session_date)
+        expected = folder or layout.roots[0].session_dir(ticker, session_date)
+        path = expected / TRADES_NAME
+        files.append(StoredFile(ticker, session_date, size, path, is_found=folder is not None))
+    return files
 
 
 def require_files(files: Sequence[StoredFile]) -> None:

@@ -1,0 +1,74 @@
+"""Which root takes new ticker-sessions, by the room on its disk.
+
+What belongs here: free bytes, what must stay free, and the choice between roots.  What does not:
+how many bytes are needed (``ingest.room``), and what a full disk does to a write (``files``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from smallcaps_assets.core.figures import GB
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import LakeRoot
+
+LARGEST_RESERVE_BYTES: Final = 5 * GB
+RESERVE_SHARE: Final = 0.05
+"""Default of what stays free: the smaller of 5 GB and 5 % of the file system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The roots that take new sessions, in order of preference.
+
+    Attributes:
+        roots: At least one.
+        fs: Their disks.
+        reserve_gb: GB that stay free on each; ``None`` takes the default.
+    """
+
+    roots: Sequence[LakeRoot]
+    fs: FileSystem
+    reserve_gb: float | None = None
+
+    def choose(self, size: int) -> LakeRoot:
+        """Return the first root with room for ``size`` bytes, else the one with the most room.
+
+        Raises:
+            StorageError: A disk is gone.
+        """
+        if len(self.roots) == 1:
+            return self.roots[0]
+        room = {root: self.measure_room(root) for root in self.roots}
+        fitting = (root for root in self.roots if room[root] >= size)
+        return next(fitting, max(self.roots, key=room.__getitem__))
+
+    def measure_room(self, root: LakeRoot) -> float:
+        """Return how many bytes a root can take with its reserve kept; negative: not even that.
+
+        Raises:
+            StorageError: The disk is gone.
+        """
+        return self.fs.free_bytes(root.folder) - self.reserve_bytes(root)
+
+    def reserve_bytes(self, root: LakeRoot) -> float:
+        """Return how many bytes stay free on the disk of a root.
+
+        Raises:
+            StorageError: The disk is gone.
+        """
+        if self.reserve_gb is not None:
+            return self.reserve_gb * GB
+        return min(LARGEST_RESERVE_BYTES, RESERVE_SHARE * self.fs.total_bytes(root.folder))
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of all roots, each file system once.
+
+        Raises:
+            StorageError: A disk is gone.
+        """
+        free: dict[int, int] = {}
+        for root in self.roots:
+            size = self.fs.free_bytes(root.folder)
+            free[root.folder.stat().st_dev] = size
+        return sum(free.values())
