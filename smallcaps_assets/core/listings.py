@@ -68,12 +68,14 @@ class MergeFacts:
         bad_tickers: Rows left out because their ticker is none.
         repeated_records: Rows merged into one that is the same listing.
         contradicting_records: Those of them that differ from it; the newest was kept.
+        tickers_used_again: Tickers of several listings, of any type and exchange.
     """
 
     rows_read: int
     bad_tickers: int
     repeated_records: int
     contradicting_records: int
+    tickers_used_again: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def merge_listings(listings: pl.DataFrame) -> tuple[pl.DataFrame, MergeFacts]:
         bad_tickers=listings.height - good.height,
         repeated_records=good.height - kept.height,
         contradicting_records=contradicting,
+        tickers_used_again=kept.filter(pl.col("ticker").is_duplicated())["ticker"].n_unique(),
     )
     return kept.select(LISTING_COLUMNS.names()), facts
 

@@ -90,7 +90,7 @@ class UniverseFacts:
         below_cap: Active listings below the cap, as of its date.
         above_cap: Active listings not below it.
         without_cap: Active listings whose cap is unknown.
-        cap_dates: First and last date of the caps, as text; empty without any.
+        cap_dates: First and last date of the active listings' caps, as text; empty without any.
         offenders: First listings of each problem: ``ticker``, ``name``, dates, ``problem``.
     """
 
@@ -227,7 +227,7 @@ def measure_universe(universe: pl.DataFrame) -> UniverseFacts:
     reused = universe.filter(pl.col("ticker").is_duplicated())
     overlapping = _find_overlaps(universe)
     endless = delisted.filter(pl.col("delisted_date").is_null())
-    dates = universe["market_cap_as_of_date"].drop_nulls().unique().sort().cast(pl.String)
+    dates = active["market_cap_as_of_date"].drop_nulls().unique().sort().cast(pl.String)
     first_and_last = pl.concat([dates.head(1), dates.tail(1)]).unique(maintain_order=True)
     return UniverseFacts(
         listings=universe.height,

@@ -4,7 +4,6 @@ What does not belong here: pages and parts of a load (``universe_load``), and wh
 does to a watchlist (``outside``).
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -32,13 +31,9 @@ from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
-from smallcaps_assets.ingest.universe_load import UniverseLoad
+from smallcaps_assets.ingest.universe_load import Tell, UniverseLoad
 from smallcaps_assets.schemas import UNIVERSE
 from smallcaps_assets.settings import Settings
-
-logger = logging.getLogger(__name__)
-
-SHOWN_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Loaded:
     finish: Callable[[], None] = field(default=lambda: None)
 
 
-def refresh_universe(lakehouse: Lakehouse, tell: Callable[[str], None] = logger.info) -> MadeTable:
+def refresh_universe(lakehouse: Lakehouse, tell: Tell = str) -> MadeTable:
     """Load the listings, judge them, and publish what passes.
 
     A load from the vendor that was interrupted goes on where it stopped.
@@ -115,7 +110,7 @@ def _import(path: Path, rules: UniverseRules) -> Loaded:
     return Loaded(kept, selection, {"rows_read": listings.height})
 
 
-def _load(lakehouse: Lakehouse, rules: UniverseRules, tell: Callable[[str], None]) -> Loaded:
+def _load(lakehouse: Lakehouse, rules: UniverseRules, tell: Tell) -> Loaded:
     """Ask the vendor for both lists, and for details of what passes the filters."""
     load = UniverseLoad(lakehouse, tell)
     lists = pl.concat([load.fetch_list(active=True), load.fetch_list(active=False)])

@@ -38,7 +38,7 @@ _LOAD_PART: Final = "load"
 _DETAILS_PREFIX: Final = "details-"
 
 Part = TypeVar("Part", bound=msgspec.Struct)
-Tell = Callable[[str], None]
+Tell = Callable[[str], object]
 
 
 class LoadIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ class UniverseLoad:
         counts: What was done.
     """
 
-    def __init__(self, lakehouse: Lakehouse, tell: Tell = logger.info) -> None:
+    def __init__(self, lakehouse: Lakehouse, tell: Tell) -> None:
         """Go on with the parts on disk, or begin anew where there are none that fit.
 
         Args:
@@ -112,7 +112,7 @@ class UniverseLoad:
         self._client = lakehouse.client
         self._workers = lakehouse.settings.workers
         self._parts = PartStore(layout.universe_parts_dir, lakehouse.fs, root=layout.data_dir)
-        self._tell = tell
+        self._listener = tell
         self.as_of = self._open(lakehouse)
         self.counts = LoadCounts()
 
@@ -166,6 +166,10 @@ class UniverseLoad:
     def clear(self) -> None:
         """Forget the parts: the load is finished."""
         self._parts.clear()
+
+    def _tell(self, line: str) -> None:
+        logger.info("%s", line)
+        self._listener(line)
 
     def _open(self, lakehouse: Lakehouse) -> dt.date:
         now = lakehouse.clock()
