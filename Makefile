@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev ui test test-fast check docs format lock clean
+.PHONY: help setup demo dev ui test test-fast check docs faults faults-short format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -44,7 +44,7 @@ test-fast: $(STAMP) ## the tests that take no more than a few seconds
 check: $(STAMP) ## ruff, mypy, import contracts and budgets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy smallcaps_assets smallcaps_assets_tests
+	$(BIN)/mypy smallcaps_assets smallcaps_assets_tests campaigns
 	$(BIN)/lint-imports
 	@if test -f $(SHARED)/tools/measure_style.py; then \
 	  $(BIN)/python $(SHARED)/tools/measure_style.py . --src smallcaps_assets --tests smallcaps_assets_tests \
@@ -53,6 +53,12 @@ check: $(STAMP) ## ruff, mypy, import contracts and budgets
 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.reference_pages
+
+faults: $(STAMP) ## the fault campaign: kills, power failures, damage; half an hour
+	$(BIN)/python -m campaigns.faults --report docs/reliability.md
+
+faults-short: $(STAMP) ## its short form, which belongs to the gate
+	$(BIN)/python -m campaigns.faults --short
 
 format: $(STAMP) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
