@@ -1,0 +1,279 @@
+"""The code location: what is in it, what it hangs on, and what it refuses."""
+
+import datetime as dt
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+import pytest
+
+from smallcaps_assets.definitions import build_definitions
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.lake.states import PLANNED
+from smallcaps_assets.schemas import TABLES
+from smallcaps_assets_tests.defs.defs_factories import publish
+from smallcaps_assets_tests.defs.run_factories import (
+    QUIET,
+    Site,
+    describe_failures,
+    find_failures,
+    open_site,
+)
+from smallcaps_assets_tests.lakehouse_factories import (
+    REPO_ROOT,
+    SmallLake,
+    make_lakehouse,
+    write_bars,
+)
+
+LINEAGE: Final = {
+    "daily_bars": set(),
+    "splits": set(),
+    "universe": set(),
+    "watchlist": {"daily_bars", "splits", "universe"},
+    "pilot_watchlist": {"watchlist"},
+    "event_window_plan": {"pilot_watchlist"},
+    "download_estimate": {"event_window_plan"},
+    "download_queue": {"event_window_plan", "download_estimate"},
+    "trades": {"download_queue"},
+    "lake_catalog": {"trades", "daily_bars", "watchlist", "event_window_plan"},
+}
+GROUPS: Final = {
+    "reference": {"daily_bars", "splits", "universe"},
+    "events": {"watchlist", "pilot_watchlist"},
+    "plan": {"event_window_plan", "download_estimate", "download_queue"},
+    "ticks": {"trades"},
+    "serve": {"lake_catalog"},
+}
+CHECKS: Final = {
+    "planned_sessions_are_covered",
+    "event_windows_are_covered",
+    "size_is_as_planned",
+    "files_are_undamaged",
+    "tape_is_in_order",
+    "timestamps_lie_in_their_day",
+    "prices_lie_within_the_bar",
+    "volume_matches_the_bar",
+    "no_orphans",
+}
+JOBS: Final = {
+    "refresh_reference",
+    "refresh_splits",
+    "refresh_universe",
+    "plan_pilot",
+    "download_missing",
+    "audit_lake",
+    "refresh_catalog",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(small_lake: SmallLake) -> dg.Definitions:
+    """Return the code location of a lakehouse on the emulated market."""
+    return build_definitions(make_lakehouse(small_lake.folder / "data", small_lake.url))
+
+
+@pytest.fixture
+def site(market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
+    """Return a site without a plan."""
+    lakehouse = make_lakehouse(
+        tmp_path / "data",
+        market_server.url,
+        source="vendor",
+        first_session=dt.date(2024, 1, 2),
+    )
+    with open_site(lakehouse) as opened:
+        yield opened
+
+
+def test_lineage_of_the_assets(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    lineage = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.materializable_asset_keys
+    }
+
+    assert lineage == LINEAGE
+
+
+def test_groups_of_the_assets(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    for group, names in GROUPS.items():
+        keys = {key.to_user_string() for key in graph.asset_keys_for_group(group)}
+        assert keys == names
+
+
+def test_checks_of_trades(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    names = {key.name for key in graph.get_check_keys_for_assets({dg.AssetKey("trades")})}
+
+    assert names == CHECKS
+
+
+def test_blocking_checks_guard_what_is_published(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+    assert {spec.name for spec in specs if spec.blocking} >= {
+        "watchlist_is_publishable",
+        "pilot_is_publishable",
+        "plan_is_publishable",
+    }
+
+
+def test_jobs_and_sensors(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+
+    names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    sensors = {sensor.name for sensor in repository.sensor_defs}
+
+    assert names == JOBS
+    assert sensors == {"end_runs_of_dead_processes"}
+
+
+def test_trades_are_a_dynamic_set_that_one_run_fills(definitions: dg.Definitions) -> None:
+    asset = definitions.resolve_assets_def("trades")
+
+    assert isinstance(asset.partitions_def, dg.DynamicPartitionsDefinition)
+    assert asset.partitions_def.name == PLANNED_SET == "planned_ticker_sessions"
+    assert asset.backfill_policy == dg.BackfillPolicy.single_run()
+    assert asset.op.pool == "trades"
+    assert not asset.op.output_defs[0].is_required
+
+
+def test_daily_bars_are_months_from_the_first_one_needed(definitions: dg.Definitions) -> None:
+    months = definitions.resolve_assets_def("daily_bars").partitions_def
+
+    assert isinstance(months, dg.MonthlyPartitionsDefinition)
+    keys = months.get_partition_keys(current_time=dt.datetime(2024, 3, 5, tzinfo=dt.UTC))
+    assert (keys[0], "2024-02-01" in keys) == ("2023-01-01", True)
+
+
+def test_every_table_shows_its_contract(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    names = {key.to_user_string() for key in graph.materializable_asset_keys}
+
+    for name in names & TABLES.keys():
+        schema = graph.get(dg.AssetKey(name)).metadata["dagster/column_schema"]
+        columns = {column.name: column for column in schema.columns}
+        assert set(columns) == set(TABLES[name].columns)
+        assert all(column.description for column in columns.values())
+
+
+def test_workspace_names_the_code_location() -> None:
+    text = (REPO_ROOT / "workspace.yaml").read_text(encoding="utf-8")
+
+    assert "module_name: smallcaps_assets.definitions\n" in text
+    assert "location_name: smallcaps_assets\n" in text
+
+
+def test_the_code_location_loads_without_key_source_or_folder(tmp_path: Path) -> None:
+    code = "from smallcaps_assets.definitions import defs; print(defs.resolve_asset_graph())"
+
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPO_ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert not (tmp_path / "data").exists()
+
+
+def test_trades_refuses_an_ephemeral_instance(small_lake: SmallLake, tmp_path: Path) -> None:
+    """What is finished must outlive the process; the message says what to export."""
+    lakehouse = small_lake.copy(tmp_path)
+    job = build_definitions(lakehouse).resolve_job_def("download_missing")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(PLANNED_SET, ["BCPC_2024-01-10"])
+
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key="BCPC_2024-01-10",
+            raise_on_error=False,
+            run_config=QUIET,
+        )
+
+    home = lakehouse.layout.dagster_dir
+    assert not result.success
+    assert f"export DAGSTER_HOME={home}" in describe_failures(result)
+
+
+def test_trades_refuses_a_range_that_holds_no_key(site: Site) -> None:
+    """A reversed range would end well without doing anything."""
+    keys = ["BCPC_2024-01-10", "BCPC_2024-01-11"]
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+
+    result = site.run_range("download_missing", keys[1], keys[0])
+
+    assert not result.success
+    assert "the partition range holds no key" in describe_failures(result)
+
+
+def test_a_failing_session_is_red_with_its_reason_and_the_rest_green(
+    site: Site, market_server: EmulatorServer
+) -> None:
+    """L12: a bad session fails alone."""
+    keys = ["BCPC_2024-01-10", "CON_2024-01-10"]
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    market_server.faults = [Fault("cut_json", ticker="CON")]
+
+    result = site.download()
+
+    (record,) = site.instance.fetch_observations(dg.AssetKey("trades"), limit=9).records
+    observed = record.asset_observation
+    assert observed is not None
+    assert describe_failures(result) == "1 fetched; 0 reused; 1 failed (1 payload)"
+    assert observed.partition == "CON_2024-01-10"
+    assert observed.metadata["kind"].value == "payload"
+    assert site.lakehouse.ledger.states(keys) == {keys[0]: "complete", keys[1]: "failed"}
+
+
+def test_a_month_that_lacks_a_session_is_red_with_its_reason(
+    site: Site, market_server: EmulatorServer
+) -> None:
+    body = b'{"status": "OK", "queryCount": 0, "resultsCount": 0, "adjusted": false}'
+    lacking = dt.date(2024, 2, 15)
+    market_server.faults = [Fault(endpoint="grouped", date=lacking, body=body)]
+
+    result = site.run_range("refresh_reference", "2024-01-01", "2024-02-01")
+
+    months = site.instance.get_materialized_partitions(dg.AssetKey("daily_bars"))
+    assert "2024-02: no bars for 1 sessions, first 2024-02-15" in describe_failures(result)
+    assert months == {"2024-01-01"}
+
+
+def test_a_file_of_bars_that_cannot_be_used_fails_with_the_reason(tmp_path: Path) -> None:
+    bars = write_bars(tmp_path / "bars.csv", {"../x": [1.0]}, dt.date(2024, 1, 2))
+    lakehouse = make_lakehouse(tmp_path / "data", "http://127.0.0.1:9", daily_bars=bars)
+    with open_site(lakehouse) as site:
+        result = site.run_range("refresh_reference", "2024-01-01", "2024-01-01")
+
+    assert str(bars) in describe_failures(result)
+    assert "'../x'" in describe_failures(result)
+
+
+def test_the_failure_of_a_step_counts_by_kind(site: Site, market_server: EmulatorServer) -> None:
+    keys = ["BCPC_2024-01-10", "CON_2024-01-10"]
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    market_server.faults = [Fault("404", endpoint="trades")]
+
+    result = site.download()
+
+    (failure,) = find_failures(result)
+    assert failure.metadata["failures_by_kind"].value == {"bad_request": 2}
+    assert PLANNED not in site.lakehouse.ledger.states(keys).values()
