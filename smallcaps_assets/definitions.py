@@ -53,6 +53,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.refresh_splits,
             jobs.refresh_universe,
             jobs.plan_pilot,
+            jobs.plan_sessions,
             jobs.download_missing,
             jobs.audit_lake,
             jobs.refresh_catalog,

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smallcaps_assets.errors import ConfigError
@@ -226,7 +227,7 @@ class Settings(BaseSettings):
         if is_plain and not (self.plan_tickers and self.first_session):
             raise ValueError(
                 "SMALLCAPS_PLAN_MODE=sessions: expected SMALLCAPS_PLAN_TICKERS and "
-                "SMALLCAPS_FIRST_SESSION"
+                "SMALLCAPS_FIRST_SESSION (--tickers and --from)"
             )
         if self.plan_tickers and not is_plain:
             raise ValueError(
@@ -323,12 +324,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"SMALLCAPS_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            f"SMALLCAPS_{'.'.join(map(str, fault['loc'])).upper()}: {_explain(fault)}"
             if fault["loc"]
-            else f"settings: {fault['msg']}"
+            else _explain(fault)
             for fault in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError("; ".join(lines)) from error
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """Return what pydantic says of a value, without its name for an error of ours."""
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _refuse_unknown_names() -> None:

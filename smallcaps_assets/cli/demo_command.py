@@ -9,9 +9,9 @@ from rich.console import Console
 from smallcaps_assets.cli.audit_command import run_audit
 from smallcaps_assets.cli.downloading import run_download
 from smallcaps_assets.cli.emulator_process import emulator_outage
+from smallcaps_assets.cli.plan_summaries import print_estimate
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.summaries import (
-    print_estimate,
     print_landed,
     print_places,
     print_verdicts,

@@ -1,5 +1,7 @@
 """`smallcaps plan`: reference data, watchlist, plan and estimate, through Dagster."""
 
+import datetime as dt
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -8,11 +10,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from smallcaps_assets.cli.plan_summaries import print_change, print_estimate
 from smallcaps_assets.cli.planning import run_plan
-from smallcaps_assets.cli.summaries import print_estimate
 from smallcaps_assets.cli.workplace import open_workplace
+from smallcaps_assets.ingest.choosing import check_choice
+from smallcaps_assets.ingest.difference import measure_change, plain_change
+from smallcaps_assets.ingest.selection import parse_tickers
+from smallcaps_assets.settings import PlanMode
 
 FILE = click.Path(exists=True, path_type=Path)
+DATE = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("plan")
@@ -26,18 +33,78 @@ FILE = click.Path(exists=True, path_type=Path)
 @click.option(
     "--pilot", type=click.IntRange(min=0), help="Tickers of the pilot; 0 takes all of them."
 )
-def command(watchlists: tuple[Path, ...], pilot: int | None) -> None:
+@click.option(
+    "--budget-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Take only as many tickers as fit these GB and 80 % of the free disk.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in PlanMode]),
+    help="Windows around events, their whole months, or plain sessions.",
+)
+@click.option("--tickers", help="Every session of these, separated by commas; no events.")
+@click.option("--from", "first", type=DATE, help="First session wanted.")
+@click.option("--to", "last", type=DATE, help="Last session wanted, included.")
+@click.option("--batch", help="Part of the plan, by tickers: 2/5, or several as 1/5,2/5.")
+@click.option("--diff", "is_diff", is_flag=True, help="Say what would change; publish nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
+def command(  # noqa: PLR0913  an option each
+    *,
+    watchlists: tuple[Path, ...],
+    pilot: int | None,
+    budget_gb: float | None,
+    mode: str | None,
+    tickers: str | None,
+    first: dt.datetime | None,
+    last: dt.datetime | None,
+    batch: str | None,
+    is_diff: bool,
+    as_json: bool,
+) -> None:
     """Find events, plan the sessions to fetch, estimate, publish and register them."""
-    console = Console()
-    with open_workplace(
-        needs_source=True, watchlist=join_paths(watchlists), pilot_tickers=pilot
-    ) as work:
-        is_published = run_plan(work, console)
-        if is_published:
-            print_estimate(work.lakehouse, console)
-    sys.exit(0 if is_published else 1)
+    if tickers is not None and watchlists:
+        raise click.UsageError("--tickers plans without events: leave out --watchlist")
+    if as_json and not is_diff:
+        raise click.UsageError("--json prints the difference: add --diff")
+    parse_tickers(tickers)
+    options: dict[str, object | None] = {
+        "watchlist": join_paths(watchlists),
+        "pilot_tickers": pilot,
+        "disk_budget_gb": budget_gb,
+        "pilot_budget": "true" if budget_gb is not None else None,
+        "plan_mode": mode or (PlanMode.SESSIONS.value if tickers else None),
+        "plan_tickers": tickers,
+        "first_session": first.date() if first else None,
+        "last_session": last.date() if last else None,
+        "batch": batch,
+    }
+    sys.exit(0 if (_compare(options, as_json=as_json) if is_diff else _plan(options)) else 1)
 
 
 def join_paths(paths: Sequence[Path]) -> str | None:
     """Return paths as the setting of a list has them; ``None``: there is none."""
     return os.pathsep.join(str(path.absolute()) for path in paths) or None
+
+
+def _plan(options: dict[str, object | None]) -> bool:
+    """Publish a plan, and say what it costs."""
+    console = Console()
+    with open_workplace(needs_source=True, **options) as work:
+        check_choice(work.lakehouse)
+        is_published = run_plan(work, console)
+        if is_published:
+            print_estimate(work.lakehouse, console)
+    return is_published
+
+
+def _compare(options: dict[str, object | None], *, as_json: bool) -> bool:
+    """Say what a plan would change; return whether it would be published."""
+    with open_workplace(needs_source=False, **options) as work:
+        check_choice(work.lakehouse)
+        change = measure_change(work.lakehouse)
+    if as_json:
+        click.echo(json.dumps(plain_change(change), indent=1))
+    else:
+        print_change(change, Console())
+    return not change.problems

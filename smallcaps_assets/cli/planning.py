@@ -7,9 +7,10 @@ from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from smallcaps_assets.cli.workplace import Workplace
-from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB
+from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference import due_months
+from smallcaps_assets.settings import PlanMode
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -18,7 +19,8 @@ RANGE_END = "dagster/asset_partition_range_end"
 def run_plan(work: Workplace, console: Console) -> bool:
     """Refresh what is due and run the plan; return whether a plan was published."""
     refresh_reference(work, console)
-    run = work.run_job(PLAN_JOB)
+    is_plain = work.settings.plan_mode is PlanMode.SESSIONS
+    run = work.run_job(SESSIONS_JOB if is_plain else PLAN_JOB)
     if run.is_success:
         return True
     report_failure(work, run, console)

@@ -1,4 +1,4 @@
-"""Words and tables on the screen: estimates, what landed, verdicts."""
+"""Words and tables on the screen: what landed, what failed, verdicts, places."""
 
 import json
 import shlex
@@ -10,44 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
+from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.ingest.estimating import estimate_plan, judge_estimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
 SHOWN_FAILURES = 20
-
-
-def print_estimate(lakehouse: Lakehouse, console: Console) -> None:
-    """Print the published plan, why it is smaller than naive, and whether it fits."""
-    estimate = estimate_plan(lakehouse)
-    record, _ = lakehouse.tables.read_plan()
-    watchlist = lakehouse.tables.read_table(WATCHLIST)
-    pilot = lakehouse.tables.read_table(PILOT_WATCHLIST)
-    naive, optimised = estimate.comparison.naive, estimate.comparison.optimised
-    console.print(
-        f"watchlist {watchlist.height:,} rows of {watchlist['ticker'].n_unique():,} tickers; "
-        f"pilot {pilot.height:,} rows of {pilot['ticker'].n_unique():,} tickers; "
-        f"plan {record.plan_hash[:12]}",
-        highlight=False,
-    )
-    table = Table("", "naive", "planned", "still missing", title="estimate")
-    missing = estimate.remaining
-    sides = (naive, optimised, missing)
-    table.add_row("ticker-sessions", *(f"{side.ticker_sessions:,}" for side in sides))
-    table.add_row("requests", *(f"{side.requests:,}" for side in sides))
-    table.add_row("stored", *(format_bytes(side.bytes_stored) for side in sides))
-    table.add_row("time at the request rate", *(format_hours(side.hours) for side in sides))
-    console.print(table)
-    console.print(
-        f"{format_share(estimate.comparison.saved_ratio)} fewer sessions than one window of 7 for "
-        "every row: windows per event, overlaps merged; neighbouring sessions share requests",
-        highlight=False,
-    )
-    verdict = judge_estimate(lakehouse, estimate)
-    word = "[green]fits[/]" if verdict.passed else "[red]does not fit[/]"
-    console.print(f"disk: {word}: {escape(verdict.summary)}", highlight=False)
 
 
 def print_landed(lakehouse: Lakehouse, console: Console) -> None:

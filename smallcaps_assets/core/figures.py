@@ -14,6 +14,8 @@ TB: Final = 1000 * GB
 
 _TERABYTES_FROM: Final = 10 * TB
 _HOURS_PER_DAY: Final = 24
+_SECONDS_PER_HOUR: Final = 3_600
+_SECONDS_PER_MINUTE: Final = 60
 _DAYS_FROM_H: Final = 100
 
 
@@ -28,7 +30,15 @@ def format_bytes(size: float) -> str:
 
 
 def format_hours(hours: float) -> str:
-    """Return hours, and days as well where they are many: ``9.16 hours``."""
+    """Return hours, and days as well where they are many; less than one in minutes or seconds."""
+    if hours < 1:
+        seconds = hours * _SECONDS_PER_HOUR
+        is_minutes = seconds >= _SECONDS_PER_MINUTE
+        return (
+            f"{seconds / _SECONDS_PER_MINUTE:,.1f} minutes"
+            if is_minutes
+            else f"{seconds:,.1f} seconds"
+        )
     text = f"{hours:,.2f} hours"
     return text if hours < _DAYS_FROM_H else f"{text} = {hours / _HOURS_PER_DAY:,.1f} days"
 

@@ -20,6 +20,7 @@ from smallcaps_assets.schemas import (
 
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
+SESSIONS_JOB = "plan_sessions"
 REFERENCE_JOB = "refresh_reference"
 UNIVERSE_JOB = "refresh_universe"
 
@@ -38,6 +39,13 @@ plan_pilot = dg.define_asset_job(
         daily_bars_cover_listing_lives,
     ),
     description="Find events, choose the pilot, plan, estimate and register what to fetch.",
+)
+plan_sessions = dg.define_asset_job(
+    SESSIONS_JOB,
+    selection=dg.AssetSelection.assets(
+        EVENT_WINDOW_PLAN.name, "download_estimate", "download_queue"
+    ),
+    description="Plan the sessions of the tickers in the settings, without events; register them.",
 )
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,

@@ -75,6 +75,16 @@ def choose_sessions(lakehouse: Lakehouse, pilot: pl.DataFrame | None) -> ChosenS
     return replace(part, numbers=numbers, batches=assigned)
 
 
+def check_choice(lakehouse: Lakehouse) -> None:
+    """Refuse settings that no plan can be made with, before anything is fetched for it.
+
+    Raises:
+        ConfigError: A window, a threshold or a ticker is none.
+    """
+    _ = lakehouse.windows, lakehouse.thresholds
+    parse_tickers(lakehouse.settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS")
+
+
 def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
     """Return the record of the published plan, ``None`` when none is, or none that can be read."""
     try:

@@ -1,7 +1,7 @@
 """From daily bars, or from a file, to the published watchlist and its pilot."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -30,6 +30,21 @@ from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 SHOWN_ROWS = 20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A watchlist before its check.
+
+    Attributes:
+        watchlist: ``schemas.WATCHLIST``.
+        numbers: Facts about where it comes from, by name.
+        tables: Small tables worth showing, by title.
+    """
+
+    watchlist: pl.DataFrame
+    numbers: dict[str, Number]
+    tables: dict[str, pl.DataFrame]
+
+
 def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
     """Find or import the events, judge them, and publish what passes.
 
@@ -37,8 +52,17 @@ def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
         DataError: The input breaks its contract.
         MissingPartitionError: There are no daily bars to look at.
     """
-    paths = lakehouse.settings.watchlist
-    return _detect(lakehouse) if paths is None else _import(lakehouse, paths)
+    return _publish(lakehouse, _find(lakehouse))
+
+
+def find_watchlist(lakehouse: Lakehouse) -> pl.DataFrame:
+    """Return the watchlist that would be published now, and publish nothing.
+
+    Raises:
+        DataError: The input breaks its contract.
+        MissingPartitionError: There are no daily bars to look at.
+    """
+    return compare_with_universe(lakehouse, _find(lakehouse).watchlist).watchlist
 
 
 def make_pilot(lakehouse: Lakehouse) -> MadeTable:
@@ -75,7 +99,13 @@ def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
     return f"no session has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS"
 
 
-def _detect(lakehouse: Lakehouse) -> MadeTable:
+def _find(lakehouse: Lakehouse) -> _Found:
+    """Return the events by the rules, or of the watchlists that the settings name."""
+    paths = lakehouse.settings.watchlist
+    return _detect(lakehouse) if paths is None else _import(paths)
+
+
+def _detect(lakehouse: Lakehouse) -> _Found:
     """Apply the rules to the stored daily bars."""
     bars = lakehouse.tables.read_daily_bars()
     splits = lakehouse.tables.read_splits()
@@ -91,8 +121,7 @@ def _detect(lakehouse: Lakehouse) -> MadeTable:
             "no daily bars are stored: materialize daily_bars, or set SMALLCAPS_DAILY_BARS"
         )
     jumps = measure_split_like_jumps(bars.collect(), splits)
-    return _publish(
-        lakehouse,
+    return _Found(
         watchlist,
         {"splits_on_record": splits.height, "split_like_jumps": jumps.height},
         {"split_like_jumps": jumps.head(SHOWN_ROWS)},
@@ -110,7 +139,7 @@ def read_watchlists(paths: Iterable[Path]) -> tuple[pl.DataFrame, dict[str, Impo
     return merge_watchlists(*(rows for rows, _ in found.values())), facts
 
 
-def _import(lakehouse: Lakehouse, paths: Sequence[Path]) -> MadeTable:
+def _import(paths: Sequence[Path]) -> _Found:
     """Read the watchlists that the settings name."""
     watchlist, facts = read_watchlists(paths)
     kept = sum(fact.rows_kept for fact in facts.values())
@@ -124,17 +153,12 @@ def _import(lakehouse: Lakehouse, paths: Sequence[Path]) -> MadeTable:
         is_text = isinstance(value, tuple)
         numbers[name] = ", ".join(sorted(set().union(*values))) if is_text else sum(values)
     files = pl.DataFrame({"file": list(facts), "rows": [fact.rows_kept for fact in facts.values()]})
-    return _publish(lakehouse, watchlist, numbers, {"files": files})
+    return _Found(watchlist, numbers, {"files": files})
 
 
-def _publish(
-    lakehouse: Lakehouse,
-    watchlist: pl.DataFrame,
-    numbers: dict[str, Number],
-    tables: dict[str, pl.DataFrame],
-) -> MadeTable:
+def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
     """Judge a candidate; only one that passes becomes the watchlist."""
-    compared = compare_with_universe(lakehouse, watchlist)
+    compared = compare_with_universe(lakehouse, found.watchlist)
     watchlist = compared.watchlist
     facts = measure_watchlist(watchlist, lakehouse.calendar)
     verdict = judge_problems(judge_watchlist(facts), _count(facts), facts.offenders)
@@ -144,9 +168,11 @@ def _publish(
     )
     return MadeTable(
         watchlist.height,
-        _count(facts) | numbers | compared.numbers,
+        _count(facts) | found.numbers | compared.numbers,
         compared.remark_on(verdict),
-        {"rows_per_event": per_event, "offenders": facts.offenders} | tables | compared.tables,
+        {"rows_per_event": per_event, "offenders": facts.offenders}
+        | found.tables
+        | compared.tables,
     )
 
 

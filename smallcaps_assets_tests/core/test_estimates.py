@@ -180,7 +180,7 @@ def test_estimate_calibrated_shows_its_arithmetic() -> None:
         "sum over 2 ranges of max(1, trades / 50,000 rounded up) = 3 requests, + 0 for reference "
         "data; 62,700 x 220 bytes = 13.2 MB raw; 62,700 x 15.2 bytes + 3 files x 3,700 bytes = "
         "941.5 KB stored; 3 x 10,240 bytes = 30.0 KB of folders, receipts and blocks; "
-        "3 requests / 100 a minute / 60 = 0.00 hours"
+        "3 requests / 100 a minute / 60 = 1.8 seconds"
     )
 
 

@@ -19,9 +19,16 @@ def test_format_bytes_takes_the_unit_that_suits(size: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(9.1635, "9.16 hours"), (240, "240.00 hours = 10.0 days")]
+    ("hours", "text"),
+    [
+        (9.1635, "9.16 hours"),
+        (240, "240.00 hours = 10.0 days"),
+        (0.09, "5.4 minutes"),
+        (0.001, "3.6 seconds"),
+        (0, "0.0 seconds"),
+    ],
 )
-def test_format_hours_adds_days_where_they_are_many(hours: float, text: str) -> None:
+def test_format_hours_takes_the_unit_that_suits(hours: float, text: str) -> None:
     assert format_hours(hours) == text
 
 
