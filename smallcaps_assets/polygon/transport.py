@@ -33,6 +33,7 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.polygon.config import ClientConfig
 from smallcaps_assets.polygon.inflate import inflate_body
+from smallcaps_assets.polygon.redaction import mask_secret
 from smallcaps_assets.polygon.wire import read_vendor_text, refuse
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -166,7 +167,9 @@ class Transport:
             body = inflate_body(data, encoding, max_bytes=MAX_REFUSAL_BYTES, url=url)
         except VendorError:
             body = b""
-        text = read_vendor_text(body, secret=self._config.api_key) or response.reason or "no text"
+        secret = self._config.api_key
+        reason = mask_secret(response.reason or "no text", secret)
+        text = read_vendor_text(body, secret=secret) or reason
         wish = parse_retry_after(response.headers.get("Retry-After"))
         return explain_status(response.status_code, text, url, retry_after_s=wish)
 

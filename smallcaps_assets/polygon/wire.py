@@ -19,6 +19,7 @@ from smallcaps_assets.errors import (
     RateLimitError,
     VendorError,
 )
+from smallcaps_assets.polygon.redaction import mask_secret
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 Row = TypeVar("Row")
@@ -278,7 +279,7 @@ def _raise_refusal(body: bytes, url: str, secret: str) -> None:
 def _clean(text: object, secret: str) -> str:
     """Return a text of the vendor in one short line without the key."""
     line = " ".join(str(text or "").split())
-    return (line.replace(secret, "***") if secret else line)[:MAX_VENDOR_TEXT]
+    return mask_secret(line, secret)[:MAX_VENDOR_TEXT]
 
 
 def _read_verdict(body: bytes) -> _Verdict | None:
