@@ -170,6 +170,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "refresh_splits",
         "refresh_universe",
         "plan_pilot",
+        "plan_sessions",
         "download_missing",
         "audit_lake",
         "refresh_catalog",

@@ -11,6 +11,7 @@ from smallcaps_assets.defs.metadata import (
     show_verdict,
 )
 from smallcaps_assets.defs.queue import register_plan
+from smallcaps_assets.ingest.estimate_history import record_estimate
 from smallcaps_assets.ingest.estimating import (
     describe_estimate,
     estimate_numbers,
@@ -70,6 +71,7 @@ def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
     with dagster_failures():
         estimate = estimate_plan(lakehouse)
         verdict = judge_estimate(lakehouse, estimate)
+        record_estimate(lakehouse, estimate)
         pictures = publish_pictures(lakehouse, draw_estimate(lakehouse, estimate))
     return dg.MaterializeResult(
         metadata={

@@ -8,6 +8,7 @@ from smallcaps_assets.ingest.audit import audit_ledger
 from smallcaps_assets.ingest.estimating import estimate_plan
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import read_last_audit
+from smallcaps_assets.ingest.reality import measure_reality
 from smallcaps_assets.ingest.status import measure_status
 
 
@@ -40,6 +41,7 @@ def measure_lake(lakehouse: Lakehouse) -> dict[str, Any]:
         "requests": status.requests,
         "estimated_requests": estimate.calibrated.requests,
         "estimated_bytes": estimate.calibrated.bytes_stored,
+        "estimate_against_reality": measure_reality(lakehouse, plan, receipts.drop("key")).plain(),
         "content_hash": hash_lake(dict(receipts.select("key", "content_hash").iter_rows())),
         "last_commit_at": status.last_commit_at,
         "errors_last_hour": status.errors,

@@ -178,6 +178,11 @@ class LakeLayout:
         return self.reports_dir / f"{name}.png"
 
     @property
+    def estimates_file(self) -> Path:
+        """Return the history of estimates."""
+        return self.reports_dir / "estimates.jsonl"
+
+    @property
     def dagster_dir(self) -> Path:
         """Return ``DAGSTER_HOME``."""
         return self.data_dir / "dagster"

@@ -269,6 +269,10 @@ SELECT ticker, CAST(substr(session_date, 1, 4) AS INTEGER) AS year, count(*), su
 FROM sessions WHERE is_planned = 1
 GROUP BY ticker, year ORDER BY ticker, year
 """
+REQUESTS_BY_YEAR: Final = """
+SELECT ticker, CAST(substr(first_session, 1, 4) AS INTEGER) AS year, sum(requests)
+FROM attempts GROUP BY ticker, year ORDER BY ticker, year
+"""
 RECEIPTS: Final = """
 SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
     repeats_dropped, is_seam_ambiguous, committed_at
