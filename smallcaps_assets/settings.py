@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path("data"), description="Where everything is stored.")
+    lake_roots: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+        default=None,
+        description="Folders on other disks for ticker-sessions, separated as in PATH; new ones go "
+        "to the first with room.",
+    )
     api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY"),
@@ -208,6 +213,13 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and parts.hostname.endswith(VENDOR_DOMAINS):
             raise ValueError("expected https, because the key would travel unencrypted")
         return value.rstrip("/")
+
+    @field_validator("lake_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(Path(part).absolute() for part in value.split(os.pathsep) if part) or None
 
     @field_validator("watchlist", mode="before")
     @classmethod

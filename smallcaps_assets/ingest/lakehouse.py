@@ -5,7 +5,8 @@ What does not belong here: any work.  Use cases take a :class:`Lakehouse` and do
 
 import datetime as dt
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
@@ -28,6 +29,8 @@ from smallcaps_assets.lake.identity import (
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger import Ledger
 from smallcaps_assets.lake.lock import LakeLock
+from smallcaps_assets.lake.placement import Placement
+from smallcaps_assets.lake.roots import locate_roots, register_roots
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.lake.tables import TableStore
 from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
@@ -67,9 +70,28 @@ class Lakehouse:
     stop: Event = field(default_factory=Event)
 
     @cached_property
-    def layout(self) -> LakeLayout:
-        """Return the paths."""
+    def home(self) -> LakeLayout:
+        """Return the paths of the data folder, whatever disks the lake has besides."""
         return LakeLayout(self.settings.data_dir.absolute())
+
+    @cached_property
+    def layout(self) -> LakeLayout:
+        """Return the paths, those of all roots of the lake among them.
+
+        Raises:
+            StorageError: A root is not mounted.
+        """
+        return locate_roots(self.home, self.fs)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Return which roots take new sessions: those of the settings, else all."""
+        wanted = [folder.resolve() for folder in self.settings.lake_roots or ()]
+        roots = {root.folder.resolve(): root for root in self.layout.roots}
+        chosen = [roots[folder] for folder in wanted if folder in roots]
+        return Placement(
+            chosen or self.layout.roots, self.fs, reserve_gb=self.settings.disk_reserve_gb
+        )
 
     @cached_property
     def calendar(self) -> SessionCalendar:
@@ -93,30 +115,57 @@ class Lakehouse:
         Store, ledger and client ask for it first: a lake of another source is refused before
         the first request and the first write.
         """
-        return open_lake(self.layout, self.fs, self.source)
+        return open_lake(self.home, self.fs, self.source)
 
     @cached_property
     def store(self) -> LakeStore:
         """Return the store of ticker-sessions."""
         _ = self.identity
-        return LakeStore(self.layout, self.fs, str(self.source), self.settings.zstd_level)
+        settings = self.settings
+        return LakeStore(
+            self.layout, self.fs, str(self.source), settings.zstd_level, self.placement
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
         """Return the ledger."""
         _ = self.identity
-        return Ledger(self.layout.ledger_file, clock=self.clock)
+        return Ledger(self.home.ledger_file, clock=self.clock)
 
     @cached_property
     def tables(self) -> TableStore:
         """Return the store of whole tables; those of a lake of another source are refused."""
-        check_lake(self.layout, self.fs, self.source)
-        return TableStore(self.layout, self.fs)
+        check_lake(self.home, self.fs, self.source)
+        return TableStore(self.home, self.fs)
 
     @cached_property
     def lock(self) -> LakeLock:
         """Return the lock that only one download holds."""
-        return LakeLock(self.layout.lock_file)
+        return LakeLock(self.home.lock_file)
+
+    @contextmanager
+    def writing(self, owner: str, wait_s: float | None) -> Iterator[None]:
+        """Hold the lock of the lake with the roots of the settings registered.
+
+        What was opened before may know roots that a move has emptied while this process waited, so
+        it is opened anew.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+
+        Raises:
+            ConfigError: A root of the settings is not there, or was moved.
+            PartitionConflictError: Another process holds the lock, or a root is another lake's.
+            StorageError: The disk refuses.
+        """
+        with self.lock.hold(owner, wait_s):
+            _ = self.identity
+            if self.settings.lake_roots:
+                register_roots(self.home, self.fs, self.settings.lake_roots)
+            for name in ("layout", "placement", "store"):
+                vars(self).pop(name, None)
+            yield
 
     @cached_property
     def client(self) -> PolygonClient:

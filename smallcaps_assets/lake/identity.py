@@ -7,6 +7,7 @@ the comparison comes before the first request and the first write.
 
 import datetime as dt
 import ipaddress
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,10 +20,17 @@ from smallcaps_assets.errors import (
     LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
+    StorageError,
 )
 from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.lake.layout import LakeLayout, Tree
 from smallcaps_assets.lake.lock import LakeLock
+from smallcaps_assets.lake.root_register import (
+    RootRegister,
+    home_entry,
+    read_register,
+    write_register,
+)
 from smallcaps_assets.schemas import SCHEMA_VERSION
 from smallcaps_assets.settings import Source
 
@@ -59,12 +67,14 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
         name: Name of the source.
         schema_version: Version of the tables.
         created_at: When the lake was created.
+        id: Names the lake, and marks its home in the register of roots.
     """
 
     kind: str
     name: str
     schema_version: int
     created_at: dt.datetime
+    id: str = ""
 
     @property
     def source(self) -> LakeSource:
@@ -108,11 +118,16 @@ def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIde
     """
     try:
         identity = read_identity(layout, fs)
+        if not layout.ledger_file.exists():
+            # A kill while it was created may have left it without its register.
+            _register_home(layout, fs, identity)
     except MissingPartitionError:
+        _refuse_unmounted(layout, fs)
         fs.make_folders(layout.lake_dir, root=find_existing(layout.lake_dir))
         creation = LakeLock(layout.lake_dir / ".creation.lock", fs)
         with creation.hold("creating the lake", CREATION_WAIT_S):
             identity = _create_unless_there(layout, fs, source)
+            _register_home(layout, fs, identity)
     _check_identity(layout, identity, source)
     return identity
 
@@ -157,10 +172,26 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
         name=source.name,
         schema_version=SCHEMA_VERSION,
         created_at=dt.datetime.now(dt.UTC),
+        id=uuid.uuid4().hex,
     )
     text = msgspec.json.format(msgspec.json.encode(identity), indent=1)
     fs.publish({layout.identity_file: text}, root=layout.lake_dir)
     return identity
+
+
+def _register_home(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    if identity.id and not layout.roots_file.exists():
+        write_register(layout, fs, RootRegister(roots=(home_entry(identity.id),)))
+
+
+def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
+    """Refuse to begin a lake where there was one."""
+    if read_register(layout, fs) is not None:
+        raise StorageError(
+            f"{layout.identity_file} is gone, and {layout.roots_file.name} says that there was a "
+            f"lake: mount the disk of {layout.lake_dir} again, or restore lake.json from a copy; "
+            "to begin anew, set SMALLCAPS_DATA_DIR to an empty folder"
+        )
 
 
 def _refuse_anonymous(layout: LakeLayout) -> None:
