@@ -11,7 +11,7 @@ from smallcaps_assets.core.membership import OutsideFacts, label_outside, measur
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.settings import OutsideUniverse
+from smallcaps_assets.settings import OutsideUniverse, Settings
 
 SHOWN_TICKERS = 20
 
@@ -63,18 +63,20 @@ def compare_with_universe(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Comp
     inside = labelled.filter(pl.col("outside").is_null()) if is_dropped else labelled
     return Compared(
         inside.drop("outside"),
-        _count(facts, action),
+        _count(facts, settings),
         {"outside_universe": facts.shown.head(SHOWN_TICKERS)},
         _remark(facts, action),
     )
 
 
-def _count(facts: OutsideFacts, action: OutsideUniverse) -> dict[str, Number]:
-    reasons = {
+def _count(facts: OutsideFacts, settings: Settings) -> dict[str, Number]:
+    reasons: dict[str, Number] = {
         f"outside_universe: {reason}": rows for reason, rows in facts.rows_by_reason.items() if rows
     }
+    if settings.universe_cap_backwards:
+        reasons |= {"outside_universe_cap_backwards": "yes: look-ahead"}
     return {
-        "outside_universe_action": action.value,
+        "outside_universe_action": settings.outside_universe.value,
         "outside_universe_rows": facts.rows,
         "outside_universe_tickers": facts.tickers,
         **reasons,
