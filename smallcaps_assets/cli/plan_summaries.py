@@ -12,7 +12,7 @@ from smallcaps_assets.core.pilot import Rung
 from smallcaps_assets.ingest.difference import PlanChange, Side
 from smallcaps_assets.ingest.estimating import PlanEstimate, estimate_plan, judge_estimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.piloting import measure_ladder
+from smallcaps_assets.ingest.piloting import take_pilot
 from smallcaps_assets.lake.plan_record import PlanRecord
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets.settings import PlanMode
@@ -24,7 +24,8 @@ def print_estimate(lakehouse: Lakehouse, console: Console) -> None:
     record, _ = lakehouse.tables.read_plan()
     console.print(_describe_plan(lakehouse, record), highlight=False)
     if record.mode != PlanMode.SESSIONS:
-        _print_ladder(measure_ladder(lakehouse, lakehouse.tables.read_table(WATCHLIST)), console)
+        watchlist = lakehouse.tables.read_table(WATCHLIST)
+        _print_ladder(take_pilot(lakehouse, watchlist).ladder, console)
     _print_costs(estimate, console)
     naive = estimate.comparison.naive.arithmetic.partition(" = ")[0]
     console.print(

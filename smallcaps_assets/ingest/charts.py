@@ -46,6 +46,8 @@ TIMES: Final = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 """Units, the largest first, in bytes and in hours."""
 
 PIXELS_PER_INCH: Final = 110
+_FAR: Final = 1.5
+"""Times the longest bar, beyond which a limit is only told."""
 
 
 def draw_events(sessions: pl.DataFrame, windows: Mapping[str, EventWindow]) -> Figure:
@@ -113,28 +115,29 @@ def draw_comparison(comparison: Comparison) -> Figure:
 
 def draw_ladder(ladder: Sequence[Rung]) -> Figure:
     """Draw what pilots of several sizes cost: sessions, bytes against the disk, time."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    sessions, sizes, times = figure.subplots(1, 3)
+    figure = Figure(figsize=(11, 1.8 + 0.55 * len(ladder)), layout="constrained")
+    sessions, sizes, times = figure.subplots(1, 3, sharey=True)
     places = range(len(ladder))
     _draw_rung_sessions(sessions, ladder)
     stored, size_unit = _scale([rung.verdict.needed_bytes for rung in ladder], SIZES)
-    bars = sizes.bar(places, stored, color=DARK, edgecolor=EDGE, width=0.6)
+    bars = sizes.barh(places, stored, color=DARK, edgecolor=EDGE, height=0.6)
     for bar, rung in zip(bars, ladder, strict=True):
         if not rung.verdict.fits:
             bar.set(facecolor="white", hatch="xx")
-    words = ["fits" if rung.verdict.fits else "does not fit" for rung in ladder]
-    labels = [f"{value:,.4g}\n{word}" for value, word in zip(stored, words, strict=True)]
-    _finish(sizes, "bytes on the disk", f"needed, {size_unit}", [(bars, labels)])
+    words = ["fits" if rung.verdict.fits else "too much" for rung in ladder]
+    labels = [f"{value:,.4g} {word}" for value, word in zip(stored, words, strict=True)]
+    _label_rungs(sizes, "bytes on the disk", f"needed, {size_unit}", [(bars, labels)])
     _draw_limit(sizes, ladder[0].verdict.allowed_bytes, SIZES[size_unit], max(stored))
     hours, time_unit = _scale([rung.hours for rung in ladder], TIMES)
-    bars = times.bar(places, hours, color=DARK, edgecolor=EDGE, width=0.6)
+    bars = times.barh(places, hours, color=DARK, edgecolor=EDGE, height=0.6)
     labels = [
-        f"{value:,.4g}\n{rung.requests:,} req." for value, rung in zip(hours, ladder, strict=True)
+        f"{value:,.4g}\n{rung.requests:,} requests"
+        for value, rung in zip(hours, ladder, strict=True)
     ]
-    _finish(times, "time", f"{time_unit} at the request rate", [(bars, labels)])
-    for axes in (sessions, sizes, times):
-        axes.set_xticks(places, [f"{rung.tickers:,}" for rung in ladder])
-        axes.set_xlabel("tickers of the pilot")
+    _label_rungs(times, "time", f"{time_unit} at the request rate", [(bars, labels)])
+    sessions.set_yticks(places, [f"{rung.tickers:,}" for rung in ladder])
+    sessions.set_ylabel("tickers of the pilot")
+    sessions.invert_yaxis()
     return figure
 
 
@@ -146,7 +149,7 @@ def draw_calendar(plan: pl.DataFrame) -> Figure:
     """
     counts, tickers = _count_months(plan)
     months = counts.columns[1:]
-    figure = Figure(figsize=(11, 1.8 + 0.24 * counts.height), layout="constrained")
+    figure = Figure(figsize=(11, 2.4 + 0.24 * counts.height), layout="constrained")
     axes = figure.subplots()
     grid = counts.select(months).to_numpy().astype(float)
     grid[grid == 0] = float("nan")
@@ -154,12 +157,12 @@ def draw_calendar(plan: pl.DataFrame) -> Figure:
     axes.set_yticks(range(counts.height), counts["ticker"])
     axes.set_ylabel("ticker")
     _label_months(axes, months)
-    if counts.height < tickers:
-        axes.set_title(f"the {counts.height} of {tickers:,} tickers with the most sessions")
+    some = f", the {counts.height} of {tickers:,} tickers with the most of them"
+    axes.set_title(f"planned sessions{some if counts.height < tickers else ''}; white: none")
     figure.colorbar(
         image,
         ax=axes,
-        label="planned sessions of the month; white: none",
+        label="sessions of the month",
         pad=0.01,
         ticks=MaxNLocator(integer=True),
     )
@@ -196,29 +199,38 @@ def _draw_rung_sessions(axes: Axes, ladder: Sequence[Rung]) -> None:
     }
     drawn = []
     for label, (values, colour, hatch, shift) in sides.items():
-        bars = axes.bar(
+        bars = axes.barh(
             [place + shift for place in range(len(ladder))],
             values,
-            width=0.4,
+            height=0.4,
             color=colour,
             hatch=hatch,
             edgecolor=EDGE,
-            label=label,
         )
-        drawn.append((bars, [_shorten(value) for value in values]))
-    _finish(axes, "sessions", "ticker-sessions", drawn)
-    axes.legend(frameon=False, loc="upper right")
+        drawn.append((bars, [f"{value:,} {label}" for value in values]))
+    _label_rungs(axes, "sessions", "ticker-sessions", drawn)
 
 
 def _draw_limit(axes: Axes, allowed_bytes: int, unit: float, highest: float) -> None:
     """Draw what the disk allows; far above the bars it is told in words."""
     allowed = allowed_bytes / unit
-    label = f"allowed: {format_bytes(allowed_bytes)}"
-    if allowed <= 1.5 * highest:
-        axes.axhline(allowed, color=EDGE, linestyle="--", label=label)
-        axes.legend(frameon=False, loc="upper right")
-    else:
-        axes.set_title(f"bytes on the disk ({label})")
+    axes.set_title(f"bytes on the disk (allowed: {format_bytes(allowed_bytes)})")
+    if allowed <= _FAR * highest:
+        axes.axvline(allowed, color=EDGE, linestyle="--", zorder=0.5)
+
+
+def _label_rungs(
+    axes: Axes, title: str, unit: str, drawn: Sequence[tuple[BarContainer, Sequence[str]]]
+) -> None:
+    """Add title, unit and the numbers of horizontal bars, with room for them."""
+    axes.set_title(title)
+    axes.set_xlabel(unit)
+    for bars, labels in drawn:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.bar_label(bars, labels=labels, padding=3, fontsize="small", bbox=box)
+    axes.margins(x=0.6)
+    axes.xaxis.set_major_formatter(_format_count)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _finish(
@@ -241,14 +253,6 @@ def _scale(values: Sequence[float], units: Mapping[str, float]) -> tuple[tuple[f
     fitting = [name for name, size in units.items() if max(values) >= size]
     name = fitting[0] if fitting else list(units)[-1]
     return tuple(value / units[name] for value in values), name
-
-
-def _shorten(count: float) -> str:
-    """Return a count that fits over a narrow bar: ``15.2M``."""
-    for size, letter in ((10**6, "M"), (10**3, "k")):
-        if count >= 10 * size:
-            return f"{count / size:,.3g}{letter}"
-    return f"{count:,.0f}"
 
 
 def _format_count(value: float, _place: float) -> str:

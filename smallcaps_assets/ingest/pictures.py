@@ -20,7 +20,7 @@ from smallcaps_assets.ingest.charts import (
 )
 from smallcaps_assets.ingest.estimating import PlanEstimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.piloting import measure_ladder
+from smallcaps_assets.ingest.piloting import take_pilot
 from smallcaps_assets.ingest.planning import count_by_event
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import PlanMode
@@ -57,7 +57,9 @@ def draw_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Figures:
         MissingPartitionError: No watchlist is published, in a mode that needs one.
     """
     is_plain = lakehouse.settings.plan_mode is PlanMode.SESSIONS
-    ladder = () if is_plain else measure_ladder(lakehouse, lakehouse.tables.read_table(WATCHLIST))
+    ladder = (
+        () if is_plain else take_pilot(lakehouse, lakehouse.tables.read_table(WATCHLIST)).ladder
+    )
     return {
         COMPARISON: draw_comparison(estimate.comparison),
         LADDER: draw_ladder(ladder) if ladder else None,

@@ -58,23 +58,21 @@ def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
 def take_pilot(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Pilot:
     """Return the pilot of a watchlist by number of tickers, or the largest that fits the budget."""
     min_events, tickers = pilot_size(lakehouse)
-    if lakehouse.settings.pilot_budget:
+    ranked = rank_pilot(watchlist, min_events).height
+    if lakehouse.settings.pilot_budget and ranked:
         inputs = _gather_inputs(lakehouse, watchlist, min_events)
         choice = choose_pilot(watchlist, min_events, inputs, most=tickers)
         return Pilot(choice.watchlist, choice.ladder)
     pilot = select_pilot(watchlist, min_events, tickers)
-    return Pilot(pilot, measure_ladder(lakehouse, watchlist))
+    return Pilot(pilot, _measure_ladder(lakehouse, watchlist, ranked) if ranked else ())
 
 
-def measure_ladder(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> tuple[Rung, ...]:
+def _measure_ladder(lakehouse: Lakehouse, watchlist: pl.DataFrame, ranked: int) -> tuple[Rung, ...]:
     """Return what pilots of several sizes cost, the size in force among them, largest first.
 
     Without a limit the size in force is all tickers.
     """
     min_events, tickers = pilot_size(lakehouse)
-    ranked = rank_pilot(watchlist, min_events).height
-    if not ranked:
-        return ()
     sizes = sorted({*LADDER_SIZES, tickers or ranked}, reverse=True)
     top = select_pilot(watchlist, min_events, max(sizes))
     return build_ladder(top, min_events, _gather_inputs(lakehouse, top, min_events), sizes)
