@@ -1,0 +1,286 @@
+"""L14: the key occurs nowhere in what a run leaves behind, and the search would find it."""
+
+import base64
+import gzip
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import duckdb
+import polars as pl
+import psutil
+import pytest
+import requests
+
+from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
+from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT, WATCHLIST_TEXT, write_text
+from smallcaps_assets_tests.secret_search import find_secret, holds_secret
+
+KEY: Final = "Zk9/plant+ed=Key~7781"
+"""Its letters differ in every spelling."""
+MARKET: Final = ("--tickers", "4", "--trades-scale", "0.2", "--busy-trades", "0")
+
+
+def spell_all(key: str) -> str:
+    """Return a text that quotes a key in every way a careless server might."""
+    header = f"Bearer {key}".encode()
+    spellings = (key, quote(key, safe=""), base64.b64encode(header).decode(), header.hex())
+    return f"refused: Authorization: Bearer {key}, also known as {', '.join(spellings)}"
+
+
+def make_echo(ticker: str, status: int, body: str, content_type: str) -> dict[str, object]:
+    """Return a fault that answers with the key."""
+    return {
+        "kind": "response",
+        "endpoint": "trades",
+        "ticker": ticker,
+        "status": status,
+        "headers": {"Content-Type": content_type},
+        "body": base64.b64encode(body.encode()).decode(),
+    }
+
+
+HTML: Final = f"<html><body>{spell_all(KEY)}</body></html>"
+JSON: Final = f'{{"status": "ERROR", "request_id": "{KEY}", "error": "{spell_all(KEY)}"}}'
+ECHOES: Final = (
+    make_echo("BCPC", 500, HTML, "text/html"),
+    make_echo("BCpC", 200, HTML, "text/html"),
+    make_echo("CON", 400, JSON, "application/json"),
+)
+REFUSALS: Final = (
+    make_echo("BCPC", 401, JSON, "application/json"),
+    make_echo("BCpC", 403, JSON, "application/json"),
+    make_echo("CON", 200, JSON, "application/json"),
+)
+
+
+@dataclass
+class Witness:
+    """What was seen of a user's commands.
+
+    Attributes:
+        folder: Everything that they wrote, and what they said.
+        codes: Exit codes, in order.
+        command_lines: Command lines of the processes and of their children.
+    """
+
+    folder: Path
+    codes: list[int] = field(default_factory=list)
+    command_lines: set[str] = field(default_factory=set)
+
+    def keep(self, finished: Finished) -> None:
+        """Write down what a command said."""
+        number = len(self.codes)
+        self.codes.append(finished.code)
+        write_text(self.folder / f"said-{number}.txt", f"{finished.out}\n{finished.err}")
+
+
+@contextmanager
+def watched(process: "subprocess.Popen[str]", seen: set[str]) -> Iterator[None]:
+    """Note the command lines of a process and its children while the block runs."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.02):
+            try:
+                family = [psutil.Process(process.pid)]
+                family += family[0].children(recursive=True)
+                seen.update(" ".join(member.cmdline()) for member in family)
+            except psutil.Error:
+                continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@contextmanager
+def served_market() -> Iterator[str]:
+    """Serve the emulated market from a process of its own; yield its address."""
+    command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve", *MARKET]
+    process = subprocess.Popen(
+        [*command, "--parent-pid", str(os.getpid())],
+        cwd=REPO_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.terminate()
+    process.communicate()
+
+
+def run_watched(user: User, witness: Witness, *arguments: str) -> None:
+    with user.start(*arguments) as process, watched(process, witness.command_lines):
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        witness.keep(Finished(process.returncode, out, err))
+
+
+def put_faults(url: str, *faults: dict[str, object]) -> None:
+    requests.post(f"{url}/_emulator/faults", json=faults, timeout=TIMEOUT_S).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def witness() -> Iterator[Witness]:
+    """Return the witness of plan, downloads that fail and resume, audit, status and report."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+    witness = Witness(folder)
+    with served_market() as url:
+        user = User(folder, {"SMALLCAPS_BASE_URL": url, "POLYGON_API_KEY": KEY})
+        run_watched(user, witness, "plan", "--watchlist", "watchlist.csv")
+        put_faults(url, *ECHOES)
+        run_watched(user, witness, "download")
+        put_faults(url, *REFUSALS)
+        witness.keep(user.run("download"))
+        put_faults(url)
+        witness.keep(user.run("download"))
+        for command in (["audit", "--deep"], ["status", "--json"], ["report", "--json"]):
+            witness.keep(user.run(*command))
+        witness.keep(user.run("plan", POLYGON_API_KEY=f"{KEY} {KEY}"))
+    yield witness
+    shutil.rmtree(folder)
+
+
+def test_the_run_met_what_it_was_meant_to_meet(witness: Witness) -> None:
+    said = [(witness.folder / f"said-{number}.txt").read_text() for number in range(4)]
+
+    assert witness.codes == [0, 1, 1, 0, 0, 0, 0, 2]
+    assert all(kind in said[1] for kind in ("unavailable", "payload", "bad_request"))
+    assert "Bearer ***" in said[1]
+    assert "Bearer ***" in said[2]
+    assert (witness.folder / "data" / "dagster").is_dir()
+
+
+def test_the_key_is_in_no_file_and_in_nothing_that_was_said(witness: Witness) -> None:
+    """L14: data, receipts, ledger, catalog, Dagster's databases and logs, output, errors."""
+    names = {path.name for path in witness.folder.rglob("*")}
+
+    assert {"_SUCCESS", "trades.parquet", "ledger.sqlite", "catalog.duckdb", "runs.db"} <= names
+    assert find_secret(witness.folder, KEY) == []
+
+
+def test_the_key_is_on_no_command_line(witness: Witness) -> None:
+    """L14: other users of the machine can list processes."""
+    assert any("smallcaps_assets.cli" in line for line in witness.command_lines)
+    assert not any(holds_secret(line.encode(), KEY) for line in witness.command_lines)
+
+
+# -- the search itself -----------------------------------------------------------------
+
+
+def plant_text(folder: Path) -> None:
+    write_text(folder / "log.txt", f"GET /v3/trades/A?apiKey={KEY}\n")
+
+
+def plant_url(folder: Path) -> None:
+    write_text(
+        folder / "log.txt", f"GET /v3/trades/A?apiKey={quote(KEY, safe='').replace('%2F', '%2f')}\n"
+    )
+
+
+def plant_hex(folder: Path) -> None:
+    write_text(folder / "dump.txt", f"f{KEY.encode().hex().upper()}0")
+
+
+def plant_gzip(folder: Path) -> None:
+    (folder / "log.gz").write_bytes(b"junk" + gzip.compress(f"key {KEY}".encode()))
+
+
+def plant_gzip_in_gzip(folder: Path) -> None:
+    (folder / "log.gz").write_bytes(gzip.compress(gzip.compress(KEY.encode())))
+
+
+def plant_sqlite(folder: Path) -> None:
+    insert_row(folder, "x" * 4_000 + KEY + "x" * 4_000)
+
+
+def plant_packed_in_sqlite(folder: Path) -> None:
+    insert_row(folder, zlib.compress(f'{{"key": "{KEY}"}}'.encode()))
+
+
+def plant_parquet(folder: Path) -> None:
+    frame = pl.DataFrame({"note": [f"number {number}" for number in range(100)] + [KEY]})
+    frame.write_parquet(folder / "notes.parquet", compression="zstd")
+
+
+def plant_parquet_metadata(folder: Path) -> None:
+    frame = pl.DataFrame({"note": ["x"]})
+    frame.write_parquet(folder / "notes.parquet", metadata={"run": f"by {KEY}"})
+
+
+def plant_duckdb(folder: Path) -> None:
+    with duckdb.connect(str(folder / "catalog.duckdb")) as catalog:
+        catalog.execute(f"CREATE VIEW trades AS SELECT '{KEY}' AS source")
+
+
+def insert_row(folder: Path, value: str | bytes) -> None:
+    with sqlite3.connect(folder / "runs.db") as connection:
+        connection.execute("CREATE TABLE logs (body)")
+        connection.execute("INSERT INTO logs VALUES (?)", (value,))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        plant_text,
+        plant_url,
+        plant_hex,
+        plant_gzip,
+        plant_gzip_in_gzip,
+        plant_sqlite,
+        plant_packed_in_sqlite,
+        plant_parquet,
+        plant_parquet_metadata,
+        plant_duckdb,
+    ],
+)
+def test_the_search_finds_a_planted_key(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    assert find_secret(tmp_path, KEY) == []
+
+    plant(tmp_path)
+
+    assert find_secret(tmp_path, KEY) != []
+
+
+@pytest.mark.parametrize("lead", [0, 1, 2, 3])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_the_search_finds_base64_at_every_alignment(
+    encode: Callable[[bytes], bytes], lead: int
+) -> None:
+    assert holds_secret(encode(b"x" * lead + KEY.encode() + b"yy"), KEY)
+
+
+def test_the_search_finds_a_key_that_sqlite_has_not_folded_in_yet(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE logs (body)")
+    connection.execute("INSERT INTO logs VALUES (?)", (KEY,))
+
+    hits = find_secret(tmp_path, KEY)
+
+    connection.close()
+    assert any(hit.startswith("runs.db-wal: ") for hit in hits)
+
+
+def test_the_search_takes_nothing_else_for_the_key(tmp_path: Path) -> None:
+    write_text(tmp_path / "log.txt", spell_all("another-key-entirely"))
+    (tmp_path / "noise.bin").write_bytes(os.urandom(1_000_000))
+
+    assert find_secret(tmp_path, KEY) == []
