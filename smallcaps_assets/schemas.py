@@ -254,6 +254,13 @@ TRADES = Table(
     },
 )
 
+IMPORTED_TRADES = Table(
+    "imported_trades",
+    "one print of an imported archive that does not prove complete, and is not in `trades`",
+    TRADES.key,
+    TRADES.columns,
+)
+
 RECEIPTS = Table(
     "receipts",
     "one proven ticker and session of the lake",
@@ -300,6 +307,7 @@ TABLES: Final = {
         EVENT_WINDOW_PLAN,
         REQUEST_RANGES,
         TRADES,
+        IMPORTED_TRADES,
         RECEIPTS,
         COVERAGE,
     )

@@ -30,7 +30,7 @@ from smallcaps_assets.core.phases import (
 )
 from smallcaps_assets.core.quality import measure_sessions
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
-from smallcaps_assets.core.tape import Integers, read_instants, sort_tape
+from smallcaps_assets.core.tape import read_instants, sort_tape
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
 PAGE_ROWS: Final = 50_000

@@ -22,12 +22,18 @@ from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageErr
 from smallcaps_assets.lake.files import FileSystem, temporary_path
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.stored_files import SHOWN_FILES, StoredFile, list_stored_files
+from smallcaps_assets.lake.stored_files import (
+    SHOWN_FILES,
+    StoredFile,
+    list_imported_files,
+    list_stored_files,
+)
 from smallcaps_assets.lake.tables import TableStore
 from smallcaps_assets.schemas import (
     COVERAGE,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
+    IMPORTED_TRADES,
     INSTANT,
     PILOT_WATCHLIST,
     RECEIPTS,
@@ -79,40 +85,58 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         LakeError: The ledger or a table is damaged; the old catalog stays.
         StorageError: The disk refuses; the old catalog stays.
     """
-    files, receipts, coverage = _read_ledger(layout)
-    present = [file for file in files if file.is_there()]
-    _warn_of_missing(files, len(files) - len(present))
+    listed = _read_ledger(layout)
+    present, imported = _keep_present(listed.files), _keep_present(listed.imported)
     temporary = temporary_path(layout.data_dir)
     log = temporary.with_name(f"{temporary.name}.wal")
     with _removing([temporary, log], fs):
         with _duckdb_errors(temporary), duckdb.connect(str(temporary)) as connection:
-            _create_trades(connection, [file.path for file in present])
+            _create_trades(connection, present)
+            _create_view(connection, IMPORTED_TRADES, imported)
             _create_tables(connection, layout, fs)
-            _create_snapshot(connection, RECEIPTS, receipts)
-            _create_snapshot(connection, COVERAGE, coverage)
+            _create_snapshot(connection, RECEIPTS, listed.receipts)
+            _create_snapshot(connection, COVERAGE, listed.coverage)
         size = temporary.stat().st_size
         fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
         trades_files=len(present),
-        missing_files=len(files) - len(present),
-        receipts=receipts.height,
-        sessions=coverage.height,
+        missing_files=len(listed.files) - len(present),
+        receipts=listed.receipts.height,
+        sessions=listed.coverage.height,
         bytes=size,
     )
 
 
-def _read_ledger(layout: LakeLayout) -> tuple[list[StoredFile], pl.DataFrame, pl.DataFrame]:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What the ledger lists."""
+
+    files: Sequence[StoredFile]
+    imported: Sequence[StoredFile]
+    receipts: pl.DataFrame
+    coverage: pl.DataFrame
+
+
+def _read_ledger(layout: LakeLayout) -> _Listed:
     try:
         with LedgerReader(layout.ledger_file) as ledger:
-            return list_stored_files(layout, ledger), ledger.receipts(), ledger.coverage()
+            return _Listed(
+                list_stored_files(layout, ledger),
+                list_imported_files(layout, ledger),
+                ledger.receipts(),
+                ledger.coverage(),
+            )
     except MissingPartitionError:
-        return [], RECEIPTS.empty(), COVERAGE.empty()
+        return _Listed([], [], RECEIPTS.empty(), COVERAGE.empty())
 
 
-def _warn_of_missing(files: Sequence[StoredFile], count: int) -> None:
-    if count:
+def _keep_present(files: Sequence[StoredFile]) -> list[Path]:
+    """Return the files that are there, and log how many are not."""
+    present = [file.path for file in files if file.is_there()]
+    if count := len(files) - len(present):
         lost = [str(file.path) for file in files if not file.is_there()][:SHOWN_FILES]
         logger.warning("catalog lacks files count=%d first=%s", count, lost)
+    return present
 
 
 def _create_trades(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:

@@ -40,7 +40,7 @@ from smallcaps_assets.lake.files import (
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, encode_receipt
-from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES
+from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES, IMPORTED_UNPROVEN
 from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
 
 
@@ -276,7 +276,8 @@ def _check_rows(session: SessionTrades, trades: pl.DataFrame) -> None:
             raise DataError(f"expected trades of {key} alone, got {name} {[*map(str, found)]}")
     if not trades["sip_timestamp"].is_sorted():
         raise DataError(f"expected trades of {key} in the order of sip_timestamp")
-    states = {COMPLETE} if trades.height else EMPTY_STATES
+    filled = IMPORTED_UNPROVEN if session.tree is Tree.IMPORTED else COMPLETE
+    states = {filled} if trades.height else EMPTY_STATES
     if session.facts.state not in states:
         raise DataError(
             f"expected a state of {sorted(states)} for {trades.height} trades of {key}, "

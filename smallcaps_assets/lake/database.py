@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError, StorageError
-from smallcaps_assets.lake.ledger_sql import SCHEMA
+from smallcaps_assets.lake.ledger_sql import ADDITIONS, SCHEMA
 
 LEDGER_VERSION: Final = 1
 APPLICATION_ID: Final = 0x534D4C43
@@ -121,6 +121,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, is_read_only: bool) 
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         _check_version(connection, path)
+        for statement in ADDITIONS:
+            connection.execute(statement)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import polars as pl
 
+from smallcaps_assets.core.archive_findings import Verdict
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database, transaction, translated_errors
 from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.import_records import ImportRecord, import_row
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import (
     Activity,
@@ -118,6 +120,17 @@ class Ledger(LedgerReader):
         rows = [failure_row(failure, self._now()) for failure in failures]
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_FAILURE, rows)
+
+    def record_imports(self, records: Sequence[ImportRecord]) -> None:
+        """Record sessions of archives that did not prove complete, in one transaction.
+
+        Those with rows become ``imported_unproven``, unless more is known of them.
+        """
+        rows = [import_row(record, self._now()) for record in records]
+        unproven = [row for row in rows if row["verdict"] == Verdict.UNPROVEN]
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_IMPORT, rows)
+            connection.executemany(ledger_sql.RECORD_UNPROVEN, unproven)
 
     def record_attempt(self, attempt: Attempt) -> None:
         """Append one request range to the attempts, which are never changed."""

@@ -18,6 +18,7 @@ from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database, translated_errors
+from smallcaps_assets.lake.import_records import ImportRecord, parse_import
 from smallcaps_assets.lake.ledger_rows import (
     KEY_COLUMNS,
     Activity,
@@ -171,6 +172,29 @@ class LedgerReader:
             DataError: A key is not one.
         """
         return {key: record.state for key, record in self.records(keys).items()}
+
+    def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
+        """Return what an import found out about those of ``keys`` that it did not prove, by key.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        if not self._fetch(ledger_sql.HAS_IMPORTS)[0][0]:
+            return {}
+        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+        rows = self._fetch(ledger_sql.IMPORTS, {"keys": json.dumps(pairs)})
+        return {row[0]: parse_import(row) for row in rows}
+
+    def unproven_sessions(self) -> pl.DataFrame:
+        """Return the imported ticker-sessions that are not proven, by an import or a download.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, sorted by ticker and
+            session.
+        """
+        has_imports = self._fetch(ledger_sql.HAS_IMPORTS)[0][0]
+        rows = self._fetch(ledger_sql.UNPROVEN) if has_imports else []
+        return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
 
     def is_ask_due(self, key: str, today: dt.date) -> bool:
         """Return whether a ticker-session may be asked for on this UTC date.

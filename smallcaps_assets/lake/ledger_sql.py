@@ -127,6 +127,25 @@ SCHEMA: Final = (
 )
 """Statements that make an empty ledger, in order."""
 
+ADDITIONS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS imports (
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        bar_volume REAL,
+        bar_trade_count INTEGER,
+        findings TEXT NOT NULL,
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
+    """,
+)
+"""Statements that give a ledger of this version what came later; each may run again."""
+
 CREATE_WANTED: Final = """
 CREATE TEMP TABLE wanted (
     ticker TEXT NOT NULL,
@@ -323,4 +342,33 @@ WHERE is_green = 1 AND NOT EXISTS (
     SELECT 1 FROM found
     WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
 )
+"""
+
+RECORD_IMPORT: Final = """
+INSERT OR REPLACE INTO imports VALUES (
+    :ticker, :session_date, :verdict, :fingerprint, :rows, :bytes, :bar_volume, :bar_trade_count,
+    :findings, :updated_at
+)
+"""
+# What the vendor or an audit said of a session weighs more than an archive that proves nothing.
+RECORD_UNPROVEN: Final = """
+INSERT INTO sessions (ticker, session_date, state, updated_at)
+VALUES (:ticker, :session_date, 'imported_unproven', :updated_at)
+ON CONFLICT DO UPDATE SET
+    state = excluded.state, error_kind = NULL, error_message = NULL,
+    updated_at = excluded.updated_at
+WHERE state IN ('planned', 'failed', 'not_entitled', 'imported_unproven')
+"""
+HAS_IMPORTS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'imports'"
+IMPORTS: Final = """
+SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,
+    bar_trade_count, findings
+FROM json_each(:keys) AS key
+CROSS JOIN imports ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
+"""
+UNPROVEN: Final = """
+SELECT ticker, session_date, imports.rows, imports.bytes
+FROM imports LEFT JOIN sessions USING (ticker, session_date)
+WHERE verdict = 'unproven' AND coalesce(is_green, 0) = 0
+ORDER BY ticker, session_date
 """

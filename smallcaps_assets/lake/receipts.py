@@ -23,11 +23,28 @@ _SEAL: Final = "receipt_sha256"
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
+class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import knows of a ticker-session that came from an archive.
+
+    Attributes:
+        fingerprint: Hash of names, sizes and times of its files in the archive.
+        verdict: ``proven`` or ``unproven``.
+        findings: What is missing or suspicious, a line each.
+        is_accepted_unproven: A person accepted it without proof.
+    """
+
+    fingerprint: str
+    verdict: str
+    findings: tuple[str, ...] = ()
+    is_accepted_unproven: bool = False
+
+
 class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What the fetch of a ticker-session knows and its rows do not tell.
 
     Attributes:
-        state: ``complete`` with rows; ``empty`` or ``empty_unverified`` without.
+        state: ``complete`` with rows; ``empty`` or ``empty_unverified`` without;
+            ``imported_unproven`` in the tree of imports.
         pages: Pages of the request range it came from.
         requests: Requests of that range, retries included.
         repeats_dropped: Exact repeats dropped at page seams.
@@ -41,6 +58,7 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
         trade_count: Trades by those rules; ``None``: not measured.
         is_accepted_empty: A person accepted that there are no trades.
         is_imported: It came from files, not from requests.
+        archive: What the import knows; ``None``: it came from requests.
         run_id: Run that fetched it.
         started_at: When the fetch began.
     """
@@ -61,6 +79,7 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     trade_count: int | None = None
     is_accepted_empty: bool = False
     is_imported: bool = False
+    archive: ImportFacts | None = None
 
 
 class Receipt(FetchFacts, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ class Tree(StrEnum):
 
     TRADES = "trades"
     OFF_SESSION = "off_session_trades"
+    IMPORTED = "imported_trades"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ QUARANTINED: Final = "quarantined"
 NOT_ENTITLED: Final = "not_entitled"
 """The plan of the key does not reach that far back."""
 
+IMPORTED_UNPROVEN: Final = "imported_unproven"
+"""An archive has rows of it that do not prove complete: kept apart, and still to be asked for."""
+
 NOT_YET_AVAILABLE: Final = "not_yet_available"
 """The session is not closed, or not published yet."""
 
@@ -42,6 +45,7 @@ STATES: Final = (
     FAILED,
     QUARANTINED,
     NOT_ENTITLED,
+    IMPORTED_UNPROVEN,
     NOT_YET_AVAILABLE,
 )
 """Every state, in the order of reports."""

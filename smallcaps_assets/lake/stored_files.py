@@ -1,4 +1,4 @@
-"""Which files hold the trades that are proven, as every reader has to know.
+"""Which files hold the trades that are proven, or imported without proof, as readers must know.
 
 What belongs here: the list of files by the ledger, never by what lies in folders: a file without
 a receipt is not there.  What does not: what readers make of it (``catalog``, ``reader``,
@@ -118,12 +118,22 @@ def list_stored_files(
         first: First session, included.
         last: Last session, included.
     """
-    stored = ledger.stored_sessions(tickers, first, last).filter(pl.col("rows") > 0)
-    finder = SessionFinder(layout)
+    return _locate(layout, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
+
+
+def list_imported_files(layout: LakeLayout, ledger: LedgerReader) -> list[StoredFile]:
+    """Return the files of imported sessions that nothing proves, by ticker and session."""
+    return _locate(layout, ledger.unproven_sessions(), Tree.IMPORTED)
+
+
+def _locate(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list[StoredFile]:
+    """Return the files of those sessions that have rows."""
+    stored = sessions.filter(pl.col("rows") > 0)
+    finder = SessionFinder(layout, tree)
     files = []
     for ticker, session_date, size in stored.select("ticker", "session_date", "bytes").rows():
         folder = finder.find(ticker, session_date)
-        expected = folder or layout.roots[0].session_dir(ticker, session_date)
+        expected = folder or layout.roots[0].session_dir(ticker, session_date, tree)
         path = expected / TRADES_NAME
         files.append(StoredFile(ticker, session_date, size, path, is_found=folder is not None))
     return files

@@ -11,6 +11,7 @@ def test_states_are_those_of_the_design() -> None:
         "quarantined",
         "empty_unverified",
         "not_entitled",
+        "imported_unproven",
         "not_yet_available",
     }
     assert len(states.STATES) == len(set(states.STATES))
