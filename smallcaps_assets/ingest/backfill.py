@@ -51,15 +51,17 @@ class Backfill:
 
     @contextmanager
     def held(self, *, wait_s: float | None) -> Iterator[None]:
-        """Hold the lake's lock.
+        """Hold the lake's lock, with the roots of the settings registered.
 
         Args:
             wait_s: Longest wait for another download; ``None`` waits as long as it lives.
 
         Raises:
+            ConfigError: A root of the settings is not there, or was moved.
             PartitionConflictError: Another process holds it; the message names it.
+            StorageError: A root is not mounted.
         """
-        with self._lakehouse.lock.hold(f"run {self._run_id}", wait_s):
+        with self._lakehouse.writing(f"run {self._run_id}", wait_s):
             yield
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:

@@ -11,6 +11,7 @@ import polars as pl
 from smallcaps_assets.core.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.ingest.expectations import read_stored
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.placement import measure_free
 
 MIN_FITTED_FILES = 30
 """Files that must have landed before their sizes replace the default bytes per trade."""
@@ -44,8 +45,11 @@ def calibrate(lakehouse: Lakehouse, stored: pl.DataFrame | None = None) -> Calib
 
 
 def free_bytes(lakehouse: Lakehouse) -> int:
-    """Return the free bytes of the disk the lake is on, before its folder is there as well."""
-    folder = lakehouse.layout.data_dir
-    while not folder.exists():
-        folder = folder.parent
-    return lakehouse.fs.free_bytes(folder)
+    """Return the free bytes of the disks that take new sessions, before the lake is there as well.
+
+    Raises:
+        StorageError: A disk is gone.
+    """
+    listed = lakehouse.settings.lake_roots
+    folders = listed or [root.folder for root in lakehouse.layout.roots]
+    return measure_free(lakehouse.fs, folders)

@@ -29,7 +29,6 @@ from smallcaps_assets.errors import (
     VendorError,
     VendorUnavailableError,
 )
-from smallcaps_assets.ingest.calibrating import default_calibration
 from smallcaps_assets.ingest.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.fetching import (
     RangeFetcher,
@@ -85,12 +84,6 @@ class Download:
         self._batch_since = time.monotonic()
         self._closed_until = dt.date.min
         self._failed_in_a_row = 0
-        self._room = Room(
-            lakehouse.layout,
-            lakehouse.fs,
-            default_calibration(lakehouse),
-            lakehouse.settings.disk_reserve_gb,
-        )
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcome of each of ``keys``, finished ones first and without a request.
@@ -178,7 +171,7 @@ class Download:
         lakehouse.stop.clear()
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            yield from self._loop(pool, fetcher)
+            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars))
         except self._interrupts:
             lakehouse.stop.set()
             yield from self._flush()
@@ -187,26 +180,39 @@ class Download:
             lakehouse.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _loop(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
+    def _loop(
+        self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
+    ) -> Iterator[Outcome]:
         """Keep the pool busy and settle what it finishes."""
-        workers = self._lakehouse.settings.workers
         while (self._waiting and not self.summary.aborted) or self._running:
-            while self._waiting and len(self._running) < workers and not self.summary.aborted:
-                span = self._waiting.popleft()
-                if span.last_session <= self._closed_until:
-                    yield from self._refuse(self._close(span))
-                elif span.first_session <= self._closed_until:
-                    self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
-                elif lack := self._find_lack(span):
-                    self.summary.aborted = lack
-                else:
-                    self._running[pool.submit(fetcher.fetch, span)] = span
+            yield from self._submit(pool, fetcher, room)
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from self._settle(future, self._running.pop(future), fetcher.bars)
             if self._is_flush_due():
                 yield from self._flush()
         yield from self._flush()
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
+    ) -> Iterator[Outcome]:
+        """Give the pool work; where a disk gets full, one range at a time, then none."""
+        workers = self._lakehouse.settings.workers
+        while self._waiting and len(self._running) < workers and not self.summary.aborted:
+            span = self._waiting.popleft()
+            if span.last_session <= self._closed_until:
+                yield from self._refuse(self._close(span))
+            elif span.first_session <= self._closed_until:
+                self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
+            elif room.fits([*self._running.values(), span], self._held_bytes):
+                self._running[pool.submit(fetcher.fetch, span)] = span
+            else:
+                self._waiting.appendleft(span)
+                if self._running:
+                    return
+                yield from self._flush()
+                if not room.fits([span], 0):
+                    self.summary.aborted = room.describe_lack(self._waiting)
 
     def _settle(
         self, future: Future[RangeResult], span: RequestRange, bars: BarFacts
@@ -267,11 +273,6 @@ class Download:
         """Return the part of a range that is known to be closed, and the rest."""
         return cut_range(span, self._lakehouse.calendar, bars, self._closed_until)
 
-    def _find_lack(self, span: RequestRange) -> str:
-        """Return why the disk has no room for a range, empty when it has."""
-        sessions = self._lakehouse.calendar.dates(span.first_session, span.last_session)
-        return self._room.find_lack(span, len(sessions))
-
     def _close(self, span: RequestRange) -> list[Refusal]:
         """Return the refusals of a range that lies before what the key is entitled to."""
         message = (
@@ -305,6 +306,11 @@ class Download:
         age_s = time.monotonic() - self._batch_since
         is_overdue = bool(self._batch) and age_s > settings.sync_interval_s
         return waiting >= settings.sync_group or is_overdue
+
+    @property
+    def _held_bytes(self) -> int:
+        """Return the size of the files that are ready and not stored yet."""
+        return sum(len(p.content) for r in self._batch for p in (*r.sessions, *r.off_session))
 
     def _flush(self) -> Iterator[Outcome]:
         """Commit what the pool finished: files, receipts, ledger, then the outcomes."""

@@ -1,63 +1,117 @@
-"""Room on the disk: asked for before each range, so that a download stops before it is full.
+"""Room on the disks: asked for before each range, so that a download stops before one is full.
 
-What does not belong here: what a full disk does to a write all the same (``lake.files``).
+What belongs here: the bytes that sessions will take, and the words when they do not fit.  What does
+not: free bytes and reserves (``lake.placement``), and what a full disk does to a write all the
+same (``lake.files``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from smallcaps_assets.core.calibration import Calibration
-from smallcaps_assets.core.figures import GB, format_bytes
+from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.ingest.calibrating import calibrate
 from smallcaps_assets.ingest.fetching import RequestRange
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 
-LARGEST_RESERVE_BYTES = 5 * GB
-RESERVE_SHARE = 0.05
-"""Default of what stays free: the smaller of 5 GB and 5 % of the file system."""
+MARGIN: Final = 1.5
+"""Files differ from the average: a range is let in when so many times its estimate fits."""
+INDEX_BYTES: Final = 16 * 1024
+"""What ledger, catalog and Dagster take in the data folder for one session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The disk of one lake, and what must stay free on it.
+    """The disks of one download.
 
     Attributes:
-        layout: Where the lake is.
-        fs: The disk.
+        lakehouse: Its roots take the sessions; its data folder the ledger and Dagster's events.
+        bars: What the daily bars say of the sessions.
         calibration: What a trade and a file cost.
-        reserve_gb: GB that stay free; ``None`` takes the default.
     """
 
-    layout: LakeLayout
-    fs: FileSystem
+    lakehouse: Lakehouse
+    bars: BarFacts
     calibration: Calibration
-    reserve_gb: float | None
 
-    def find_lack(self, span: RequestRange, sessions: int) -> str:
-        """Return why a range of some sessions must not be fetched; empty: there is room.
+    @classmethod
+    def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
+        """Return the room of a download, with what its lake shows of the size of files."""
+        return cls(lakehouse, bars, calibrate(lakehouse))
+
+    def fits(self, spans: Sequence[RequestRange], held_bytes: int) -> bool:
+        """Return whether ranges fit on some disk with the reserve of each disk kept.
+
+        Args:
+            spans: Ranges under way, and the next one.
+            held_bytes: Files that are ready and not stored yet.
 
         Raises:
-            StorageError: The disk is gone.
+            StorageError: A disk is gone.
         """
-        free, reserve = self.fs.free_bytes(self.layout.data_dir), self._reserve_bytes()
-        needed = self._need_bytes(span, sessions)
-        if free - needed >= reserve:
-            return ""
+        expected = [count for span in spans for count in self._expect(span)]
+        placement = self.lakehouse.placement
+        if placement.measure_room(self._data_dir) < len(expected) * INDEX_BYTES:
+            return False
+        wanted = MARGIN * self._need_bytes(expected) + held_bytes
+        return any(placement.measure_room(root.folder) >= wanted for root in placement.roots)
+
+    def describe_lack(self, waiting: Sequence[RequestRange]) -> str:
+        """Return why a download stops, how much room everything missing needs, and what to do.
+
+        Args:
+            waiting: The next range, and those after it: all that is known of a lake without a
+                plan.
+
+        Raises:
+            StorageError: A disk is gone.
+        """
+        missing = self._expect_missing() or [n for span in waiting for n in self._expect(span)]
+        needed = self._need_bytes(missing) + len(missing) * INDEX_BYTES
         return (
-            f"the disk of {self.layout.lake_dir} has {format_bytes(free)} free; the next range "
-            f"({span.describe()}) needs {format_bytes(needed)} and {format_bytes(reserve)} stay "
-            "free: what is finished is stored; make room, lower SMALLCAPS_DISK_RESERVE_GB or move "
-            "SMALLCAPS_DATA_DIR to a larger disk, then run the same command again"
+            f"no room for the next range ({waiting[0].describe()}): {self._describe_disks()}. What "
+            f"is finished is stored; {len(missing):,} sessions are missing and need about "
+            f"{format_bytes(needed)} more.  Make room, move the lake by `smallcaps relocate DEST`, "
+            "add a disk to SMALLCAPS_LAKE_ROOTS, or lower SMALLCAPS_DISK_RESERVE_GB; then run the "
+            "same command again"
         )
 
-    def _need_bytes(self, span: RequestRange, sessions: int) -> int:
-        rows = span.expected_rows
-        if rows is None:
-            rows = sessions * self.calibration.trades_per_session
-        files = sessions * (self.calibration.file_bytes + self.calibration.block_bytes)
-        # Twice: a commit holds the new file and, for a moment, the one it replaces.
-        return round(2 * (rows * self.calibration.bytes_per_trade + files))
+    @property
+    def _data_dir(self) -> Path:
+        return self.lakehouse.home.data_dir
 
-    def _reserve_bytes(self) -> float:
-        if self.reserve_gb is not None:
-            return self.reserve_gb * GB
-        return min(LARGEST_RESERVE_BYTES, RESERVE_SHARE * self.fs.total_bytes(self.layout.data_dir))
+    def _expect(self, span: RequestRange) -> list[int | None]:
+        dates = self.lakehouse.calendar.dates(span.first_session, span.last_session)
+        return [self.bars.expect_count(span.ticker, date) for date in dates]
+
+    def _expect_missing(self) -> list[int | None]:
+        """Return the expected trades of every planned session that is missing."""
+        missing = self.lakehouse.ledger.missing_keys()
+        if missing.is_empty():
+            return []
+        bars = read_bar_facts(self.lakehouse.tables, missing)
+        counts: list[int | None] = bars.expect_rows(missing)["expected_rows"].to_list()
+        return counts
+
+    def _need_bytes(self, expected: Sequence[int | None]) -> float:
+        """Return what sessions of so many trades take on their disk."""
+        sizes = self.calibration
+        rows = sum(sizes.trades_per_session if count is None else count for count in expected)
+        files = len(expected) * (sizes.file_bytes + sizes.block_bytes)
+        return rows * sizes.bytes_per_trade + files
+
+    def _describe_disks(self) -> str:
+        """Return what is free on each disk, once each."""
+        placement = self.lakehouse.placement
+        folders = [*(root.folder for root in placement.roots), self._data_dir]
+        disks: dict[int, Path] = {}
+        for folder in folders:
+            disks.setdefault(folder.stat().st_dev, folder)
+        return ", ".join(
+            f"{folder} has {format_bytes(placement.fs.free_bytes(folder))} free, of which "
+            f"{format_bytes(placement.reserve_bytes(folder))} stay free"
+            for folder in disks.values()
+        )

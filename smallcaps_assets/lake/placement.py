@@ -4,12 +4,13 @@ What belongs here: free bytes, what must stay free, and the choice between roots
 how many bytes are needed (``ingest.room``), and what a full disk does to a write (``files``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.core.figures import GB
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.lake.layout import LakeRoot
 
 LARGEST_RESERVE_BYTES: Final = 5 * GB
@@ -39,36 +40,37 @@ class Placement:
         """
         if len(self.roots) == 1:
             return self.roots[0]
-        room = {root: self.measure_room(root) for root in self.roots}
+        room = {root: self.measure_room(root.folder) for root in self.roots}
         fitting = (root for root in self.roots if room[root] >= size)
         return next(fitting, max(self.roots, key=room.__getitem__))
 
-    def measure_room(self, root: LakeRoot) -> float:
-        """Return how many bytes a root can take with its reserve kept; negative: not even that.
+    def measure_room(self, folder: Path) -> float:
+        """Return how many bytes fit where ``folder`` lies, the reserve kept; negative: less.
 
         Raises:
             StorageError: The disk is gone.
         """
-        return self.fs.free_bytes(root.folder) - self.reserve_bytes(root)
+        return self.fs.free_bytes(folder) - self.reserve_bytes(folder)
 
-    def reserve_bytes(self, root: LakeRoot) -> float:
-        """Return how many bytes stay free on the disk of a root.
+    def reserve_bytes(self, folder: Path) -> float:
+        """Return how many bytes stay free on the disk where ``folder`` lies.
 
         Raises:
             StorageError: The disk is gone.
         """
         if self.reserve_gb is not None:
             return self.reserve_gb * GB
-        return min(LARGEST_RESERVE_BYTES, RESERVE_SHARE * self.fs.total_bytes(root.folder))
+        return min(LARGEST_RESERVE_BYTES, RESERVE_SHARE * self.fs.total_bytes(folder))
 
-    def free_bytes(self) -> int:
-        """Return the free bytes of all roots, each file system once.
 
-        Raises:
-            StorageError: A disk is gone.
-        """
-        free: dict[int, int] = {}
-        for root in self.roots:
-            size = self.fs.free_bytes(root.folder)
-            free[root.folder.stat().st_dev] = size
-        return sum(free.values())
+def measure_free(fs: FileSystem, folders: Iterable[Path]) -> int:
+    """Return the free bytes of folders, each file system once; they need not be there yet.
+
+    Raises:
+        StorageError: A disk is gone.
+    """
+    free: dict[int, int] = {}
+    for folder in map(find_existing, folders):
+        size = fs.free_bytes(folder)
+        free[folder.stat().st_dev] = size
+    return sum(free.values())
