@@ -277,7 +277,7 @@ def test_a_refused_key_ends_the_download_at_once(tmp_path: Path, kind: str, stat
     assert healed.keys_in(states.COMPLETE) == keys
 
 
-@pytest.mark.parametrize(("workers", "most"), [(1, 30), (8, 60)])
+@pytest.mark.parametrize(("workers", "most"), [(1, 30), (8, 120)])
 def test_what_the_plan_does_not_reach_back_to_costs_few_requests(
     tmp_path: Path, workers: int, most: int
 ) -> None:
