@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev ui test test-fast check docs faults faults-short format lock clean
+.PHONY: help setup demo dev ui test test-fast check bench docs faults faults-short format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -50,6 +50,9 @@ check: $(STAMP) ## ruff, mypy, import contracts and budgets
 	  $(BIN)/python $(SHARED)/tools/measure_style.py . --src smallcaps_assets --tests smallcaps_assets_tests \
 	    --check $(SHARED)/tools/style_budgets.json; \
 	else echo "budgets not measured: $(SHARED)/tools/measure_style.py is not here"; fi
+
+bench: $(STAMP) ## benchmarks, as a table and as data/reports/benchmarks.json
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.reference_pages

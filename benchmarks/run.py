@@ -1,0 +1,99 @@
+"""Run every benchmark beside this file, one after another; print a table, write JSON.
+
+``python benchmarks/run.py [--short] [--json FILE] [NAME ...]``; see ``measuring`` for what a
+benchmark is.  Exit code 1: a limit is not kept, or a benchmark failed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from measuring import ROOT
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path(__file__).resolve().parent
+PREFIX = "bench_"
+
+
+def main() -> int:
+    """Run what is asked for and return the exit code."""
+    scripts = {path.stem.removeprefix(PREFIX): path for path in FOLDER.glob(f"{PREFIX}*.py")}
+    parser = argparse.ArgumentParser(description="Run benchmarks.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sorted(scripts))}")
+    parser.add_argument("--short", action="store_true", help="Smaller inputs, fewer repeats.")
+    parser.add_argument("--json", type=Path, default=ROOT / "data" / "reports" / "benchmarks.json")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - scripts.keys()):
+        parser.error(f"no benchmark {', '.join(unknown)}")
+    results = [
+        run_bench(name, path, is_short=options.short)
+        for name, path in sorted(scripts.items())
+        if not options.names or name in options.names
+    ]
+    for result in results:
+        Console().print(make_table(result))
+    report = {"machine": describe_machine(), "short": options.short, "benches": results}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {options.json}")
+    return 0 if all(is_kept(result) for result in results) else 1
+
+
+def run_bench(name: str, path: Path, *, is_short: bool) -> dict[str, object]:
+    """Run one benchmark to its end and return its result; a failed one has an ``error``."""
+    print(f"running {name} ...", file=sys.stderr, flush=True)
+    command = [sys.executable, "-W", "ignore", str(path), *(["--short"] if is_short else [])]
+    path_list = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    finished = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": path_list},
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+    )
+    if finished.returncode:
+        return {"bench": name, "error": f"exit code {finished.returncode}", "rows": []}
+    result: dict[str, object] = json.loads(finished.stdout.splitlines()[-1])
+    return result
+
+
+def is_kept(result: dict[str, object]) -> bool:
+    """Say whether a benchmark ran and every limit of it is kept."""
+    return "error" not in result and all(row.get("holds", True) for row in result["rows"])
+
+
+def make_table(result: dict[str, object]) -> Table:
+    """Return a result as a table."""
+    title = f"{result['bench']}: {result.get('error') or result.get('about', '')}"
+    table = Table("measure", "median", "lowest", "highest", "runs", "limit", title=title)
+    for row in result["rows"]:
+        words = row.get("limit", "")
+        if words:
+            words = f"[green]{words} kept[/]" if row["holds"] else f"[red]{words} MISSED[/]"
+        sides = (show(row[name]) for name in ("lowest", "highest"))
+        median = f"{show(row['median'])} {row['unit']}"
+        table.add_row(row["measure"], median, *sides, str(row["runs"]), words)
+    return table
+
+
+def show(value: float) -> str:
+    """Return a number with its thousands, or with four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def describe_machine() -> dict[str, object]:
+    """Return what numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
