@@ -18,6 +18,7 @@ from rich.table import Table
 
 FOLDER = Path(__file__).resolve().parent
 PREFIX = "bench_"
+THOUSAND = 1_000
 
 
 def main() -> int:
@@ -83,7 +84,7 @@ def make_table(result: dict[str, object]) -> Table:
 
 def show(value: float) -> str:
     """Return a number with its thousands, or with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{value:.4g}"
 
 
 def describe_machine() -> dict[str, object]:
