@@ -9,6 +9,7 @@ Exit codes: 0 all is well; 1 the work ended with failures, listed; 2 wrong usage
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Final
 
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: What follows the name of the command; those of the process by default.
     """
+    # Dagster's beta parameters are used on purpose, and a user can do nothing about them.
+    warnings.filterwarnings("ignore", message=".*is currently in beta")
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     try:
         group(args=arguments, prog_name="smallcaps")
