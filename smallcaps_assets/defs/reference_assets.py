@@ -10,11 +10,17 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables, show_verdict
 from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.reference import judge_daily_bars, refresh_daily_bars, refresh_splits
+from smallcaps_assets.ingest.reference import (
+    BarMonth,
+    judge_daily_bars,
+    refresh_daily_bars,
+    refresh_splits,
+)
 from smallcaps_assets.ingest.universe import refresh_universe
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS, UNIVERSE
 
 GROUP = "reference"
+Event = dg.AssetMaterialization | dg.AssetObservation
 
 
 def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -32,24 +38,18 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
     )
     def daily_bars(
         context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
-    ) -> Iterator[dg.AssetMaterialization]:
+    ) -> Iterator[Event]:
         """Unadjusted daily bars of every ticker, one file a month.
 
         Source: the vendor's grouped daily endpoint, one request per session, or the file of
         SMALLCAPS_DAILY_BARS.  A month turns green when it is closed and every session of it
-        has bars; the open month is stored and stays missing.
+        has bars; the open month is stored and stays missing, and its event says how far it is.
         """
         failed: list[str] = []
         with dagster_failures():
             for month in refresh_daily_bars(lakehouse, _month_names(context.partition_keys)):
-                if not month.is_closed:
-                    failed += [month.problem] if month.problem else []
-                    continue
-                yield dg.AssetMaterialization(
-                    asset_key=context.asset_key,
-                    partition=f"{month.name}-01",
-                    metadata={"dagster/row_count": month.rows, **show_numbers(month.numbers)},
-                )
+                failed += [month.problem] if month.problem else []
+                yield describe_month(month)
         if failed:
             raise dg.Failure(
                 description=f"{len(failed)} months are not whole: {'; '.join(failed[:3])}",
@@ -58,6 +58,16 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
             )
 
     return daily_bars
+
+
+def describe_month(month: BarMonth) -> Event:
+    """Return the event of one month: green, or why it is not."""
+    key, partition = dg.AssetKey(DAILY_BARS.name), f"{month.name}-01"
+    metadata = {"dagster/row_count": month.rows, **show_numbers(month.numbers)}
+    if month.is_closed:
+        return dg.AssetMaterialization(key, partition=partition, metadata=metadata)
+    why = month.problem or f"{month.name} is open: its bars are stored, more are to come"
+    return dg.AssetObservation(key, partition=partition, description=why, metadata=metadata)
 
 
 @dg.asset_check(
