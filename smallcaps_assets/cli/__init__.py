@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "report": "Print figures of the lake.",
     "status": "Show how far the download is.",
     "ui": "Start Dagster's UI and daemon on this lakehouse.",
+    "universe": "Load the listings, active and delisted; run again to resume.",
 }
 """Every command with its short help; its code is in the module of the same name."""
 

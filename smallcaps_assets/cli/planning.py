@@ -7,7 +7,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from smallcaps_assets.cli.workplace import Workplace
-from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB
+from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference import due_months
 from smallcaps_assets.settings import PlanMode
@@ -39,6 +39,7 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     """
     if work.settings.daily_bars is None:
         work.settings.require_key()
+    import_universe(work)
     is_optional = not work.settings.has_rules
     problems = []
     if not is_optional:
@@ -52,6 +53,18 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     if not is_optional:
         raise SmallcapsError(f"reference data are not whole: {'; '.join(problems)}")
     console.print(f"[yellow]without daily bars nothing can be proven against them: {problems[0]}")
+
+
+def import_universe(work: Workplace) -> None:
+    """Read the file of listings, where one is named; the vendor's take hours, on request.
+
+    Raises:
+        SmallcapsError: It is not published; the message says why.
+    """
+    if work.settings.universe is None:
+        return
+    if problems := _run(work, UNIVERSE_JOB, {}):
+        raise SmallcapsError(f"the universe is not published: {'; '.join(problems)}")
 
 
 def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> None:
