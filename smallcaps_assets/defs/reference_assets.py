@@ -67,9 +67,7 @@ def describe_month(month: BarMonth) -> Event:
     if month.is_closed:
         return dg.AssetMaterialization(key, partition=partition, metadata=metadata)
     why = month.problem or f"{month.name} is open: its bars are stored, more are to come"
-    return dg.AssetObservation(
-        key, partition=partition, description=why, metadata={"message": why, **metadata}
-    )
+    return dg.AssetObservation(key, partition=partition, description=why, metadata=metadata)
 
 
 @dg.asset_check(
