@@ -308,9 +308,11 @@ def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, s
 
 
 def _explain_trades(totals: Mapping[str, int], unknown: int, calibration: Calibration) -> str:
+    text = f"{totals['rows']:,} trades expected in {totals['session_count']:,} ticker-sessions"
+    if not unknown:
+        return text
     return (
-        f"{totals['rows']:,} trades expected in {totals['session_count']:,} ticker-sessions, "
-        f"{unknown:,} of them unknown and taken at {calibration.trades_per_session:,} each"
+        f"{text}, {unknown:,} of them unknown and taken at {calibration.trades_per_session:,} each"
     )
 
 

@@ -5,11 +5,11 @@ does not: the methods themselves (``core.estimates``), what is planned (``planni
 (``charts``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from smallcaps_assets.core.calibration import Calibration
+from smallcaps_assets.core.calibration import DEFAULT_TRADES_PER_SESSION, Calibration
 from smallcaps_assets.core.costs import (
     Comparison,
     DiskVerdict,
@@ -76,9 +76,10 @@ def estimate_plan(lakehouse: Lakehouse, calibration: Calibration | None = None) 
     record, plan = lakehouse.tables.read_plan()
     stored = read_stored(lakehouse)
     costs = calibration or calibrate(lakehouse, stored)
-    sessions = _fill(label_sessions(lakehouse, plan.select(KEY), stored))
+    labelled = label_sessions(lakehouse, plan.select(KEY), stored)
+    sessions = _fill(labelled)
     ranges = plan_ranges(lakehouse, sessions)
-    calibrated = estimate_calibrated(ranges, costs)
+    calibrated = _explain_counts(labelled, estimate_calibrated(ranges, costs))
     remaining = _estimate_missing(lakehouse, sessions.select(KEY), stored, costs)
     naive = estimate_unmerged(
         record.naive_sessions or plan.height, calibrated, costs, _explain_naive(record)
@@ -112,9 +113,10 @@ def estimate_sessions(
         stored: As ``expectations.read_stored`` gives it; read when it is not given.
         other_requests: Requests for reference data on top.
     """
-    labelled = _fill(label_sessions(lakehouse, sessions, stored))
-    ranges = plan_ranges(lakehouse, labelled)
-    return estimate_calibrated(ranges, calibration, other_requests=other_requests)
+    labelled = label_sessions(lakehouse, sessions, stored)
+    ranges = plan_ranges(lakehouse, _fill(labelled))
+    estimate = estimate_calibrated(ranges, calibration, other_requests=other_requests)
+    return _explain_counts(labelled, estimate)
 
 
 def judge_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Verdict:
@@ -179,6 +181,18 @@ def describe_estimate(estimate: PlanEstimate) -> str:
 def _fill(labelled: pl.DataFrame) -> pl.DataFrame:
     """Let every session count with what is estimated of it: no range is left to the default."""
     return labelled.with_columns(expected_rows="estimated_rows")
+
+
+def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
+    """Return an estimate whose arithmetic says where the numbers of trades come from."""
+    lacking = labelled["expected_rows"].null_count()
+    text = f"{labelled.height - lacking:,} sessions by the trade count of their daily bar" + (
+        f", {lacking:,} by its volume, by the usual day of their ticker or at "
+        f"{DEFAULT_TRADES_PER_SESSION:,} trades"
+        if lacking
+        else ""
+    )
+    return replace(estimate, arithmetic=f"{text}: {estimate.arithmetic}")
 
 
 def _estimate_constants(record: PlanRecord) -> Estimate:
