@@ -248,9 +248,10 @@ class Lakehouse:
 
     @property
     def is_synthetic(self) -> bool:
-        """Say whether the source is the emulator's synthetic market."""
+        """Say whether bars and trades are those of the emulator's synthetic market."""
         settings = self.settings
-        return settings.source is Source.EMULATOR and settings.emulator_replay is None
+        is_own = settings.emulator_replay is None and settings.daily_bars is None
+        return settings.source is Source.EMULATOR and is_own
 
     @property
     def bounds(self) -> PlanBounds:

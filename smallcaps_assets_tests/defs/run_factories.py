@@ -15,6 +15,7 @@ from smallcaps_assets_tests.defs.defs_factories import MEMORY
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+NO_TELEMETRY = {"telemetry": {"enabled": False}}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -58,7 +59,7 @@ def open_site(lakehouse: Lakehouse) -> Iterator[Site]:
     memory = MEMORY if MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(prefix="smallcaps-", dir=memory) as folder,
-        dg.DagsterInstance.local_temp(folder) as instance,
+        dg.DagsterInstance.local_temp(folder, overrides=NO_TELEMETRY) as instance,
     ):
         yield Site(lakehouse, instance)
 
