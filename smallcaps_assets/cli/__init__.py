@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "download": "Fetch every missing planned session; run again to resume.",
     "emulator": "Serve the vendor's API from a synthetic market or a replay.",
     "export": "Write the lake in the layout of other tools.",
+    "import": "Judge an archive of other files and import what is proven.",
     "plan": "Find events, plan the sessions to fetch, estimate and publish.",
     "reconcile": "Make Dagster's partition states equal to the lake's.",
     "reindex": "Rebuild the ledger from the receipts.",

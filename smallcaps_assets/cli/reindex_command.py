@@ -33,4 +33,4 @@ def rebuild_ledger(lakehouse: Lakehouse) -> ReindexFacts:
     ledger = lakehouse.ledger
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
-    return ledger.reindex(lakehouse.store.iter_receipts())
+    return ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())

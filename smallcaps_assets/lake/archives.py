@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,8 +77,12 @@ class Stray:
     message: str
 
 
-def open_archive(folder: Path, data_dir: Path) -> Path:
+def open_archive(folder: Path, own: Iterable[Path]) -> Path:
     """Return the folder of an archive with all links in its own path resolved.
+
+    Args:
+        folder: As the user gave it.
+        own: The data folder and the other roots of the lake.
 
     Raises:
         ConfigError: It is no folder, or overlaps with the lake.
@@ -89,12 +93,12 @@ def open_archive(folder: Path, data_dir: Path) -> Path:
         raise ConfigError(f"expected a folder of an archive, got {folder}: {error}") from error
     if not root.is_dir():
         raise ConfigError(f"expected a folder of an archive, got the file {folder}")
-    own = data_dir.resolve()
-    if root.is_relative_to(own) or own.is_relative_to(root):
-        raise ConfigError(
-            f"{folder} and the data folder {data_dir} lie in one another: expected an archive "
-            "apart from the lake"
-        )
+    for path in (path.resolve() for path in own):
+        if root.is_relative_to(path) or path.is_relative_to(root):
+            raise ConfigError(
+                f"{folder} and {path} of the lake lie in one another: expected an archive apart "
+                "from the lake"
+            )
     return root
 
 

@@ -21,7 +21,7 @@ from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import open_database, transaction, translated_errors
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.import_records import ImportRecord, import_row
+from smallcaps_assets.lake.import_records import ImportRecord, import_row, read_import
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import (
     Activity,
@@ -149,7 +149,9 @@ class Ledger(LedgerReader):
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_COUNTER, rows)
 
-    def reindex(self, receipts: Iterable[Receipt]) -> ReindexFacts:
+    def reindex(
+        self, receipts: Iterable[Receipt], imported: Iterable[Receipt] = ()
+    ) -> ReindexFacts:
         """Make what the ledger says of stored sessions equal to the receipts.
 
         Plan, failures and attempts stay as they are.  A session without a receipt that the
@@ -157,6 +159,7 @@ class Ledger(LedgerReader):
 
         Args:
             receipts: All of the lake, each once.
+            imported: All of the imported sessions that nothing proves, each once.
 
         Raises:
             LakeError: A receipt cannot be read; the ledger is unchanged.
@@ -172,6 +175,13 @@ class Ledger(LedgerReader):
             forgotten = connection.execute(ledger_sql.FORGET_UNPROVEN).rowcount
             demoted = connection.execute(ledger_sql.DEMOTE_UNPROVEN).rowcount
             connection.execute("DROP TABLE temp.found")
+            connection.execute(ledger_sql.FORGET_IMPORTS)
+            for receipt in imported:
+                row = import_row(read_import(receipt), now)
+                connection.execute(ledger_sql.RECORD_IMPORT, row)
+                connection.execute(ledger_sql.RECORD_UNPROVEN, row)
+            connection.execute(ledger_sql.FORGET_UNIMPORTED)
+            connection.execute(ledger_sql.DEMOTE_UNIMPORTED)
             connection.execute(ledger_sql.RECORD_FACT, ("indexed_at", now))
         self._fold_log()
         return ReindexFacts(receipts=count, unproven=forgotten + demoted)

@@ -359,6 +359,21 @@ ON CONFLICT DO UPDATE SET
     updated_at = excluded.updated_at
 WHERE state IN ('planned', 'failed', 'not_entitled', 'imported_unproven')
 """
+FORGET_IMPORTS: Final = "DELETE FROM imports"
+FORGET_UNIMPORTED: Final = """
+DELETE FROM sessions
+WHERE state = 'imported_unproven' AND is_planned = 0 AND NOT EXISTS (
+    SELECT 1 FROM imports
+    WHERE imports.ticker = sessions.ticker AND imports.session_date = sessions.session_date
+)
+"""
+DEMOTE_UNIMPORTED: Final = """
+UPDATE sessions SET state = 'planned'
+WHERE state = 'imported_unproven' AND NOT EXISTS (
+    SELECT 1 FROM imports
+    WHERE imports.ticker = sessions.ticker AND imports.session_date = sessions.session_date
+)
+"""
 HAS_IMPORTS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'imports'"
 IMPORTS: Final = """
 SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,

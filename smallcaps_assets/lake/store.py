@@ -163,6 +163,13 @@ class LakeStore:
                 damage = (folder.ticker, folder.session_date, DamageKind.RECEIPT, str(error))
                 damages.append(Damage(*damage))
 
+    def iter_unproven(self) -> Iterator[Receipt]:
+        """Yield the receipts of imported sessions that nothing proves, but for damaged ones.
+
+        What was damaged is imported again by the next import, so it stops nobody.
+        """
+        return self.iter_receipts(tree=Tree.IMPORTED, damages=[])
+
     def read_trades(
         self,
         ticker: str,
