@@ -163,9 +163,13 @@ class Lakehouse:
             _ = self.identity
             if self.settings.lake_roots:
                 register_roots(self.home, self.fs, self.settings.lake_roots)
-            for name in ("layout", "placement", "store"):
-                vars(self).pop(name, None)
+            self.forget_roots()
             yield
+
+    def forget_roots(self) -> None:
+        """Find the roots of the lake anew when they are next asked for."""
+        for name in ("layout", "placement", "store"):
+            vars(self).pop(name, None)
 
     @cached_property
     def client(self) -> PolygonClient:

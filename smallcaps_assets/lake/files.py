@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.errors import MissingPartitionError, StorageError
+from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.processes import (
     Liveness,
     identify_process,
@@ -37,23 +38,6 @@ ABANDONED_AFTER_S: Final = 3600.0
 _TEMPORARY: Final = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}([0-9a-f]+-\d+-\d+)-\d+")
 _SERIAL = itertools.count()
 
-_FULL: Final = "free space or move the lake to a larger disk, then run the same command again"
-_READ_ONLY: Final = "remount the disk for writing (a disk that turned read-only may be failing)"
-_REFUSED: Final = "give this user the right to write there, or set SMALLCAPS_DATA_DIR elsewhere"
-_GONE: Final = "mount the disk again, or correct SMALLCAPS_DATA_DIR; nothing is made in its place"
-_BROKEN: Final = "check the disk and its cable, move the lake to another one, then audit it"
-_REMEDIES: Final = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EROFS: _READ_ONLY,
-    errno.EACCES: _REFUSED,
-    errno.EPERM: _REFUSED,
-    errno.ENOENT: _GONE,
-    errno.ENOTDIR: _GONE,
-    errno.EIO: _BROKEN,
-    errno.EXDEV: "keep the whole lake in one file system, without links to another",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}
 _NOT_REMOVABLE: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 """Why a folder stays: it has content, or a disk is mounted there."""
 
@@ -260,21 +244,6 @@ class FileSystem:
         for path in abandoned:
             self.remove(path)
         return abandoned
-
-
-@contextlib.contextmanager
-def storage_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the body into one that names the path and the remedy.
-
-    Raises:
-        StorageError: The body met an ``OSError``.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        remedy = _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
-        raise StorageError(f"cannot {action} {path}: {reason}; {remedy}") from error
 
 
 def temporary_path(folder: Path) -> Path:

@@ -15,7 +15,8 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
-from smallcaps_assets.lake.files import FileSystem, find_existing, storage_errors
+from smallcaps_assets.lake.disk_errors import storage_errors
+from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.lake.processes import (
     Liveness,
     identify_process,

@@ -134,6 +134,18 @@ def read_marker(fs: FileSystem, root: LakeRoot) -> RootMarker | None:
         ) from error
 
 
+def require_marker(home: LakeLayout, fs: FileSystem, root: LakeRoot, marker: RootMarker) -> None:
+    """Refuse a root of another lake.
+
+    Raises:
+        PartitionConflictError: It is.
+    """
+    if marker.lake != read_identity(home, fs).id:
+        raise PartitionConflictError(
+            f"{root.folder} belongs to another lake ({marker.source}): choose another folder"
+        )
+
+
 def write_marker(fs: FileSystem, root: LakeRoot, marker: RootMarker) -> None:
     """Write the marker of a root, whose folder must be there.
 
@@ -266,7 +278,12 @@ def _add_root(
         refuse_filled(root.folder)
         marker = make_marker(home, fs, is_copy=False)
         write_marker(fs, root, marker)
-    _check_marker(home, fs, root, marker)
+    require_marker(home, fs, root, marker)
+    if marker.is_copy:
+        raise ConfigError(
+            f"{root.folder} is an unfinished copy: finish it by `smallcaps relocate "
+            f"{root.folder}`, or remove the folder"
+        )
     entry = RootEntry(id=marker.id, path=str(root.folder))
     moved = [e for e in register.roots if e.id == marker.id]
     for old in moved:
@@ -274,18 +291,6 @@ def _add_root(
             raise ConfigError(f"{root.folder} is a copy of {old.path}: unmount one of them")
     kept = tuple(entry if e in moved else e for e in register.roots)
     return RootRegister(roots=kept) if moved else register.replace([entry])
-
-
-def _check_marker(home: LakeLayout, fs: FileSystem, root: LakeRoot, marker: RootMarker) -> None:
-    if marker.lake != read_identity(home, fs).id:
-        raise PartitionConflictError(
-            f"{root.folder} belongs to another lake ({marker.source}): choose another folder"
-        )
-    if marker.is_copy:
-        raise ConfigError(
-            f"{root.folder} is an unfinished copy: finish it by `smallcaps relocate "
-            f"{root.folder}`, or remove the folder"
-        )
 
 
 def _refuse_lost_register(home: LakeLayout, fs: FileSystem) -> None:

@@ -20,6 +20,7 @@ from smallcaps_assets.errors import (
     LakeError,
     LedgerMismatchError,
     MissingPartitionError,
+    StorageError,
 )
 from smallcaps_assets.lake.commit import (
     PreparedSession,
@@ -38,6 +39,7 @@ from smallcaps_assets.lake.damages import (
     hash_no_trades,
     walk_lake,
 )
+from smallcaps_assets.lake.disk_errors import is_broken
 from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below, refuse_links
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
@@ -348,9 +350,19 @@ class LakeStore:
         elif not path.exists():
             yield DamageKind.MISSING_FILE, f"expected a file of {receipt.rows} rows, found none"
         elif deep:
-            yield from find_damages(receipt, self.fs.read(path))
+            yield from self._verify_content(receipt, path)
         elif (size := path.stat().st_size) != receipt.bytes:
             yield DamageKind.BYTES, f"expected {receipt.bytes} bytes, got {size}"
+
+    def _verify_content(self, receipt: Receipt, path: Path) -> Iterator[tuple[DamageKind, str]]:
+        try:
+            content = self.fs.read(path)
+        except StorageError as error:
+            if not is_broken(error):
+                raise
+            yield DamageKind.UNREADABLE, str(error)
+            return
+        yield from find_damages(receipt, content)
 
     def _is_unwanted(self, folder: SessionFolder, planned_keys: Container[str]) -> bool:
         if not folder.has_receipt or folder.key in planned_keys:

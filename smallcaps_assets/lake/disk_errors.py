@@ -1,0 +1,54 @@
+"""What the operating system refuses, told with the path and the remedy.
+
+What belongs here: the way from an ``OSError`` to a :class:`StorageError`.  What does not: the
+operations themselves (``files``).
+"""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smallcaps_assets.errors import StorageError
+
+_FULL: Final = "free space or move the lake to a larger disk, then run the same command again"
+_READ_ONLY: Final = "remount the disk for writing (a disk that turned read-only may be failing)"
+_REFUSED: Final = "give this user the right to write there, or set SMALLCAPS_DATA_DIR elsewhere"
+_GONE: Final = "mount the disk again, or correct SMALLCAPS_DATA_DIR; nothing is made in its place"
+_BROKEN: Final = "check the disk and its cable, move the lake to another one, then audit it"
+_REMEDIES: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _REFUSED,
+    errno.EPERM: _REFUSED,
+    errno.ENOENT: _GONE,
+    errno.ENOTDIR: _GONE,
+    errno.EIO: _BROKEN,
+    errno.EXDEV: "keep the whole lake in one file system, without links to another",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the body into one that names the path and the remedy.
+
+    Raises:
+        StorageError: The body met an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        remedy = _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
+        raise StorageError(f"cannot {action} {path}: {reason}; {remedy}") from error
+
+
+def is_broken(error: Exception) -> bool:
+    """Return whether an error says that a place on the disk cannot be read any more."""
+    cause = error.__cause__
+    return (
+        isinstance(error, StorageError) and isinstance(cause, OSError) and cause.errno == errno.EIO
+    )

@@ -1,0 +1,127 @@
+"""Removing from a root what was moved away, and nothing else.
+
+What belongs here: the files of sessions of which the lake has the same ones elsewhere, empty
+folders, the marker.  What does not: what was moved, and when (``relocation``).
+
+Whatever belongs to no receipt, and whatever is not the same elsewhere, stays where it is and is
+named.  Nothing that is removed is looked at by anybody, so the order of the removals is free.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from smallcaps_assets.errors import LedgerMismatchError
+from smallcaps_assets.lake.damages import SessionFolder, walk_sessions
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import RECEIPT_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.root_register import (
+    RootRegister,
+    RootState,
+    read_register,
+    write_register,
+)
+from smallcaps_assets.lake.roots import locate_roots, read_root_id
+from smallcaps_assets.lake.session_copies import (
+    Progress,
+    ignore_progress,
+    is_copy_whole,
+    remove_session,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing did not come to.
+
+    Attributes:
+        left: What stays where it was, because it belongs to nothing, or differs.
+        absent: Roots that are not mounted; a later call empties them.
+    """
+
+    left: list[Path] = field(default_factory=list)
+    absent: list[Path] = field(default_factory=list)
+
+
+def remove_leaving(
+    home: LakeLayout,
+    fs: FileSystem,
+    progress: Progress = ignore_progress,
+    *,
+    is_proven: bool = False,
+) -> Removal:
+    """Remove what was moved away from roots, and call them retired; hold the lock of the lake.
+
+    Args:
+        home: Paths of the data folder.
+        fs: The disks.
+        progress: Told of each session.
+        is_proven: The copies were just read back; otherwise each is, before its original goes.
+
+    Raises:
+        LakeError: A root of the lake is not mounted.
+        StorageError: A disk refuses; the next call goes on.
+    """
+    register = read_register(home, fs) or RootRegister(roots=())
+    removal = Removal()
+    for entry in register.select(RootState.LEAVING):
+        root = entry.locate(home)
+        if read_root_id(home, fs, root) != entry.id:
+            removal.absent.append(root.folder)
+            continue
+        emptying = _Emptying(locate_roots(home, fs), fs, root, is_proven)
+        removal.left.extend(emptying.run(progress))
+        retired = msgspec.structs.replace(entry, state=RootState.RETIRED)
+        register = register.replace([retired])
+        write_register(home, fs, register)
+        if root != home.home:
+            fs.remove(root.marker_file)
+            fs.remove_folder(root.folder)
+    return removal
+
+
+@dataclass(frozen=True, slots=True)
+class _Emptying:
+    """The removal of one root's sessions that the lake has elsewhere."""
+
+    layout: LakeLayout
+    fs: FileSystem
+    root: LakeRoot
+    is_proven: bool
+
+    def run(self, progress: Progress) -> Iterator[Path]:
+        """Remove what can go, and yield what stays."""
+        for tree in Tree:
+            for found in walk_sessions(self.root.tree_dir(tree)):
+                if isinstance(found, SessionFolder) and self._is_elsewhere(found, tree):
+                    remove_session(self.fs, found.path)
+                    progress("removed", 0)
+                if os.path.lexists(found.path) and not self._remove_empty(found.path):
+                    yield found.path
+                self._remove_empty(found.path.parent)
+        self.fs.sweep_temporary([self.root.folder, self.root.staging_dir])
+        for folder in (self.root.staging_dir, *map(self.root.tree_dir, Tree)):
+            self._remove_empty(folder)
+        if self.root != self.layout.home and self.root.quarantine_dir.is_dir():
+            yield self.root.quarantine_dir
+        self.fs.sync_folder(self.root.folder)
+
+    def _remove_empty(self, path: Path) -> bool:
+        """Remove an empty folder; return whether nothing lies there any more."""
+        is_folder = path.is_dir() and not path.is_symlink()
+        return self.fs.remove_folder(path) if is_folder else not os.path.lexists(path)
+
+    def _is_elsewhere(self, found: SessionFolder, tree: Tree) -> bool:
+        """Return whether another root has this very session, whole."""
+        holder = self.layout.find_holder(found.ticker, found.session_date, tree)
+        if not found.has_receipt or holder is None:
+            return False
+        text = self.fs.read(found.path / RECEIPT_NAME)
+        copy = holder.session_dir(found.ticker, found.session_date, tree)
+        try:
+            return is_copy_whole(self.fs, text, copy, reads_file=not self.is_proven)
+        except LedgerMismatchError:
+            return False
