@@ -21,7 +21,14 @@ from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lake.tables import TableStore
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, SPLITS, WATCHLIST, Table
+from smallcaps_assets.schemas import (
+    EVENT_WINDOW_PLAN,
+    PILOT_WATCHLIST,
+    SPLITS,
+    UNIVERSE,
+    WATCHLIST,
+    Table,
+)
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, PowerLossDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.ledger_factories import NOON, make_plan
 from smallcaps_assets_tests.lake.reader_factories import (
@@ -309,3 +316,27 @@ def test_tables_are_not_made_where_the_disk_is_gone(tmp_path: Path) -> None:
 
     with pytest.raises(LakeError, match="unmounted"):
         store.write_table(SPLITS, make_splits("AAA_2024-03-14"), is_published=True)
+
+
+def test_the_universe_is_read_with_what_is_known_of_it(store: TableStore) -> None:
+    gone = {"ticker": "RC", "is_active": False, "delisted_date": dt.date(2020, 5, 6)}
+    rows = [
+        dict.fromkeys(UNIVERSE.columns) | row for row in ({"ticker": "RC", "is_active": True}, gone)
+    ]
+    listings = pl.DataFrame(rows, UNIVERSE.schema)
+    assert store.read_universe() is None
+
+    store.write_table(UNIVERSE, listings, is_published=True, facts={"types": "CS"})
+
+    found = store.read_universe()
+    assert found is not None
+    assert found[0].select("ticker", "is_active").rows() == [("RC", False), ("RC", True)]
+    assert found[1] == {"types": "CS"}
+
+
+def test_a_damaged_universe_is_not_taken_for_none(store: TableStore) -> None:
+    store.write_table(UNIVERSE, UNIVERSE.empty(), is_published=True)
+    store.layout.universe_file.write_bytes(b"PAR1")
+
+    with pytest.raises(DataError, match="materialize universe again"):
+        store.read_universe()
