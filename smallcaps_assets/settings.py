@@ -352,8 +352,11 @@ def _explain(fault: ErrorDetails) -> str:
 def _refuse_unknown_names() -> None:
     """Refuse a misspelt setting, because ignoring one changes what is downloaded."""
     known = {f"SMALLCAPS_{name.upper()}" for name in Settings.model_fields if name != "api_key"}
-    # A name in .env may be written in lower case, as pydantic-settings reads it.
-    given = {*os.environ, *(name.upper() for name in dotenv_values(".env"))}
+    try:
+        # A name in .env may be written in lower case, as pydantic-settings reads it.
+        given = {*os.environ, *(name.upper() for name in dotenv_values(".env"))}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read .env: {error}; expected lines of NAME=value") from error
     for name in sorted(given):
         if name.startswith("SMALLCAPS_") and name not in known | NOT_SETTINGS:
             near = difflib.get_close_matches(name, known, n=1)

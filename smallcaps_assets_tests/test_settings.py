@@ -156,6 +156,13 @@ def test_load_settings_refuses_a_misspelt_name_in_the_file(tmp_path: Path) -> No
         load_settings()
 
 
+def test_load_settings_refuses_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"SMALLCAPS_WORKERS=\xff\xfe")
+
+    with pytest.raises(ConfigError, match=r"cannot read \.env"):
+        load_settings()
+
+
 def test_load_settings_names_every_fault_at_once_and_no_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

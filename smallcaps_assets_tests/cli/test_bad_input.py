@@ -295,6 +295,33 @@ def test_a_disk_that_is_full_by_the_time_of_the_download(user: User, tiny_disk: 
     assert not list(tiny_disk.rglob(".tmp-*"))
 
 
+def remount_read_only(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+
+
+def test_a_read_only_folder(user: User, tiny_disk: Path) -> None:
+    remount_read_only(tiny_disk)
+
+    finished = user.run("plan", "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, FAILED, str(tiny_disk), "Read-only file system", "remount the disk")
+
+
+def test_a_folder_that_is_read_only_by_the_time_of_the_download(
+    user: User, tiny_disk: Path, market_server: EmulatorServer
+) -> None:
+    # In a process of its own: one that has files open for writing keeps the disk writable.
+    user.run_process("plan", "--watchlist", "watchlist.csv")
+    market_server.reset()
+    before = user.list_files()
+    remount_read_only(tiny_disk)
+
+    finished = user.run("download")
+
+    check_refusal(finished, FAILED, str(tiny_disk), "make it writable")
+    assert (user.list_files(), market_server.requests) == (before, [])
+
+
 def fill_disk(folder: Path) -> None:
     """Write files, smaller and smaller ones, until the disk is full."""
     sizes = [1_000_000, 100_000, 10_000, 1_000]

@@ -1,9 +1,12 @@
 """The code location: what is in it, what it hangs on, and what it refuses."""
 
 import datetime as dt
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +15,16 @@ import pytest
 
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.defs.tick_assets import NO_WAIT_TAG
 from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.lake.lock import LakeLock
 from smallcaps_assets.lake.states import PLANNED
 from smallcaps_assets.schemas import TABLES
 from smallcaps_assets_tests.defs.defs_factories import publish
 from smallcaps_assets_tests.defs.run_factories import (
     QUIET,
+    RANGE_END,
+    RANGE_START,
     Site,
     describe_failures,
     find_failures,
@@ -65,6 +72,7 @@ JOBS: Final = {
     "refresh_splits",
     "refresh_universe",
     "plan_pilot",
+    "plan_sessions",
     "download_missing",
     "audit_lake",
     "refresh_catalog",
@@ -240,6 +248,39 @@ def test_a_failing_session_is_red_with_its_reason_and_the_rest_green(
     assert observed.partition == "CON_2024-01-10"
     assert observed.metadata["kind"].value == "payload"
     assert site.lakehouse.ledger.states(keys) == {keys[0]: "complete", keys[1]: "failed"}
+
+
+def test_a_run_of_the_ui_waits_for_the_download_that_holds_the_lake(site: Site) -> None:
+    keys = ["BCPC_2024-01-10"]
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    held, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with LakeLock(site.lakehouse.layout.lock_file).hold("run abc"):
+            held.set()
+            ended.wait(0.5)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        held.wait()
+        result = site.download()
+
+    assert result.success
+    assert site.lakehouse.ledger.states(keys) == {keys[0]: "complete"}
+
+
+def test_a_run_of_a_terminal_refuses_a_held_lake_and_names_the_holder(site: Site) -> None:
+    keys = ["BCPC_2024-01-10"]
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    tags = {RANGE_START: keys[0], RANGE_END: keys[0], NO_WAIT_TAG: "true"}
+
+    with LakeLock(site.lakehouse.layout.lock_file).hold("run abc"):
+        result = site.run("download_missing", tags)
+
+    assert not result.success
+    assert f"run abc (pid {os.getpid()}" in describe_failures(result)
 
 
 def test_a_month_that_lacks_a_session_is_red_with_its_reason(
