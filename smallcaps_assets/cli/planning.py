@@ -10,10 +10,13 @@ from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference import due_months
-from smallcaps_assets.settings import PlanMode
+from smallcaps_assets.schemas import WATCHLIST
+from smallcaps_assets.settings import OutsideUniverse, PlanMode
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_universe_action")
+"""Metadata of `watchlist` that tell of rows outside the universe."""
 
 
 def run_plan(work: Workplace, console: Console) -> bool:
@@ -22,6 +25,8 @@ def run_plan(work: Workplace, console: Console) -> bool:
     is_plain = work.settings.plan_mode is PlanMode.SESSIONS
     run = work.run_job(SESSIONS_JOB if is_plain else PLAN_JOB)
     if run.is_success:
+        if not is_plain:
+            report_outside(work, console)
         return True
     report_failure(work, run, console)
     return False
@@ -65,6 +70,24 @@ def import_universe(work: Workplace) -> None:
         return
     if problems := _run(work, UNIVERSE_JOB, {}):
         raise SmallcapsError(f"the universe is not published: {'; '.join(problems)}")
+
+
+def report_outside(work: Workplace, console: Console) -> None:
+    """Print how many rows of the watchlist lie outside the universe, unless they are to be kept."""
+    event = work.instance.get_latest_materialization_event(dg.AssetKey(WATCHLIST.name))
+    if event is None or event.asset_materialization is None:
+        return
+    metadata = event.asset_materialization.metadata
+    shown = {name: metadata[name].value for name in OUTSIDE if name in metadata}
+    if len(shown) < len(OUTSIDE) or not shown["outside_universe_rows"]:
+        return
+    rows, tickers, action = shown.values()
+    if action != OutsideUniverse.KEEP.value:
+        done = "dropped" if action == OutsideUniverse.DROP.value else "kept"
+        console.print(
+            f"[yellow]{rows} watchlist rows of {tickers} tickers lie outside the universe and were "
+            f"{done}; the page of `watchlist` in `smallcaps ui` lists them"
+        )
 
 
 def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> None:

@@ -43,6 +43,8 @@ def test_plan_reads_the_file_of_listings_and_drops_what_lies_outside(user: User)
 
     assert finished.code == 0, finished.text
     assert "watchlist 1 rows of 1 tickers" in finished.text
+    outside = "2 watchlist rows of 2 tickers lie outside the universe and were dropped"
+    assert outside in finished.text
 
 
 def test_plan_refuses_a_file_of_survivors(user: User) -> None:
