@@ -23,6 +23,12 @@ QUICK: Final = {
 }
 """A command that loses no time and whose lines are not folded."""
 TIMEOUT_S: Final = 120
+REFUSED: Final = 2
+"""Exit code of wrong usage, wrong settings and conflicts."""
+FAILED: Final = 1
+"""Exit code of work that ended with failures."""
+CLOSED_PORT: Final = "http://127.0.0.1:9"
+"""Nothing listens here."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: Dagster on SQLite waits for disks
 
 
@@ -100,6 +106,15 @@ class User:
         own = {"SMALLCAPS_DATA_DIR": str(self.data_dir), "PYTHONPATH": str(REPO_ROOT)}
         given = {name: str(value) for name, value in settings.items() if value is not None}
         return QUICK | own | dict(self.environment) | given
+
+
+def check_refusal(finished: Finished, code: int, *words: str) -> None:
+    """Check the code, the words, and that what a user sees is no trace."""
+    assert finished.code == code, finished.text
+    assert "Traceback" not in finished.text
+    assert "dagster._core" not in finished.text
+    missing = [word for word in words if word not in finished.text]
+    assert not missing, finished.text
 
 
 @contextlib.contextmanager
