@@ -19,6 +19,7 @@ from smallcaps_assets.errors import ConfigError, PartitionConflictError, Smallca
 
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
+    "catalog": "Build the DuckDB catalog anew.",
     "demo": "Run the whole pipeline on the emulated market.",
     "download": "Fetch every missing planned session; run again to resume.",
     "emulator": "Serve the vendor's API from a synthetic market or a replay.",
@@ -27,6 +28,7 @@ COMMANDS: Final = {
     "plan": "Find events, plan the sessions to fetch, estimate and publish.",
     "reconcile": "Make Dagster's partition states equal to the lake's.",
     "reindex": "Rebuild the ledger from the receipts.",
+    "relocate": "Move the lake to another disk.",
     "repair": "Move damaged files to quarantine; their sessions are missing again.",
     "report": "Print figures of the lake.",
     "status": "Show how far the download is.",

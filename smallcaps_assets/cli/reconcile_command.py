@@ -19,7 +19,7 @@ def command(*, dry_run: bool) -> None:
         if dry_run:
             click.echo(preview(work))
             return
-        with work.lakehouse.lock.hold("smallcaps reconcile", 0.0):
+        with work.lakehouse.writing("smallcaps reconcile", 0.0):
             click.echo(reconcile(work))
 
 

@@ -1,24 +1,39 @@
 """`smallcaps reindex`: the ledger, made again from the receipts."""
 
+from pathlib import Path
+
 import click
 
 from smallcaps_assets.cli.workplace import open_workplace
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.ledger import discard_damaged_ledger
 from smallcaps_assets.lake.ledger_rows import ReindexFacts
+from smallcaps_assets.lake.roots import forget_root
 
 
 @click.command("reindex")
 @click.option("--dry-run", is_flag=True, help="Count the receipts and change nothing.")
-def command(*, dry_run: bool) -> None:
-    """Rebuild the ledger from the receipts and the published plan; nothing is fetched."""
+@click.option(
+    "--forget-root",
+    "lost_root",
+    type=click.Path(path_type=Path),
+    help="Give up a disk of the lake that is lost; its sessions are missing then.",
+)
+def command(*, dry_run: bool, lost_root: Path | None) -> None:
+    """Rebuild the ledger from the receipts and the published plan; nothing is fetched.
+
+    The roots in SMALLCAPS_LAKE_ROOTS are registered first, wherever they are mounted now.
+    """
     with open_workplace() as work:
         lakehouse = work.lakehouse
         if dry_run:
             count = sum(1 for _ in lakehouse.store.iter_receipts())
             click.echo(f"{count} receipts would be indexed")
             return
-        with lakehouse.lock.hold("smallcaps reindex", 0.0):
+        with lakehouse.writing("smallcaps reindex", 0.0, recovers=True):
+            if lost_root is not None:
+                forget_root(lakehouse.home, lakehouse.fs, lost_root)
+                lakehouse.forget_roots()
             facts = rebuild_ledger(lakehouse)
         click.echo(f"{facts.receipts} receipts indexed, {facts.unproven} sessions had none")
 

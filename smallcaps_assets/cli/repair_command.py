@@ -1,6 +1,5 @@
 """`smallcaps repair`: damaged files into quarantine, their sessions missing again."""
 
-import shutil
 import sys
 
 import click
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import ensure_indexed, refresh_catalog
+from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.repair import RepairFacts, repair_lake
 
 SHOWN_ROWS = 50
@@ -24,18 +24,24 @@ def command(*, dry_run: bool, delete: bool) -> None:
     Nothing is fetched: `smallcaps download`, or a backfill of failed and missing partitions,
     then asks for exactly those sessions.  Nothing is deleted without --delete.
     """
-    with open_workplace() as work, work.lakehouse.lock.hold("smallcaps repair", 0.0):
+    with open_workplace() as work, work.lakehouse.writing("smallcaps repair", 0.0):
         ensure_indexed(work.lakehouse)
         facts = repair_lake(work.lakehouse, is_dry_run=dry_run)
         if not dry_run:
             refresh_catalog(work.lakehouse)
             align_dagster(work, facts)
         print_facts(facts, Console(), is_dry_run=dry_run)
-        quarantine = work.lakehouse.layout.quarantine_dir
-        if delete and not dry_run and quarantine.exists():
-            shutil.rmtree(quarantine)
-            click.echo(f"deleted {quarantine}")
+        if delete and not dry_run:
+            delete_quarantine(work.lakehouse)
     sys.exit(0)
+
+
+def delete_quarantine(lakehouse: Lakehouse) -> None:
+    """Delete what lies in the quarantine of each root."""
+    for folder in lakehouse.layout.quarantine_dirs:
+        if folder.exists():
+            lakehouse.fs.remove_tree(folder)
+            click.echo(f"deleted {folder}")
 
 
 def align_dagster(work: Workplace, facts: RepairFacts) -> None:
@@ -51,17 +57,22 @@ def align_dagster(work: Workplace, facts: RepairFacts) -> None:
 def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> None:
     """Print what was found and where it lies now."""
     verb = "would be moved" if is_dry_run else "moved"
+    apart = [damages for by_key in facts.apart.values() for damages in by_key.values()]
     console.print(
         f"{facts.checked:,} sessions checked, {len(facts.damages):,} damaged and "
-        f"{len(facts.lost):,} lost, {len(facts.orphans):,} strays; {verb} to quarantine: "
-        f"{len(facts.damages) + len(facts.orphans):,}",
+        f"{len(facts.lost):,} lost, {len(facts.orphans):,} strays, {len(apart):,} damages beside "
+        f"the sessions; {verb} to quarantine: "
+        f"{len(facts.damages) + len(facts.orphans) + len(apart):,}",
         highlight=False,
+        soft_wrap=True,
     )
     table = Table("session", "kind", "what is wrong")
     for key, damages in sorted(facts.damages.items())[:SHOWN_ROWS]:
         table.add_row(key, damages[0].kind.value, escape(damages[0].message))
     for key in facts.lost[:SHOWN_ROWS]:
         table.add_row(key, "missing", "the ledger called it stored, there is no receipt")
+    for damages in apart[:SHOWN_ROWS]:
+        table.add_row(damages[0].key, damages[0].kind.value, escape(damages[0].message))
     for orphan in facts.orphans[:SHOWN_ROWS]:
         table.add_row(orphan.path.name, orphan.kind.value, escape(str(orphan.path)))
     if table.row_count:

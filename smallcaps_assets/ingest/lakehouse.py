@@ -144,7 +144,9 @@ class Lakehouse:
         return LakeLock(self.home.lock_file)
 
     @contextmanager
-    def writing(self, owner: str, wait_s: float | None) -> Iterator[None]:
+    def writing(
+        self, owner: str, wait_s: float | None, *, recovers: bool = False
+    ) -> Iterator[None]:
         """Hold the lock of the lake with the roots of the settings registered.
 
         What was opened before may know roots that a move has emptied while this process waited, so
@@ -153,16 +155,19 @@ class Lakehouse:
         Args:
             owner: What this process does, for those that it makes wait.
             wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+            recovers: Make a register of roots that was lost anew, of those of the settings.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.
+            LedgerMismatchError: The register is lost.
             PartitionConflictError: Another process holds the lock, or a root is another lake's.
             StorageError: The disk refuses.
         """
         with self.lock.hold(owner, wait_s):
             _ = self.identity
             if self.settings.lake_roots:
-                register_roots(self.home, self.fs, self.settings.lake_roots)
+                roots = self.settings.lake_roots
+                register_roots(self.home, self.fs, roots, recovers=recovers)
             self.forget_roots()
             yield
 

@@ -7,7 +7,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,14 +17,17 @@ from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.damages import Damage, DamageKind, Orphan, OrphanKind
+from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger import Failure
-from smallcaps_assets.lake.receipts import Receipt
 
 logger = logging.getLogger(__name__)
 
 EVIDENCE_NAME = "evidence.json"
-MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN)
+MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN, OrphanKind.DUPLICATE)
 """Strays that are moved too; temporary files are swept by the next download."""
+
+Damages = dict[str, list[Damage]]
+"""What is wrong, by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +36,19 @@ class RepairFacts:
 
     Attributes:
         checked: Sessions that were opened.
-        damages: What is wrong, by key.
+        damages: What is wrong with sessions.
+        apart: What is wrong with prints beside the sessions, by tree: no download fetches them.
         lost: Keys that the ledger called stored and that have no receipt.
         orphans: Files that belong to no receipt.
         moved: Folders in quarantine.
     """
 
     checked: int
-    damages: dict[str, list[Damage]]
+    damages: Damages
+    apart: dict[Tree, Damages]
     lost: list[str]
     orphans: list[Orphan]
-    moved: list[Path]
+    moved: list[Path] = field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
@@ -61,27 +67,31 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
         MissingPartitionError: No plan is published.
         StorageError: The disk refuses; what was moved stays moved, and the next call goes on.
     """
-    broken: list[Damage] = []
-    receipts = list(lakehouse.store.iter_receipts(damages=broken))
-    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="repair") as pool:
-        for found in pool.map(lakehouse.store.verify_session, receipts):
-            broken += found
-    damages: dict[str, list[Damage]] = defaultdict(list)
-    for damage in broken:
-        damages[damage.key].append(damage)
-    facts = RepairFacts(
-        len(receipts), dict(damages), _find_lost(lakehouse, receipts, damages), [], []
-    )
-    facts.orphans.extend(_find_orphans(lakehouse))
+    keys, damages = _verify_tree(lakehouse, Tree.TRADES)
+    beside = [tree for tree in Tree if tree is not Tree.TRADES]
+    apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
+    lost = _find_lost(lakehouse, keys | damages.keys())
+    facts = RepairFacts(len(keys), damages, apart, lost, _find_orphans(lakehouse))
     if not is_dry_run:
         _move(lakehouse, facts)
     return facts
 
 
-def _find_lost(
-    lakehouse: Lakehouse, receipts: Sequence[Receipt], damages: dict[str, list[Damage]]
-) -> list[str]:
-    known = {receipt.key for receipt in receipts} | set(damages)
+def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
+    """Return the keys of a tree whose receipts can be believed, and what is wrong with it."""
+    store = lakehouse.store
+    found: list[Damage] = []
+    receipts = list(store.iter_receipts(tree=tree, damages=found))
+    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="repair") as pool:
+        for damages in pool.map(partial(store.verify_session, tree=tree), receipts):
+            found += damages
+    by_key: Damages = defaultdict(list)
+    for damage in found:
+        by_key[damage.key].append(damage)
+    return {receipt.key for receipt in receipts}, dict(by_key)
+
+
+def _find_lost(lakehouse: Lakehouse, known: set[str]) -> list[str]:
     stored = lakehouse.ledger.stored_sessions().select(key_expression()).to_series()
     return [key for key in stored if key not in known]
 
@@ -111,21 +121,22 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         for key in facts.lost
     ]
     lakehouse.ledger.record_failures(failures)
-    for damages in facts.damages.values():
-        first = damages[0]
-        folder = lakehouse.store.quarantine(first.ticker, first.session_date)
-        _leave_evidence(lakehouse, folder, damages)
-        facts.moved.append(folder)
-        logger.warning("quarantined key=%s kind=%s", first.key, first.kind.value)
+    for tree, damaged in {Tree.TRADES: facts.damages, **facts.apart}.items():
+        for damages in damaged.values():
+            facts.moved.append(_quarantine(lakehouse, damages, tree))
     for orphan in facts.orphans:
         facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
 
 
-def _leave_evidence(lakehouse: Lakehouse, folder: Path, damages: Sequence[Damage]) -> None:
-    """Write beside the moved files what was wrong with them, and when it was found."""
+def _quarantine(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
+    """Move a session aside, with what was wrong with it and when it was found."""
+    first = damages[0]
     evidence = {
         "found_at": lakehouse.clock(),
         "damages": [(damage.kind.value, damage.message) for damage in damages],
     }
     content = msgspec.json.format(msgspec.json.encode(evidence))
-    lakehouse.fs.publish({folder / EVIDENCE_NAME: content}, root=lakehouse.layout.data_dir)
+    logger.warning("quarantined tree=%s key=%s kind=%s", tree.value, first.key, first.kind.value)
+    return lakehouse.store.quarantine(
+        first.ticker, first.session_date, tree=tree, evidence={EVIDENCE_NAME: content}
+    )

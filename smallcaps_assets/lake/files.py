@@ -133,6 +133,21 @@ class FileSystem:
                 raise
         return True
 
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder with everything in it; links are removed and not followed.
+
+        Raises:
+            StorageError: The disk refuses; what is left can be removed by another call.
+        """
+        if path.is_symlink() or not path.is_dir():
+            self.remove(path)
+            return
+        with storage_errors("look at", path):
+            inside = sorted(path.iterdir())
+        for entry in inside:
+            self.remove_tree(entry)
+        self.remove_folder(path)
+
     def make_folder(self, path: Path) -> None:
         """Make one folder in an existing one; it is no error when there is one.
 

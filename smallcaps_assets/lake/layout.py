@@ -114,6 +114,11 @@ class LakeLayout:
         )
 
     @property
+    def quarantine_dirs(self) -> list[Path]:
+        """Return the folders of damaged files of all roots, and of home."""
+        return list(dict.fromkeys(root.quarantine_dir for root in (self.home, *self.roots)))
+
+    @property
     def daily_bars_dir(self) -> Path:
         """Return the folder of daily bars, a folder a month."""
         return self.data_dir / "reference" / "daily_bars"

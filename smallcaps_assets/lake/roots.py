@@ -182,17 +182,28 @@ def read_or_begin_register(home: LakeLayout, fs: FileSystem) -> RootRegister:
     return found or RootRegister(roots=(home_entry(read_identity(home, fs).id),))
 
 
-def register_roots(home: LakeLayout, fs: FileSystem, folders: Sequence[Path]) -> None:
+def register_roots(
+    home: LakeLayout, fs: FileSystem, folders: Sequence[Path], *, recovers: bool = False
+) -> None:
     """Make folders roots of a lake, which are to take new sessions; hold its lock.
 
     Those registered already stay what they are; one that is mounted elsewhere is found again by
     its marker.
 
+    Args:
+        home: Paths of the data folder.
+        fs: The disks.
+        folders: All that shall be roots.
+        recovers: Make a register that was lost anew, of home and these folders.
+
     Raises:
+        LedgerMismatchError: The register is lost.
         ConfigError: A folder is not there, not empty, in another one, or its sessions were moved.
         PartitionConflictError: A folder belongs to another lake.
         StorageError: The disk refuses.
     """
+    if not recovers and read_register(home, fs) is None:
+        _refuse_lost_register(home, fs)
     before = register = read_or_begin_register(home, fs)
     for folder in folders:
         known = find_entry(home, register, folder)

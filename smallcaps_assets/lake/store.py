@@ -7,9 +7,8 @@ sessions are wanted (``ledger``).
 
 import datetime as dt
 import hashlib
-import os
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -40,10 +39,11 @@ from smallcaps_assets.lake.damages import (
     walk_lake,
 )
 from smallcaps_assets.lake.disk_errors import is_broken
-from smallcaps_assets.lake.files import FileSystem, find_abandoned, folders_below, refuse_links
-from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.files import FileSystem, find_abandoned, refuse_links
+from smallcaps_assets.lake.layout import LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
 from smallcaps_assets.lake.placement import Placement
+from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
 from smallcaps_assets.schemas import TRADES
 
@@ -253,11 +253,21 @@ class LakeStore:
         """
         return self.fs.sweep_temporary(self._temporary_dirs())
 
-    def quarantine(self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES) -> Path:
+    def quarantine(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        tree: Tree = Tree.TRADES,
+        evidence: Mapping[str, bytes] = NO_EVIDENCE,
+    ) -> Path:
         """Move a damaged session aside, so that it is missing and can be fetched again.
 
-        The receipt goes first: what a kill leaves in between is a data file without a receipt,
-        which is not data, and which the next call moves.
+        Args:
+            ticker: Vendor's symbol.
+            session_date: New York date.
+            tree: Folders it belongs to.
+            evidence: Files to lie beside it, by name.
 
         Returns:
             The folder where its files lie now.
@@ -265,17 +275,8 @@ class LakeStore:
         Raises:
             StorageError: The disk refuses.
         """
-        root = self.layout.find_root(ticker, session_date, tree)
-        folder = root.session_dir(ticker, session_date, tree)
-        target = root.quarantine_folder(tree, ticker, session_date) / _stamp()
         with self._commit_lock:
-            refuse_links(folder, root.folder)
-            lasting = [folder, *self._make_quarantine(root, target)]
-            for path in (folder / RECEIPT_NAME, folder / TRADES_NAME):
-                if os.path.lexists(path):
-                    self.fs.rename(path, target / path.name)
-                    self.fs.sync_group(lasting)
-        return target
+            return quarantine_session(self.layout, self.fs, (ticker, session_date, tree), evidence)
 
     def quarantine_orphan(self, path: Path) -> Path:
         """Move a file, a folder or a link of the lake that belongs to nothing aside.
@@ -290,22 +291,8 @@ class LakeStore:
             DataError: It does not lie below a root.
             StorageError: The disk refuses.
         """
-        root = self.layout.root_of(path)
-        relative = path.relative_to(root.folder)
-        target = root.quarantine_dir / "orphans" / _stamp() / relative
         with self._commit_lock:
-            refuse_links(path.parent, root.folder)
-            lasting = [path.parent, *self._make_quarantine(root, target.parent)]
-            self.fs.rename(path, target)
-            self.fs.sync_group(lasting)
-        return target
-
-    def _make_quarantine(self, root: LakeRoot, folder: Path) -> list[Path]:
-        """Make a folder of quarantine; return what has to be synced once it is filled."""
-        base = root.quarantine_dir.parent
-        refuse_links(folder, base)
-        self.fs.make_folders(folder, root=base)
-        return folders_below([folder], base)
+            return quarantine_stray(self.layout, self.fs, path)
 
     def _read(self, path: Path, root: LakeRoot) -> bytes:
         refuse_links(path, root.folder)
@@ -372,8 +359,3 @@ class LakeStore:
         except LakeError:
             return True
         return not receipt.is_imported
-
-
-def _stamp() -> str:
-    """Return the present instant as a name that sorts by time."""
-    return dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
