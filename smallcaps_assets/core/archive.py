@@ -122,7 +122,7 @@ def classify_file(
         parsed = ArchiveRows(pl.DataFrame(schema=VENDOR_TYPES), ())
         found.append(Finding(FindingKind.EMPTY, "no rows"))
     else:
-        parsed = parse_archive(rows, ticker)
+        parsed = parse_archive(rows, ticker, file.phase)
         found += [*parsed.findings, *_look_at_rows(file, parsed.trades, calendar)]
     located = tuple(Finding(f.kind, f.message, file.name) for f in found)
     return FileRows(file, parsed.trades, located)

@@ -71,7 +71,7 @@ class _Converted:
     findings: tuple[Finding, ...] = ()
 
 
-def parse_archive(rows: pl.DataFrame, ticker: str) -> ArchiveRows:
+def parse_archive(rows: pl.DataFrame, ticker: str, phase: str | None = None) -> ArchiveRows:
     """Return the rows of a file in the vendor's columns and types.
 
     A column that cannot be converted is left out and counts as missing; a file whose trades have
@@ -80,11 +80,12 @@ def parse_archive(rows: pl.DataFrame, ticker: str) -> ArchiveRows:
     Args:
         rows: A file as it was read.
         ticker: Whose trades they should be, by the name of the folder.
+        phase: Their trading phase by the name of the file; ``None``: the whole day.
     """
     names, findings = _match_columns(rows)
     converted: dict[str, pl.Series] = {}
     for name, source in names.items():
-        column = _convert(name, rows[source].alias(source))
+        column = _convert(name, rows[source], phase)
         findings += column.findings
         if column.values is not None:
             converted[name] = column.values.alias(name)
@@ -135,11 +136,11 @@ def _match_columns(rows: pl.DataFrame) -> tuple[dict[str, str], list[Finding]]:
     return names, [Finding(kind, ", ".join(texts)) for kind, texts in found if texts]
 
 
-def _convert(name: str, column: pl.Series) -> _Converted:
+def _convert(name: str, column: pl.Series, phase: str | None = None) -> _Converted:
     """Return a column in the type of ``name``; the column keeps its own name for messages."""
     dtype = VENDOR_TYPES[name]
     if dtype == INSTANT:
-        instants = parse_instants(column)
+        instants = parse_instants(column, phase)
         values = None if instants.values is None else instants.values.cast(INSTANT)
         return _Converted(values, instants.findings)
     if column.dtype == dtype:

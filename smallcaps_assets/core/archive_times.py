@@ -5,7 +5,7 @@ What does not: other columns (``archive_columns``), the day a row belongs to (``
 
 A unit is recognised by magnitude: the years 1990 to 2100 in seconds, milliseconds, microseconds
 and nanoseconds do not overlap.  A time without a zone is a guess whatever one does, so it is
-read in the zone that puts more rows into regular trading, and said to be a guess.
+read in the zone that puts more rows into the hours they belong to, and said to be a guess.
 """
 
 import datetime as dt
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.archive_findings import Finding, FindingKind
+from smallcaps_assets.core.phases import AFTER_HOURS, PRE_MARKET, REGULAR
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.core.tape import Integers
 
@@ -34,7 +35,15 @@ _COARSE_SHARE: Final = 0.05
 """Share of rows on a coarser step than a nanosecond from which they did not get there by chance."""
 
 _OFFSET: Final = r"(?:Z|[+-]\d{2}:?\d{2})$"
-_REGULAR: Final = (dt.time(9, 30), dt.time(16))
+_HOURS: Final = {
+    PRE_MARKET: (dt.time(4), dt.time(9, 30)),
+    REGULAR: (dt.time(9, 30), dt.time(16)),
+    AFTER_HOURS: (dt.time(16), dt.time(20)),
+}
+"""New York times of the phases, but for early closes: enough to tell two zones apart."""
+
+
+Hours = tuple[dt.time, dt.time]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +59,19 @@ class Instants:
     findings: tuple[Finding, ...] = ()
 
 
-def parse_instants(column: pl.Series) -> Instants:
+def parse_instants(column: pl.Series, phase: str | None = None) -> Instants:
     """Return a column of an archive as nanoseconds since 1970.
 
     0 counts as null, because the vendor's files write it where an instant is unknown.
+
+    Args:
+        column: Numbers, texts or times.
+        phase: Trading phase of the rows by the name of their file; mostly regular by default.
     """
     name, dtype = column.name, column.dtype
+    hours = _HOURS.get(phase or REGULAR, _HOURS[REGULAR])
     if isinstance(dtype, pl.Datetime):
-        return _parse_datetimes(column, dtype)
+        return _parse_datetimes(column, dtype, hours)
     if dtype.is_integer():
         return _parse_numbers(column.cast(pl.Int64, strict=False), is_float=False)
     if dtype.is_float():
@@ -65,7 +79,7 @@ def parse_instants(column: pl.Series) -> Instants:
     if dtype == pl.Null:
         return Instants(pl.Series(name, [None] * column.len(), pl.Int64))
     if dtype in (pl.String, pl.Categorical):
-        return _parse_texts(column.cast(pl.String))
+        return _parse_texts(column.cast(pl.String), phase)
     return _refuse(name, f"expected instants, got {dtype}")
 
 
@@ -102,7 +116,7 @@ def _is_common(is_whole: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> boo
     return count == is_whole.size or count > max(1.0, _COARSE_SHARE * is_whole.size)
 
 
-def _parse_datetimes(column: pl.Series, dtype: pl.Datetime) -> Instants:
+def _parse_datetimes(column: pl.Series, dtype: pl.Datetime, hours: Hours) -> Instants:
     numbers = column.to_physical().rename(column.name)
     unit = UNITS[dtype.time_unit or "us"]
     understood = _scale(numbers, unit)
@@ -111,7 +125,7 @@ def _parse_datetimes(column: pl.Series, dtype: pl.Datetime) -> Instants:
     note = _note_type(column.name, dtype, is_same=unit == 1)
     if dtype.time_zone is not None:
         return Instants(understood, note)
-    return _read_naive(understood, note)
+    return _read_naive(understood, note, hours)
 
 
 def _parse_numbers(numbers: pl.Series, *, is_float: bool) -> Instants:
@@ -119,7 +133,9 @@ def _parse_numbers(numbers: pl.Series, *, is_float: bool) -> Instants:
     unit = next((name for name in UNITS if _is_within(known, UNITS[name])), None)
     if unit is None:
         return _refuse(numbers.name, "expected one unit of time, and instants from 1990 to 2100")
-    findings = () if unit == "ns" else (_note(numbers.name, f"numbers of {unit}"),)
+    findings = (
+        () if unit == "ns" or known.is_empty() else (_note(numbers.name, f"numbers of {unit}"),)
+    )
     if is_float:
         message = f"{numbers.name}: floating-point {unit}: nanoseconds are rounded"
         findings = (Finding(FindingKind.LOSSY_TYPES, message),)
@@ -128,7 +144,7 @@ def _parse_numbers(numbers: pl.Series, *, is_float: bool) -> Instants:
     return Instants(_drop_zeros(numbers * UNITS[unit]), findings)
 
 
-def _parse_texts(texts: pl.Series) -> Instants:
+def _parse_texts(texts: pl.Series, phase: str | None) -> Instants:
     filled = texts.filter(texts.is_not_null() & (texts != ""))
     texts = pl.select(pl.when(texts != "").then(texts).alias(texts.name)).to_series()
     note = (_note(texts.name, "text"),)
@@ -144,16 +160,17 @@ def _parse_texts(texts: pl.Series) -> Instants:
     if times.count() < filled.len():
         odd = str(texts.filter(times.is_null() & texts.is_not_null()).item(0))[:40]
         return _refuse(texts.name, f"expected times, got texts such as {odd!r}")
-    understood = parse_instants(times)
+    understood = parse_instants(times, phase)
     return Instants(understood.values, (*note, *understood.findings))
 
 
-def _read_naive(readings: pl.Series, note: tuple[Finding, ...]) -> Instants:
-    """Return naive times in the zone that puts more rows into regular trading.
+def _read_naive(readings: pl.Series, note: tuple[Finding, ...], hours: Hours) -> Instants:
+    """Return naive times in the zone that puts more rows into the hours they belong to.
 
     Args:
         readings: The times as if they were UTC.
         note: What was found before.
+        hours: Where the rows belong in New York.
     """
     name = readings.name
     times = readings.cast(pl.Datetime("ns"))
@@ -161,18 +178,19 @@ def _read_naive(readings: pl.Series, note: tuple[Finding, ...]) -> Instants:
     in_new_york = times.dt.replace_time_zone(
         NEW_YORK.key, ambiguous="earliest", non_existent="null"
     )
-    regular_utc = _count_regular(in_utc.dt.convert_time_zone(NEW_YORK.key))
-    regular_new_york = _count_regular(in_new_york)
-    if regular_utc > regular_new_york:
-        message = f"{name}: no time zone; read as UTC, which puts {regular_utc} rows into regular"
+    fitting = _count_within(in_utc.dt.convert_time_zone(NEW_YORK.key), hours)
+    otherwise = _count_within(in_new_york, hours)
+    counts = f"{fitting} and {otherwise} of {times.len()} rows fit"
+    if fitting > otherwise:
+        message = f"{name}: no time zone; as UTC and as New York {counts}: read as UTC"
         return Instants(readings, (*note, Finding(FindingKind.NAIVE_TIMES, message)))
-    message = f"{name}: no time zone; read as New York, in regular are {regular_new_york} rows"
+    message = f"{name}: no time zone; as UTC and as New York {counts}: read as New York"
     values = in_new_york.dt.convert_time_zone("UTC").to_physical().rename(name)
     return Instants(values, (*note, Finding(FindingKind.LOCAL_TIMES, message)))
 
 
-def _count_regular(times: pl.Series) -> int:
-    return int(times.dt.time().is_between(*_REGULAR, closed="left").sum())
+def _count_within(times: pl.Series, hours: Hours) -> int:
+    return int(times.dt.time().is_between(*hours, closed="left").sum())
 
 
 def _scale(numbers: pl.Series, unit: int) -> pl.Series | None:
