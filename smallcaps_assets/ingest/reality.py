@@ -39,7 +39,7 @@ class Reality:
     estimated and what it is, and ``bytes_error_ratio``: estimated over real bytes, less 1.
 
     Attributes:
-        total: One row.
+        total: One row; none before anything landed.
         by_ticker: One row per ticker.
         by_year: One row per year.
     """
@@ -50,8 +50,9 @@ class Reality:
 
     def plain(self) -> dict[str, object]:
         """Return the tables for JSON."""
+        nothing: dict[str, object] = {**dict.fromkeys(_SUMS, 0), "bytes_error_ratio": None}
         return {
-            "total": self.total.to_dicts()[0],
+            "total": next(iter(self.total.to_dicts()), nothing),
             "by_ticker": self.by_ticker.to_dicts(),
             "by_year": self.by_year.to_dicts(),
         }

@@ -1,0 +1,80 @@
+"""Does a calibration hold elsewhere?  Learned on one market, judged on others."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+
+from smallcaps_assets.core.calibration import Calibration
+from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig
+from smallcaps_assets.ingest.calibrating import calibrate, default_calibration
+from smallcaps_assets.ingest.estimating import estimate_plan
+from smallcaps_assets.ingest.events import make_pilot, make_watchlist
+from smallcaps_assets.ingest.expectations import STORED
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.planning import make_plan
+from smallcaps_assets_tests.lakehouse_factories import (
+    count_trade_requests,
+    download_plan,
+    make_lakehouse,
+    refresh_due_bars,
+)
+
+TUTOR: Final = MarketConfig(seed=1, tickers=6, busy_trades=0, trades_scale=0.4)
+OTHERS: Final = (
+    MarketConfig(seed=7, tickers=6, busy_trades=0, trades_scale=1.5),
+    MarketConfig(seed=8, tickers=6, busy_trades=20_000, trades_scale=0.8),
+)
+PILOT: Final = {"pilot_tickers": 3, "page_limit": 5_000, "last_session": dt.date(2023, 12, 29)}
+
+
+def plan_pilot(folder: Path, server: EmulatorServer) -> Lakehouse:
+    """Return a lakehouse that has published the pilot of a market, found by the rules."""
+    lakehouse = make_lakehouse(folder, server.url, **PILOT)
+    refresh_due_bars(lakehouse)
+    for make in (make_watchlist, make_pilot, make_plan):
+        assert make(lakehouse).verdict.passed
+    return lakehouse
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    """Return what a trade and a file cost on a market of small trades."""
+    with EmulatorServer(Market(TUTOR)) as server:
+        lakehouse = plan_pilot(tmp_path_factory.mktemp("tutor"), server)
+        download_plan(lakehouse)
+        return calibrate(lakehouse)
+
+
+@pytest.mark.parametrize("config", OTHERS, ids=lambda config: f"seed={config.seed}")
+def test_a_calibration_of_one_market_holds_on_another_with_other_trades(
+    learned: Calibration, tmp_path: Path, config: MarketConfig
+) -> None:
+    """Done when: within 10 % of what lands in bytes, exact in requests."""
+    with EmulatorServer(Market(config)) as server:
+        lakehouse = plan_pilot(tmp_path, server)
+        estimate = estimate_plan(lakehouse, learned).calibrated
+
+        summary = download_plan(lakehouse).summary
+
+        assert estimate.requests == summary.requests == count_trade_requests(server)
+        assert estimate.ticker_sessions == summary.finished
+        assert estimate.bytes_stored == pytest.approx(summary.bytes, rel=0.10)
+        default = estimate_plan(lakehouse, default_calibration(lakehouse)).calibrated
+        errors = [abs(found.bytes_stored - summary.bytes) for found in (estimate, default)]
+        assert errors[0] < errors[1]
+
+
+def test_calibrate_waits_until_enough_has_landed(tmp_path: Path) -> None:
+    lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9")
+    dates = lakehouse.calendar.dates(dt.date(2024, 1, 2), dt.date(2024, 2, 29))[:30]
+    files = pl.DataFrame(
+        {"ticker": "A", "session_date": dates, "rows": range(1, 31), "bytes": range(110, 410, 10)},
+        schema=STORED,
+    )
+
+    assert calibrate(lakehouse, files.head(29)) == default_calibration(lakehouse)
+    fitted = calibrate(lakehouse, files)
+    assert (round(fitted.bytes_per_trade, 6), round(fitted.file_bytes, 6)) == (10, 100)
