@@ -98,18 +98,20 @@ class Backfill:
 
 
 def ensure_indexed(lakehouse: Lakehouse) -> None:
-    """Rebuild a ledger that was lost: from the receipts and the published plan.
+    """Miss a disk that is not mounted; rebuild a ledger that was lost, from receipts and plan.
 
     Raises:
         LakeError: A receipt cannot be read.
         MissingPartitionError: No plan is published.
+        StorageError: A disk of the lake is not mounted.
     """
+    _ = lakehouse.layout
     ledger = lakehouse.ledger
     if ledger.is_indexed:
         return
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
-    facts = ledger.reindex(lakehouse.store.iter_receipts())
+    facts = ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
     logger.info("ledger indexed receipts=%d", facts.receipts)
 
 

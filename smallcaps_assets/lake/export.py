@@ -253,6 +253,7 @@ def _check_destination(layout: LakeLayout, dest: Path) -> None:
     real, data_dir = dest.resolve(), layout.data_dir.resolve()
     own = (
         layout.lake_dir,
+        *(root.folder for root in layout.roots),
         layout.daily_bars_dir.parent,
         layout.watchlist_file.parent,
         layout.plan_file.parent,

@@ -14,6 +14,7 @@ from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.roots import locate_roots
 from smallcaps_assets.lake.stored_files import list_stored_files, require_files
 from smallcaps_assets.lake.tables import TableStore
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST
@@ -40,16 +41,26 @@ class Lake:
         Raises:
             MissingPartitionError: There is no lake.
         """
-        self.layout = LakeLayout(Path(path).expanduser().absolute())
-        self._tables = TableStore(self.layout, FileSystem())
-        if not self.layout.lake_dir.is_dir():
+        self._home = LakeLayout(Path(path).expanduser().absolute())
+        self._fs = FileSystem()
+        self._tables = TableStore(self._home, self._fs)
+        if not self._home.lake_dir.is_dir():
             raise MissingPartitionError(
-                f"expected a lake in {self.layout.lake_dir}, found none: give the data folder "
+                f"expected a lake in {self._home.lake_dir}, found none: give the data folder "
                 "(SMALLCAPS_DATA_DIR), or download first"
             )
 
     def __repr__(self) -> str:
-        return f"Lake({str(self.layout.data_dir)!r})"
+        return f"Lake({str(self._home.data_dir)!r})"
+
+    @property
+    def layout(self) -> LakeLayout:
+        """Return the paths, with the disks of now: the lake may be moved while it is open.
+
+        Raises:
+            StorageError: A disk of the lake is not mounted.
+        """
+        return locate_roots(self._home, self._fs)
 
     def trades(
         self,
@@ -75,6 +86,7 @@ class Lake:
         Raises:
             ConfigError: A date, a phase or a column is none.
             MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
         """
         chosen = _list(tickers)
         wanted = _check(_list(phases), TRADING_PHASES, "trading phase")
@@ -141,7 +153,7 @@ class Lake:
             return ledger.receipts()
 
     def _open_ledger(self) -> LedgerReader:
-        return LedgerReader(self.layout.ledger_file)
+        return LedgerReader(self._home.ledger_file)
 
 
 def _list(values: str | Iterable[str] | None) -> list[str] | None:
