@@ -45,6 +45,8 @@ FLAT_SCHEMA: Final = {
     **dict.fromkeys((*INSTANTS, *COUNTS), pl.Int64()),
 }
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Replay:

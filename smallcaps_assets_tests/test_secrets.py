@@ -157,6 +157,7 @@ def witness() -> Iterator[Witness]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_the_run_met_what_it_was_meant_to_meet(witness: Witness) -> None:
     said = [(witness.folder / f"said-{number}.txt").read_text() for number in range(4)]
 
@@ -167,6 +168,7 @@ def test_the_run_met_what_it_was_meant_to_meet(witness: Witness) -> None:
     assert (witness.folder / "data" / "dagster").is_dir()
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_file_and_in_nothing_that_was_said(witness: Witness) -> None:
     """L14: data, receipts, ledger, catalog, Dagster's databases and logs, output, errors."""
     names = {path.name for path in witness.folder.rglob("*")}
@@ -175,6 +177,7 @@ def test_the_key_is_in_no_file_and_in_nothing_that_was_said(witness: Witness) ->
     assert find_secret(witness.folder, KEY) == []
 
 
+@pytest.mark.slow
 def test_the_key_is_on_no_command_line(witness: Witness) -> None:
     """L14: other users of the machine can list processes."""
     assert any("smallcaps_assets.cli" in line for line in witness.command_lines)

@@ -22,7 +22,7 @@ QUICK: Final = {
     "COLUMNS": "200",
 }
 """A command that loses no time and whose lines are not folded."""
-TIMEOUT_S: Final = 120
+TIMEOUT_S: Final = 300
 REFUSED: Final = 2
 """Exit code of wrong usage, wrong settings and conflicts."""
 FAILED: Final = 1
