@@ -29,7 +29,7 @@ def run_download(
     """Download what is missing; return whether all of it is complete now.
 
     Raises:
-        ConfigError: The vendor's key is not set.
+        ConfigError: The vendor's key is not set, or a root of the settings is not there.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
         LedgerMismatchError: The published plan is not the registered one.
     """
@@ -45,6 +45,8 @@ def run_download(
         console.print("nothing is missing: every planned session in question is complete")
         return True
     work.settings.require_key()
+    with work.lakehouse.writing("smallcaps download", 0.0):
+        pass  # a root of the settings that is not there is told before a run begins
     tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
     spans = find_spans(ordered, missing, select_missing(work.lakehouse, EVERYTHING))
     console.print(f"{len(missing):,} sessions are missing; runs: {len(spans)}")

@@ -127,6 +127,7 @@ def prepare_target(move: Relocation) -> None:
         return
     folder, fs = move.target.folder, move.fs
     fs.make_folders(folder, root=folder.parent)
+    fs.sync_folder(folder.parent)
     marker = read_marker(fs, move.target)
     if marker is None:
         refuse_filled(folder)

@@ -17,7 +17,7 @@ import msgspec
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.damages import SessionFolder, walk_sessions
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import RECEIPT_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.root_register import (
     RootRegister,
     RootState,
@@ -29,7 +29,6 @@ from smallcaps_assets.lake.session_copies import (
     Progress,
     ignore_progress,
     is_copy_whole,
-    remove_session,
 )
 
 
@@ -97,7 +96,7 @@ class _Emptying:
         for tree in Tree:
             for found in walk_sessions(self.root.tree_dir(tree)):
                 if isinstance(found, SessionFolder) and self._is_elsewhere(found, tree):
-                    remove_session(self.fs, found.path)
+                    self._remove(found.path)
                     progress("removed", 0)
                 if os.path.lexists(found.path) and not self._remove_empty(found.path):
                     yield found.path
@@ -114,14 +113,27 @@ class _Emptying:
         is_folder = path.is_dir() and not path.is_symlink()
         return self.fs.remove_folder(path) if is_folder else not os.path.lexists(path)
 
+    def _remove(self, folder: Path) -> None:
+        """Remove a session, its receipt last: until then it proves that the rest may go."""
+        for name in (TRADES_NAME, RECEIPT_NAME):
+            self.fs.remove(folder / name)
+
     def _is_elsewhere(self, found: SessionFolder, tree: Tree) -> bool:
         """Return whether another root has this very session, whole."""
         holder = self.layout.find_holder(found.ticker, found.session_date, tree)
-        if not found.has_receipt or holder is None:
+        if holder is None or found.links:
             return False
-        text = self.fs.read(found.path / RECEIPT_NAME)
         copy = holder.session_dir(found.ticker, found.session_date, tree)
+        text = self.fs.read(copy / RECEIPT_NAME)
+        if not self._is_same(text, found):
+            return False
         try:
             return is_copy_whole(self.fs, text, copy, reads_file=not self.is_proven)
         except LedgerMismatchError:
             return False
+
+    def _is_same(self, text: bytes, found: SessionFolder) -> bool:
+        """Return whether a folder has a session by its receipt, or what a power failure left."""
+        if found.has_receipt:
+            return self.fs.read(found.path / RECEIPT_NAME) == text
+        return is_copy_whole(self.fs, text, found.path, needs_receipt=False)

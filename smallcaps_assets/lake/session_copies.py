@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import (
+    DataError,
+    LakeError,
+    LedgerMismatchError,
+    MissingPartitionError,
+    StorageError,
+)
 from smallcaps_assets.lake.commit import SessionCopy, commit_copies
 from smallcaps_assets.lake.damages import SessionFolder, walk_lake, walk_sessions
 from smallcaps_assets.lake.disk_errors import is_broken, storage_errors
@@ -98,8 +104,8 @@ class SessionCopies:
         for tree, folder in self._walk():
             try:
                 copy = self._read(tree, folder)
-            except LakeError as error:
-                if not isinstance(error, _DAMAGES) and not is_broken(error):
+            except (*_DAMAGES, StorageError) as error:
+                if isinstance(error, StorageError) and not is_broken(error):
                     raise
                 damages.append(f"{folder.key}: {error}")
                 continue
@@ -193,7 +199,12 @@ class SessionCopies:
 
 
 def is_copy_whole(
-    fs: FileSystem, expected_receipt: bytes, place: Path, *, reads_file: bool = True
+    fs: FileSystem,
+    expected_receipt: bytes,
+    place: Path,
+    *,
+    reads_file: bool = True,
+    needs_receipt: bool = True,
 ) -> bool:
     """Return whether a folder has a session with this very receipt and its whole data file.
 
@@ -202,6 +213,7 @@ def is_copy_whole(
         expected_receipt: The receipt, byte for byte, and not a damaged one.
         place: The folder.
         reads_file: Compare the file's hash; otherwise its size alone.
+        needs_receipt: The receipt has to lie beside it.
 
     Raises:
         LedgerMismatchError: The receipt is damaged.
@@ -212,7 +224,7 @@ def is_copy_whole(
     if measure_file(path) != receipt.bytes:
         return False
     try:
-        if read_from_disk(fs, place / RECEIPT_NAME) != expected_receipt:
+        if needs_receipt and read_from_disk(fs, place / RECEIPT_NAME) != expected_receipt:
             return False
         if not receipt.rows or not reads_file:
             return True

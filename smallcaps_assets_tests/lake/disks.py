@@ -1,5 +1,6 @@
-"""Disks that stop, fail or lose power at any operation."""
+"""Disks that stop, fail, fill up or lose power at any operation."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,6 +60,10 @@ class ScriptedDisk(FileSystem):
         self.step("remove", path)
         super().remove(path)
 
+    def remove_folder(self, path: Path) -> bool:
+        self.step("remove_folder", path)
+        return super().remove_folder(path)
+
     def make_folder(self, path: Path) -> None:
         self.step("make_folder", path)
         super().make_folder(path)
@@ -83,6 +88,42 @@ class FailingDisk(ScriptedDisk):
         if len(self.operations) == self.fail_at + 1:
             with storage_errors(operation, path):
                 raise OSError(self.number, os.strerror(self.number), str(path))
+
+
+class QuotaDisk(FileSystem):
+    """A disk of a few kilobytes, measured by the files below one folder, whoever wrote them.
+
+    Attributes:
+        root: The folder.
+        capacity: Bytes that fit.
+        refusals: Writes that found it full.
+    """
+
+    def __init__(self, root: Path, capacity: int) -> None:
+        super().__init__(uses_syncfs=False)
+        self.root = root
+        self.capacity = capacity
+        self.refusals = 0
+
+    def write_new(self, path: Path, content: bytes) -> None:
+        room = max(0, self.free_bytes(path))
+        super().write_new(path, content[:room])
+        if len(content) > room:
+            self.refusals += 1
+            with storage_errors("write", path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def sync_group(self, paths: Iterable[Path]) -> None:
+        """Sync nothing: no test of a full disk loses power."""
+
+    def free_bytes(self, path: Path) -> int:
+        assert path.is_relative_to(self.root)
+        files = (file for file in self.root.rglob("*") if file.is_file())
+        return self.capacity - sum(file.stat().st_size for file in files)
+
+    def total_bytes(self, path: Path) -> int:
+        assert path.is_relative_to(self.root)
+        return self.capacity
 
 
 class PowerLossDisk(ScriptedDisk):
@@ -130,6 +171,12 @@ class PowerLossDisk(ScriptedDisk):
     def remove(self, path: Path) -> None:
         super().remove(path)
         self.live.pop(path, None)
+
+    def remove_folder(self, path: Path) -> bool:
+        is_gone = super().remove_folder(path)
+        if is_gone:
+            self.live.pop(path, None)
+        return is_gone
 
     def make_folder(self, path: Path) -> None:
         super().make_folder(path)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.errors import MissingPartitionError, StorageError
+from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import (
     FileSystem,
     find_abandoned,
     find_existing,
     find_syncfs,
     folders_below,
-    storage_errors,
     temporary_path,
 )
 from smallcaps_assets.lake.processes import identify_process
