@@ -1,5 +1,6 @@
 """Pages of Dagster's UI in headless Chromium: opened, read, clicked, photographed."""
 
+import io
 import re
 import shutil
 import time
@@ -7,12 +8,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from smallcaps_assets.ingest.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import PATIENCE_S, PartitionCounts
 
 SIZE: Final = (1600, 1000)
@@ -85,23 +88,22 @@ class Pages:
         return text
 
     def click(self, label: str) -> None:
-        """Click what is labelled, as soon as it can be."""
+        """Click the button or link of this label."""
+        labelled = f'normalize-space()="{label}"'
+        self.click_element(f"//button[{labelled}]|//a[{labelled}]")
+
+    def click_element(self, path: str) -> None:
+        """Click the first element at an XPath, as soon as it can be."""
 
         def is_clicked(_: webdriver.Chrome) -> bool:
-            quoted = f'normalize-space()="{label}"'
-            found = self._driver.find_elements(By.XPATH, f"//button[{quoted}]|//a[{quoted}]")
+            found = self._driver.find_elements(By.XPATH, path)
             ready = [e for e in found if e.is_displayed() and e.is_enabled()]
             if ready:
                 ready[0].click()
             return bool(ready)
 
         waiting = WebDriverWait(self._driver, PATIENCE_S, ignored_exceptions=[WebDriverException])
-        waiting.until(is_clicked, f"no {label!r} to click")
-
-    def click_in_row(self, row: str, label: str) -> None:
-        """Click what is labelled in the row of a table."""
-        path = f"//tr[contains(., '{row}')]//*[text()='{label}']"
-        self._driver.find_element(By.XPATH, path).click()
+        waiting.until(is_clicked, f"nothing to click at {path}")
 
     def count_partitions(self, expected: PartitionCounts) -> None:
         """Open the partitions page of `trades`; it has to show these counts."""
@@ -115,16 +117,15 @@ class Pages:
 
     def list_checks(self) -> dict[str, str]:
         """Open the checks page of `trades`, and return the result of each check."""
-        shown = self.open(CHECKS, "Checks (9)", "no_orphans")
+        shown = self.open(CHECKS, f"Checks ({len(AUDITS)})", *(audit.name for audit in AUDITS))
         results = "Succeeded|Failed|Not Evaluated|In Progress|Skipped"
         return dict(re.findall(rf"^([a-z_]+)\n+({results})$", shown, re.MULTILINE))
 
     def widen_lineage(self) -> None:
         """Open the lineage and give its graph the whole window, so that names can be read."""
         self.open(LINEAGE, *GROUPS)
-        for icon in ("panel_show_left", "panel_show_right"):
-            path = f"//button[.//*[@aria-label='{icon}']]"
-            self._driver.find_element(By.XPATH, path).click()
+        self.click("Hide navigation")
+        self.click_element("//button[.//*[@aria-label='panel_show_right']]")
         x, y = SIZE[0] // 2, SIZE[1] - 50
         ActionChains(self._driver).move_by_offset(x, y).double_click().perform()
 
@@ -141,4 +142,8 @@ class Pages:
         if address:
             self.open(address, *texts)
         time.sleep(SETTLING_S)
-        self._driver.save_screenshot(str(self.pictures / f"{name}.png"))
+        shown = Image.open(io.BytesIO(self._driver.get_screenshot_as_png())).convert("RGB")
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        # The default method would lose rare colours, and a red dot is rare.
+        small = shown.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(self.pictures / f"{name}.png", optimize=True)
