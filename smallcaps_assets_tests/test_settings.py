@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from smallcaps_assets.errors import ConfigError
-from smallcaps_assets.settings import Source, load_settings
+from smallcaps_assets.settings import Source, load_settings, parse_batch, split_paths
 from smallcaps_assets_tests.lakehouse_factories import write_text
 
 KEY: Final = "sk_live_0123456789abcdef"
@@ -119,6 +119,19 @@ def test_require_key_refuses_what_no_header_can_hold(
         ("SMALLCAPS_BASE_URL", "https://api.polygon.io?apiKey=x", "expected an address such as"),
         ("SMALLCAPS_BASE_URL", "https://me:pw@api.polygon.io", "without a user name"),
         ("SMALLCAPS_BASE_URL", "http://api.massive.com", "expected https"),
+        ("SMALLCAPS_PLAN_MODE", "windows", "'event_windows', 'event_months' or 'sessions'"),
+        ("SMALLCAPS_PLAN_MODE", "sessions", "^SMALLCAPS_PLAN_MODE=sessions: .*PLAN_TICKERS"),
+        ("SMALLCAPS_PLAN_TICKERS", "A,B", "^SMALLCAPS_PLAN_TICKERS: .*got event_windows"),
+        ("SMALLCAPS_PLAN_MONTHS_AFTER", "13", "less than or equal to 12"),
+        ("SMALLCAPS_DISK_BUDGET_GB", "0", "SMALLCAPS_DISK_BUDGET_GB: .*greater than 0"),
+        ("SMALLCAPS_PILOT_BUDGET", "maybe", "SMALLCAPS_PILOT_BUDGET: .*boolean"),
+        ("SMALLCAPS_BATCH", "2", "^SMALLCAPS_BATCH: expected a batch such as 2/5"),
+        ("SMALLCAPS_BATCH", "0/5", "from 1/5 to 5/5, got '0/5'"),
+        ("SMALLCAPS_BATCH", "6/5", "from 1/5 to 5/5, got '6/5'"),
+        ("SMALLCAPS_BATCH", "1/0", "expected a batch such as"),
+        ("SMALLCAPS_BATCH", "-1/5", "expected a batch such as"),
+        ("SMALLCAPS_BATCH", "1/2,1/3", "batches overlap"),
+        ("SMALLCAPS_BATCH", "1/2,1/2", "batches overlap"),
     ],
 )
 def test_load_settings_refuses_a_value_and_names_its_setting(
@@ -194,3 +207,53 @@ def test_load_settings_bears_the_variable_of_the_tests(monkeypatch: pytest.Monke
     monkeypatch.setenv("SMALLCAPS_SHARED", "folder")
 
     assert load_settings().workers == 8
+
+
+def test_parse_batch_names_the_parts_and_how_many_there_are() -> None:
+    assert parse_batch("2/5") == ((2,), 5)
+    assert parse_batch(" 3/5 ,1/5") == ((1, 3), 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("", None),
+        (" , ", None),
+        ("a.csv", ("a.csv",)),
+        ("a.csv, b.csv", ("a.csv", "b.csv")),
+        (f"a.csv{os.pathsep}b.csv", ("a.csv", "b.csv")),
+        (f"a,1.csv{os.pathsep}b.csv", ("a,1.csv", "b.csv")),
+        ("here, there.csv", ("here, there.csv",)),
+    ],
+)
+def test_split_paths_takes_lists_and_what_exists_as_it_stands(
+    tmp_path: Path, text: str, paths: tuple[str, ...] | None
+) -> None:
+    write_text(tmp_path / "here, there.csv", "")
+
+    assert split_paths(text) == (None if paths is None else tuple(map(Path, paths)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_rules"),
+    [
+        ({}, True),
+        ({"SMALLCAPS_PLAN_MODE": "event_months"}, True),
+        ({"SMALLCAPS_WATCHLIST": "a.csv"}, False),
+        (
+            {
+                "SMALLCAPS_PLAN_MODE": "sessions",
+                "SMALLCAPS_PLAN_TICKERS": "A",
+                "SMALLCAPS_FIRST_SESSION": "2024-01-02",
+            },
+            False,
+        ),
+    ],
+)
+def test_the_rules_choose_unless_a_watchlist_or_tickers_do(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], *, has_rules: bool
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().has_rules is has_rules
