@@ -13,6 +13,7 @@ from smallcaps_assets.core.estimates import (
     estimate_constants,
     estimate_measured,
     estimate_naive,
+    estimate_unmerged,
     label_costs,
 )
 from smallcaps_assets.core.figures import GB, TB, format_share
@@ -206,6 +207,26 @@ def test_estimate_calibrated_is_additive_and_never_negative(
     for name in ("ticker_sessions", "requests", "bytes_raw", "bytes_stored", "bytes_overhead"):
         assert getattr(whole, name) == sum(getattr(part, name) for part in parts) >= 0
     assert whole.hours == pytest.approx(sum(part.hours for part in parts))
+
+
+def test_estimate_unmerged_sizes_sessions_like_the_planned_ones() -> None:
+    planned = estimate_calibrated(make_ranges((2, 60_000), (2, 500)), Calibration())
+
+    naive = estimate_unmerged(12, planned, Calibration(), "3 rows x 4 sessions")
+
+    assert (naive.method, naive.ticker_sessions, naive.requests) == ("calibrated", 12, 12)
+    assert naive.bytes_stored == 3 * planned.bytes_stored
+    assert naive.bytes_overhead == 3 * planned.bytes_overhead
+    assert naive.hours == pytest.approx(12 / 100 / 60)
+    assert naive.arithmetic.startswith("3 rows x 4 sessions = 12 ticker-sessions, 3 times those")
+
+
+def test_estimate_unmerged_of_nothing_planned_is_nothing() -> None:
+    planned = estimate_calibrated(make_ranges(), Calibration())
+
+    assert estimate_unmerged(0, planned, Calibration(), "no rows").bytes_on_disk == 0
+    with pytest.raises(ConfigError, match="0 sessions or more, got -1"):
+        estimate_unmerged(-1, planned, Calibration(), "")
 
 
 def test_estimate_measured_extends_what_landed() -> None:

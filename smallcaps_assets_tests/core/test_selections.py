@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core.bounds import PlanBounds
+from smallcaps_assets.core.intervals import count_sessions, expand_sessions
 from smallcaps_assets.core.plan import judge_plan, measure_plan
 from smallcaps_assets.core.selections import (
+    assign_batches,
     diff_plans,
+    label_months,
+    merge_months,
     merge_watchlists,
     plan_months,
     split_batches,
@@ -100,6 +104,25 @@ def test_plan_months_refuses_negative_months_and_unknown_events() -> None:
 
 
 @PROPERTY
+@given(watchlists, st.integers(0, 2), st.integers(0, 2))
+def test_merge_months_holds_the_sessions_of_the_plan(
+    watchlist: pl.DataFrame, before: int, after: int
+) -> None:
+    around = {"months_before": before, "months_after": after}
+
+    merged = merge_months(watchlist, CALENDAR, **around)
+
+    plan = plan_months(watchlist, BOUNDS, **around)
+    assert_frame_equal(expand_sessions(merged, CALENDAR), plan.select(KEY))
+
+
+def test_label_months_counts_overlaps_again() -> None:
+    watchlist = make_watchlist(("A", "2024-02-29", "E1|E6"), ("A", "2024-02-05", "E6"))
+
+    assert count_sessions(label_months(watchlist, CALENDAR)) == 3 * 20
+
+
+@PROPERTY
 @given(key_sets, st.integers(1, 4))
 def test_split_batches_partition_the_plan_by_ticker(sessions: pl.DataFrame, count: int) -> None:
     batches = split_batches(sessions, count)
@@ -131,6 +154,31 @@ def test_split_batches_spreads_tickers_without_weight_and_keeps_the_order() -> N
         ["B", "C", "D"],
     ]
     assert all(batch.equals(batch.sort(KEY)) for batch in batches)
+
+
+def test_assign_batches_leaves_tickers_where_they_were() -> None:
+    plan = pl.concat([make_keys(ticker, SESSIONS[:2]) for ticker in "ABCD"])
+    weights = pl.DataFrame({"ticker": list("ABCD"), "weight": [1, 2, 3, 40]})
+
+    assigned = assign_batches(plan, 2, weights, {"A": 2, "D": 2, "GONE": 1})
+
+    assert assigned == {"A": 2, "B": 1, "C": 1, "D": 2}
+
+
+@PROPERTY
+@given(key_sets, key_sets, st.integers(1, 4))
+def test_assign_batches_never_moves_a_ticker(
+    sessions: pl.DataFrame, more: pl.DataFrame, count: int
+) -> None:
+    """Batches of a plan that grows between them still partition it."""
+    first = assign_batches(sessions, count)
+    grown = pl.concat([sessions, more]).unique(KEY)
+
+    second = assign_batches(grown, count, None, first)
+
+    assert {ticker: second[ticker] for ticker in first} == first
+    assert set(second) == set(grown["ticker"])
+    assert all(1 <= batch <= count for batch in second.values())
 
 
 def test_split_batches_refuses_no_batch() -> None:
