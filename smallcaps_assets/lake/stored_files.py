@@ -91,7 +91,7 @@ class SessionFinder:
     def _list(self, root: LakeRoot, name: str) -> frozenset[str]:
         """Return the names of the folders of a ticker in one root; links are none."""
         folder = root.tree_dir(self._tree) / name
-        if folder.is_symlink():
+        if folder.is_symlink() or folder.parent.is_symlink():
             return frozenset()
         try:
             with os.scandir(folder) as entries:
