@@ -101,4 +101,3 @@ def refuse_if_held(work: Workplace) -> None:
         raise PartitionConflictError(
             f"another download works on this lake: {holder}; wait for it, or stop it"
         )
-
