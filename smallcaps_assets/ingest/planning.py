@@ -49,7 +49,7 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
         chosen.plan.height,
         chosen.numbers | shown,
         verdict,
-        {"sessions_by_event": count_by_event(chosen.plan), "offenders": facts.offenders},
+        {"sessions_per_event": count_by_event(chosen.plan), "offenders": facts.offenders},
     )
 
 
