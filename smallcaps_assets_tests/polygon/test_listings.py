@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +30,11 @@ MOCKS = SHARED / "data" / "vendor_samples" / "client_python_mocks"
 DATE: Final = dt.date(2024, 1, 3)
 
 
-def make_listing(ticker: str, *, active: bool = True, **changes: object) -> dict[str, Any]:
-    return {"ticker": ticker, "market": "stocks", "active": active, "name": "A Corp."} | changes
+def make_listing(ticker: str, **changes: Any) -> Mapping[str, Any]:
+    return {"ticker": ticker, "market": "stocks", "active": True, "name": "A Corp."} | changes
 
 
-def make_listings(count: int) -> list[dict[str, Any]]:
+def make_listings(count: int) -> list[Mapping[str, Any]]:
     return [make_listing(f"T{number:05}") for number in range(count)]
 
 
@@ -156,8 +156,12 @@ def test_fetch_details_gives_the_listing_of_the_date(
     client: PolygonClient, source: StaticSource, emulator: EmulatorServer
 ) -> None:
     """L22: of a recycled ticker, the company that had it on the date."""
-    gone = {"active": False, "delisted_utc": "2020-05-06T00:00:00Z"}
-    new = {"list_date": "2022-01-03", "market_cap": 5e8, "share_class_shares_outstanding": 7}
+    gone: dict[str, Any] = {"active": False, "delisted_utc": "2020-05-06T00:00:00Z"}
+    new: dict[str, Any] = {
+        "list_date": "2022-01-03",
+        "market_cap": 5e8,
+        "share_class_shares_outstanding": 7,
+    }
     source.tickers = [
         make_listing("RC.X", list_date="2010-01-04", cik="1", **gone),
         make_listing("RC.X", cik="2", composite_figi="BBG2", **new),
