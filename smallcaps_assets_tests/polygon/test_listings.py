@@ -30,7 +30,7 @@ MOCKS = SHARED / "data" / "vendor_samples" / "client_python_mocks"
 DATE: Final = dt.date(2024, 1, 3)
 
 
-def make_listing(ticker: str, **changes: Any) -> Mapping[str, Any]:
+def make_listing(ticker: str, **changes: object) -> Mapping[str, Any]:
     return {"ticker": ticker, "market": "stocks", "active": True, "name": "A Corp."} | changes
 
 
@@ -156,8 +156,8 @@ def test_fetch_details_gives_the_listing_of_the_date(
     client: PolygonClient, source: StaticSource, emulator: EmulatorServer
 ) -> None:
     """L22: of a recycled ticker, the company that had it on the date."""
-    gone: dict[str, Any] = {"active": False, "delisted_utc": "2020-05-06T00:00:00Z"}
-    new: dict[str, Any] = {
+    gone = {"active": False, "delisted_utc": "2020-05-06T00:00:00Z"}
+    new = {
         "list_date": "2022-01-03",
         "market_cap": 5e8,
         "share_class_shares_outstanding": 7,
