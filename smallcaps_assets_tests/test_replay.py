@@ -196,7 +196,7 @@ def test_receipts_say_what_was_proven_and_what_was_not(replay: Replay) -> None:
 
     full, empty = store.read_receipt("IBM", DATES[0]), store.read_receipt("AIG", BEYOND)
 
-    assert (full.state, full.source) == ("complete", f"emulator:replay={replay.folder}")
+    assert (full.state, full.source) == ("complete", f"emulator:replay={replay.folder.resolve()}")
     assert (empty.state, empty.rows, empty.bar_volume) == ("empty_unverified", 0, None)
     assert set(full.rows_by_phase) <= {"pre_market", "regular", "after_hours", "closed"}
 
