@@ -171,7 +171,7 @@ class Download:
         lakehouse.stop.clear()
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars))
+            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars, self.summary))
         except self._interrupts:
             lakehouse.stop.set()
             yield from self._flush()
@@ -204,14 +204,14 @@ class Download:
                 yield from self._refuse(self._close(span))
             elif span.first_session <= self._closed_until:
                 self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
-            elif room.fits([*self._running.values(), span], self._held_bytes):
+            elif room.fits([*self._running.values(), span], self._batch):
                 self._running[pool.submit(fetcher.fetch, span)] = span
             else:
                 self._waiting.appendleft(span)
                 if self._running:
                     return
                 yield from self._flush()
-                if not room.fits([span], 0):
+                if not room.fits([span], []):
                     self.summary.aborted = room.describe_lack(self._waiting)
 
     def _settle(
@@ -306,11 +306,6 @@ class Download:
         age_s = time.monotonic() - self._batch_since
         is_overdue = bool(self._batch) and age_s > settings.sync_interval_s
         return waiting >= settings.sync_group or is_overdue
-
-    @property
-    def _held_bytes(self) -> int:
-        """Return the size of the files that are ready and not stored yet."""
-        return sum(len(p.content) for r in self._batch for p in (*r.sessions, *r.off_session))
 
     def _flush(self) -> Iterator[Outcome]:
         """Commit what the pool finished: files, receipts, ledger, then the outcomes."""

@@ -13,12 +13,16 @@ from typing import Final
 from smallcaps_assets.core.calibration import Calibration
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.ingest.calibrating import calibrate
-from smallcaps_assets.ingest.fetching import RequestRange
+from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.outcomes import DownloadSummary
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
+from smallcaps_assets.lake.placement import SESSION_BYTES
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
+LEAST_ROWS: Final = 100_000
+"""Trades from which on their bytes say what a trade costs: in small files it is the file."""
 INDEX_BYTES: Final = 16 * 1024
 """What ledger, catalog and Dagster take in the data folder for one session."""
 
@@ -31,32 +35,38 @@ class Room:
         lakehouse: Its roots take the sessions; its data folder the ledger and Dagster's events.
         bars: What the daily bars say of the sessions.
         calibration: What a trade and a file cost.
+        landed: What the download has stored so far, which tells it better.
     """
 
     lakehouse: Lakehouse
     bars: BarFacts
     calibration: Calibration
+    landed: DownloadSummary
 
     @classmethod
-    def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
+    def measure(cls, lakehouse: Lakehouse, bars: BarFacts, landed: DownloadSummary) -> "Room":
         """Return the room of a download, with what its lake shows of the size of files."""
-        return cls(lakehouse, bars, calibrate(lakehouse))
+        return cls(lakehouse, bars, calibrate(lakehouse), landed)
 
-    def fits(self, spans: Sequence[RequestRange], held_bytes: int) -> bool:
+    def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
         """Return whether ranges fit on some disk with the reserve of each disk kept.
 
         Args:
             spans: Ranges under way, and the next one.
-            held_bytes: Files that are ready and not stored yet.
+            batch: What is ready and not stored yet.
 
         Raises:
             StorageError: A disk is gone.
         """
         expected = [count for span in spans for count in self._expect(span)]
+        held = [session for result in batch for session in (*result.sessions, *result.off_session)]
         placement = self.lakehouse.placement
-        if placement.measure_room(self._data_dir) < len(expected) * INDEX_BYTES:
+        index = (len(expected) + len(held)) * INDEX_BYTES
+        if placement.measure_room(self._data_dir) < index:
             return False
-        wanted = MARGIN * self._need_bytes(expected) + held_bytes
+        # The data folder may lie on the same disk, so the index counts on each.
+        ready = sum(len(session.content) + SESSION_BYTES for session in held)
+        wanted = MARGIN * self._need_bytes(expected) + ready + index
         return any(placement.measure_room(root.folder) >= wanted for root in placement.roots)
 
     def describe_lack(self, waiting: Sequence[RequestRange]) -> str:
@@ -98,10 +108,11 @@ class Room:
 
     def _need_bytes(self, expected: Sequence[int | None]) -> float:
         """Return what sessions of so many trades take on their disk."""
-        sizes = self.calibration
-        rows = sum(sizes.trades_per_session if count is None else count for count in expected)
-        files = len(expected) * (sizes.file_bytes + sizes.block_bytes)
-        return rows * sizes.bytes_per_trade + files
+        sizes, landed = self.calibration, self.landed
+        usual = max(sizes.trades_per_session, landed.rows / max(landed.finished, 1))
+        rate = max(sizes.bytes_per_trade, landed.bytes / max(landed.rows, LEAST_ROWS))
+        rows = sum(usual if count is None else count for count in expected)
+        return rows * rate + len(expected) * (sizes.file_bytes + sizes.block_bytes)
 
     def _describe_disks(self) -> str:
         """Return what is free on each disk, once each."""

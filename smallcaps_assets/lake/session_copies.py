@@ -26,15 +26,12 @@ from smallcaps_assets.lake.damages import SessionFolder, walk_lake, walk_session
 from smallcaps_assets.lake.disk_errors import is_broken, storage_errors
 from smallcaps_assets.lake.files import FileSystem, refuse_links
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.placement import SESSION_BYTES
 from smallcaps_assets.lake.receipts import parse_receipt
 
 GROUP_FILES: Final = 200
 GROUP_BYTES: Final = 64 * 1024**2
 """Sessions and bytes from which on what was gathered is written by one sync."""
-
-BLOCK_BYTES: Final = 4096
-BLOCKS_PER_SESSION: Final = 3
-"""What a file system takes besides the data: a folder, a receipt, a rounded end."""
 
 SHOWN: Final = 3
 """Sessions that a message names."""
@@ -89,7 +86,7 @@ class SessionCopies:
             sessions, size = sessions + 1, size + data
             is_copied = measure_file(copy / TRADES_NAME) == data
             if not is_copied or not measure_file(copy / RECEIPT_NAME):
-                needed += data + BLOCKS_PER_SESSION * BLOCK_BYTES
+                needed += data + SESSION_BYTES
         return CopySize(sessions, size, needed)
 
     def make(self, progress: Progress = ignore_progress) -> None:

@@ -42,7 +42,7 @@ from smallcaps_assets.lake.disk_errors import is_broken
 from smallcaps_assets.lake.files import FileSystem, find_abandoned, refuse_links
 from smallcaps_assets.lake.layout import LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
-from smallcaps_assets.lake.placement import Placement
+from smallcaps_assets.lake.placement import SESSION_BYTES, Placement
 from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
 from smallcaps_assets.schemas import TRADES
@@ -109,7 +109,7 @@ class LakeStore:
             StorageError: The disk refuses.  What has its receipt is stored, the rest is absent,
                 and committing all of it again is safe.
         """
-        size = sum(len(session.content) for session in batch)
+        size = sum(len(session.content) + SESSION_BYTES for session in batch)
         with self._commit_lock:
             return commit_sessions(self.layout, self.fs, batch, self._placement.choose(size))
 

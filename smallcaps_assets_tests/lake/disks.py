@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -91,23 +91,24 @@ class FailingDisk(ScriptedDisk):
 
 
 class QuotaDisk(FileSystem):
-    """A disk of a few kilobytes, measured by the files below one folder, whoever wrote them.
+    """Disks of a few kilobytes, measured by the files below their folders, whoever wrote them.
 
     Attributes:
-        root: The folder.
-        capacity: Bytes that fit.
-        refusals: Writes that found it full.
+        capacities: Bytes that fit on each disk, by its folder; of two the first counts.
+        refusals: Writes that found a disk full.
+        lowest: Fewest bytes that were free on a disk after a write.
     """
 
-    def __init__(self, root: Path, capacity: int) -> None:
+    def __init__(self, capacities: Mapping[Path, int]) -> None:
         super().__init__(uses_syncfs=False)
-        self.root = root
-        self.capacity = capacity
+        self.capacities = dict(capacities)
         self.refusals = 0
+        self.lowest = max(capacities.values())
 
     def write_new(self, path: Path, content: bytes) -> None:
         room = max(0, self.free_bytes(path))
         super().write_new(path, content[:room])
+        self.lowest = min(self.lowest, self.free_bytes(path))
         if len(content) > room:
             self.refusals += 1
             with storage_errors("write", path):
@@ -117,13 +118,14 @@ class QuotaDisk(FileSystem):
         """Sync nothing: no test of a full disk loses power."""
 
     def free_bytes(self, path: Path) -> int:
-        assert path.is_relative_to(self.root)
-        files = (file for file in self.root.rglob("*") if file.is_file())
-        return self.capacity - sum(file.stat().st_size for file in files)
+        files = (file for file in self._find_disk(path).rglob("*") if file.is_file())
+        return self.total_bytes(path) - sum(file.stat().st_size for file in files)
 
     def total_bytes(self, path: Path) -> int:
-        assert path.is_relative_to(self.root)
-        return self.capacity
+        return self.capacities[self._find_disk(path)]
+
+    def _find_disk(self, path: Path) -> Path:
+        return next(folder for folder in self.capacities if path.is_relative_to(folder))
 
 
 class PowerLossDisk(ScriptedDisk):

@@ -160,7 +160,7 @@ def test_a_damaged_session_is_told_and_stops_the_move(tmp_path: Path, name: str)
 
 def test_a_target_without_room_is_refused_before_anything_is_copied(tmp_path: Path) -> None:
     home, dest = make_pair(tmp_path)
-    disk = QuotaDisk(tmp_path, capacity=30_000)
+    disk = QuotaDisk({tmp_path: 30_000})
 
     with pytest.raises(StorageError, match=r"too small: .* still to be copied, .* free there"):
         move(home, disk, dest)
@@ -175,11 +175,11 @@ def test_a_disk_that_fills_up_meanwhile_stops_the_move(tmp_path: Path) -> None:
 
     class SurprisedDisk(QuotaDisk):
         def write_new(self, path: Path, content: bytes) -> None:
-            self.capacity = 15_000
+            self.capacities[tmp_path] = 15_000
             super().write_new(path, content)
 
     with pytest.raises(StorageError, match="No space left"):
-        move(home, SurprisedDisk(tmp_path, capacity=1_000_000), dest)
+        move(home, SurprisedDisk({tmp_path: 1_000_000}), dest)
 
     assert read_lake(home) == before
     move(home, FS, dest)

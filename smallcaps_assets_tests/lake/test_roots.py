@@ -315,21 +315,18 @@ def test_new_sessions_go_to_the_first_disk_with_room(tmp_path: Path) -> None:
     small, large = make_root(make_folder(tmp_path / "small")), make_root(tmp_path / "large")
     make_folder(large.folder)
 
-    class TwoDisks(QuotaDisk):
-        def free_bytes(self, path: Path) -> int:
-            return 1_000 if path == small.folder else 9_000
+    disk = QuotaDisk({small.folder: 1_000, large.folder: 10_000})
+    placement = Placement([small, large], disk)
 
-    placement = Placement([small, large], TwoDisks(tmp_path, 10_000))
-
-    assert [placement.choose(size) for size in (500, 501, 8_501)] == [small, large, large]
-    assert placement.reserve_bytes(small.folder) == 500
+    assert [placement.choose(size) for size in (950, 951, 9_501)] == [small, large, large]
+    assert placement.reserve_bytes(small.folder) == 50
 
 
 def test_the_reserve_is_the_smaller_of_5_gb_and_5_per_cent_unless_set(tmp_path: Path) -> None:
     root = make_root(tmp_path)
 
     reserves = [
-        Placement([root], QuotaDisk(tmp_path, capacity), reserve_gb).reserve_bytes(tmp_path)
+        Placement([root], QuotaDisk({tmp_path: capacity}), reserve_gb).reserve_bytes(tmp_path)
         for capacity, reserve_gb in ((10**9, None), (10**12, None), (10**12, 0.5))
     ]
 
@@ -337,6 +334,6 @@ def test_the_reserve_is_the_smaller_of_5_gb_and_5_per_cent_unless_set(tmp_path: 
 
 
 def test_folders_of_one_disk_have_its_room_once(tmp_path: Path) -> None:
-    disk = QuotaDisk(tmp_path, 1_000)
+    disk = QuotaDisk({tmp_path: 1_000})
 
     assert measure_free(disk, [tmp_path, tmp_path / "not" / "there"]) == 1_000
