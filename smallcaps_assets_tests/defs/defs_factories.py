@@ -4,7 +4,6 @@ What belongs here: the emulator as a process, folder and environment of a run, a
 shows.  What does not: processes that die at a chosen moment (``kills``).
 """
 
-import asyncio
 import datetime as dt
 import os
 import shutil
@@ -23,9 +22,6 @@ import msgspec
 import polars as pl
 import requests
 from dagster import AssetPartitionStatus
-from dagster._core.test_utils import in_process_test_workspace
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster_graphql.schema import create_schema
 
 from smallcaps_assets.core.events import IMPORTED_EVENT
 from smallcaps_assets.core.keys import decode_key, encode_key
@@ -48,7 +44,7 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: SIGKILL does n
 
 TICKERS: Final = ("BCPC", "BCpC", "BRK.A", "CON")
 """Tickers of a market of four companies."""
-SESSIONS: Final = load_calendar().dates(dt.date(2024, 1, 16), dt.date(2024, 2, 2))
+SESSIONS: Final = load_calendar().dates(dt.date(2024, 1, 16), dt.date(2024, 1, 31))
 KEYS: Final = [encode_key(ticker, date) for ticker in TICKERS for date in SESSIONS]
 """Keys in the order of the partition set."""
 
@@ -86,10 +82,11 @@ class EmulatorProcess:
         asked = requests.get(f"{self.url}/_emulator/requests", timeout=10).json()
         return [request for request in asked if request["path"].startswith("/v3/trades/")]
 
-    def count_faults(self) -> int:
-        """Return how many requests were hit by the faults in force."""
+    def count_faults(self, kind: str) -> int:
+        """Return how many requests a kind of fault has hit since the faults were set."""
         stats = requests.get(f"{self.url}/_emulator/stats", timeout=10).json()
-        return sum(stats["faults"].values())
+        hits: int = stats["faults"].get(kind, 0)
+        return hits
 
     def set_faults(self, *faults: str) -> None:
         """Put these faults in force, in place of the others."""
@@ -161,7 +158,8 @@ class Home:
         kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
         named = {f"SMALLCAPS_{name.upper()}": str(value) for name, value in self.values.items()}
         path = os.pathsep.join(filter(None, [str(REPO_ROOT), os.environ.get("PYTHONPATH")]))
-        return kept | named | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+        home = {"DAGSTER_HOME": str(self.folder / "dagster"), "DAGSTER_DISABLE_TELEMETRY": "1"}
+        return kept | named | home | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
 
     @property
     def lakehouse(self) -> Lakehouse:
@@ -270,22 +268,6 @@ def read_statuses(instance: dg.DagsterInstance) -> dict[str, set[str]]:
         status = shown.get(key)
         statuses[status.value if status else "MISSING"].add(key)
     return statuses
-
-
-STATS_QUERY: Final = """
-{ assetNodeOrError(assetKey: {path: ["trades"]}) { ... on AssetNode { partitionStats {
-    numPartitions numMaterialized numFailed numMaterializing } } } }
-"""
-
-
-def query_stats(instance: dg.DagsterInstance) -> dict[str, int]:
-    """Return the counts that the page of `trades` shows, asked for as the UI does."""
-    origin = LoadableTargetOrigin(module_name="smallcaps_assets.definitions")
-    with in_process_test_workspace(instance, origin) as workspace:
-        answer = asyncio.run(create_schema().execute_async(STATS_QUERY, context_value=workspace))
-    assert not answer.errors
-    stats: dict[str, int] = answer.data["assetNodeOrError"]["partitionStats"]
-    return stats
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -4,11 +4,11 @@ The same command, on one lake.  Whatever the moment of the kill: readers see who
 proven is lost or asked for again, and the end is that of a run that nobody disturbed.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from signal import SIGKILL
 from typing import Any, Final
 
 import pytest
@@ -24,13 +24,19 @@ from smallcaps_assets_tests.defs.defs_factories import (
     Home,
     find_asked_keys,
     make_home,
-    query_stats,
     read_statuses,
     wait_for,
 )
 from smallcaps_assets_tests.defs.kills import Fuse, start_download
+from smallcaps_assets_tests.defs.workspaces import query_stats
 
 pytestmark = pytest.mark.slow
+
+SICK: Final = KEYS[-3]
+"""A session that the vendor fails to send until the last run."""
+SICK_FAULT: Final = "500:ticker={},date={}".format(*decode_key(SICK))
+SLOW: Final = "slow:seconds=0.05,endpoint=trades"
+"""Leaves the parent time to kill where it means to."""
 
 Kill = Callable[[Home, EmulatorProcess], int | None]
 """Runs a download, kills it, and returns its exit code."""
@@ -60,6 +66,21 @@ def by_time(seconds: float) -> Kill:
     return kill
 
 
+def while_planned() -> Kill:
+    """Return a kill while Dagster notes what the run is going to do, before it starts."""
+
+    def kill(home: Home, _: EmulatorProcess) -> int | None:
+        with home.open_instance() as instance:
+            before = instance.get_runs_count()
+            process = start_download(home, Fuse("never"))
+            wait_for(lambda: instance.get_runs_count() > before)
+        process.kill()
+        process.join()
+        return process.exitcode
+
+    return kill
+
+
 def by_requests(count: int) -> Kill:
     """Return a kill when so many requests have arrived."""
 
@@ -78,12 +99,13 @@ def in_page(page: str) -> Kill:
     """Return a kill of `smallcaps download` while half of a page has arrived."""
 
     def kill(home: Home, emulator: EmulatorProcess) -> int | None:
-        emulator.set_faults(f"stall:page={page},seconds=30,times=2")
+        emulator.set_faults(SICK_FAULT, f"stall:page={page},seconds=60,times=1", SLOW)
         process = home.start("download")
-        wait_for(lambda: emulator.count_faults() == 2)
+        wait_for(lambda: emulator.count_faults("stall") == 1)
+        time.sleep(0.3)
         process.kill()
         process.communicate()
-        emulator.set_faults()
+        emulator.set_faults(SICK_FAULT, SLOW)
         return process.returncode
 
     return kill
@@ -91,7 +113,7 @@ def in_page(page: str) -> Kill:
 
 KILLS: Final = {
     "before anything": by_time(0.3),
-    "at the start": by_time(1.0),
+    "while Dagster plans": while_planned(),
     "while it writes trades": by_fuse("in write", "trades"),
     "with trades written": by_fuse("after write", "trades", 2),
     "before trades are on the disk": by_fuse("before sync"),
@@ -108,11 +130,9 @@ KILLS: Final = {
     "after some receipts of a group": by_fuse("after rename", "_SUCCESS", 2),
     "in the last page": in_page("last"),
     "in the second group": by_fuse("after rename", "_SUCCESS", 5),
-    "after thirty requests": by_requests(30),
+    "after twelve requests": by_requests(12),
     "in a new folder": by_fuse("after make_folder", "", 9),
 }
-SICK: Final = KEYS[-3]
-"""A session that fails in the run after the last kill."""
 
 
 @dataclass(frozen=True)
@@ -149,27 +169,6 @@ class End:
     statuses: dict[str, set[str]]
 
 
-@dataclass(frozen=True)
-class Ordeal:
-    """Twenty killed runs on one lake, then one with a sick session, then one in peace.
-
-    Attributes:
-        home: The lake.
-        asked: All requests that the vendor saw.
-        attempts: The killed runs.
-        calm_hash: Content hash of the lake of an undisturbed run.
-        sick: What the run with a sick session left: exit code, counts of the ledger, of Dagster.
-        healed: The same after the last run.
-    """
-
-    home: Home
-    asked: list[dict[str, Any]]
-    attempts: dict[str, Attempt]
-    calm_hash: str
-    sick: End
-    healed: End
-
-
 def run_killed(home: Home, emulator: EmulatorProcess, kill: Kill) -> Attempt:
     """Run a download that is killed, and look at what it left."""
     code = kill(home, emulator)
@@ -187,61 +186,49 @@ def run_on(home: Home) -> End:
     return End(finished, home.lakehouse.ledger.counts(), stats, statuses)
 
 
-@pytest.fixture(scope="module")
-def ordeal(memory: Path, emulator: EmulatorProcess) -> Ordeal:
-    calm = make_home(memory / "calm", emulator.url)
-    assert calm.run("download").code == 0
-    home, before = make_home(memory / "killed", emulator.url), len(emulator.requests)
-    attempts = {name: run_killed(home, emulator, kill) for name, kill in KILLS.items()}
-    ticker, session_date = decode_key(SICK)
-    emulator.set_faults(f"500:ticker={ticker},date={session_date}")
-    sick = run_on(home)
-    emulator.set_faults()
-    healed = run_on(home)
-    return Ordeal(home, emulator.requests[before:], attempts, calm.hash_lake(), sick, healed)
+def assert_nothing_is_lost(attempts: Mapping[str, Attempt]) -> None:
+    """Assert that receipts only ever come, and that what Dagster shows as green has one."""
+    for (_, before), (name, after) in pairwise(attempts.items()):
+        assert before.receipts.items() <= after.receipts.items(), name
+        assert before.statuses["MATERIALIZED"] <= after.statuses["MATERIALIZED"], name
+        assert after.statuses["MATERIALIZED"] <= after.receipts.keys(), name
+        assert after.statuses["IN_PROGRESS"] == set(), name
 
 
-@pytest.mark.parametrize("name", KILLS)
-def test_a_killed_run_leaves_whole_sessions_and_no_false_green(ordeal: Ordeal, name: str) -> None:
-    """L13: receipts are read with their hashes here, and the files by the last test."""
-    attempt = ordeal.attempts[name]
-
-    assert attempt.code == -SIGKILL
-    assert attempt.statuses["MATERIALIZED"] <= attempt.receipts.keys()
-    assert attempt.statuses["IN_PROGRESS"] == set()
-
-
-def test_no_receipt_is_lost_or_written_again(ordeal: Ordeal) -> None:
-    for before, after in pairwise(ordeal.attempts.values()):
-        assert before.receipts.items() <= after.receipts.items()
-        assert before.statuses["MATERIALIZED"] <= after.statuses["MATERIALIZED"]
-
-    last = list(ordeal.attempts.values())[-1]
-    assert last.receipts.items() <= ordeal.home.read_receipts().items()
-    assert len(last.receipts) < len(KEYS) - 2
-
-
-def test_what_has_a_receipt_is_never_asked_for_again(ordeal: Ordeal) -> None:
-    """L9: the vendor's own record of requests, after each kill."""
-    for name, attempt in ordeal.attempts.items():
-        later = find_asked_keys(ordeal.asked[attempt.asked :])
+def assert_nothing_is_asked_twice(
+    attempts: Mapping[str, Attempt], asked: Sequence[Mapping[str, Any]]
+) -> None:
+    """Assert by the vendor's record that no session with a receipt is asked for again."""
+    for name, attempt in attempts.items():
+        later = find_asked_keys(asked[attempt.asked :])
         assert later.isdisjoint(attempt.receipts), name
 
 
-def test_a_run_that_ends_shows_what_is_left(ordeal: Ordeal) -> None:
-    """Work left is Missing + Failed, and both are the ledger's."""
-    stats, counts = ordeal.sick.stats, ordeal.sick.counts
+def assert_work_left(end: End, *, failed: set[str]) -> None:
+    """Assert that work left is Missing + Failed, and the ledger's count."""
+    green = sum(count for state, count in end.counts.items() if state in GREEN)
 
-    assert ordeal.sick.finished.code == 1
-    assert ordeal.sick.statuses["FAILED"] == {SICK}
-    assert stats["numPartitions"] - stats["numMaterialized"] == 1 == stats["numFailed"]
-    assert counts["failed"] == 1
-    assert sum(count for state, count in counts.items() if state in GREEN) == len(KEYS) - 1
+    assert end.finished.code == int(bool(failed)), end.finished.output
+    assert end.statuses["FAILED"] == failed
+    assert end.statuses["MATERIALIZED"] == set(KEYS) - failed
+    assert (end.stats["numMaterialized"], end.stats["numFailed"]) == (green, len(failed))
+    assert end.stats["numPartitions"] - green == end.counts.get("failed", 0) == len(failed)
 
 
-def test_the_last_run_ends_as_if_nothing_had_happened(ordeal: Ordeal) -> None:
-    assert ordeal.healed.finished.code == 0, ordeal.healed.finished.output
-    assert ordeal.healed.statuses["MATERIALIZED"] == set(KEYS)
-    assert ordeal.healed.stats["numMaterialized"] == len(KEYS)
-    assert ordeal.home.hash_lake() == ordeal.calm_hash
-    assert ordeal.home.report()["content_hash"] == ordeal.calm_hash
+def test_twenty_kills_and_the_same_command_again(memory: Path, emulator: EmulatorProcess) -> None:
+    """L9, L13."""
+    calm, home = (make_home(memory / name, emulator.url) for name in ("calm", "killed"))
+    assert calm.run("download").code == 0
+
+    emulator.set_faults(SICK_FAULT, SLOW)
+    attempts = {name: run_killed(home, emulator, kill) for name, kill in KILLS.items()}
+    sick = run_on(home)
+    emulator.set_faults()
+    healed = run_on(home)
+
+    assert {name: attempt.code for name, attempt in attempts.items()} == dict.fromkeys(KILLS, -9)
+    assert_nothing_is_lost(attempts)
+    assert_nothing_is_asked_twice(attempts, emulator.requests)
+    assert_work_left(sick, failed={SICK})
+    assert_work_left(healed, failed=set())
+    assert home.hash_lake() == calm.hash_lake() == home.report()["content_hash"]
