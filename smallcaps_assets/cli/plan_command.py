@@ -91,7 +91,6 @@ def _plan(options: dict[str, object | None]) -> bool:
     """Publish a plan, and say what it costs."""
     console = Console()
     with open_workplace(needs_source=True, **options) as work:
-        check_choice(work.lakehouse)
         is_published = run_plan(work, console)
         if is_published:
             print_estimate(work.lakehouse, console)

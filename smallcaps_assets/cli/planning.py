@@ -9,6 +9,7 @@ from rich.console import Console
 from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.choosing import check_choice
 from smallcaps_assets.ingest.reference import due_months
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import OutsideUniverse, PlanMode
@@ -20,7 +21,12 @@ OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_univers
 
 
 def run_plan(work: Workplace, console: Console) -> bool:
-    """Refresh what is due and run the plan; return whether a plan was published."""
+    """Refresh what is due and run the plan; return whether a plan was published.
+
+    Raises:
+        ConfigError: The settings ask for what no plan can be made of.
+    """
+    check_choice(work.lakehouse)
     refresh_reference(work, console)
     is_plain = work.settings.plan_mode is PlanMode.SESSIONS
     run = work.run_job(SESSIONS_JOB if is_plain else PLAN_JOB)
