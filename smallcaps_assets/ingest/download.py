@@ -171,7 +171,7 @@ class Download:
         lakehouse.stop.clear()
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars, self.summary))
+            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars))
         except self._interrupts:
             lakehouse.stop.set()
             yield from self._flush()
@@ -188,7 +188,7 @@ class Download:
             yield from self._submit(pool, fetcher, room)
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
-                yield from self._settle(future, self._running.pop(future), fetcher.bars)
+                yield from self._settle(future, self._running.pop(future), room)
             if self._is_flush_due():
                 yield from self._flush()
         yield from self._flush()
@@ -215,7 +215,7 @@ class Download:
                     self.summary.aborted = room.describe_lack(self._waiting)
 
     def _settle(
-        self, future: Future[RangeResult], span: RequestRange, bars: BarFacts
+        self, future: Future[RangeResult], span: RequestRange, room: Room
     ) -> Iterator[Outcome]:
         """Take over what one range brought, or deal with its failure."""
         try:
@@ -225,9 +225,10 @@ class Download:
         except StorageError:
             raise
         except SmallcapsError as error:
-            yield from self._fail(span, error, bars)
+            yield from self._fail(span, error, room.bars)
             return
         self._failed_in_a_row = 0
+        room.learn(result)
         if not self._batch:
             self._batch_since = time.monotonic()
         self._batch.append(result)

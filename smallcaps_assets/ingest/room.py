@@ -15,19 +15,16 @@ from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.ingest.calibrating import calibrate
 from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.outcomes import DownloadSummary
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 from smallcaps_assets.lake.placement import SESSION_BYTES
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
-LEAST_ROWS: Final = 100_000
-"""Trades from which on their bytes say what a trade costs: in small files it is the file."""
 INDEX_BYTES: Final = 16 * 1024
 """What ledger, catalog and Dagster take in the data folder for one session."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Room:
     """The disks of one download.
 
@@ -35,18 +32,25 @@ class Room:
         lakehouse: Its roots take the sessions; its data folder the ledger and Dagster's events.
         bars: What the daily bars say of the sessions.
         calibration: What a trade and a file cost.
-        landed: What the download has stored so far, which tells it better.
+        estimated_bytes: What was estimated for the sessions that arrived so far.
+        arrived_bytes: What they take.
     """
 
     lakehouse: Lakehouse
     bars: BarFacts
     calibration: Calibration
-    landed: DownloadSummary
+    estimated_bytes: float = 0.0
+    arrived_bytes: float = 0.0
 
     @classmethod
-    def measure(cls, lakehouse: Lakehouse, bars: BarFacts, landed: DownloadSummary) -> "Room":
+    def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
         """Return the room of a download, with what its lake shows of the size of files."""
-        return cls(lakehouse, bars, calibrate(lakehouse), landed)
+        return cls(lakehouse, bars, calibrate(lakehouse))
+
+    def learn(self, result: RangeResult) -> None:
+        """Take note of how large the sessions of a range are, which no bar may have told."""
+        self.estimated_bytes += self._estimate(self._expect(result.span))
+        self.arrived_bytes += _measure(result)
 
     def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
         """Return whether ranges fit on some disk with the reserve of each disk kept.
@@ -59,13 +63,13 @@ class Room:
             StorageError: A disk is gone.
         """
         expected = [count for span in spans for count in self._expect(span)]
-        held = [session for result in batch for session in (*result.sessions, *result.off_session)]
         placement = self.lakehouse.placement
-        index = (len(expected) + len(held)) * INDEX_BYTES
+        held = sum(len(result.sessions) for result in batch)
+        index = (len(expected) + held) * INDEX_BYTES
         if placement.measure_room(self._data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
-        ready = sum(len(session.content) + SESSION_BYTES for session in held)
+        ready = sum(_measure(result) for result in batch)
         wanted = MARGIN * self._need_bytes(expected) + ready + index
         return any(placement.measure_room(root.folder) >= wanted for root in placement.roots)
 
@@ -108,11 +112,15 @@ class Room:
 
     def _need_bytes(self, expected: Sequence[int | None]) -> float:
         """Return what sessions of so many trades take on their disk."""
-        sizes, landed = self.calibration, self.landed
-        usual = max(sizes.trades_per_session, landed.rows / max(landed.finished, 1))
-        rate = max(sizes.bytes_per_trade, landed.bytes / max(landed.rows, LEAST_ROWS))
-        rows = sum(usual if count is None else count for count in expected)
-        return rows * rate + len(expected) * (sizes.file_bytes + sizes.block_bytes)
+        is_low = self.arrived_bytes > self.estimated_bytes
+        correction = self.arrived_bytes / self.estimated_bytes if is_low else 1.0
+        return self._estimate(expected) * correction
+
+    def _estimate(self, expected: Sequence[int | None]) -> float:
+        sizes = self.calibration
+        rows = sum(sizes.trades_per_session if count is None else count for count in expected)
+        files = len(expected) * (sizes.file_bytes + sizes.block_bytes)
+        return rows * sizes.bytes_per_trade + files
 
     def _describe_disks(self) -> str:
         """Return what is free on each disk, once each."""
@@ -126,3 +134,9 @@ class Room:
             f"{format_bytes(placement.reserve_bytes(folder))} stay free"
             for folder in disks.values()
         )
+
+
+def _measure(result: RangeResult) -> int:
+    """Return what the sessions of a range take on their disk."""
+    sessions = (*result.sessions, *result.off_session)
+    return sum(len(session.content) + SESSION_BYTES for session in sessions)

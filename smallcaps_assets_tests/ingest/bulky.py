@@ -2,19 +2,32 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.emulator import StaticSource
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets_tests.ingest.ingest_factories import (
+    SESSIONS,
+    make_keys,
+    make_settings,
+    write_bars,
+)
 
 OPENING_NS: Final = 34_200 * 10**9
 """09:30 after midnight in New York."""
 ID_BYTES: Final = 32
 CALENDAR: Final = load_calendar()
+TRADES: Final = 400
+"""Of a session; its file has about 23 KB."""
+KEYS: Final = make_keys("ABCD", SESSIONS[:20])
 
 
 class BulkySource(StaticSource):
@@ -58,3 +71,14 @@ def make_bulk(ticker: str, session_date: dt.date, count: int) -> pl.DataFrame:
 
 def _find_date(instant_ns: int) -> dt.date:
     return (dt.datetime.fromtimestamp(instant_ns // 10**9, dt.UTC) - dt.timedelta(hours=5)).date()
+
+
+def make_bulky_lakehouse(folder: Path, url: str, disk: FileSystem, **changes: object) -> Lakehouse:
+    """Return a lakehouse of one session a request; its 20 sessions are planned, and have bars."""
+    folder.mkdir(exist_ok=True)
+    values: dict[str, object] = {"range_max_sessions": 1, "workers": 4, "sync_group": 2}
+    lakehouse = Lakehouse(make_settings(folder, url, **(values | changes)), fs=disk)
+    write_bars(lakehouse, {decode_key(key): TRADES for key in KEYS})
+    bars = lakehouse.tables.read_daily_bars().collect()
+    lakehouse.ledger.record_plan(bars.select("ticker", "session_date"))
+    return lakehouse

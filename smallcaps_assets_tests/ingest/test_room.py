@@ -7,52 +7,28 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets_tests.ingest.bulky import BulkySource
+from smallcaps_assets_tests.ingest.bulky import KEYS, TRADES, BulkySource, make_bulky_lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
-    SESSIONS,
     Downloaded,
     download,
     find_asked,
     hash_stored,
-    make_keys,
-    make_settings,
     serve,
-    write_bars,
 )
+from smallcaps_assets_tests.ingest.tmpfs import run_on_tmpfs
 from smallcaps_assets_tests.lake.disks import QuotaDisk
 
-TRADES: Final = 400
-"""Of a session; its file has about 23 KB."""
-KEYS: Final = make_keys("ABCD", SESSIONS[:20])
 RESERVE: Final = 100_000
+RESERVE_GB: Final = RESERVE / 1024**3
 NO_WORRY: Final = 50_000_000
-
-
-def make_lakehouse(folder: Path, url: str, disk: FileSystem, **changes: object) -> Lakehouse:
-    """Return a lakehouse of one session a request; its 20 sessions are planned, and have bars."""
-    folder.mkdir(exist_ok=True)
-    values: dict[str, object] = {
-        "range_max_sessions": 1,
-        "workers": 4,
-        "sync_group": 2,
-        "disk_reserve_gb": RESERVE / 1024**3,
-    }
-    lakehouse = Lakehouse(make_settings(folder, url, **(values | changes)), fs=disk)
-    counts = {decode_key(key): TRADES for key in KEYS}
-    write_bars(lakehouse, counts)
-    bars = lakehouse.tables.read_daily_bars().collect()
-    lakehouse.ledger.record_plan(bars.select("ticker", "session_date"))
-    return lakehouse
 
 
 def download_on(disk: QuotaDisk, folder: Path, server: EmulatorServer, room: int) -> Downloaded:
     """Download on a disk with so much room, the reserve included, and close the ledger."""
-    lakehouse = make_lakehouse(folder, server.url, disk)
+    lakehouse = make_bulky_lakehouse(folder, server.url, disk, disk_reserve_gb=RESERVE_GB)
     disk.capacities[folder] = NO_WORRY - disk.free_bytes(folder) + room
     done = download(lakehouse, KEYS)
     lakehouse.ledger.close()
@@ -61,7 +37,7 @@ def download_on(disk: QuotaDisk, folder: Path, server: EmulatorServer, room: int
 
 def hash_undisturbed(folder: Path, server: EmulatorServer) -> Mapping[str, str]:
     """Return what a download on a large disk stores."""
-    lakehouse = make_lakehouse(folder, server.url, FileSystem())
+    lakehouse = make_bulky_lakehouse(folder, server.url, FileSystem())
     download(lakehouse, KEYS)
     return hash_stored(lakehouse)
 
@@ -76,7 +52,7 @@ def test_a_run_stops_before_the_disk_is_full_and_resumes(tmp_path: Path) -> None
         lowest, stored = disk.lowest, [o.key for o in stopped.outcomes.values() if o.is_green]
         resumed = download_on(disk, tmp_path / "small", server, NO_WORRY)
 
-        assert hash_stored(make_lakehouse(tmp_path / "small", server.url, disk)) == truth
+        assert hash_stored(make_bulky_lakehouse(tmp_path / "small", server.url, disk)) == truth
     assert 3 < len(stored) < 20
     assert disk.refusals == 0
     assert lowest >= RESERVE
@@ -118,7 +94,9 @@ def test_the_room_in_the_data_folder_counts_too(tmp_path: Path) -> None:
     large.mkdir()
     disk = QuotaDisk({data: NO_WORRY, large: NO_WORRY})
     with serve(BulkySource(TRADES)) as server:
-        lakehouse = make_lakehouse(data, server.url, disk, lake_roots=(large,))
+        lakehouse = make_bulky_lakehouse(
+            data, server.url, disk, lake_roots=(large,), disk_reserve_gb=RESERVE_GB
+        )
         disk.capacities[data] = NO_WORRY - disk.free_bytes(data) + RESERVE
         with lakehouse.writing("test", 0.0):
             stopped = download(lakehouse, KEYS)
@@ -135,7 +113,9 @@ def test_trades_go_on_to_the_next_disk_when_the_first_is_full(tmp_path: Path) ->
     disk = QuotaDisk(dict.fromkeys(folders, NO_WORRY) | {folders[1]: RESERVE + 300_000})
     with serve(BulkySource(TRADES)) as server:
         truth = hash_undisturbed(tmp_path / "large", server)
-        lakehouse = make_lakehouse(folders[0], server.url, disk, lake_roots=tuple(folders[1:]))
+        lakehouse = make_bulky_lakehouse(
+            folders[0], server.url, disk, lake_roots=tuple(folders[1:]), disk_reserve_gb=RESERVE_GB
+        )
         with lakehouse.writing("test", 0.0):
             done = download(lakehouse, KEYS)
 
@@ -165,10 +145,27 @@ def test_a_disk_that_something_else_fills_ends_the_run_and_keeps_what_is_whole(
             download_on(disk, tmp_path / "small", server, RESERVE + 600_000)
         staged = list((tmp_path / "small" / "lake" / ".staging").iterdir())
         calm = QuotaDisk({tmp_path / "small": NO_WORRY})
-        stored = hash_stored(make_lakehouse(tmp_path / "small", server.url, calm))
+        stored = hash_stored(make_bulky_lakehouse(tmp_path / "small", server.url, calm))
 
         resumed = download_on(calm, tmp_path / "small", server, NO_WORRY)
-        assert hash_stored(make_lakehouse(tmp_path / "small", server.url, calm)) == truth
+        assert hash_stored(make_bulky_lakehouse(tmp_path / "small", server.url, calm)) == truth
     assert 0 < len(stored) < 20
     assert staged == []
     assert resumed.summary.reused == len(stored)
+
+
+def test_a_real_small_disk_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: Path) -> None:
+    """L25, on a tmpfs of 4 MB: stop, move to another file system, resume, the same content."""
+    with serve(BulkySource(16 * TRADES)) as server:
+        truth = hash_undisturbed(tmp_path / "truth", server)
+        asked = len(find_asked(server))
+        place = tmp_path / "small"
+        module = "smallcaps_assets_tests.ingest.small_disk"
+        facts = run_on_tmpfs("4m", place, module, server.url, str(place), str(tmp_path / "large"))
+
+        assert len(find_asked(server)) - asked == len(KEYS)
+    assert facts["aborted"].startswith("no room for the next range (ABCD ")
+    assert 5 < facts["stopped_after"] == facts["reused"] < len(KEYS)
+    assert facts["free_bytes"] >= 0.05 * 4 * 1024**2
+    assert facts["free_after_move"] > 3 * 1024**2
+    assert facts["hashes"] == truth
