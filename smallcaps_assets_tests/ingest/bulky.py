@@ -10,10 +10,13 @@ import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.emulator import StaticSource
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.schemas import TRADES as TRADES_TABLE
+from smallcaps_assets.schemas import VENDOR_COLUMNS
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
     make_keys,
@@ -23,7 +26,6 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
 
 OPENING_NS: Final = 34_200 * 10**9
 """09:30 after midnight in New York."""
-ID_BYTES: Final = 32
 CALENDAR: Final = load_calendar()
 TRADES: Final = 400
 """Of a session; its file has about 23 KB."""
@@ -31,28 +33,30 @@ KEYS: Final = make_keys("ABCD", SESSIONS[:20])
 
 
 class BulkySource(StaticSource):
-    """The same number of trades in every session, each with an id of 32 random bytes.
+    """The same number of trades in every session, each with an id of random bytes.
 
     Attributes:
         count: Trades of a session.
+        id_bytes: Bytes of an id.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, id_bytes: int = 32) -> None:
         super().__init__()
         self.count = count
+        self.id_bytes = id_bytes
 
     def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
         first, last = (_find_date(ns) for ns in (span.gte_ns, span.lt_ns - 1))
         for session_date in CALENDAR.dates(first, last):
-            yield Tape.from_frame(make_bulk(ticker, session_date, self.count))
+            yield Tape.from_frame(make_bulk(ticker, session_date, self.count, self.id_bytes))
 
 
-def make_bulk(ticker: str, session_date: dt.date, count: int) -> pl.DataFrame:
+def make_bulk(ticker: str, session_date: dt.date, count: int, id_bytes: int) -> pl.DataFrame:
     """Return ``TAPE_COLUMNS`` of a session, always the same."""
     rng = np.random.default_rng([*ticker.encode(), session_date.toordinal()])
     instants = day_bounds_ns(session_date, session_date)[0] + OPENING_NS + np.arange(count) * 10**6
-    text = rng.bytes(ID_BYTES * count).hex()
-    width = 2 * ID_BYTES
+    text = rng.bytes(id_bytes * count).hex()
+    width = 2 * id_bytes
     ids = [text[start : start + width] for start in range(0, len(text), width)]
     numbers = {
         "sip_timestamp": instants,
@@ -67,6 +71,19 @@ def make_bulk(ticker: str, session_date: dt.date, count: int) -> pl.DataFrame:
         exchange=pl.lit(11), tape=pl.lit(3), conditions=pl.lit(""), decimal_size=None, **constants
     )
     return frame.select(pl.col(name).cast(dtype) for name, dtype in TAPE_COLUMNS.items())
+
+
+def hash_bulk(ticker: str, session_date: dt.date, source: BulkySource) -> str:
+    """Return the content hash of a session, without the code that reads the wire."""
+    rows = make_bulk(ticker, session_date, source.count, source.id_bytes)
+    absent = {
+        name: pl.lit(None, TRADES_TABLE.columns[name].dtype)
+        for name in ("trf_timestamp", "trf_id", "conditions")
+    }
+    kept = rows.select(VENDOR_COLUMNS).with_columns(**absent)
+    return hash_trades(
+        kept.select(pl.col(name).cast(TRADES_TABLE.columns[name].dtype) for name in VENDOR_COLUMNS)
+    )
 
 
 def _find_date(instant_ns: int) -> dt.date:
