@@ -1,0 +1,88 @@
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets_tests.cli.cli_factories import User
+from smallcaps_assets_tests.lakehouse_factories import EMPTY_KEY, SESSIONS, count_trade_requests
+
+UNPROVEN = "BCPC_2024-01-10"
+
+
+@pytest.fixture
+def archive(filled: User) -> Path:
+    """Return an archive of what the user had downloaded, a session of it cut to seconds."""
+    folder = filled.folder / "archive"
+    assert filled.run("export", "--layout", "date", str(folder)).code == 0
+    shutil.rmtree(filled.data_dir)
+    file = folder / "BCPC" / "date=2024-01-10" / "trades.parquet"
+    rows = pl.read_parquet(file, hive_partitioning=False)
+    rows.with_columns(pl.col("sip_timestamp").dt.truncate("1s")).write_parquet(file)
+    (folder / "LINK").symlink_to(folder / "CON")
+    (folder / "\x1b[31m").mkdir()
+    return folder
+
+
+def test_import_turns_partitions_green_and_the_download_fetches_the_rest(
+    filled: User, archive: Path, market_server: EmulatorServer
+) -> None:
+    """L24: what proves complete is not fetched again, what does not is."""
+    filled.run("plan", "--watchlist", "watchlist.csv")
+
+    imported = filled.run("import", str(archive))
+    status = json.loads(filled.run("status", "--json").out)
+    downloaded = filled.run("download")
+
+    assert imported.code == 1
+    assert f"{UNPROVEN}: unproven" in imported.out
+    assert "cut_to_seconds" in imported.out
+    assert (status["done"], status["left"]) == (SESSIONS - 2, 2)
+    assert status["counts"]["imported_unproven"] == 1
+    assert "2 sessions are missing" in downloaded.out
+    assert count_trade_requests(market_server) == len({UNPROVEN, EMPTY_KEY})
+    assert "0 shown as stored, 0 marked missing" in filled.run("reconcile").out
+
+
+def test_import_names_what_is_no_session_and_no_terminal_obeys_it(
+    filled: User, archive: Path
+) -> None:
+    imported = filled.run("import", str(archive), "--dry-run")
+
+    assert "LINK: no session: a symbolic link, not followed" in imported.out
+    assert "\\x1b[31m: no session" in imported.out
+    assert "\x1b" not in imported.out
+    assert "nothing is written" in imported.out
+
+
+def test_import_prints_json_with_every_finding(filled: User, archive: Path) -> None:
+    imported = json.loads(filled.run("import", str(archive), "--dry-run", "--json").out)
+
+    by_key = {item.get("key"): item for item in imported["items"]}
+    assert by_key[UNPROVEN]["verdict"] == "unproven"
+    assert by_key[UNPROVEN]["files"] == ["BCPC/date=2024-01-10/trades.parquet"]
+    assert any("cut_to_seconds" in finding for finding in by_key[UNPROVEN]["findings"])
+    assert imported["summary"]["files"] == SESSIONS - 1
+    assert imported["summary"]["strays"] == 2
+
+
+def test_import_accepts_what_is_unproven_on_request(filled: User, archive: Path) -> None:
+    imported = filled.run("import", str(archive), "--accept-unproven")
+    again = filled.run("import", str(archive), "--accept-unproven")
+
+    assert (imported.code, again.code) == (0, 0)
+    assert "because it was accepted" in imported.out
+    assert f"{SESSIONS - 1} │ in the lake before" in " ".join(again.out.split())
+    receipt = filled.data_dir / "lake/trades/ticker=BCPC/date=2024-01-10/_SUCCESS"
+    assert json.loads(receipt.read_text())["archive"]["is_accepted_unproven"] is True
+
+
+def test_import_refuses_what_is_no_folder(filled: User) -> None:
+    missing = filled.run("import", "nowhere")
+    own = filled.run("import", "data")
+
+    assert (missing.code, own.code) == (2, 2)
+    assert "expected a folder of an archive" in missing.err
+    assert "apart from the lake" in own.err
