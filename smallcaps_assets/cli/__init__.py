@@ -78,7 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     # Dagster's beta parameters are used on purpose, and a user can do nothing about them.
     warnings.filterwarnings("ignore", message=".*is currently in beta")
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    # On the handler: Dagster sets levels of its own on our loggers, and runs record warnings.
+    handler.setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s %(message)s")
     try:
         group(args=arguments, prog_name="smallcaps")
     except (ConfigError, PartitionConflictError) as error:
