@@ -1,0 +1,206 @@
+"""Ways to turn a ticker-session of the vendor's API into a Parquet file; one process each.
+
+``python benchmarks/contenders.py NAME URL TICKER DATE... --dest DIR`` fetches every date and
+prints CPU seconds, wall seconds, peak memory, rows and bytes as JSON.  Imports are not counted.
+
+* ``ours``: the product's client, labels, proof, encoding and commit.
+* ``naive``: requests, json, a frame from a list of dicts, polars zstd 2; keep-alive.
+* ``official``: the vendor's own client (``massive``) and its iterator, then the same frame.
+* ``floor``: inflate and msgspec decode of the same bytes, and a plain write of the same rows.
+"""
+
+import argparse
+import datetime as dt
+import json
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import requests
+from isal import isal_zlib
+
+from smallcaps_assets.core.conditions import build_daily_bar
+from smallcaps_assets.core.phases import label_trades
+from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.receipts import FetchFacts
+from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
+from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.polygon.wire import TradeRow
+
+KEY = "bench"
+LIMIT = 50_000
+SYNC_GROUP = 50
+
+Fetch = Callable[[str, str, list[dt.date], Path], int]
+
+
+def fetch_ours(url: str, ticker: str, dates: list[dt.date], dest: Path) -> int:
+    """Fetch, label, prove, encode and commit, as a worker and the committer of a download do."""
+    client = PolygonClient(ClientConfig(base_url=url, api_key=KEY), RequestLimiter(0, dest, url))
+    calendar, fs = load_calendar(), FileSystem()
+    store = LakeStore(LakeLayout(dest), fs, "bench")
+    fs.make_folders(LakeLayout(dest).lake_dir, root=dest)
+    rows, batch = 0, []
+    for date in dates:
+        gte_ns, lt_ns = day_bounds_ns(date, date)
+        fetched = client.fetch_trades(ticker, gte_ns, lt_ns)
+        trades = label_trades(fetched.trades, calendar)
+        own = build_daily_bar(trades.lazy()).collect()
+        facts = FetchFacts(
+            state="complete",
+            pages=fetched.pages,
+            requests=fetched.requests,
+            gte_ns=gte_ns,
+            lt_ns=lt_ns,
+            vendor_status=fetched.status,
+            run_id="bench",
+            started_at=dt.datetime.now(dt.UTC),
+            volume=float(own["volume"].sum()),
+            trade_count=int(own["trade_count"].sum()),
+        )
+        batch.append(store.prepare(ticker, date, trades, facts))
+        rows += trades.height
+        if len(batch) == SYNC_GROUP:
+            store.commit(batch)
+            batch = []
+    store.commit(batch)
+    return rows
+
+
+def fetch_naive(url: str, ticker: str, dates: list[dt.date], dest: Path) -> int:
+    """Do what most scripts do, without their bugs: every page, every column."""
+    session, rows = requests.Session(), 0
+    for date in dates:
+        gte_ns, lt_ns = day_bounds_ns(date, date)
+        query = {
+            "timestamp.gte": gte_ns,
+            "timestamp.lt": lt_ns,
+            "order": "asc",
+            "sort": "timestamp",
+            "limit": LIMIT,
+        }
+        address, found = f"{url}/v3/trades/{ticker}", []
+        while address:
+            answer = session.get(address, params=query, headers=_headers(), timeout=60)
+            body = answer.json()
+            found += body.get("results") or []
+            address, query = _follow(url, body.get("next_url")), {}
+        _write_plain(_frame_dicts(found), dest, ticker, date)
+        rows += len(found)
+    return rows
+
+
+def fetch_official(url: str, ticker: str, dates: list[dt.date], dest: Path) -> int:
+    """Iterate over the official client's trades."""
+    from massive import RESTClient  # noqa: PLC0415  its imports are not to be counted for others
+
+    client, rows = RESTClient(api_key=KEY, base=url), 0
+    for date in dates:
+        gte_ns, lt_ns = day_bounds_ns(date, date)
+        trades = client.list_trades(
+            ticker,
+            timestamp_gte=gte_ns,
+            timestamp_lt=lt_ns,
+            order="asc",
+            sort="timestamp",
+            limit=LIMIT,
+        )
+        found = [vars(trade) for trade in trades]
+        _write_plain(_frame_dicts(found), dest, ticker, date)
+        rows += len(found)
+    return rows
+
+
+class _Page(msgspec.Struct):
+    results: list[TradeRow] = []
+    next_url: str = ""
+
+
+def fetch_floor(url: str, ticker: str, dates: list[dt.date], dest: Path) -> int:
+    """Inflate, decode and write, with no check of anything: what the same bytes cost at least."""
+    session, decoder, rows = requests.Session(), msgspec.json.Decoder(_Page), 0
+    names = TradeRow.__struct_fields__
+    for date in dates:
+        gte_ns, lt_ns = day_bounds_ns(date, date)
+        address = (
+            f"{url}/v3/trades/{ticker}?timestamp.gte={gte_ns}&timestamp.lt={lt_ns}"
+            f"&order=asc&sort=timestamp&limit={LIMIT}"
+        )
+        frames = []
+        while address:
+            answer = session.get(address, headers=_headers(), timeout=60, stream=True)
+            packed = answer.raw.read(decode_content=False)
+            page = decoder.decode(isal_zlib.decompress(packed, wbits=31))
+            columns = {name: [getattr(row, name) for row in page.results] for name in names}
+            frames.append(pl.DataFrame(columns, infer_schema_length=None, strict=False))
+            address = _follow(url, page.next_url)
+        trades = pl.concat(frames, how="vertical_relaxed")
+        _write_plain(trades, dest, ticker, date)
+        rows += trades.height
+    return rows
+
+
+def _headers() -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEY}", "Accept-Encoding": "gzip"}
+
+
+def _follow(url: str, next_url: str | None) -> str:
+    """Return the next page's address on our host, empty at the end."""
+    return f"{url}/v3/trades/{next_url.split('/v3/trades/', 1)[1]}" if next_url else ""
+
+
+def _frame_dicts(rows: list[dict[str, object]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+def _write_plain(trades: pl.DataFrame, dest: Path, ticker: str, date: dt.date) -> None:
+    folder = dest / ticker / f"date={date}"
+    folder.mkdir(parents=True, exist_ok=True)
+    trades.write_parquet(folder / "trades.parquet", compression="zstd", compression_level=2)
+
+
+CONTENDERS: dict[str, Fetch] = {
+    "ours": fetch_ours,
+    "naive": fetch_naive,
+    "official": fetch_official,
+    "floor": fetch_floor,
+}
+
+
+def main() -> None:
+    """Run one contender and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("url")
+    parser.add_argument("ticker")
+    parser.add_argument("dates", nargs="+", type=dt.date.fromisoformat)
+    parser.add_argument("--dest", type=Path, required=True)
+    options = parser.parse_args()
+    options.dest.mkdir(parents=True, exist_ok=True)
+    load_calendar()
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    rows = CONTENDERS[options.name](options.url, options.ticker, options.dates, options.dest)
+    wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    files = [path for path in options.dest.rglob("*.parquet") if path.is_file()]
+    print(
+        json.dumps(
+            {
+                "rows": rows,
+                "cpu_s": cpu_s,
+                "wall_s": wall_s,
+                "peak_mib": after.ru_maxrss / 1024,
+                "bytes": sum(path.stat().st_size for path in files),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
