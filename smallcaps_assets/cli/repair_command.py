@@ -47,8 +47,11 @@ def delete_quarantine(lakehouse: Lakehouse) -> None:
 def align_dagster(work: Workplace, facts: RepairFacts) -> None:
     """Turn the partitions of damaged sessions red, so that a backfill holds them."""
     from smallcaps_assets.defs.partitions import PLANNED_SET  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.runs import end_dead_runs  # noqa: PLC0415
     from smallcaps_assets.defs.states import align_states  # noqa: PLC0415
 
+    # Else a run that was killed would still show its partitions as under way.
+    end_dead_runs(work.instance, work.lakehouse.lock)
     registered = set(work.instance.get_dynamic_partitions(PLANNED_SET))
     keys = [key for key in facts.keys if key in registered]
     align_states(work.instance, work.lakehouse, keys)

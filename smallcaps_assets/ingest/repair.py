@@ -4,6 +4,7 @@ Nothing is deleted, and nothing is fetched: the next download asks for what is m
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,7 +126,9 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         for damages in damaged.values():
             facts.moved.append(_quarantine(lakehouse, damages, tree))
     for orphan in facts.orphans:
-        facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
+        # A link in the place of a data file went with its session.
+        if os.path.lexists(orphan.path):
+            facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
 
 
 def _quarantine(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
