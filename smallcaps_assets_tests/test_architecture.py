@@ -132,6 +132,23 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
     }
 
 
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+def test_every_asset_is_in_the_picture(repository: dg.RepositoryDefinition, page: str) -> None:
+    text = (REPO_ROOT / page).read_text(encoding="utf-8")
+
+    keys = [key.to_user_string() for key in repository.asset_graph.materializable_asset_keys]
+
+    assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
+
+
+def test_every_check_is_explained(repository: dg.RepositoryDefinition) -> None:
+    text = (REPO_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    checks = [key.name for key in repository.asset_graph.asset_check_keys]
+
+    assert [name for name in checks if f"| `{name}` |" not in text] == []
+
+
 def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
     checks: dict[str, set[str]] = {}
     for key in repository.asset_graph.asset_check_keys:

@@ -137,6 +137,15 @@ def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
         assert "Last edited 20" in text, page.name
 
 
+def test_every_dependency_is_among_the_libraries_that_were_chosen() -> None:
+    text = read("docs/decisions/0012-libraries.md")
+    dependencies = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+
+    names = [re.split(r"[<>=~! \[]", dependency)[0] for dependency in dependencies]
+
+    assert [name for name in names if name not in text] == []
+
+
 def test_no_path_of_a_machine_is_in_any_file() -> None:
     """A path below a home or a working folder tells of a machine and works on no other."""
     machine = re.compile(r"(?<![\w.~])/(work|root|home|Users|tmp)/\w")
@@ -191,10 +200,10 @@ def test_commands_in_documents_exist_with_their_options(page: str) -> None:
                 assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
 
 
-def test_every_command_is_in_the_documents() -> None:
-    text = " ".join(read(page) for page in PAGES)
+def test_every_command_is_in_the_table_of_operations() -> None:
+    table = read("docs/operations.md")
 
-    assert [name for name in COMMANDS if f"smallcaps {name}" not in text] == []
+    assert [name for name in COMMANDS if f"| `smallcaps {name}` |" not in table] == []
 
 
 def test_commands_named_by_messages_exist() -> None:
