@@ -34,6 +34,7 @@ _FLOAT_STEP_NS: Final = 128
 _COARSE_SHARE: Final = 0.05
 """Share of rows on a coarser step than a nanosecond from which they did not get there by chance."""
 
+_NAIVE_FORMAT: Final = "%Y-%m-%d %H:%M:%S%.f"
 _OFFSET: Final = r"(?:Z|[+-]\d{2}:?\d{2})$"
 _HOURS: Final = {
     PRE_MARKET: (dt.time(4), dt.time(9, 30)),
@@ -156,7 +157,8 @@ def _parse_texts(texts: pl.Series, phase: str | None) -> Instants:
         texts = texts.str.replace("^(.{10}) ", "${1}T")
         times = texts.str.to_datetime("%+", time_unit="ns", time_zone="UTC", strict=False)
     else:
-        times = texts.str.to_datetime(time_unit="ns", strict=False)
+        texts = texts.str.replace("T", " ", literal=True)
+        times = texts.str.to_datetime(_NAIVE_FORMAT, time_unit="ns", strict=False)
     if times.count() < filled.len():
         odd = str(texts.filter(times.is_null() & texts.is_not_null()).item(0))[:40]
         return _refuse(texts.name, f"expected times, got texts such as {odd!r}")

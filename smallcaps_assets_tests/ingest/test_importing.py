@@ -1,4 +1,5 @@
 import datetime as dt
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from smallcaps_assets_tests.archive_factories import (
 from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
 from smallcaps_assets_tests.lakehouse_factories import (
     EMPTY_KEY,
+    REPO_ROOT,
     SESSIONS,
     SmallLake,
     count_trade_requests,
@@ -137,6 +139,27 @@ def test_import_judges_each_defect_in_both_layouts(
     assert session.verdict is defect.verdict, session.findings
     assert session.kinds >= {kind.value for kind in defect.kinds}
     assert (lakehouse.store.find_receipt(key) is not None) == (session.verdict is Verdict.PROVEN)
+
+
+def test_document_says_what_becomes_of_each_defect() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| (\w+) \|([^|]*)\|$",
+        (REPO_ROOT / "docs" / "import.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+
+    documented = {name: (verdict, set(re.findall(r"\w+", kinds))) for name, verdict, kinds in rows}
+
+    assert documented == {
+        name: (defect.verdict.value, {kind.value for kind in defect.kinds})
+        for name, defect in DEFECTS.items()
+    }
+
+
+def test_document_explains_every_finding() -> None:
+    page = (REPO_ROOT / "docs" / "import.md").read_text(encoding="utf-8")
+
+    assert [kind for kind in FindingKind if f"`{kind.value}`" not in page] == []
 
 
 def test_import_keeps_unproven_sessions_apart_and_unusable_ones_out(
