@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.archive import ArchiveFile, classify_file, judge_session
 from smallcaps_assets.core.archive_findings import FindingKind, Verdict
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.emulator import EmulatorServer
@@ -41,6 +42,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     count_trade_requests,
     download_plan,
+    find_shared,
     make_lakehouse,
     planned_keys,
     publish_plan,
@@ -183,6 +185,21 @@ def test_proven_session_is_what_the_vendor_sent(lakehouse: Lakehouse, archive: P
     assert receipt.archive is not None
     assert not receipt.archive.is_accepted_unproven
     assert lakehouse.store.read_trades(TICKER, SESSION).equals(make_vendor_trades())
+
+
+def test_real_tape_without_nanoseconds_has_no_other_fault(lakehouse: Lakehouse) -> None:
+    """A tape of 2013 as text: venues, conditions and order are real, instants have milliseconds."""
+    file = find_shared("us_stocks_sip/trades_v1/2013/10/2013-10-07.csv.gz")
+    session_date, calendar = dt.date(2013, 10, 7), lakehouse.calendar
+    rows = pl.read_csv(file, infer_schema=False).filter(pl.col("ticker") == "IBM")
+    parsed = classify_file(ArchiveFile("trades.parquet"), rows, "IBM", calendar)
+    blank = judge_session([parsed], "IBM", session_date, None, calendar)
+
+    session = judge_session([parsed], "IBM", session_date, make_bar(blank.trades), calendar)
+
+    kinds = {finding.kind for finding in session.findings}
+    assert kinds - {FindingKind.TYPES_DIFFER} == {FindingKind.COARSE_TIMESTAMPS}
+    assert session.trades.height == rows.height
 
 
 def test_import_without_a_daily_bar_proves_nothing(tmp_path: Path, archive: Path) -> None:
