@@ -13,7 +13,10 @@ Item = TypeVar("Item")
 
 
 def count_along(
-    items: Iterable[Item], count: Callable[[], int], console: Console
+    items: Iterable[Item],
+    count: Callable[[], int],
+    console: Console,
+    line_every_s: float = LINE_EVERY_S,
 ) -> Iterator[Item]:
     """Yield the items while a bar, or now and then a line, shows how far it is.
 
@@ -21,6 +24,7 @@ def count_along(
         items: What is counted.
         count: Tells how many there will be.
         console: Where it is shown.
+        line_every_s: Pause between two lines where there is no bar.
     """
     total = count()
     if console.is_terminal:
@@ -32,7 +36,7 @@ def count_along(
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - last > LINE_EVERY_S:
+        if now - last >= line_every_s:
             last = now
             left_s = (total - done) * (now - started) / done
             console.print(f"{done:,}/{total:,}, ETA {left_s:,.0f} s", highlight=False)

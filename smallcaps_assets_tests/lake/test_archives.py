@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from smallcaps_assets.core.archive import ArchiveFile
-from smallcaps_assets.errors import DataError
+from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.lake.archive_files import ArchivedFile, Bounds, decode_archive, read_archive
-from smallcaps_assets.lake.archives import SessionFiles, Stray, walk_archive
+from smallcaps_assets.lake.archives import SessionFiles, Stray, open_archive, walk_archive
 
 DATE = dt.date(2024, 1, 10)
 ROWS = pl.DataFrame({"t": [1], "p": [2.5]})
@@ -158,6 +158,24 @@ def test_fingerprint_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert isinstance(first, SessionFiles)
     assert isinstance(second, SessionFiles)
     assert first.fingerprint != second.fingerprint
+
+
+def test_walk_archive_calls_a_link_of_any_name_a_link(tmp_path: Path) -> None:
+    touch(tmp_path, "AA/date=2024-01-10/trades.parquet")
+    (tmp_path / "AA" / "other").symlink_to(tmp_path)
+
+    assert list_strays(tmp_path) == {"AA/other": "a symbolic link, not followed"}
+
+
+def test_open_archive_refuses_what_is_no_folder(tmp_path: Path) -> None:
+    file = touch(tmp_path, "archive.zip")
+
+    with pytest.raises(ConfigError, match="got the file"):
+        open_archive(file, [])
+
+
+def test_walk_archive_of_a_folder_that_went_away_finds_nothing(tmp_path: Path) -> None:
+    assert list_strays(tmp_path / "gone") == {".": "cannot be read: No such file or directory"}
 
 
 # -- files -------------------------------------------------------------------------------
