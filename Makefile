@@ -54,7 +54,7 @@ check: $(STAMP) ## ruff, mypy, import contracts and budgets
 bench: $(STAMP) ## benchmarks, as a table and as data/reports/benchmarks.json
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-docs: $(STAMP) ## write the pages made from the code: data dictionary, .env.example
+docs: $(STAMP) ## write the pages made from the code: data dictionary, JSON, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.reference_pages
 
 faults: $(STAMP) ## the fault campaign: kills, power failures, damage; half an hour

@@ -7,8 +7,10 @@ from rich.console import Console
 
 from smallcaps_assets.cli.summaries import print_verdicts
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
+from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.audit import audit_ledger
+from smallcaps_assets.ingest.audit_document import document_audit
 from smallcaps_assets.ingest.last_audit import read_last_audit
 
 
@@ -22,7 +24,10 @@ def command(*, deep: bool, as_json: bool) -> None:
     """
     with open_workplace() as work:
         verdicts = run_audit(work, deep=deep)
-        print_verdicts(verdicts, Console(), as_json=as_json)
+        if as_json:
+            click.echo(encode_document(document_audit(verdicts, work.lakehouse.clock())))
+        else:
+            print_verdicts(verdicts, Console())
     sys.exit(0 if all(verdict.passed for verdict in verdicts.values()) else 1)
 
 

@@ -1,6 +1,7 @@
-"""Pages made from the code: the data dictionary and ``.env.example``.
+"""Pages made from the code: the data dictionary, ``.env.example``, the JSON of commands.
 
-What belongs here: the text of pages that only repeat what ``schemas`` and ``settings`` declare.
+What belongs here: the text of pages that only repeat what ``schemas`` and ``settings`` declare, and
+the list of all pages, those of ``json_contracts`` among them.
 What does not: pages that explain; people write those.  ``make docs`` runs this module, and a test
 fails when a page is stale.
 """
@@ -13,6 +14,7 @@ from typing import Final
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from smallcaps_assets.cli.json_contracts import CONTRACTS, PAGE, render_page
 from smallcaps_assets.lake.catalog import PHASE_VIEWS
 from smallcaps_assets.schemas import INSTANT, SCHEMA_VERSION, TABLES, Column, Table
 from smallcaps_assets.settings import Settings
@@ -122,6 +124,8 @@ def _describe_bounds(field: FieldInfo) -> Iterator[str]:
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     Path("docs/data-dictionary.md"): render_dictionary,
     Path(".env.example"): render_env_example,
+    PAGE: render_page,
+    **{contract.schema_file: contract.render_schema for contract in CONTRACTS},
 }
 """How each page is made, by its path below the repository."""
 

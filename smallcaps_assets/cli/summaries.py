@@ -1,6 +1,5 @@
 """Words and tables on the screen: what landed, what failed, verdicts, places."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -43,22 +42,8 @@ def print_failures(lakehouse: Lakehouse, console: Console) -> None:
         console.print(f"and {failed.height - SHOWN_FAILURES:,} more; smallcaps status lists kinds")
 
 
-def print_verdicts(
-    verdicts: Mapping[str, Verdict], console: Console, *, as_json: bool = False
-) -> None:
+def print_verdicts(verdicts: Mapping[str, Verdict], console: Console) -> None:
     """Print each check with its verdict, numbers and first offenders."""
-    if as_json:
-        plain = {
-            name: {
-                "passed": verdict.passed,
-                "summary": verdict.summary,
-                "numbers": verdict.numbers,
-                "offenders": verdict.offenders.height,
-            }
-            for name, verdict in verdicts.items()
-        }
-        console.print_json(json.dumps(plain, default=str))
-        return
     table = Table("check", "verdict", "what was found")
     for name, verdict in verdicts.items():
         word = "[green]passed[/]" if verdict.passed else "[red]FAILED[/]"

@@ -86,7 +86,7 @@ def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> N
             verdicts[audit.name].passed,
             verdicts[audit.name].summary,
             verdicts[audit.name].numbers,
-            _plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
+            plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
         )
         for audit in AUDITS
         if audit.is_deep
@@ -131,6 +131,7 @@ def _never_audited() -> Verdict:
     )
 
 
-def _plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
+def plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
+    """Return rows by column, with values that JSON has."""
     dates = pl.selectors.temporal().cast(pl.String)
     return frame.with_columns(dates).to_dicts() if frame.width else []

@@ -89,10 +89,11 @@ def test_audit_names_a_damaged_session_and_fails(filled: User) -> None:
 
     finished = filled.run("audit", "--deep", "--json")
 
-    verdict = json.loads(finished.out)["files_are_undamaged"]
-    assert finished.code == 1
-    assert not verdict["passed"]
-    assert "sha256" in verdict["summary"]
+    audit = json.loads(finished.out)
+    check = next(check for check in audit["checks"] if check["name"] == "files_are_undamaged")
+    assert (finished.code, audit["passed"], check["passed"]) == (1, False, False)
+    assert "sha256" in check["summary"]
+    assert check["offenders"][0]["session_date"] == "2024-01-10"
 
 
 def test_report_prints_figures(filled: User) -> None:

@@ -1,0 +1,125 @@
+"""JSON that programs may rely on: documents with a version, their text and their schema.
+
+What belongs here: how a typed struct becomes JSON, and the JSON Schema that describes it.  What
+does not: what the documents of the commands say (``ingest``), and their pages (``cli``).
+"""
+
+import datetime as dt
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from smallcaps_assets.errors import DataError
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+"""An aware instant, ``date-time`` in the schema."""
+
+_ENTRY: Final = re.compile(r"^(\w+): ", re.MULTILINE)
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command prints with ``--json``.
+
+    A document declares ``schema_version: Literal[N] = N`` first.  Within one version members are
+    added only, so that a program reads on what it knows; any other change raises the number.
+    Members are described in the docstring, under ``Attributes:``.
+    """
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a document that has members itself."""
+
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+def encode_document(document: Document) -> str:
+    """Return a document as indented JSON, after reading it back as strictly as anyone could.
+
+    Raises:
+        DataError: It is not what its type says.  A number that is not finite has no JSON and
+            would be ``null``: where a member may be unknown its type says so.
+    """
+    text = msgspec.json.encode(document)
+    try:
+        msgspec.json.decode(text, type=type(document))
+    except msgspec.ValidationError as error:
+        raise DataError(f"{type(document).__name__} is not what its type says: {error}") from error
+    return msgspec.json.format(text, indent=1).decode()
+
+
+def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
+    """Return the document that :func:`encode_document` wrote.
+
+    Raises:
+        DataError: It is none, or one of another version.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"expected a {kind.__name__} as JSON, got something else: {error}") from (
+            error
+        )
+
+
+def describe_document(kind: type[Document], name: str) -> dict[str, Any]:
+    """Return the JSON Schema of a document, with the words of its docstrings.
+
+    Args:
+        kind: The document.
+        name: Command that prints it.
+    """
+    (reference,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    types = {part.__name__: part for part in _gather_structs(kind)}
+    for title, part in parts.items():
+        _describe_members(part, types[title])
+    return {"$schema": DIALECT, "title": f"smallcaps {name} --json", **reference, "$defs": parts}
+
+
+def read_attributes(kind: type) -> dict[str, str]:
+    """Return what the section ``Attributes:`` of a docstring says of each name."""
+    _, _, section = inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")
+    body = inspect.cleandoc(f"\n{section.partition(chr(10) * 2)[0]}")
+    pieces = _ENTRY.split(body)[1:]
+    return {
+        name: " ".join(text.split()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)
+    }
+
+
+def _describe_members(schema: dict[str, Any], kind: type) -> None:
+    """Put the docstring's words into the schema of one struct."""
+    schema["description"] = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
+    # Defaults serve the program that writes; what is printed always has every member.
+    members: Mapping[str, dict[str, Any]] = schema["properties"]
+    schema["required"] = list(members)
+    words = read_attributes(kind)
+    for name, member in members.items():
+        member.pop("default", None)
+        if name in words:
+            member["description"] = words[name]
+
+
+def _gather_structs(kind: type[msgspec.Struct]) -> set[type]:
+    """Return a struct and every struct that it holds."""
+    found: set[type] = set()
+    queue: list[Any] = [msgspec.inspect.type_info(kind)]
+    while queue:
+        info = queue.pop()
+        if isinstance(info, msgspec.inspect.StructType):
+            if info.cls not in found:
+                found.add(info.cls)
+                queue += [member.type for member in info.fields]
+        elif isinstance(info, msgspec.inspect.Type):
+            queue += [getattr(info, slot) for slot in _SLOTS if hasattr(info, slot)]
+        elif isinstance(info, tuple):
+            queue += info
+    return found
+
+
+_SLOTS: Final = ("types", "item_type", "item_types", "key_type", "value_type")
+"""Where msgspec keeps the types inside of a type."""
