@@ -22,7 +22,8 @@
         └── StorageError            the disk is full, read-only or broken
 
 ``transient`` is the only thing a retry looks at; ``kind`` is the short word that ends up in
-the ledger, in Dagster and in summaries.  No message holds a key or a query string.
+the ledger, in Dagster and in summaries; ``page`` is the page and the section below ``docs`` that
+say what to do.  No message holds a key or a query string.
 """
 
 from typing import ClassVar
@@ -33,12 +34,14 @@ class SmallcapsError(Exception):
 
     transient: ClassVar[bool] = False
     kind: ClassVar[str] = "error"
+    page: ClassVar[str] = "operations#kinds-of-failure-and-what-to-do"
 
 
 class ConfigError(SmallcapsError):
     """A setting, an argument or the environment is wrong; the message says what to do."""
 
     kind = "config"
+    page = "operations#a-setting-or-an-argument-is-refused"
 
 
 class InterruptedFetchError(SmallcapsError):
@@ -49,6 +52,7 @@ class InterruptedFetchError(SmallcapsError):
     """
 
     kind = "interrupted"
+    page = "operations#backfill-and-resume"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -66,6 +70,7 @@ class VendorError(SmallcapsError):
     """
 
     kind = "vendor"
+    page = "operations#vendor-outage"
 
     def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
         super().__init__(f"{message} ({status or 'no response'}, {url})")
@@ -105,6 +110,7 @@ class AuthenticationError(VendorError):
     """The key is missing, unknown or revoked; every further request would fail as well."""
 
     kind = "unauthorized"
+    page = "operations#new-key"
 
 
 class NotEntitledError(VendorError):
@@ -115,6 +121,7 @@ class NotEntitledError(VendorError):
     """
 
     kind = "not_entitled"
+    page = "operations#new-key"
 
     def __init__(self, message: str, *, url: str, status: int, is_timeframe: bool) -> None:
         super().__init__(message, url=url, status=status)
@@ -125,12 +132,14 @@ class BadRequestError(VendorError):
     """The vendor refuses the request itself."""
 
     kind = "bad_request"
+    page = "operations#kinds-of-failure-and-what-to-do"
 
 
 class DataError(SmallcapsError):
     """Data break their contract."""
 
     kind = "data"
+    page = "operations#a-file-is-refused"
 
 
 class SchemaError(DataError):
@@ -143,12 +152,14 @@ class CoverageError(DataError):
     """Rows that must exist do not."""
 
     kind = "coverage"
+    page = "operations#kinds-of-failure-and-what-to-do"
 
 
 class LakeError(SmallcapsError):
     """The lake on disk refuses."""
 
     kind = "lake"
+    page = "operations#something-is-lost-or-damaged"
 
 
 class MissingPartitionError(LakeError):
@@ -161,6 +172,7 @@ class PartitionConflictError(LakeError):
     """The lake is bound to another source, a newer version, or another running process."""
 
     kind = "conflict"
+    page = "operations#the-lake-is-refused"
 
 
 class LedgerMismatchError(LakeError):
@@ -173,3 +185,4 @@ class StorageError(LakeError):
     """The disk is full, read-only or broken; the message names the path and the remedy."""
 
     kind = "storage"
+    page = "operations#full-disk"

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
     "catalog": "Build the DuckDB catalog anew.",
     "demo": "Run the whole pipeline on the emulated market.",
+    "docs": "Show the documents: a page, or a section of it.",
     "download": "Fetch every missing planned session; run again to resume.",
     "emulator": "Serve the vendor's API from a synthetic market or a replay.",
     "export": "Write the lake in the layout of other tools.",
@@ -37,6 +38,31 @@ COMMANDS: Final = {
 }
 """Every command with its short help; its code is in the module of the same name."""
 
+PAGES: Final = {
+    "audit": "operations#checks-and-what-to-do",
+    "catalog": "data-dictionary",
+    "demo": "operations#commands",
+    "docs": "operations",
+    "download": "operations#backfill-and-resume",
+    "emulator": "operations#vendor-outage",
+    "export": "operations#commands",
+    "import": "import",
+    "plan": "operations#what-to-plan",
+    "reconcile": "operations#something-is-lost-or-damaged",
+    "reindex": "operations#something-is-lost-or-damaged",
+    "relocate": "operations#moving-house",
+    "repair": "operations#something-is-lost-or-damaged",
+    "report": "operations#the-first-week",
+    "status": "operations#stuck",
+    "ui": "ui",
+    "universe": "research-choices#survivorship",
+}
+"""The page, and the section of it, that each command's help leads to."""
+
+
+REFUSALS: Final = (ConfigError, PartitionConflictError)
+"""Errors that end with 2: nothing was tried."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
@@ -52,6 +78,7 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"smallcaps_assets.cli.{cmd_name}_command")
         command: click.Command = module.command
         command.short_help = COMMANDS[cmd_name]
+        command.epilog = point_to(PAGES.get(cmd_name, "operations"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
@@ -60,7 +87,17 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def point_to(page: str) -> str:
+    """Return the line that leads to a page, or to a section of it."""
+    return f"see: smallcaps docs {page.replace('#', ' ')}"
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Pages: smallcaps docs. First steps: smallcaps docs tutorial. Something is wrong: "
+    "smallcaps docs operations.",
+)
 @click.version_option(package_name="smallcaps-assets")
 def group() -> None:
     """A lakehouse of US small-cap ticks that proves what it calls complete.
@@ -71,7 +108,7 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error of ours is one line on stderr, never a trace.
+    """Run the command line; an error of ours is a line on stderr and one more, never a trace.
 
     Args:
         arguments: What follows the name of the command; those of the process by default.
@@ -84,9 +121,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s %(message)s")
     try:
         group(args=arguments, prog_name="smallcaps")
-    except (ConfigError, PartitionConflictError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
     except SmallcapsError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        click.echo(f"error: {error}\n{point_to(error.page)}", err=True)
+        sys.exit(2 if isinstance(error, REFUSALS) else 1)

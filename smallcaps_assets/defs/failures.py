@@ -18,5 +18,7 @@ def dagster_failures() -> Iterator[None]:
         yield
     except SmallcapsError as error:
         raise dg.Failure(
-            description=str(error), metadata={"kind": error.kind}, allow_retries=False
+            description=str(error),
+            metadata={"kind": error.kind, "what_to_do": f"docs/{error.page.replace('#', '.md#')}"},
+            allow_retries=False,
         ) from error

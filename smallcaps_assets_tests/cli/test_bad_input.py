@@ -243,4 +243,5 @@ def test_a_refusal_in_a_process_of_its_own(user: User) -> None:
 
     check_refusal(finished, FAILED)
     assert finished.err.startswith(f"error: {watchlist}: watchlist: 1 bad tickers, first ['../x']")
-    assert (finished.err.count("\n"), finished.out) == (1, "")
+    assert finished.err.splitlines()[1:] == ["see: smallcaps docs operations a-file-is-refused"]
+    assert finished.out == ""

@@ -1,0 +1,30 @@
+"""`smallcaps docs`: the documents in the terminal, as the checkout or the wheel brought them."""
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from smallcaps_assets.cli.doc_pages import find_folder, list_pages, read_page
+
+
+@click.command("docs")
+@click.argument("page", required=False)
+@click.argument("section", required=False)
+def command(page: str | None, section: str | None) -> None:
+    """Show a page of the documents, or one section of it; without PAGE, list the pages.
+
+    For example: smallcaps docs operations full-disk
+    """
+    console = Console()
+    if page is None:
+        pages = Table("page", "what it is", title=f"documents in {find_folder()}")
+        for name, title in list_pages().items():
+            pages.add_row(name, title)
+        console.print(pages)
+        return
+    text = read_page(page, section)
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        click.echo(text, nl=False)
