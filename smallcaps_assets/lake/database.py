@@ -1,8 +1,8 @@
 """How the ledger's SQLite file is opened, and what its failures are called.
 
 What belongs here: connections, pragmas, the version of the file, the way from an error of SQLite
-to an error of ours.  What does not: tables and statements (``ledger_sql``) and what they mean
-(``ledger``).
+to an error of ours.  What does not: tables (``ledger_schema``), statements (``ledger_sql``)
+and what they mean (``ledger``).
 """
 
 import os
@@ -13,9 +13,22 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError, StorageError
-from smallcaps_assets.lake.ledger_sql import ADDITIONS, SCHEMA
+from smallcaps_assets.lake.ledger_schema import (
+    ADDITIONS,
+    CREATE_TALLY_TRIGGERS,
+    DROP_TALLY_TRIGGERS,
+    FORGET_TALLIES,
+    SCHEMA,
+    TALLIED_TICKERS,
+    TALLY_STATES,
+    TALLY_TICKER,
+    UPGRADE,
+)
 
-LEDGER_VERSION: Final = 1
+LEDGER_VERSION: Final = 2
+OLD_VERSION: Final = 1
+"""The version that is made a present one when it is first opened; nothing is lost by that."""
+
 APPLICATION_ID: Final = 0x534D4C43
 """``SMLC`` in the header of the file, so that another program's file is never taken for ours."""
 
@@ -53,6 +66,8 @@ def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
     with translated_errors(path), ExitStack() as on_failure:
         connection = _connect(path, is_read_only=is_read_only)
         on_failure.callback(connection.close)
+        if is_read_only and _is_old(connection):
+            open_database(path, is_read_only=False).close()
         _prepare(connection, path, is_read_only=is_read_only)
         on_failure.pop_all()
     return connection
@@ -83,6 +98,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+@contextmanager
+def counted_at_end(connection: sqlite3.Connection) -> Iterator[None]:
+    """Count all sessions anew at the end of the block, which belongs to one transaction.
+
+    For a change that touches most of them: counting while it goes on would take longer.
+    """
+    for statement in DROP_TALLY_TRIGGERS:
+        connection.execute(statement)
+    yield
+    for statement in FORGET_TALLIES:
+        connection.execute(statement)
+    connection.executemany(TALLY_TICKER, connection.execute(TALLIED_TICKERS).fetchall())
+    for statement in (TALLY_STATES, *CREATE_TALLY_TRIGGERS):
+        connection.execute(statement)
 
 
 def _connect(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
@@ -120,9 +151,26 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, is_read_only: bool) 
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        elif _is_old(connection):
+            _upgrade(connection)
         _check_version(connection, path)
         for statement in ADDITIONS:
             connection.execute(statement)
+
+
+def _is_old(connection: sqlite3.Connection) -> bool:
+    marks = [
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("application_id", "user_version")
+    ]
+    return marks == [APPLICATION_ID, OLD_VERSION]
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    for statement in UPGRADE:
+        connection.execute(statement)
+    with counted_at_end(connection):
+        connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

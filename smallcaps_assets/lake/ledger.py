@@ -19,7 +19,12 @@ import polars as pl
 from smallcaps_assets.core.archive_findings import Verdict
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
-from smallcaps_assets.lake.database import open_database, transaction, translated_errors
+from smallcaps_assets.lake.database import (
+    counted_at_end,
+    open_database,
+    transaction,
+    translated_errors,
+)
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.import_records import ImportRecord, import_row, read_import
 from smallcaps_assets.lake.ledger_reader import LedgerReader
@@ -92,7 +97,7 @@ class Ledger(LedgerReader):
         wanted = [plan_rows(plan, PLANNED)]
         if not_yet_available is not None:
             wanted.append(plan_rows(not_yet_available, NOT_YET_AVAILABLE))
-        with self._writing() as connection:
+        with self._writing() as connection, counted_at_end(connection):
             connection.execute(ledger_sql.CREATE_WANTED)
             for rows in wanted:
                 connection.executemany(ledger_sql.INSERT_WANTED, rows)
@@ -165,7 +170,7 @@ class Ledger(LedgerReader):
             LakeError: A receipt cannot be read; the ledger is unchanged.
         """
         now = self._now()
-        with self._writing() as connection:
+        with self._writing() as connection, counted_at_end(connection):
             connection.execute(ledger_sql.CREATE_FOUND)
             for receipt in receipts:
                 row = receipt_row(receipt, now, attempts=0)

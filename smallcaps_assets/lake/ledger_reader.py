@@ -27,6 +27,7 @@ from smallcaps_assets.lake.ledger_rows import (
     Totals,
     format_instant,
     frame_keys,
+    frame_open_sessions,
     parse_instant,
     parse_record,
     select_parameters,
@@ -130,8 +131,7 @@ class LedgerReader:
         parameters |= {"due_on": due_on and due_on.isoformat(), "repeats": DISPUTED_REPEATS}
         statement = ledger_sql.MISSING if tickers is None else ledger_sql.MISSING_OF_TICKERS
         rows = self._fetch(statement, parameters)
-        frame = frame_keys(rows, {**KEY_COLUMNS, "state": pl.String()})
-        return frame.select(key_expression(), "ticker", "session_date", "state")
+        return frame_open_sessions(rows)
 
     def stored_sessions(
         self,

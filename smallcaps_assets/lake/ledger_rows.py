@@ -27,6 +27,7 @@ Row = dict[str, Any]
 
 _FIRST_DATE: Final = "0000-00-00"
 _LAST_DATE: Final = "9999-99-99"
+_DATE_LENGTH: Final = len(_FIRST_DATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,24 @@ def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.
     """Return rows whose ``session_date`` is text as a frame in which it is a date."""
     frame = pl.DataFrame(rows, {**schema, **KEY_COLUMNS}, orient="row")
     return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+
+
+def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
+    """Return ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and session.
+
+    Args:
+        rows: Rows of ``ledger_sql.MISSING``: a ticker, and its sessions with their states.
+    """
+    by_ticker = pl.DataFrame(rows, {"ticker": pl.String(), "open": pl.String()}, orient="row")
+    open_sessions = pl.col("open")
+    exploded = by_ticker.with_columns(open_sessions.str.split(",")).explode("open")
+    date = open_sessions.str.head(_DATE_LENGTH)
+    return exploded.select(
+        pl.concat_str("ticker", date, separator="_").alias("key"),
+        "ticker",
+        date.str.to_date("%Y-%m-%d").alias("session_date"),
+        open_sessions.str.slice(_DATE_LENGTH).alias("state"),
+    ).sort("ticker", "session_date")
 
 
 def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:

@@ -1,150 +1,13 @@
-"""Tables and statements of the ledger, in the dialect of SQLite.
+"""Statements of the ledger, in the dialect of SQLite.
 
-What belongs here: SQL, and only SQL.  What does not: when a statement runs (``ledger``).
+What belongs here: SQL that asks and records.  What does not: tables (``ledger_schema``), when a
+statement runs (``ledger``).
 
-Two tables hold what happened and what is: ``attempts`` is append-only, ``sessions`` has the
-state of each ticker-session.  ``tallies`` is kept by triggers, so that counting a million
-sessions reads a dozen rows.  Nothing here scans ``sessions`` for a single ticker-session: the
-cost of one does not grow with those already done.
+Nothing here scans ``sessions`` for a single ticker-session: the cost of one does not grow with
+those already done.
 """
 
 from typing import Final
-
-SCHEMA: Final = (
-    """
-    CREATE TABLE sessions (
-        ticker TEXT NOT NULL,
-        session_date TEXT NOT NULL,
-        state TEXT NOT NULL DEFAULT 'planned',
-        is_planned INTEGER NOT NULL DEFAULT 0,
-        is_green INTEGER GENERATED ALWAYS AS
-            (state IN ('complete', 'empty', 'empty_unverified')) VIRTUAL,
-        rows INTEGER,
-        bytes INTEGER,
-        sha256 TEXT,
-        content_hash TEXT,
-        pages INTEGER,
-        requests INTEGER,
-        repeats_dropped INTEGER,
-        is_seam_ambiguous INTEGER,
-        committed_at TEXT,
-        error_kind TEXT,
-        error_message TEXT,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        asked_count INTEGER NOT NULL DEFAULT 0,
-        last_asked_date TEXT,
-        run_id TEXT,
-        updated_at TEXT,
-        PRIMARY KEY (ticker, session_date)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE INDEX missing_sessions ON sessions (ticker, session_date, state)
-    WHERE is_planned = 1 AND is_green = 0
-    """,
-    """
-    CREATE TABLE attempts (
-        id INTEGER PRIMARY KEY,
-        recorded_at TEXT NOT NULL,
-        run_id TEXT NOT NULL,
-        ticker TEXT NOT NULL,
-        first_session TEXT NOT NULL,
-        last_session TEXT NOT NULL,
-        sessions INTEGER NOT NULL,
-        requests INTEGER NOT NULL,
-        pages INTEGER NOT NULL,
-        rows INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        outcome TEXT NOT NULL,
-        kind TEXT,
-        message TEXT
-    )
-    """,
-    "CREATE INDEX attempts_by_time ON attempts (recorded_at)",
-    "CREATE INDEX failed_attempts ON attempts (id) WHERE kind IS NOT NULL",
-    """
-    CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
-    BEGIN SELECT RAISE(ABORT, 'attempts are append-only'); END
-    """,
-    """
-    CREATE TRIGGER attempts_are_final BEFORE UPDATE ON attempts
-    BEGIN SELECT RAISE(ABORT, 'attempts are append-only'); END
-    """,
-    """
-    CREATE TABLE counters (
-        recorded_at TEXT NOT NULL,
-        run_id TEXT NOT NULL,
-        name TEXT NOT NULL,
-        value INTEGER NOT NULL
-    )
-    """,
-    "CREATE INDEX counters_by_time ON counters (recorded_at)",
-    """
-    CREATE TABLE tallies (
-        state TEXT NOT NULL,
-        is_planned INTEGER NOT NULL,
-        sessions INTEGER NOT NULL,
-        rows INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        PRIMARY KEY (state, is_planned)
-    ) WITHOUT ROWID
-    """,
-    "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    "INSERT INTO facts VALUES ('requests', 0)",
-    """
-    CREATE TRIGGER requests_are_summed AFTER INSERT ON attempts
-    BEGIN UPDATE facts SET value = value + NEW.requests WHERE name = 'requests'; END
-    """,
-    """
-    CREATE TRIGGER sessions_are_tallied AFTER INSERT ON sessions
-    BEGIN
-        INSERT INTO tallies VALUES
-            (NEW.state, NEW.is_planned, 1, coalesce(NEW.rows, 0), coalesce(NEW.bytes, 0))
-        ON CONFLICT DO UPDATE SET sessions = sessions + 1, rows = rows + excluded.rows,
-            bytes = bytes + excluded.bytes;
-    END
-    """,
-    """
-    CREATE TRIGGER sessions_are_untallied AFTER DELETE ON sessions
-    BEGIN
-        UPDATE tallies SET sessions = sessions - 1, rows = rows - coalesce(OLD.rows, 0),
-            bytes = bytes - coalesce(OLD.bytes, 0)
-        WHERE state = OLD.state AND is_planned = OLD.is_planned;
-    END
-    """,
-    """
-    CREATE TRIGGER sessions_are_moved AFTER UPDATE OF state, is_planned, rows, bytes ON sessions
-    BEGIN
-        UPDATE tallies SET sessions = sessions - 1, rows = rows - coalesce(OLD.rows, 0),
-            bytes = bytes - coalesce(OLD.bytes, 0)
-        WHERE state = OLD.state AND is_planned = OLD.is_planned;
-        INSERT INTO tallies VALUES
-            (NEW.state, NEW.is_planned, 1, coalesce(NEW.rows, 0), coalesce(NEW.bytes, 0))
-        ON CONFLICT DO UPDATE SET sessions = sessions + 1, rows = rows + excluded.rows,
-            bytes = bytes + excluded.bytes;
-    END
-    """,
-)
-"""Statements that make an empty ledger, in order."""
-
-ADDITIONS: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS imports (
-        ticker TEXT NOT NULL,
-        session_date TEXT NOT NULL,
-        verdict TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        rows INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        bar_volume REAL,
-        bar_trade_count INTEGER,
-        findings TEXT NOT NULL,
-        updated_at TEXT NOT NULL,
-        PRIMARY KEY (ticker, session_date)
-    ) WITHOUT ROWID
-    """,
-)
-"""Statements that give a ledger of this version what came later; each may run again."""
 
 CREATE_WANTED: Final = """
 CREATE TEMP TABLE wanted (
@@ -229,20 +92,23 @@ INSERT INTO attempts (
 """
 RECORD_COUNTER: Final = "INSERT INTO counters VALUES (?, ?, ?, ?)"
 
+# One row per ticker: a row per session would cost five times as much.
 MISSING: Final = """
-SELECT ticker, session_date, state FROM sessions INDEXED BY missing_sessions
-WHERE is_planned = 1 AND is_green = 0 AND session_date BETWEEN :first AND :last
+SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open_sessions
+WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
+    AND session_date BETWEEN :first AND :last
     AND (:due_on IS NULL OR state <> 'empty_disputed'
         OR (asked_count <= :repeats AND last_asked_date < :due_on))
-ORDER BY ticker, session_date
+GROUP BY ticker
 """
 MISSING_OF_TICKERS: Final = """
-SELECT ticker, session_date, state FROM sessions INDEXED BY missing_sessions
-WHERE is_planned = 1 AND is_green = 0 AND session_date BETWEEN :first AND :last
+SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open_sessions
+WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
+    AND session_date BETWEEN :first AND :last
     AND ticker IN (SELECT value FROM json_each(:tickers))
     AND (:due_on IS NULL OR state <> 'empty_disputed'
         OR (asked_count <= :repeats AND last_asked_date < :due_on))
-ORDER BY ticker, session_date
+GROUP BY ticker
 """
 STORED: Final = """
 SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
@@ -257,9 +123,12 @@ ORDER BY ticker, session_date
 """
 FAILED: Final = """
 SELECT ticker, session_date, state, error_kind, error_message
-FROM sessions INDEXED BY missing_sessions
-WHERE is_planned = 1 AND is_green = 0 AND error_kind IS NOT NULL
-ORDER BY ticker, session_date LIMIT :limit
+FROM (
+    SELECT ticker, session_date FROM sessions INDEXED BY open_sessions
+    WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
+        AND error_kind IS NOT NULL
+    ORDER BY ticker, session_date LIMIT :limit
+) CROSS JOIN sessions USING (ticker, session_date)
 """
 RECORDS: Final = """
 SELECT ticker || '_' || session_date, state, coalesce(rows, 0), coalesce(bytes, 0),
@@ -284,13 +153,13 @@ WHERE is_planned = 1 OR state = 'not_yet_available'
 ORDER BY ticker, session_date
 """
 COVERAGE_BY_YEAR: Final = """
-SELECT ticker, CAST(substr(session_date, 1, 4) AS INTEGER) AS year, count(*), sum(is_green)
-FROM sessions WHERE is_planned = 1
-GROUP BY ticker, year ORDER BY ticker, year
+SELECT ticker, year, sum(sessions),
+    sum(iif(state IN ('complete', 'empty', 'empty_unverified'), sessions, 0))
+FROM tallies_by_year WHERE is_planned = 1
+GROUP BY ticker, year HAVING sum(sessions) > 0 ORDER BY ticker, year
 """
 REQUESTS_BY_YEAR: Final = """
-SELECT ticker, CAST(substr(first_session, 1, 4) AS INTEGER) AS year, sum(requests)
-FROM attempts GROUP BY ticker, year ORDER BY ticker, year
+SELECT ticker, year, requests FROM requests_by_year ORDER BY ticker, year
 """
 RECEIPTS: Final = """
 SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,

@@ -13,7 +13,7 @@ from smallcaps_assets.lake.database import (
 )
 from smallcaps_assets.lake.ledger import Ledger
 from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets_tests.lake.ledger_factories import make_plan, make_receipt
+from smallcaps_assets_tests.lake.ledger_factories import make_attempt, make_plan, make_receipt
 
 
 @pytest.fixture
@@ -25,9 +25,29 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
 
 
+DOWNGRADE = """
+DROP TRIGGER sessions_are_tallied;
+DROP TRIGGER sessions_are_untallied;
+DROP TRIGGER sessions_are_moved;
+DROP TRIGGER requests_are_summed;
+DROP TABLE tallies_by_year;
+DROP TABLE requests_by_year;
+DROP INDEX open_sessions;
+CREATE INDEX missing_sessions ON sessions (ticker, session_date, state)
+    WHERE is_planned = 1 AND is_green = 0;
+CREATE TRIGGER requests_are_summed AFTER INSERT ON attempts
+BEGIN UPDATE facts SET value = value + NEW.requests WHERE name = 'requests'; END;
+CREATE TRIGGER sessions_are_tallied AFTER INSERT ON sessions BEGIN DELETE FROM tallies; END;
+CREATE TRIGGER sessions_are_untallied AFTER DELETE ON sessions BEGIN DELETE FROM tallies; END;
+CREATE TRIGGER sessions_are_moved AFTER UPDATE ON sessions BEGIN DELETE FROM tallies; END;
+PRAGMA user_version = 1;
+"""
+"""What makes a ledger of version 1 of a present one, its triggers cut short."""
+
+
 def execute(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(statement)
+    connection.executescript(statement)
     connection.commit()
     connection.close()
 
@@ -51,8 +71,32 @@ def test_open_refuses_a_file_that_is_no_database(
 def test_open_refuses_a_newer_ledger(path: Path, ledger_class: type[LedgerReader]) -> None:
     execute(path, f"PRAGMA user_version = {LEDGER_VERSION + 1}")
 
-    with pytest.raises(LedgerMismatchError, match=r"version 2.*smallcaps reindex"):
+    with pytest.raises(LedgerMismatchError, match=r"version 3.*smallcaps reindex"):
         ledger_class(path)
+
+
+@pytest.mark.parametrize("ledger_class", [Ledger, LedgerReader])
+def test_open_of_an_old_ledger_loses_nothing(path: Path, ledger_class: type[LedgerReader]) -> None:
+    with Ledger(path) as ledger:
+        ledger.record_attempt(make_attempt(requests=7))
+    execute(path, DOWNGRADE)
+
+    with ledger_class(path) as opened:
+        assert opened.coverage_by_year().rows() == [("AAA", 2024, 1, 1)]
+        assert opened.requests_by_year().rows() == [("AAA", 2024, 7)]
+        assert opened.counts() == {"complete": 1}
+
+
+def test_upgraded_ledger_goes_on_counting(path: Path) -> None:
+    execute(path, DOWNGRADE)
+
+    with Ledger(path) as ledger:
+        ledger.record_receipts([make_receipt("BBB_2024-03-15")])
+        ledger.record_attempt(make_attempt())
+
+    with LedgerReader(path) as reader:
+        assert (reader.totals().sessions, reader.totals().requests) == (2, 2)
+        assert reader.missing_keys().is_empty()
 
 
 def test_open_refuses_a_database_of_another_program(tmp_path: Path) -> None:
