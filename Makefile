@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev ui test test-fast check bench docs faults faults-short format lock clean
+.PHONY: help setup demo dev ui test test-fast check bench bench-short docs faults faults-short format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ check: $(STAMP) ## ruff, mypy, import contracts and budgets
 
 bench: $(STAMP) ## benchmarks, as a table and as data/reports/benchmarks.json
 	$(BIN)/python benchmarks/run.py $(BENCH)
+
+bench-short: $(STAMP) ## their short form, for orientation: less of everything, a minute
+	$(BIN)/python benchmarks/run.py --short $(BENCH)
 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, JSON, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.reference_pages

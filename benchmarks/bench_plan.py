@@ -11,14 +11,12 @@ each a process of its own on the same file, read before the clock starts:
 
 import argparse
 import datetime as dt
-import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from measuring import make_row, run_contender, time_work
+from measuring import make_row, pick, print_result, run_contender, time_work
 
 from smallcaps_assets.core.plan import plan_request_ranges
 from smallcaps_assets.core.sessions import load_calendar
@@ -167,11 +165,6 @@ def compare(watchlist: Path, *, repeats: int, is_short: bool) -> list[dict[str, 
     ]
 
 
-def pick(runs: list[dict[str, float]], name: str) -> list[float]:
-    """Return one measure of several runs."""
-    return [run[name] for run in runs]
-
-
 def main() -> None:
     """Compare, or be one of the contenders."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,8 +183,7 @@ def main() -> None:
         make_watchlist(0.1 if options.short else 1.0).write_parquet(path)
         rows = compare(path, repeats=1 if options.short else 3, is_short=options.short)
     about = "watchlist of the whole market to unique sessions and merged ranges"
-    json.dump({"bench": "plan", "about": about, "rows": rows}, sys.stdout)
-    print()
+    print_result("plan", about, rows)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""Run every benchmark beside this file, one after another; print a table, write JSON.
+"""Run every benchmark beside this file, one after another; print tables, write JSON and a page.
 
-``python benchmarks/run.py [--short] [--json FILE] [NAME ...]``; see ``measuring`` for what a
-benchmark is.  Exit code 1: a limit is not kept, or a benchmark failed.
+``python benchmarks/run.py [--short] [--json FILE] [--page FILE] [NAME ...]``; see ``measuring`` for
+what a benchmark is.  The page is written by a full run of everything, between its markers.  Exit
+code 1: a limit that is no target is not kept, or a benchmark failed.
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from measuring import ROOT
+from measuring import ROOT, show
+from pages import write_page
 from rich.console import Console
 from rich.table import Table
 
 FOLDER = Path(__file__).resolve().parent
 PREFIX = "bench_"
-THOUSAND = 1_000
+PIPE_WIDTH = 140
 
 
 def main() -> int:
@@ -28,6 +32,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sorted(scripts))}")
     parser.add_argument("--short", action="store_true", help="Smaller inputs, fewer repeats.")
     parser.add_argument("--json", type=Path, default=ROOT / "data" / "reports" / "benchmarks.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - scripts.keys()):
         parser.error(f"no benchmark {', '.join(unknown)}")
@@ -36,18 +41,25 @@ def main() -> int:
         for name, path in sorted(scripts.items())
         if not options.names or name in options.names
     ]
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for result in results:
-        Console().print(make_table(result))
-    report = {"machine": describe_machine(), "short": options.short, "benches": results}
+        console.print(make_table(result))
+    console.print(make_targets(results))
+    report = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": describe_machine()}
+    report |= {"short": options.short, "benches": results}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"written: {options.json}")
+    if not options.short and not options.names:
+        write_page(options.page, report)
+        print(f"written: {options.page}")
     return 0 if all(is_kept(result) for result in results) else 1
 
 
 def run_bench(name: str, path: Path, *, is_short: bool) -> dict[str, object]:
     """Run one benchmark to its end and return its result; a failed one has an ``error``."""
     print(f"running {name} ...", file=sys.stderr, flush=True)
+    started = time.monotonic()
     command = [sys.executable, "-W", "ignore", str(path), *(["--short"] if is_short else [])]
     path_list = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     finished = subprocess.run(
@@ -60,12 +72,13 @@ def run_bench(name: str, path: Path, *, is_short: bool) -> dict[str, object]:
     if finished.returncode:
         return {"bench": name, "error": f"exit code {finished.returncode}", "rows": []}
     result: dict[str, object] = json.loads(finished.stdout.splitlines()[-1])
-    return result
+    return result | {"seconds": round(time.monotonic() - started)}
 
 
 def is_kept(result: dict[str, object]) -> bool:
-    """Say whether a benchmark ran and every limit of it is kept."""
-    return "error" not in result and all(row.get("holds", True) for row in result["rows"])
+    """Say whether a benchmark ran and every limit of it that is no target is kept."""
+    limits = [row for row in result["rows"] if "target" not in row]
+    return "error" not in result and all(row.get("holds", True) for row in limits)
 
 
 def make_table(result: dict[str, object]) -> Table:
@@ -82,9 +95,13 @@ def make_table(result: dict[str, object]) -> Table:
     return table
 
 
-def show(value: float) -> str:
-    """Return a number with its thousands, or with four digits."""
-    return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{value:.4g}"
+def make_targets(results: list[dict[str, object]]) -> Table:
+    """Return the rows that are targets, with the verdict on each."""
+    table = Table("target", "wanted", "measured", "", title="targets")
+    for row in (row for result in results for row in result["rows"] if "target" in row):
+        verdict = "[green]pass[/]" if row["holds"] else "[red]short[/]"
+        table.add_row(row["target"], row["limit"], f"{show(row['median'])} {row['unit']}", verdict)
+    return table
 
 
 def describe_machine() -> dict[str, object]:
