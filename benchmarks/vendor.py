@@ -75,7 +75,7 @@ class SizedMarket(StaticSource):
 
 def count_trades(ticker: str, date: dt.date) -> int:
     """Return about how many trades a session has."""
-    size = int(ticker[1:].split(".")[0])
+    size = int(ticker[1:].partition(".")[0])
     if ticker[0] == "N":
         return size
     drawn = size * np.exp(SIGMA * _seed(ticker, date, 2).standard_normal())
