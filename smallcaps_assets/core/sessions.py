@@ -11,7 +11,6 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import polars as pl
 
 from smallcaps_assets.errors import CoverageError, DataError
@@ -142,6 +141,8 @@ class SessionCalendar:
 @cache
 def load_calendar() -> SessionCalendar:
     """Return the calendar, built once per process."""
+    import exchange_calendars  # noqa: PLC0415  loads pandas, half a second that status does without
+
     xnys = exchange_calendars.get_calendar("XNYS", start=CALENDAR_START.isoformat())
     schedule = xnys.schedule
     sessions = pl.DataFrame(

@@ -1,6 +1,7 @@
 """The objects of one lakehouse, built from its settings in one place.
 
-What does not belong here: any work.  Use cases take a :class:`Lakehouse` and do theirs.
+What does not belong here: any work.  Use cases take a :class:`Lakehouse` and do theirs.  What
+takes long to load is imported when it is first asked for: `smallcaps status` needs none of it.
 """
 
 import datetime as dt
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
 
@@ -31,10 +32,7 @@ from smallcaps_assets.lake.ledger import Ledger
 from smallcaps_assets.lake.lock import LakeLock
 from smallcaps_assets.lake.placement import Placement
 from smallcaps_assets.lake.roots import locate_roots, register_roots
-from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.lake.tables import TableStore
-from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
-from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.settings import (
     EMULATED_FIRST_SESSION,
     EMULATED_LAST_SESSION,
@@ -42,6 +40,11 @@ from smallcaps_assets.settings import (
     Settings,
     Source,
 )
+
+if TYPE_CHECKING:
+    from smallcaps_assets.lake.store import LakeStore
+    from smallcaps_assets.polygon.client import PolygonClient
+    from smallcaps_assets.polygon.limiter import RequestLimiter
 
 VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
 """First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
@@ -118,8 +121,10 @@ class Lakehouse:
         return open_lake(self.home, self.fs, self.source)
 
     @cached_property
-    def store(self) -> LakeStore:
+    def store(self) -> "LakeStore":
         """Return the store of ticker-sessions."""
+        from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
+
         _ = self.identity
         settings = self.settings
         return LakeStore(
@@ -177,12 +182,14 @@ class Lakehouse:
             vars(self).pop(name, None)
 
     @cached_property
-    def client(self) -> PolygonClient:
+    def client(self) -> "PolygonClient":
         """Return the vendor's client.
 
         Raises:
             ConfigError: The key is missing, or the emulator was not started.
         """
+        from smallcaps_assets.polygon.client import ClientConfig, PolygonClient  # noqa: PLC0415  loads requests
+
         _, settings = self.identity, self.settings
         is_emulated = settings.resolved_source is Source.EMULATOR
         if is_emulated and settings.base_url == VENDOR_BASE_URL:
@@ -205,8 +212,10 @@ class Lakehouse:
         return PolygonClient(config, self.limiter, stop=self.stop)
 
     @cached_property
-    def limiter(self) -> RequestLimiter:
+    def limiter(self) -> "RequestLimiter":
         """Return the request rate that all processes of this machine share."""
+        from smallcaps_assets.polygon.limiter import RequestLimiter  # noqa: PLC0415  as above
+
         folder = self.settings.limiter_dir or user_state_path("smallcaps_assets") / "limiter"
         return RequestLimiter(self.settings.requests_per_minute, folder, self.settings.base_url)
 

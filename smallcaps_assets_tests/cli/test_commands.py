@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import duckdb
 import pytest
@@ -61,6 +62,19 @@ def test_download_narrows_to_tickers_and_dates(user: User, market_server: Emulat
         "lake/trades/ticker=BCPC/date=2024-01-10/trades.parquet",
     ]
     assert count_trade_requests(market_server) == 1
+
+
+def test_status_loads_nothing_that_takes_long(filled: User) -> None:
+    """L26: a look at a large lake costs no more than the look; loading Dagster takes seconds."""
+    environment = dict(filled.environment) | {"PYTHONPROFILEIMPORTTIME": "1"}
+
+    finished = replace(filled, environment=environment).run_process("status")
+
+    imported = {line.split("|")[-1].strip() for line in finished.err.splitlines()}
+    heavy = {"dagster", "duckdb", "matplotlib", "pandas", "pyarrow", "requests"}
+    assert finished.code == 0
+    assert "smallcaps_assets.ingest.status" in imported
+    assert imported & heavy == set()
 
 
 def test_status_shows_progress_and_json(filled: User) -> None:
