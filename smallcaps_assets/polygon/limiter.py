@@ -6,8 +6,9 @@ What belongs here: when the next request may leave.  What does not: what happens
 The rate is kept by pyrate-limiter's GCRA with a burst of one: requests leave one interval
 apart, so that no minute holds more than the rate and none starts with a burst.  Its state is one
 number, the time of the next free slot, in a file behind a file lock.  A waiter takes the next
-slot as soon as it is near, and sleeps until it comes: waking up late loses no slot, and a killed
-process takes at most those few with it.
+slot as soon as it is near, and sleeps until it comes: waking up a little late loses no slot, and a
+killed process takes at most those few with it.  Who wakes up so late that its request could make
+one too many in some minute gives the slot up and takes another.
 """
 
 import threading
@@ -32,6 +33,10 @@ late never makes one too many in a minute."""
 LOOKAHEAD_S: Final = 0.25
 """How near a slot must be to be taken."""
 
+LATE_S: Final = 0.25
+"""How late a request may leave its slot.  Where none is later than the margin of a minute, 0.6 s,
+no minute holds more requests than the rate; the rest of that is for the way to the vendor."""
+
 LOCK_TIMEOUT_S: Final = 30.0
 """Longest wait for the file lock, which is held for a hundred microseconds."""
 
@@ -44,7 +49,7 @@ them; at microseconds, slots 10 ms apart do not lose a tenth to rounding."""
 
 _TICKS_PER_MINUTE: Final = 60 * _TICKS
 _VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
-_LOCK_POLL_S: Final = 0.002
+_LOCK_POLL_S: Final = 0.0005
 _WIDTH: Final = 24
 
 
@@ -145,8 +150,12 @@ class RequestLimiter:
         """
         stop = stop or self._never
         started = time.monotonic()
-        wait = 0 if self._slots is None else self._take_slot(self._slots, stop)
-        self._pause(wait, stop)
+        is_waiting = self._slots is not None
+        self._pause(0, stop)
+        while is_waiting:
+            slot = self._take_slot(self._slots, stop)
+            self._pause(slot - _read_clock(), stop)
+            is_waiting = is_too_late(slot, _read_clock())
         return time.monotonic() - started
 
     def hold(self, seconds: float) -> None:
@@ -162,15 +171,16 @@ class RequestLimiter:
             self._slots.hold(_read_clock(), ticks, self._never)
 
     def _take_slot(self, slots: SlotFile, stop: threading.Event) -> int:
-        """Return the ticks until the slot that is ours; one thread of a process looks at a time."""
+        """Return the tick of the slot that is ours; one thread of a process looks at a time."""
         while not self._turn.acquire(timeout=LOOKAHEAD_S):
             self._pause(0, stop)
         try:
             while True:
+                now = _read_clock()
                 with _named_failures(stop):
-                    is_ours, wait = slots.take(_read_clock(), stop)
+                    is_ours, wait = slots.take(now, stop)
                 if is_ours:
-                    return wait
+                    return now + wait
                 self._pause(wait - round(LOOKAHEAD_S * _TICKS), stop)
         finally:
             self._turn.release()
@@ -178,6 +188,11 @@ class RequestLimiter:
     def _pause(self, ticks: int, stop: threading.Event) -> None:
         if stop.wait(max(ticks, 0) / _TICKS):
             raise InterruptedFetchError("told to stop while waiting for the rate")
+
+
+def is_too_late(slot: int, now: int) -> bool:
+    """Say whether a request that leaves now could make one too many in some minute."""
+    return now - slot > LATE_S * _TICKS
 
 
 @contextmanager

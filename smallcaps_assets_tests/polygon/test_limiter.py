@@ -1,22 +1,28 @@
 """L19: one rate for all threads and processes, in every window; bounded waits."""
 
+import heapq
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.emulator import Fault
 from smallcaps_assets.errors import ConfigError, InterruptedFetchError
 from smallcaps_assets.polygon.client import PolygonClient
-from smallcaps_assets.polygon.limiter import LOOKAHEAD_S, RequestLimiter, SlotFile
+from smallcaps_assets.polygon.limiter import (
+    LOOKAHEAD_S,
+    RequestLimiter,
+    SlotFile,
+    is_too_late,
+)
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,
@@ -73,6 +79,50 @@ def test_no_window_of_a_minute_holds_more_than_the_rate(
 
     gaps_between = [later - earlier for earlier, later in pairwise(taken)]
     assert all(gap >= 60 * SECOND / rate for gap in gaps_between)
+
+
+def simulate_requests(slots: SlotFile, askers: int, delays: list[int], steps: int) -> list[int]:
+    """Return the ticks at which requests leave askers who always want another.
+
+    Args:
+        slots: The shared slots.
+        askers: Processes or threads.
+        delays: How late they wake up, in turn.
+        steps: Times that one of them wakes up.
+    """
+    late = cycle(delays)
+    waiting: list[tuple[int, int, int | None]] = [(10**12, asker, None) for asker in range(askers)]
+    left: list[int] = []
+    for _ in range(steps):
+        now, asker, slot = heapq.heappop(waiting)
+        if slot is not None and not is_too_late(slot, now):
+            left.append(now)
+        is_ours, wait = slots.take(now, NEVER)
+        wakes = now + wait - (0 if is_ours else round(LOOKAHEAD_S * SECOND))
+        slot = now + wait if is_ours else None
+        heapq.heappush(waiting, (wakes + next(late), asker, slot))
+    return left
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rate=st.sampled_from([5, 100, 777]),
+    askers=st.integers(1, 12),
+    delays=st.lists(st.sampled_from([0, SECOND // 5, SECOND]), min_size=1, max_size=9),
+)
+@example(rate=5, askers=3, delays=[24_239_000] + 60 * [0])
+@example(rate=100, askers=3, delays=[6_059_000] + 900 * [0])
+def test_no_minute_holds_too_many_requests_of_those_who_wake_up_late(
+    tmp_path_factory: pytest.TempPathFactory, rate: int, askers: int, delays: list[int]
+) -> None:
+    """L19: a busy machine wakes waiters late, and their requests would bunch up."""
+    slots = SlotFile(tmp_path_factory.mktemp("rate") / "vendor.slot", rate)
+
+    left = simulate_requests(slots, askers, delays, steps=3 * rate + 20)
+
+    assert all(
+        later - first >= 60 * SECOND for first, later in zip(left, left[rate:], strict=False)
+    )
 
 
 def test_slots_are_not_wasted_by_those_who_come_late(tmp_path: Path) -> None:
