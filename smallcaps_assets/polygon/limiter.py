@@ -150,12 +150,9 @@ class RequestLimiter:
         """
         stop = stop or self._never
         started = time.monotonic()
-        is_waiting = self._slots is not None
         self._pause(0, stop)
-        while is_waiting:
-            slot = self._take_slot(self._slots, stop)
-            self._pause(slot - _read_clock(), stop)
-            is_waiting = is_too_late(slot, _read_clock())
+        if self._slots is not None:
+            self._wait_for_slot(self._slots, stop)
         return time.monotonic() - started
 
     def hold(self, seconds: float) -> None:
@@ -169,6 +166,13 @@ class RequestLimiter:
         ticks = round(min(seconds, MAX_HOLD_S) * _TICKS)
         with _named_failures(self._never):
             self._slots.hold(_read_clock(), ticks, self._never)
+
+    def _wait_for_slot(self, slots: SlotFile, stop: threading.Event) -> None:
+        is_waiting = True
+        while is_waiting:
+            slot = self._take_slot(slots, stop)
+            self._pause(slot - _read_clock(), stop)
+            is_waiting = is_too_late(slot, _read_clock())
 
     def _take_slot(self, slots: SlotFile, stop: threading.Event) -> int:
         """Return the tick of the slot that is ours; one thread of a process looks at a time."""
