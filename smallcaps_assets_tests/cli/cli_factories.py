@@ -93,6 +93,22 @@ class User:
             out, err = process.communicate(timeout=TIMEOUT_S)
             return Finished(process.returncode, out, err)
 
+    def materialize(self, asset: str) -> Finished:
+        """Materialize an asset by plain Dagster, without a command of ours."""
+        home = {"DAGSTER_HOME": str(self.data_dir / "dagster")}
+        command = ["dagster", "asset", "materialize", "--select", asset]
+        command += ["-m", "smallcaps_assets.definitions"]
+        with changed_environment(self._settings(home)):
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", *command],
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT_S,
+            )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
     def list_files(self) -> list[str]:
         """Return the files below the data folder that are not Dagster's own."""
         paths = (path.relative_to(self.data_dir) for path in self.data_dir.rglob("*"))
