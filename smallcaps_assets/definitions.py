@@ -6,6 +6,10 @@ import dagster as dg
 
 from smallcaps_assets.defs import jobs
 from smallcaps_assets.defs.checks import lake_audits
+from smallcaps_assets.defs.compaction_assets import (
+    build_compacted_trades,
+    compacted_months_are_fresh,
+)
 from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
@@ -40,6 +44,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             download_estimate,
             download_queue,
             trades,
+            build_compacted_trades(months),
             lake_catalog,
         ],
         asset_checks=[
@@ -47,6 +52,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             daily_bars_have_no_unrecorded_splits,
             daily_bars_cover_listing_lives,
             lake_audits,
+            compacted_months_are_fresh,
         ],
         jobs=[
             jobs.refresh_reference,
@@ -55,6 +61,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.plan_pilot,
             jobs.plan_sessions,
             jobs.download_missing,
+            jobs.compact_closed_months,
             jobs.audit_lake,
             jobs.refresh_catalog,
         ],

@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         default=None, ge=0, description="GB that stay free; 5 or 5 % of the disk if unset."
     )
 
+    remove_compacted: bool = Field(
+        default=False,
+        description="Remove landing files that month files replaced; receipts stay.",
+    )
+
     requests_per_minute: float = Field(
         default=100, ge=0, description="Rate shared by all processes; 0 is unlimited."
     )

@@ -127,7 +127,7 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         "reference": {"daily_bars", "splits", "universe"},
         "events": {"watchlist", "pilot_watchlist"},
         "plan": {"event_window_plan", "download_estimate", "download_queue"},
-        "ticks": {"trades"},
+        "ticks": {"trades", "compacted_trades"},
         "serve": {"lake_catalog"},
     }
 
@@ -176,6 +176,7 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "volume_matches_the_bar",
             "no_orphans",
         },
+        "compacted_trades": {"compacted_months_are_fresh"},
     }
 
 
@@ -189,6 +190,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "plan_pilot",
         "plan_sessions",
         "download_missing",
+        "compact_closed_months",
         "audit_lake",
         "refresh_catalog",
     }

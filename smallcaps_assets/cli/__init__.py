@@ -20,6 +20,7 @@ from smallcaps_assets.errors import ConfigError, PartitionConflictError, Smallca
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
     "catalog": "Build the DuckDB catalog anew.",
+    "compact": "Write closed, complete months as a few files each, for fast scans.",
     "demo": "Run the whole pipeline on the emulated market.",
     "docs": "Show the documents: a page, or a section of it.",
     "download": "Fetch every missing planned session; run again to resume.",

@@ -186,6 +186,18 @@ def judge_orphans(
     return Verdict(faults == 0, summary, {"orphans": orphans.height, **counts}, orphans)
 
 
+def judge_freshness(stale: pl.DataFrame, compacted: int) -> Verdict:
+    """Judge the files of compacted months; each has to hold what the lake holds now.
+
+    Args:
+        stale: One row per ``month`` that does not, with its ``reason``.
+        compacted: Months that have files.
+    """
+    summary = f"{stale.height} of {compacted} compacted months are stale"
+    numbers: dict[str, Number] = {"compacted": compacted, "stale": stale.height}
+    return Verdict(stale.is_empty(), summary, numbers, stale)
+
+
 def judge_order(facts: pl.DataFrame) -> Verdict:
     """Judge the order of the tape; exact duplicates are reported, for they may be trades.
 

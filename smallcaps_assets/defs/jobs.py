@@ -9,6 +9,7 @@ from smallcaps_assets.defs.reference_assets import (
     daily_bars_have_no_unrecorded_splits,
 )
 from smallcaps_assets.schemas import (
+    COMPACTED_TRADES,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
@@ -21,6 +22,7 @@ from smallcaps_assets.schemas import (
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
 SESSIONS_JOB = "plan_sessions"
+COMPACT_JOB = "compact_closed_months"
 REFERENCE_JOB = "refresh_reference"
 UNIVERSE_JOB = "refresh_universe"
 
@@ -51,6 +53,11 @@ download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,
     selection=dg.AssetSelection.assets(TRADES.name).without_checks(),
     description="Fetch planned ticker-sessions; finished ones are not asked for again.",
+)
+compact_closed_months = dg.define_asset_job(
+    COMPACT_JOB,
+    selection=dg.AssetSelection.assets(COMPACTED_TRADES.name).without_checks(),
+    description="Write closed months whose planned sessions are complete as month files.",
 )
 audit_lake = dg.define_asset_job(
     AUDIT_JOB,

@@ -10,19 +10,32 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import show_numbers
 from smallcaps_assets.ingest.backfill import refresh_catalog
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.schemas import DAILY_BARS, EVENT_WINDOW_PLAN, TRADES, WATCHLIST
+from smallcaps_assets.schemas import (
+    COMPACTED_TRADES,
+    DAILY_BARS,
+    EVENT_WINDOW_PLAN,
+    TRADES,
+    WATCHLIST,
+)
 
 
 @dg.asset(
     group_name="serve",
-    deps=[TRADES.name, DAILY_BARS.name, WATCHLIST.name, EVENT_WINDOW_PLAN.name],
+    deps=[
+        TRADES.name,
+        COMPACTED_TRADES.name,
+        DAILY_BARS.name,
+        WATCHLIST.name,
+        EVENT_WINDOW_PLAN.name,
+    ],
     kinds={"duckdb"},
     owners=["team:market_data"],
 )
 def lake_catalog(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """A DuckDB file with views over everything, usable by plain DuckDB from any folder.
 
-    Runs of `trades` build it too, every few minutes and at their end.
+    Runs of `trades` build it too, every few minutes and at their end, and so does each run of
+    `compacted_trades`.
     """
     with dagster_failures():
         facts = refresh_catalog(lakehouse)

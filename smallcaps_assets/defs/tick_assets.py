@@ -69,7 +69,7 @@ def trades(
     with ending_run(context):
         backfill = open_backfill(context, config, lakehouse)
         try:
-            with backfill.held(wait_s=_lock_wait(context)):
+            with backfill.held(wait_s=lock_wait(context)):
                 claim_run(context.instance, context.run.run_id)
                 for outcome in backfill.run(context.partition_keys):
                     yield describe_outcome(outcome)
@@ -167,6 +167,6 @@ def backfill_failure(backfill: Backfill) -> dg.Failure:
     )
 
 
-def _lock_wait(context: dg.AssetExecutionContext) -> float | None:
+def lock_wait(context: dg.AssetExecutionContext) -> float | None:
     """Return how long to wait for the lake: not at all from a terminal, for ever from the UI."""
     return 0.0 if context.run.tags.get(NO_WAIT_TAG) else None

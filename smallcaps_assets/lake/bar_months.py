@@ -6,19 +6,15 @@ and whether one is whole (``ingest``), the bytes of a file (``table_files``).
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 import polars as pl
 
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.layout import MONTH_PREFIX, LakeLayout
 from smallcaps_assets.lake.table_files import decode_facts, encode_table
 from smallcaps_assets.schemas import DAILY_BARS
-
-MONTH_PREFIX: Final = "month="
-"""What the folder of a month starts with."""
 
 
 class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):

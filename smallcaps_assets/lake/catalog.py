@@ -11,7 +11,7 @@ twice: cut to microseconds under its name, and whole as ``NAME_ns``, nanoseconds
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,19 +22,28 @@ from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageErr
 from smallcaps_assets.lake.files import FileSystem, temporary_path
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.month_store import CompactedMonth, frame_months
 from smallcaps_assets.lake.stored_files import (
     SHOWN_FILES,
     StoredFile,
     list_imported_files,
-    list_stored_files,
 )
 from smallcaps_assets.lake.tables import TableStore
+from smallcaps_assets.lake.trades_scans import (
+    make_empty,
+    project_columns,
+    read_files,
+    relate_trades,
+)
+from smallcaps_assets.lake.trades_sources import TradesQuestion, TradesSources, locate_trades
 from smallcaps_assets.schemas import (
+    COMPACTED_MONTHS,
+    COMPACTED_SESSIONS,
+    COMPACTED_TRADES,
     COVERAGE,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
     IMPORTED_TRADES,
-    INSTANT,
     PILOT_WATCHLIST,
     RECEIPTS,
     SPLITS,
@@ -53,8 +62,6 @@ PHASE_VIEWS: Final = {
 }
 """Views of one trading phase each, by name."""
 
-_WILDCARDS: Final = "*?["
-
 
 @dataclass(frozen=True, slots=True)
 class CatalogFacts:
@@ -62,6 +69,7 @@ class CatalogFacts:
 
     Attributes:
         trades_files: Files of trades in its views.
+        compacted_months: Months of which month files are read.
         missing_files: Files that have a receipt and are gone or cut; they are left out.
         receipts: Ticker-sessions that are proven.
         sessions: Ticker-sessions of the coverage.
@@ -69,6 +77,7 @@ class CatalogFacts:
     """
 
     trades_files: int
+    compacted_months: int
     missing_files: int
     receipts: int
     sessions: int
@@ -85,65 +94,95 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         LakeError: The ledger or a table is damaged; the old catalog stays.
         StorageError: The disk refuses; the old catalog stays.
     """
-    listed = _read_ledger(layout)
-    present, imported = _keep_present(listed.files), _keep_present(listed.imported)
+    listed = _read_ledger(layout, fs)
+    present, imported = _keep_present(listed.trades.files), _keep_present(listed.imported)
+    trades = replace(listed.trades, files=present)
     temporary = temporary_path(layout.data_dir)
     log = temporary.with_name(f"{temporary.name}.wal")
     with _removing([temporary, log], fs):
         with _duckdb_errors(temporary), duckdb.connect(str(temporary)) as connection:
-            _create_trades(connection, present)
-            _create_view(connection, IMPORTED_TRADES, imported)
+            _create_trades(connection, trades)
+            _create_view(connection, IMPORTED_TRADES, [file.path for file in imported])
+            _create_months(connection, trades.months)
             _create_tables(connection, layout, fs)
             _create_snapshot(connection, RECEIPTS, listed.receipts)
             _create_snapshot(connection, COVERAGE, listed.coverage)
         size = temporary.stat().st_size
         fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
-        trades_files=len(present),
-        missing_files=len(listed.files) - len(present),
+        trades_files=len(present) + len(trades.parts),
+        compacted_months=len(trades.months),
+        missing_files=len(listed.trades.files) - len(present),
         receipts=listed.receipts.height,
         sessions=listed.coverage.height,
         bytes=size,
     )
 
 
+def read_catalog_months(layout: LakeLayout) -> dict[str, str] | None:
+    """Return the manifest hash of each month that the present catalog reads.
+
+    ``None``: nobody can tell, because the catalog is damaged, or someone writes to it.
+    """
+    if not layout.catalog_file.exists():
+        return {}
+    columns = "month, manifest_sha256"
+    try:
+        with duckdb.connect(str(layout.catalog_file), read_only=True) as connection:
+            return dict(connection.table(COMPACTED_MONTHS.name).project(columns).fetchall())
+    except duckdb.CatalogException:
+        return {}  # of a version before months were compacted
+    except duckdb.Error as error:
+        logger.warning("catalog not read error=%s", error)
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
     """What the ledger lists."""
 
-    files: Sequence[StoredFile]
+    trades: TradesSources
     imported: Sequence[StoredFile]
     receipts: pl.DataFrame
     coverage: pl.DataFrame
 
 
-def _read_ledger(layout: LakeLayout) -> _Listed:
+def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
     try:
         with LedgerReader(layout.ledger_file) as ledger:
             return _Listed(
-                list_stored_files(layout, ledger),
+                locate_trades(layout, fs, ledger, TradesQuestion()),
                 list_imported_files(layout, ledger),
                 ledger.receipts(),
                 ledger.coverage(),
             )
     except MissingPartitionError:
-        return _Listed([], [], RECEIPTS.empty(), COVERAGE.empty())
+        return _Listed(TradesSources(), [], RECEIPTS.empty(), COVERAGE.empty())
 
 
-def _keep_present(files: Sequence[StoredFile]) -> list[Path]:
+def _keep_present(files: Sequence[StoredFile]) -> list[StoredFile]:
     """Return the files that are there, and log how many are not."""
-    present = [file.path for file in files if file.is_there()]
+    present = [file for file in files if file.is_there()]
     if count := len(files) - len(present):
         lost = [str(file.path) for file in files if not file.is_there()][:SHOWN_FILES]
         logger.warning("catalog lacks files count=%d first=%s", count, lost)
     return present
 
 
-def _create_trades(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
-    _create_view(connection, TRADES, files)
+def _create_trades(connection: duckdb.DuckDBPyConnection, trades: TradesSources) -> None:
+    relate_trades(connection, trades, TradesQuestion()).create_view(TRADES.name)
+    compacted = relate_trades(connection, replace(trades, files=[]), TradesQuestion())
+    compacted.create_view(COMPACTED_TRADES.name)
     for view, phase in PHASE_VIEWS.items():
-        trades = connection.table(TRADES.name)
-        trades.filter(f"trading_phase = '{phase}'").create_view(view)
+        rows = connection.table(TRADES.name)
+        rows.filter(f"trading_phase = '{phase}'").create_view(view)
+
+
+def _create_months(connection: duckdb.DuckDBPyConnection, months: Sequence[CompactedMonth]) -> None:
+    """List the compacted months, and their sessions; the first says which manifests were read."""
+    _create_snapshot(connection, COMPACTED_MONTHS, frame_months(months))
+    indexes = [month.folder / month.manifest.index.name for month in months]
+    _create_view(connection, COMPACTED_SESSIONS, indexes)
 
 
 def _create_tables(
@@ -165,45 +204,14 @@ def _create_tables(
 def _create_view(
     connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[Path]
 ) -> None:
-    if files:
-        paths = [_escape(path.absolute()) for path in files]
-        rows = connection.read_parquet(paths, hive_partitioning=False)
-    else:
-        rows = _make_empty(connection, table)
-    rows.project(_project(table)).create_view(table.name)
+    rows = read_files(connection, files) if files else make_empty(connection, table)
+    rows.project(project_columns(table)).create_view(table.name)
 
 
 def _create_snapshot(
     connection: duckdb.DuckDBPyConnection, table: Table, rows: pl.DataFrame
 ) -> None:
-    connection.from_arrow(rows.to_arrow()).project(_project(table)).create(table.name)
-
-
-def _make_empty(connection: duckdb.DuckDBPyConnection, table: Table) -> duckdb.DuckDBPyRelation:
-    """Return no rows with the columns of ``table``, from nothing that would have to be kept."""
-    typed = connection.from_arrow(table.empty().to_arrow())
-    nulls = [
-        f'CAST(NULL AS {dtype}) AS "{name}"'
-        for name, dtype in zip(typed.columns, typed.types, strict=True)
-    ]
-    return connection.sql("SELECT 1").project(", ".join(nulls)).filter("false")
-
-
-def _project(table: Table) -> str:
-    expressions = []
-    for name, column in table.columns.items():
-        if column.dtype == INSTANT:
-            instant = f'epoch_ns("{name}")'
-            expressions.append(f'make_timestamptz({instant} // 1000) AS "{name}"')
-            expressions.append(f'{instant} AS "{name}_ns"')
-        else:
-            expressions.append(f'"{name}"')
-    return ", ".join(expressions)
-
-
-def _escape(path: Path) -> str:
-    """Return a path that DuckDB takes as it is, whatever the folder of the lake is called."""
-    return "".join(f"[{letter}]" if letter in _WILDCARDS else letter for letter in str(path))
+    connection.from_arrow(rows.to_arrow()).project(project_columns(table)).create(table.name)
 
 
 @contextlib.contextmanager

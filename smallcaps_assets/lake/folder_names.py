@@ -14,9 +14,13 @@ TRADES_NAME: Final = "trades.parquet"
 RECEIPT_NAME: Final = "_SUCCESS"
 TICKER_PREFIX: Final = "ticker="
 DATE_PREFIX: Final = "date="
+MONTH_PREFIX: Final = "month="
+MANIFEST_NAME: Final = "manifest.json"
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder name; file systems end at 255, some of them less a suffix."""
+
+_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
 _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?")
@@ -74,6 +78,17 @@ def ticker_folder(ticker: str) -> str:
 def date_folder(session_date: dt.date) -> str:
     """Return the name of the folder of a session."""
     return DATE_PREFIX + session_date.isoformat()
+
+
+def month_folder(month: str) -> str:
+    """Return the name of the folder of a month, given as ``YYYY-MM``.
+
+    Raises:
+        DataError: It is no month.
+    """
+    if _MONTH.fullmatch(month) is None:
+        raise DataError(f"bad month {month!r}: expected YYYY-MM")
+    return MONTH_PREFIX + month
 
 
 def parse_ticker_folder(name: str) -> str:

@@ -7,7 +7,6 @@ disk.
 
 import datetime as dt
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,15 @@ from pathlib import Path
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.folder_names import (
     DATE_PREFIX,
+    MANIFEST_NAME,
+    MONTH_PREFIX,
     RECEIPT_NAME,
     TICKER_PREFIX,
     TRADES_NAME,
     date_folder,
     decode_ticker,
     encode_ticker,
+    month_folder,
     parse_date_folder,
     parse_ticker_folder,
     ticker_folder,
@@ -29,6 +31,8 @@ from smallcaps_assets.lake.root_layout import LakeRoot, Tree
 
 __all__ = [
     "DATE_PREFIX",
+    "MANIFEST_NAME",
+    "MONTH_PREFIX",
     "RECEIPT_NAME",
     "TICKER_PREFIX",
     "TRADES_NAME",
@@ -268,9 +272,16 @@ class LakeLayout:
         Raises:
             DataError: It is no month.
         """
-        if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
-            raise DataError(f"bad month {month!r}: expected YYYY-MM")
-        return self.daily_bars_dir / f"month={month}" / "daily_bars.parquet"
+        return self.daily_bars_dir / month_folder(month) / "daily_bars.parquet"
+
+    def find_month(self, month: str) -> LakeRoot | None:
+        """Return the root that has the manifest of a compacted month; ``None``: none has.
+
+        Raises:
+            DataError: It is no month.
+        """
+        holders = (root for root in self.roots if os.path.lexists(root.manifest_file(month)))
+        return next(holders, None)
 
     def candidate_file(self, published: Path) -> Path:
         """Return where the version of ``published`` lies that was not judged yet."""

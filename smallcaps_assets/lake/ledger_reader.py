@@ -155,6 +155,29 @@ class LedgerReader:
         sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
         return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
 
+    def stored_contents(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the ticker-sessions that have a receipt and trades, with their hashes.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows``, ``bytes``, ``sha256`` and
+            ``content_hash``, sorted by ticker and session.
+        """
+        statement = ledger_sql.CONTENTS if tickers is None else ledger_sql.CONTENTS_OF_TICKERS
+        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        sizes = dict.fromkeys(("rows", "bytes"), pl.Int64())
+        hashes = dict.fromkeys(("sha256", "content_hash"), pl.String())
+        return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
+
     def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
         """Return what is known of those of ``keys`` that the ledger knows, by key.
 

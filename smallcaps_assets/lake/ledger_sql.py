@@ -121,6 +121,10 @@ WHERE is_green = 1 AND session_date BETWEEN :first AND :last
     AND ticker IN (SELECT value FROM json_each(:tickers))
 ORDER BY ticker, session_date
 """
+_SIZES: Final = "rows, bytes, is_planned = 1"
+_CONTENTS: Final = "rows, bytes, sha256, content_hash"
+CONTENTS: Final = STORED.replace(_SIZES, _CONTENTS)
+CONTENTS_OF_TICKERS: Final = STORED_OF_TICKERS.replace(_SIZES, _CONTENTS)
 FAILED: Final = """
 SELECT ticker, session_date, state, error_kind, error_message
 FROM (

@@ -10,6 +10,7 @@ nothing in the format guards its footer: what proves a file is the sha256 of its
 """
 
 import io
+from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -46,7 +47,9 @@ _OPTIONS: Final[dict[str, Any]] = {
     "store_schema": False,
 }
 
-_UNREADABLE: Final = (
+_SCHEMA: Final = TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+
+UNREADABLE: Final = (
     pa.ArrowException,
     pl.exceptions.PolarsError,
     OSError,
@@ -77,11 +80,43 @@ def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> byte
     Raises:
         SchemaError: The trades break their contract.
     """
-    whole = normalise_conditions(TRADES.conform(trades)).rechunk()
     buffer = io.BytesIO()
-    table = whole.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = to_arrow_trades(normalise_conditions(TRADES.conform(trades)))
     pq.write_table(table, buffer, compression_level=zstd_level, **_OPTIONS)
     return buffer.getvalue()
+
+
+def open_trades_writer(sink: io.BytesIO, *, zstd_level: int = ZSTD_LEVEL) -> pq.ParquetWriter:
+    """Return a writer of several sessions into one file, with the encodings of a single one's.
+
+    Args:
+        sink: Takes the file; it is whole when the writer is closed.
+        zstd_level: Compression.
+    """
+    return pq.ParquetWriter(sink, _SCHEMA, compression_level=zstd_level, **_OPTIONS)
+
+
+def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
+    """Return ``schemas.TRADES`` as a writer takes it."""
+    return trades.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
+    """Return the trades of several whole files, one after the other.
+
+    Checksums of pages are not compared, as pyarrow would: the caller knows the hash of each file.
+
+    Raises:
+        SchemaError: One holds another table.
+        DataError: One is damaged.
+    """
+    try:
+        trades = pl.read_parquet(list(contents), hive_partitioning=False)
+    except UNREADABLE as error:
+        raise DataError(f"expected Parquet files, got damaged bytes: {error}") from error
+    if trades.schema != TRADES.schema:
+        raise SchemaError(f"expected the columns of trades, got {trades.schema}")
+    return trades
 
 
 def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
@@ -102,7 +137,7 @@ def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=verify)
         table = file.read()
         trades = pl.DataFrame(table)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"expected a Parquet file, got damaged bytes: {error}") from error
     if table.num_rows != file.metadata.num_rows:
         raise DataError(

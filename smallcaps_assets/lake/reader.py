@@ -1,13 +1,15 @@
-"""The lake for whoever reads it with polars: ``smallcaps_assets.Lake``.
+"""The lake for whoever reads it with polars or DuckDB: ``smallcaps_assets.Lake``.
 
-What belongs here: the way from tickers, sessions and phases to a lazy frame over exactly the files
-that are proven.  What does not: writing anything; opening a lake changes nothing on the disk.
+What belongs here: the way from tickers, sessions and phases to a lazy frame or a relation over
+exactly the files that are proven.  What does not: writing anything; opening a lake changes
+nothing on the disk.
 """
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import duckdb
 import polars as pl
 
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
@@ -15,8 +17,10 @@ from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.roots import locate_roots
-from smallcaps_assets.lake.stored_files import list_stored_files, require_files
+from smallcaps_assets.lake.stored_files import require_files
 from smallcaps_assets.lake.tables import TableStore
+from smallcaps_assets.lake.trades_scans import relate_trades, scan_trades
+from smallcaps_assets.lake.trades_sources import TradesQuestion, TradesSources, locate_trades
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST
 
 TRADING_PHASES = ("pre_market", "regular", "after_hours", "closed")
@@ -88,19 +92,76 @@ class Lake:
             MissingPartitionError: A file that has a receipt is gone.
             StorageError: A disk of the lake is not mounted.
         """
-        chosen = _list(tickers)
-        wanted = _check(_list(phases), TRADING_PHASES, "trading phase")
-        names = _check(columns, TRADES.schema.names(), "column of trades")
-        first, last = _parse_day(start), _parse_day(end)
-        with self._open_ledger() as ledger:
-            files = list_stored_files(self.layout, ledger, chosen, first, last)
-        require_files(files)
-        trades = TRADES.empty().lazy()
-        if files:
-            trades = pl.scan_parquet([file.path for file in files], hive_partitioning=False)
+        wanted, names = _check_phases(phases), _check_columns(columns)
+        question = _ask(tickers, start, end)
+        trades = scan_trades(self._locate(question), question)
         if wanted is not None:
             trades = trades.filter(pl.col("trading_phase").is_in(wanted))
         return trades if names is None else trades.select(names)
+
+    def trades_relation(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        *,
+        phases: str | Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+        connection: duckdb.DuckDBPyConnection | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Return the same trades as a relation of DuckDB, to query on.
+
+        Each instant is there twice: cut to microseconds under its name, because DuckDB has no
+        date functions for nanoseconds, and whole as ``NAME_ns``, nanoseconds since 1970.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First session, included.
+            end: Last session, included.
+            phases: Trading phases; all by default.
+            columns: Columns of the view ``trades``; all by default.
+            connection: Where the relation lives; a new one in memory by default.
+
+        Returns:
+            The rows of :meth:`trades`; their order is that of the query.
+
+        Raises:
+            ConfigError: A date, a phase or a column is none.
+            MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
+
+        Example:
+            >>> trades = Lake("data").trades_relation("DCTH", "2024-03-01")  # doctest: +SKIP
+            >>> trades.aggregate("session_date, sum(size)").show()  # doctest: +SKIP
+        """
+        wanted = _check_phases(phases)
+        question = _ask(tickers, start, end)
+        connection = connection or duckdb.connect()
+        trades = relate_trades(connection, self._locate(question), question)
+        if wanted is not None:
+            named = ", ".join(f"'{phase}'" for phase in wanted)
+            trades = trades.filter(f"trading_phase IN ({named})" if wanted else "false")
+        if columns is None:
+            return trades
+        _check(columns, trades.columns, "column of trades")
+        return trades.project(", ".join(f'"{name}"' for name in columns))
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a new connection of DuckDB in memory, with the lake of now as the view ``trades``.
+
+        Unlike ``catalog.duckdb`` it needs no file and is never older than this call.
+
+        Raises:
+            MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
+
+        Example:
+            >>> connection = Lake("data").connect()  # doctest: +SKIP
+            >>> connection.sql("SELECT count(*) FROM trades").show()  # doctest: +SKIP
+        """
+        connection = duckdb.connect()
+        self.trades_relation(connection=connection).create_view(TRADES.name)
+        return connection
 
     def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
         """Return the daily bars, unadjusted.
@@ -152,8 +213,30 @@ class Lake:
         with self._open_ledger() as ledger:
             return ledger.receipts()
 
+    def _locate(self, question: TradesQuestion) -> TradesSources:
+        """Return where the trades asked for lie; what is missing must not read as empty."""
+        with self._open_ledger() as ledger:
+            sources = locate_trades(self.layout, self._fs, ledger, question)
+        require_files(sources.files)
+        return sources
+
     def _open_ledger(self) -> LedgerReader:
         return LedgerReader(self._home.ledger_file)
+
+
+def _ask(tickers: str | Iterable[str] | None, start: Day | None, end: Day | None) -> TradesQuestion:
+    chosen = _list(tickers)
+    return TradesQuestion(
+        None if chosen is None else tuple(chosen), _parse_day(start), _parse_day(end)
+    )
+
+
+def _check_phases(phases: str | Iterable[str] | None) -> Sequence[str] | None:
+    return _check(_list(phases), TRADING_PHASES, "trading phase")
+
+
+def _check_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
+    return _check(columns, TRADES.schema.names(), "column of trades")
 
 
 def _list(values: str | Iterable[str] | None) -> list[str] | None:

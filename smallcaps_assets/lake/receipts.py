@@ -8,19 +8,18 @@ has a receipt with ``rows`` 0 and no data file.
 """
 
 import datetime as dt
-import hashlib
 from typing import Final
 
 import msgspec
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
+from smallcaps_assets.lake.seals import encode_sealed, hash_fields, parse_sealed
 
 RECEIPT_VERSION: Final = 1
 """Version of the fields below; a newer receipt is refused, an older one is read."""
 
 _SEAL: Final = "receipt_sha256"
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,13 +122,12 @@ class Receipt(FetchFacts, frozen=True, kw_only=True):
     @property
     def receipt_sha256(self) -> str:
         """Return the seal: the hash of all fields in canonical JSON."""
-        return _hash_fields(msgspec.to_builtins(self))
+        return hash_fields(msgspec.to_builtins(self))
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """Return the text of a receipt, with its seal; equal receipts have equal texts."""
-    sealed = msgspec.to_builtins(receipt) | {_SEAL: receipt.receipt_sha256}
-    return msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n"
+    return encode_sealed(msgspec.to_builtins(receipt), _SEAL)
 
 
 def parse_receipt(text: bytes, *, where: str) -> Receipt:
@@ -143,13 +141,7 @@ def parse_receipt(text: bytes, *, where: str) -> Receipt:
         LedgerMismatchError: It is cut or damaged, or was edited.
         PartitionConflictError: A newer version of the product wrote it.
     """
-    fields = _parse_fields(text, where)
-    seal = fields.pop(_SEAL, None)
-    if seal != _hash_fields(fields):
-        raise LedgerMismatchError(
-            f"receipt {where} was edited or damaged: its fields do not have the hash it "
-            "states; run `smallcaps audit`, then `smallcaps repair`"
-        )
+    fields = parse_sealed(text, _SEAL, what=f"receipt {where}")
     version = fields.get("receipt_version")
     if not isinstance(version, int) or version > RECEIPT_VERSION:
         raise PartitionConflictError(
@@ -160,14 +152,3 @@ def parse_receipt(text: bytes, *, where: str) -> Receipt:
         return msgspec.convert(fields, Receipt)
     except msgspec.ValidationError as error:
         raise LedgerMismatchError(f"receipt {where} is not one: {error}") from error
-
-
-def _parse_fields(text: bytes, where: str) -> dict[str, object]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LedgerMismatchError(f"receipt {where} is no JSON object: {error}") from error
-
-
-def _hash_fields(fields: object) -> str:
-    return hashlib.sha256(_ENCODER.encode(fields)).hexdigest()

@@ -10,9 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from smallcaps_assets.lake.folder_names import (
+    MANIFEST_NAME,
     RECEIPT_NAME,
     TRADES_NAME,
     date_folder,
+    month_folder,
     ticker_folder,
 )
 
@@ -78,6 +80,35 @@ class LakeRoot:
             DataError: The ticker cannot become a folder name.
         """
         return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
+
+    @property
+    def compacted_dir(self) -> Path:
+        """Return the folder of the month files of this root, a folder a month."""
+        return self.folder / "compacted_trades"
+
+    def month_dir(self, month: str) -> Path:
+        """Return the folder of a compacted month, given as ``YYYY-MM``.
+
+        Raises:
+            DataError: It is no month.
+        """
+        return self.compacted_dir / month_folder(month)
+
+    def manifest_file(self, month: str) -> Path:
+        """Return the file that lists what belongs to a compacted month.
+
+        Raises:
+            DataError: It is no month.
+        """
+        return self.month_dir(month) / MANIFEST_NAME
+
+    def month_quarantine_folder(self, month: str) -> Path:
+        """Return the folder of what was damaged of a compacted month, a folder a time.
+
+        Raises:
+            DataError: It is no month.
+        """
+        return self.quarantine_dir / self.compacted_dir.name / month_folder(month)
 
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
         """Return the folder of what was damaged of one ticker-session, a folder a time.

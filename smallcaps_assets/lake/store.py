@@ -7,6 +7,7 @@ sessions are wanted (``ledger``).
 
 import datetime as dt
 import hashlib
+import os
 import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ from smallcaps_assets.lake.damages import (
 from smallcaps_assets.lake.disk_errors import is_broken
 from smallcaps_assets.lake.files import FileSystem, find_abandoned, refuse_links
 from smallcaps_assets.lake.layout import LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.month_sessions import MonthSessions
+from smallcaps_assets.lake.month_store import MonthStore
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
 from smallcaps_assets.lake.placement import SESSION_BYTES, Placement
 from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
@@ -73,6 +76,8 @@ class LakeStore:
         self.source = source
         self._zstd_level = zstd_level
         self._placement = placement or Placement(layout.roots[:1], fs)
+        self.months = MonthStore(layout, fs)
+        self.month_sessions = MonthSessions(self.months)
         self._commit_lock = threading.Lock()
 
     def prepare(
@@ -216,7 +221,11 @@ class LakeStore:
             tree: Folders it belongs to.
         """
         path = self.layout.trades_file(receipt.ticker, receipt.session_date, tree)
-        found = [*self._verify_receipt(receipt, tree), *self._verify_file(receipt, path, deep=deep)]
+        found = [*self._verify_receipt(receipt, tree)]
+        if receipt.rows and not os.path.lexists(path):
+            found += self._verify_compacted(receipt, tree, deep=deep)
+        else:
+            found += self._verify_file(receipt, path, deep=deep)
         return [
             Damage(receipt.ticker, receipt.session_date, kind, f"{path}: {message}")
             for kind, message in found
@@ -234,6 +243,7 @@ class LakeStore:
             Orphan(path, OrphanKind.TEMPORARY, "the process that wrote it is dead")
             for path in find_abandoned(self._temporary_dirs())
         ]
+        orphans += self.months.find_strays()
         for tree in Tree:
             for folder in walk_lake(self.layout, tree):
                 if isinstance(folder, Orphan):
@@ -300,20 +310,33 @@ class LakeStore:
 
     def _temporary_dirs(self) -> list[Path]:
         months = sorted(self.layout.daily_bars_dir.glob("month=*"))
-        return [*self.layout.temporary_dirs(), *months]
+        return [*self.layout.temporary_dirs(), *months, *self.months.list_folders()]
 
     def _read_rows(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame:
         if not receipt.rows:
             return TRADES.empty()
         root = self.layout.find_root(receipt.ticker, receipt.session_date, tree)
         path = root.trades_file(receipt.ticker, receipt.session_date, tree)
-        content = self._read(path, root)
+        try:
+            content = self._read(path, root)
+        except MissingPartitionError:
+            trades = self._read_compacted(receipt, tree, verify=verify)
+            if trades is None:
+                raise
+            return trades
         if verify and (found := hashlib.sha256(content).hexdigest()) != receipt.sha256:
             raise DataError(
                 f"{path} is damaged: expected sha256 {receipt.sha256}, got {found}; "
                 "run `smallcaps repair`"
             )
         return decode_trades(content, verify=verify)
+
+    def _read_compacted(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame | None:
+        """Return the rows of a session from its month; ``None``: no month has it."""
+        if tree is not Tree.TRADES:
+            return None
+        key = (receipt.ticker, receipt.session_date, receipt.content_hash)
+        return self.month_sessions.read(*key, verify=verify)
 
     def _verify_receipt(self, receipt: Receipt, tree: Tree) -> Iterator[tuple[DamageKind, str]]:
         try:
@@ -323,6 +346,18 @@ class LakeStore:
             return
         if stored.receipt_sha256 != receipt.receipt_sha256:
             yield DamageKind.RECEIPT, "the receipt beside it is another one"
+
+    def _verify_compacted(
+        self, receipt: Receipt, tree: Tree, *, deep: bool
+    ) -> list[tuple[DamageKind, str]]:
+        """Return what is wrong with a session that has no landing file."""
+        found = None
+        if tree is Tree.TRADES:
+            found = self.month_sessions.find_damages(receipt, deep=deep)
+        if found is None:
+            message = f"expected a file of {receipt.rows} rows, found none"
+            return [(DamageKind.MISSING_FILE, message)]
+        return found
 
     def _verify_file(
         self, receipt: Receipt, path: Path, *, deep: bool
@@ -334,8 +369,6 @@ class LakeStore:
                 yield DamageKind.CONTENT_HASH, "expected the content hash of no trades"
         elif path.is_symlink():
             yield DamageKind.UNREADABLE, "expected a file, found a link, and the lake follows none"
-        elif not path.exists():
-            yield DamageKind.MISSING_FILE, f"expected a file of {receipt.rows} rows, found none"
         elif deep:
             yield from self._verify_content(receipt, path)
         elif (size := path.stat().st_size) != receipt.bytes:

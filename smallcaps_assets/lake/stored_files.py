@@ -118,16 +118,22 @@ def list_stored_files(
         first: First session, included.
         last: Last session, included.
     """
-    return _locate(layout, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
+    return locate_files(layout, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
 
 
 def list_imported_files(layout: LakeLayout, ledger: LedgerReader) -> list[StoredFile]:
     """Return the files of imported sessions that nothing proves, by ticker and session."""
-    return _locate(layout, ledger.unproven_sessions(), Tree.IMPORTED)
+    return locate_files(layout, ledger.unproven_sessions(), Tree.IMPORTED)
 
 
-def _locate(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list[StoredFile]:
-    """Return the files of those sessions that have rows."""
+def locate_files(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list[StoredFile]:
+    """Return the files of those sessions that have rows.
+
+    Args:
+        layout: Paths of the lake.
+        sessions: Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, by ticker.
+        tree: Folders they belong to.
+    """
     stored = sessions.filter(pl.col("rows") > 0)
     finder = SessionFinder(layout, tree)
     files = []
