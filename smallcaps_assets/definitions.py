@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from smallcaps_assets.defs import jobs
+from smallcaps_assets.defs.audit_assets import download_report
 from smallcaps_assets.defs.checks import lake_audits
 from smallcaps_assets.defs.compaction_assets import (
     build_compacted_trades,
@@ -46,6 +47,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             trades,
             build_compacted_trades(months),
             lake_catalog,
+            download_report,
         ],
         asset_checks=[
             daily_bars_are_whole,
@@ -64,6 +66,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.compact_closed_months,
             jobs.audit_lake,
             jobs.refresh_catalog,
+            jobs.refresh_report,
         ],
         sensors=[end_runs_of_dead_processes],
         resources={"lakehouse": lakehouse},

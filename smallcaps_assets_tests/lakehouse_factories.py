@@ -124,12 +124,18 @@ def download_plan(lakehouse: Lakehouse) -> Backfill:
     return backfill
 
 
-def build_small_lake(folder: Path, url: str) -> Lakehouse:
-    """Plan and download the small watchlist; the whole of it lies in ``folder`` afterwards."""
+def plan_small_lake(folder: Path, url: str) -> Lakehouse:
+    """Plan the small watchlist; nothing of it is downloaded."""
     watchlist = write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
     lakehouse = make_lakehouse(folder / "data", url, watchlist=watchlist)
     refresh_due_bars(lakehouse)
     publish_plan(lakehouse)
+    return lakehouse
+
+
+def build_small_lake(folder: Path, url: str) -> Lakehouse:
+    """Plan and download the small watchlist; the whole of it lies in ``folder`` afterwards."""
+    lakehouse = plan_small_lake(folder, url)
     download_plan(lakehouse)
     return lakehouse
 

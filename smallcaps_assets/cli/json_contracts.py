@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from smallcaps_assets.core.documents import Document, describe_document
 from smallcaps_assets.ingest.audit_document import AuditDocument
+from smallcaps_assets.ingest.report_document import ReportDocument
 
 SCHEMAS: Final = Path("docs/schemas")
 PAGE: Final = Path("docs/json.md")
@@ -62,6 +63,11 @@ CONTRACTS: Final = (
         "audit",
         AuditDocument,
         {0: "every check passed", 1: "a check failed, or was never made: `failed` names it"},
+    ),
+    Contract(
+        "report",
+        ReportDocument,
+        {0: "the figures were gathered, whatever the verdict: read `verdict`"},
     ),
 )
 

@@ -1,62 +1,82 @@
-"""`smallcaps report`: figures of the lake, as a table or as JSON."""
+"""`smallcaps report`: may the plan be expanded, and the figures behind it."""
 
-import json
-from typing import Any
+import sys
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from smallcaps_assets.cli.workplace import open_workplace
-from smallcaps_assets.core.figures import format_bytes, format_share
-from smallcaps_assets.ingest.report import measure_lake
+from smallcaps_assets.cli.workplace import Workplace, open_workplace
+from smallcaps_assets.core.documents import encode_document
+from smallcaps_assets.ingest.report import measure_lake, require_ledger
+from smallcaps_assets.ingest.report_document import RealityRow, ReportDocument
+from smallcaps_assets.ingest.report_page import REALITY, describe_reality, list_numbers
+
+TONES = {"met": "green", "not met": "red", "unknown": "yellow"}
 
 
 @click.command("report")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def command(*, as_json: bool) -> None:
-    """Print coverage, rows, bytes, requests, estimate against reality, and the checks."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--html", "as_html", is_flag=True, help="Write the page and print where it lies.")
+def command(*, as_json: bool, as_html: bool) -> None:
+    """Say whether to expand the plan, by criteria with numbers; print what landed and its cost.
+
+    With --html the page, its pictures and report.json are made anew below data/reports.
+    """
     with open_workplace() as work:
-        figures = measure_lake(work.lakehouse)
+        if as_html:
+            require_ledger(work.lakehouse)
+            click.echo(write_page(work))
+            return
+        report = measure_lake(work.lakehouse)
     if as_json:
-        click.echo(json.dumps(figures, indent=1, default=str))
+        click.echo(encode_document(report))
         return
-    console, reality = Console(), figures.pop("estimate_against_reality")
+    print_report(report, Console())
+
+
+def write_page(work: Workplace) -> str:
+    """Make the report through Dagster, so that its UI shows it too; return where the page is."""
+    from smallcaps_assets.cli.planning import describe_failure  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.jobs import REPORT_JOB  # noqa: PLC0415
+
+    run = work.run_job(REPORT_JOB)
+    if not run.is_success:
+        for line in describe_failure(work.instance, run):
+            click.echo(line, err=True)
+        sys.exit(1)
+    return str(work.lakehouse.layout.report_page)
+
+
+def print_report(report: ReportDocument, console: Console) -> None:
+    """Print the verdict, its criteria, and the figures behind them."""
+    print_verdict(report, console)
     table = Table("figure", "value")
-    for name, value in figures.items():
-        text = json.dumps(value, default=str) if isinstance(value, dict) else _format(value)
-        table.add_row(name, text)
+    for name, value in list_numbers(report):
+        table.add_row(name, escape(value))
     console.print(table)
-    for grain in ("ticker", "year"):
-        console.print(_list_reality(grain, [*reality[f"by_{grain}"], reality["total"]]))
+    reality = report.estimate_against_reality
+    console.print(_list_reality("ticker", [*reality.by_ticker, reality.total]))
+    console.print(_list_reality("year", [*reality.by_year, reality.total]))
 
 
-def _list_reality(grain: str, rows: list[dict[str, Any]]) -> Table:
+def print_verdict(report: ReportDocument, console: Console) -> None:
+    """Print the recommendation and the criteria that it follows from."""
+    tone = "green" if report.verdict == "expand" else "red"
+    console.print(escape(report.recommendation), style=tone, highlight=False)
+    table = Table("criterion", "", "found", "demanded", "why")
+    for one in report.criteria:
+        standing = f"[{TONES[one.standing]}]{one.standing}[/]"
+        table.add_row(one.name, standing, *map(escape, (one.number, one.threshold, one.reason)))
+    console.print(table)
+
+
+def _list_reality(grain: str, rows: Sequence[RealityRow]) -> Table:
     """Return estimates beside what landed, a row a ticker or a year, and their sum."""
-    columns = ("sessions", "trades", "bytes", "requests")
-    table = Table(grain, *columns, "error of bytes", title=f"estimate / reality by {grain}")
+    table = Table(grain, *REALITY, title=f"estimate / reality by {grain}")
     for row in rows:
-        error = row["bytes_error_ratio"]
-        table.add_row(
-            str(row.get(grain, "all")),
-            f"{row['sessions']:,}",
-            f"{row['estimated_rows']:,} / {row['rows']:,}",
-            f"{format_bytes(row['estimated_bytes'])} / {format_bytes(row['bytes'])}",
-            f"{row['estimated_requests']:,} / {row['requests']:,}",
-            "" if error is None else format_share(error),
-        )
+        name = getattr(row, grain)
+        table.add_row("all" if name is None else str(name), *describe_reality(row))
     return table
-
-
-def _format(value: object) -> str:
-    return (
-        f"{value:,.6g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if _is_count(value)
-        else str(value)
-    )
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

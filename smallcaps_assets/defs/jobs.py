@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.defs.audit_assets import REPORT
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
 from smallcaps_assets.defs.reference_assets import (
     daily_bars_are_whole,
@@ -24,6 +25,7 @@ PLAN_JOB = "plan_pilot"
 SESSIONS_JOB = "plan_sessions"
 COMPACT_JOB = "compact_closed_months"
 REFERENCE_JOB = "refresh_reference"
+REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
 
 plan_pilot = dg.define_asset_job(
@@ -68,6 +70,11 @@ refresh_catalog = dg.define_asset_job(
     "refresh_catalog",
     selection=dg.AssetSelection.assets("lake_catalog"),
     description="Build the DuckDB catalog anew.",
+)
+refresh_report = dg.define_asset_job(
+    REPORT_JOB,
+    selection=dg.AssetSelection.assets(REPORT),
+    description="Say whether to expand the plan; write figures and page of the report anew.",
 )
 refresh_reference = dg.define_asset_job(
     REFERENCE_JOB,

@@ -65,8 +65,9 @@ def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
     Raises:
         MissingPartitionError: No plan is published.
     """
+    newest_commit_at = lakehouse.ledger.newest_commit()
     verdicts = audit_ledger(lakehouse) | _judge_files(lakehouse)
-    write_last_audit(lakehouse, verdicts)
+    write_last_audit(lakehouse, verdicts, newest_commit_at)
     return verdicts
 
 

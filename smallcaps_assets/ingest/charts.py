@@ -78,7 +78,7 @@ def draw_events(sessions: pl.DataFrame, windows: Mapping[str, EventWindow]) -> F
     axes.set_xlabel("planned ticker-sessions; one that several events ask for counts for each")
     axes.set_ylabel("event")
     axes.margins(x=0.1)
-    axes.xaxis.set_major_formatter(_format_count)
+    axes.xaxis.set_major_formatter(format_count)
     figure.legend(title="width of the window", loc="outside right upper", frameon=False)
     return figure
 
@@ -86,8 +86,8 @@ def draw_events(sessions: pl.DataFrame, windows: Mapping[str, EventWindow]) -> F
 def draw_comparison(comparison: Comparison) -> Figure:
     """Draw naive against optimised in three panels: sessions, bytes, time."""
     naive, optimised = comparison.naive, comparison.optimised
-    sizes, size_unit = _scale((naive.bytes_stored, optimised.bytes_stored), SIZES)
-    times, time_unit = _scale((naive.hours, optimised.hours), TIMES)
+    sizes, size_unit = scale_values((naive.bytes_stored, optimised.bytes_stored), SIZES)
+    times, time_unit = scale_values((naive.hours, optimised.hours), TIMES)
     panels = {
         "sessions": ("ticker-sessions", (naive.ticker_sessions, optimised.ticker_sessions)),
         "bytes": (f"stored, {size_unit}", sizes),
@@ -119,7 +119,7 @@ def draw_ladder(ladder: Sequence[Rung]) -> Figure:
     sessions, sizes, times = figure.subplots(1, 3, sharey=True)
     places = range(len(ladder))
     _draw_rung_sessions(sessions, ladder)
-    stored, size_unit = _scale([rung.verdict.needed_bytes for rung in ladder], SIZES)
+    stored, size_unit = scale_values([rung.verdict.needed_bytes for rung in ladder], SIZES)
     bars = sizes.barh(places, stored, color=DARK, edgecolor=EDGE, height=0.6)
     for bar, rung in zip(bars, ladder, strict=True):
         if not rung.verdict.fits:
@@ -128,7 +128,7 @@ def draw_ladder(ladder: Sequence[Rung]) -> Figure:
     labels = [f"{value:,.4g} {word}" for value, word in zip(stored, words, strict=True)]
     _label_rungs(sizes, "bytes on the disk", f"needed, {size_unit}", [(bars, labels)])
     _draw_limit(sizes, ladder[0].verdict.allowed_bytes, SIZES[size_unit], max(stored))
-    hours, time_unit = _scale([rung.hours for rung in ladder], TIMES)
+    hours, time_unit = scale_values([rung.hours for rung in ladder], TIMES)
     bars = times.barh(places, hours, color=DARK, edgecolor=EDGE, height=0.6)
     labels = [
         f"{value:,.4g}\n{rung.requests:,} requests"
@@ -156,7 +156,7 @@ def draw_calendar(plan: pl.DataFrame) -> Figure:
     image = axes.imshow(grid, aspect="auto", cmap=COLOUR_MAP, vmin=0, interpolation="nearest")
     axes.set_yticks(range(counts.height), counts["ticker"])
     axes.set_ylabel("ticker")
-    _label_months(axes, months)
+    label_months(axes, months)
     some = f", the {counts.height} of {tickers:,} tickers with the most of them"
     axes.set_title(f"planned sessions{some if counts.height < tickers else ''}; white: none")
     figure.colorbar(
@@ -229,7 +229,7 @@ def _label_rungs(
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axes.bar_label(bars, labels=labels, padding=3, fontsize="small", bbox=box)
     axes.margins(x=0.6)
-    axes.xaxis.set_major_formatter(_format_count)
+    axes.xaxis.set_major_formatter(format_count)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
@@ -245,17 +245,20 @@ def _finish(
     for bars, labels in drawn:
         axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
     axes.margins(y=0.3)
-    axes.yaxis.set_major_formatter(_format_count)
+    axes.yaxis.set_major_formatter(format_count)
 
 
-def _scale(values: Sequence[float], units: Mapping[str, float]) -> tuple[tuple[float, ...], str]:
+def scale_values(
+    values: Sequence[float], units: Mapping[str, float]
+) -> tuple[tuple[float, ...], str]:
     """Return values in the largest unit that the greatest one reaches, and its name."""
     fitting = [name for name, size in units.items() if max(values) >= size]
     name = fitting[0] if fitting else list(units)[-1]
     return tuple(value / units[name] for value in values), name
 
 
-def _format_count(value: float, _place: float) -> str:
+def format_count(value: float, _place: float) -> str:
+    """Return the text of a tick."""
     return f"{value:,.6g}"
 
 
@@ -277,7 +280,7 @@ def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return wide.select("ticker", *names), ranked.height
 
 
-def _label_months(axes: Axes, months: Sequence[str]) -> None:
+def label_months(axes: Axes, months: Sequence[str]) -> None:
     """Label each month, or the years where there are many months."""
     if len(months) <= MONTHS_LABELLED:
         axes.set_xticks(range(len(months)), months, rotation=90)

@@ -71,15 +71,26 @@ class StoredAudit(msgspec.Struct, frozen=True):
         audited_at: When it ended.
         stored_sessions: Sessions in the lake at that time.
         verdicts: Verdicts of the deep audits.
+        newest_commit_at: When the newest receipt was written that it was sure to see; ``None``: an
+            older version of this program audited.
     """
 
     audited_at: dt.datetime
     stored_sessions: int
     verdicts: list[StoredVerdict]
+    newest_commit_at: dt.datetime | None = None
 
 
-def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> None:
-    """Remember the deep verdicts, with the first rows of their offenders."""
+def write_last_audit(
+    lakehouse: Lakehouse, verdicts: Mapping[str, Verdict], newest_commit_at: dt.datetime | None
+) -> None:
+    """Remember the deep verdicts, with the first rows of their offenders.
+
+    Args:
+        lakehouse: What was audited.
+        verdicts: The verdicts, the deep ones among them.
+        newest_commit_at: Newest receipt when the audit began: what came later it may have missed.
+    """
     deep = [
         StoredVerdict(
             audit.name,
@@ -91,7 +102,8 @@ def write_last_audit(lakehouse: Lakehouse, verdicts: Mapping[str, Verdict]) -> N
         for audit in AUDITS
         if audit.is_deep
     ]
-    audit = StoredAudit(lakehouse.clock(), lakehouse.ledger.totals().sessions, deep)
+    stored = lakehouse.ledger.totals().sessions
+    audit = StoredAudit(lakehouse.clock(), stored, deep, newest_commit_at)
     path = lakehouse.layout.last_audit_file
     lakehouse.fs.make_folders(path.parent, root=lakehouse.layout.data_dir)
     lakehouse.fs.publish(
@@ -104,13 +116,13 @@ def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
 
     A result that cannot be read is none: it is made again by the next audit.
     """
-    path = lakehouse.layout.last_audit_file
-    try:
-        stored = msgspec.json.decode(lakehouse.fs.read(path), type=StoredAudit)
-    except (MissingPartitionError, msgspec.DecodeError, UnicodeDecodeError):
+    stored = _read_stored(lakehouse)
+    if stored is None:
         return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
     age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
-    since = lakehouse.ledger.totals().sessions - stored.stored_sessions
+    # A session that was repaired and fetched again leaves the number of sessions as it was.
+    seen_until = stored.newest_commit_at or stored.audited_at
+    since = lakehouse.ledger.count_committed_since(seen_until)
     note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
     return {
         verdict.name: Verdict(
@@ -121,6 +133,15 @@ def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
         )
         for verdict in stored.verdicts
     }
+
+
+def _read_stored(lakehouse: Lakehouse) -> StoredAudit | None:
+    """Return the last deep audit; ``None``: there was none, or its file cannot be read."""
+    try:
+        content = lakehouse.fs.read(lakehouse.layout.last_audit_file)
+        return msgspec.json.decode(content, type=StoredAudit)
+    except (MissingPartitionError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _never_audited() -> Verdict:

@@ -187,6 +187,21 @@ class LakeLayout:
         return self.reports_dir / f"{name}.png"
 
     @property
+    def report_file(self) -> Path:
+        """Return the figures of the last report, JSON."""
+        return self.reports_dir / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """Return the page of the last report, one HTML file that needs no other."""
+        return self.reports_dir / "report.html"
+
+    @property
+    def profile_file(self) -> Path:
+        """Return what reports remember of the times of trades; it can be made again."""
+        return self.reports_dir / "intraday_trades.parquet"
+
+    @property
     def estimates_file(self) -> Path:
         """Return the history of estimates."""
         return self.reports_dir / "estimates.jsonl"

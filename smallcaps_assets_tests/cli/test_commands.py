@@ -110,15 +110,6 @@ def test_audit_names_a_damaged_session_and_fails(filled: User) -> None:
     assert check["offenders"][0]["session_date"] == "2024-01-10"
 
 
-def test_report_prints_figures(filled: User) -> None:
-    table = filled.run("report")
-    figures = json.loads(filled.run("report", "--json").out)
-
-    assert "coverage_ratio" in table.out
-    assert (figures["green_sessions"], figures["requests"]) == (SESSIONS, 3)
-    assert len(figures["content_hash"]) == 64
-
-
 def test_reindex_makes_the_ledger_again(filled: User, market_server: EmulatorServer) -> None:
     before = json.loads(filled.run("report", "--json").out)["content_hash"]
     for file in (filled.data_dir / "lake").glob("ledger.sqlite*"):

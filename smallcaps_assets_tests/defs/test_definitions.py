@@ -48,6 +48,7 @@ LINEAGE: Final = {
     "download_queue": {"event_window_plan", "download_estimate"},
     "trades": {"download_queue"},
     "lake_catalog": {"trades", "daily_bars", "watchlist", "event_window_plan"},
+    "download_report": {"trades", "lake_catalog"},
 }
 GROUPS: Final = {
     "reference": {"daily_bars", "splits", "universe"},
@@ -55,6 +56,7 @@ GROUPS: Final = {
     "plan": {"event_window_plan", "download_estimate", "download_queue"},
     "ticks": {"trades"},
     "serve": {"lake_catalog"},
+    "audit": {"download_report"},
 }
 CHECKS: Final = {
     "planned_sessions_are_covered",
@@ -76,6 +78,7 @@ JOBS: Final = {
     "download_missing",
     "audit_lake",
     "refresh_catalog",
+    "refresh_report",
 }
 
 

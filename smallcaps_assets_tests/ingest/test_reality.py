@@ -1,9 +1,7 @@
 import dataclasses
 import datetime as dt
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
 
 from smallcaps_assets.errors import LedgerMismatchError
@@ -91,12 +89,12 @@ def test_measure_reality_of_nothing_is_empty(small_lake: SmallLake, tmp_path: Pa
 
 
 def test_the_report_shows_estimate_and_reality(small_lake: SmallLake, tmp_path: Path) -> None:
-    figures: dict[str, Any] = measure_lake(small_lake.copy(tmp_path))
+    figures = measure_lake(small_lake.copy(tmp_path))
 
-    shown = figures["estimate_against_reality"]
-    assert shown["total"]["requests"] == shown["total"]["estimated_requests"] == 3
-    assert [row["ticker"] for row in shown["by_ticker"]] == ["BCPC", "BCpC", "CON"]
-    assert pl.DataFrame(shown["by_year"])["bytes"].sum() == figures["bytes"]
+    shown = figures.estimate_against_reality
+    assert shown.total.requests == shown.total.estimated_requests == 3
+    assert [row.ticker for row in shown.by_ticker] == ["BCPC", "BCpC", "CON"]
+    assert sum(row.bytes for row in shown.by_year) == figures.bytes
 
 
 def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> None:

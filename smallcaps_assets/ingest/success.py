@@ -1,0 +1,224 @@
+"""Evidence of success: what a lake shows for its criteria, gathered once.
+
+What belongs here: from ledger, estimates and audits to the criteria of ``core.success``.  What does
+not: which figures a report shows (``report``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.figures import GB
+from smallcaps_assets.core.success import (
+    AuditFacts,
+    Cost,
+    Criterion,
+    Promise,
+    Recommendation,
+    Standing,
+    judge_checks_criterion,
+    judge_coverage_criterion,
+    judge_damage_criterion,
+    judge_metrics_criterion,
+    judge_size_criterion,
+    judge_time_criterion,
+    recommend,
+)
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.estimate_history import read_estimates
+from smallcaps_assets.ingest.estimating import PlanEstimate
+from smallcaps_assets.ingest.expectations import KEY
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.reality import measure_reality
+from smallcaps_assets.ingest.report_document import MissingSession, ReportedDamage
+from smallcaps_assets.lake.damages import DamageKind
+from smallcaps_assets.lake.ledger_reader import LedgerReader
+
+DAMAGE_AUDIT: Final = "files_are_undamaged"
+_HOUR_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the requests of a lake took.
+
+    Attributes:
+        runs: Runs that asked for anything.
+        requests: Requests spent.
+        answered: Those of ranges that were read to their end.
+        hours: Time in which ranges were answered; ``None``: attempts are lost, or too few.
+        per_minute: Requests a minute in that time.
+    """
+
+    runs: int
+    requests: int
+    answered: int
+    hours: float | None
+    per_minute: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the figures of one report are made of, gathered once.
+
+    Attributes:
+        lakehouse: The lake.
+        plan: The published plan.
+        receipts: ``schemas.RECEIPTS``, of everything stored.
+        estimate: What the plan costs.
+        pace: How long requests took.
+        missing: Planned sessions without a receipt.
+        verdicts: Verdicts of the audits.
+    """
+
+    lakehouse: Lakehouse
+    plan: pl.DataFrame
+    receipts: pl.DataFrame
+    estimate: PlanEstimate
+    pace: Pace
+    missing: Sequence[MissingSession]
+    verdicts: Mapping[str, Verdict]
+
+    @cached_property
+    def landed(self) -> pl.DataFrame:
+        """Return the receipts of planned sessions."""
+        return self.receipts.join(self.plan, on=KEY, how="semi")
+
+    @cached_property
+    def budget_bytes(self) -> float | None:
+        """Return what the lake may take."""
+        budget_gb = self.lakehouse.settings.disk_budget_gb
+        return None if budget_gb is None else budget_gb * GB
+
+    @cached_property
+    def damaged(self) -> list[ReportedDamage]:
+        """Return what the last deep audit found damaged, the first ones."""
+        offenders = self.verdicts[DAMAGE_AUDIT].offenders
+        return msgspec.convert(offenders.to_dicts(), list[ReportedDamage])
+
+    @cached_property
+    def audit(self) -> AuditFacts | None:
+        """Return what the last deep audit proves; ``None``: there was none."""
+        numbers = self.verdicts[DAMAGE_AUDIT].numbers
+        if "never_audited" in numbers:
+            return None
+        kinds = [str(kind) for kind in DamageKind]
+        return AuditFacts(
+            damaged=len(name_damages(self.damaged)),
+            damages=sum(int(numbers.get(kind, 0)) for kind in kinds),
+            checked=int(numbers["checked"]),
+            unaudited=int(numbers["sessions_since"]),
+            age_h=float(numbers["audit_age_h"]),
+        )
+
+
+def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
+    """Return the criteria, and what follows from them."""
+    planned, demanded = evidence.plan.height, evidence.lakehouse.thresholds.coverage
+    lost = {(one.ticker, one.session_date) for one in evidence.damaged}
+    damaged = sum(key in lost for key in evidence.landed.select(KEY).iter_rows())
+    criteria = [
+        judge_coverage_criterion(planned, evidence.landed.height, demanded, damaged),
+        *_judge_costs(evidence),
+        judge_damage_criterion(evidence.audit),
+        _judge_checks(evidence.verdicts),
+    ]
+    missing = [session.key for session in evidence.missing]
+    return criteria, recommend(criteria, missing, name_damages(evidence.damaged))
+
+
+def measure_pace(ledger: LedgerReader) -> Pace:
+    """Return how long requests took, by the times of the answers of each run.
+
+    The time of a run is that from its first to its last answer, and one answer more: nobody
+    wrote down when the first was asked for.  Pauses between runs do not count.
+    """
+    runs = ledger.runs()
+    requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
+    several = runs.filter(pl.col("attempts") > 1).with_columns(
+        span_s=(pl.col("last_at") - pl.col("first_at")).dt.total_microseconds() / 1e6
+    )
+    grown = pl.col("span_s") * pl.col("attempts") / (pl.col("attempts") - 1)
+    seconds = float(several.select(grown.sum()).item() or 0.0)
+    timed = int(several["requests"].sum())
+    is_known = seconds > 0 and not ledger.count_untimed()
+    return Pace(
+        runs=runs.height,
+        requests=requests,
+        answered=answered,
+        hours=seconds / _HOUR_S if is_known else None,
+        per_minute=timed / seconds * 60 if seconds > 0 else None,
+    )
+
+
+def measure_promises(
+    lakehouse: Lakehouse, receipts: pl.DataFrame, pace: Pace
+) -> dict[str, Promise]:
+    """Return trades, bytes and requests of what was fetched, beside what was estimated of it.
+
+    Nothing without an estimate on record, or before anything landed.  Imported sessions cost no
+    request and were promised none.  ``requests`` are lacking where the attempts are lost.
+    """
+    fetched = receipts.filter(pl.col("requests") > 0)
+    if fetched.is_empty() or not read_estimates(lakehouse):
+        return {}
+    total = measure_reality(lakehouse, fetched.select(KEY), fetched).total.row(0, named=True)
+    promises = {
+        "trades": Promise(total["estimated_rows"], total["rows"]),
+        "bytes": Promise(total["estimated_bytes"], total["bytes"]),
+    }
+    if pace.hours is not None:
+        promises["requests"] = Promise(total["estimated_requests"], pace.answered)
+    return promises
+
+
+def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
+    """Return each damaged session once, with all that is wrong with it."""
+    kinds: dict[str, list[str]] = {}
+    for one in damaged:
+        kinds.setdefault(f"{one.ticker}_{one.session_date}", []).append(one.kind)
+    return [f"{key} ({', '.join(dict.fromkeys(found))})" for key, found in kinds.items()]
+
+
+def judge_standing(verdict: Verdict) -> Standing:
+    """Return how a check stands; one that passed on less than all of the lake proves nothing."""
+    if "never_audited" in verdict.numbers:
+        return Standing.UNKNOWN
+    if not verdict.passed:
+        return Standing.NOT_MET
+    return Standing.UNKNOWN if verdict.numbers.get("sessions_since") else Standing.MET
+
+
+def _judge_costs(evidence: Evidence) -> list[Criterion]:
+    """Return the criteria of size, time and metrics."""
+    thresholds, pace = evidence.lakehouse.thresholds, evidence.pace
+    remaining = evidence.estimate.remaining
+    missing_hours = 0.0 if not evidence.missing else None
+    if missing_hours is None and pace.per_minute:
+        missing_hours = remaining.requests / pace.per_minute / 60
+    cost = Cost(
+        stored_bytes=int(evidence.receipts["bytes"].sum()),
+        missing_bytes=remaining.bytes_stored if evidence.missing else 0,
+        budget_bytes=evidence.budget_bytes,
+        hours=pace.hours,
+        missing_hours=missing_hours,
+        planned_hours=evidence.estimate.calibrated.hours,
+    )
+    promises = measure_promises(evidence.lakehouse, evidence.receipts, pace)
+    tolerance = thresholds.size_tolerance
+    return [
+        judge_size_criterion(cost, promises.get("bytes"), tolerance),
+        judge_time_criterion(cost, tolerance),
+        judge_metrics_criterion(promises, tolerance),
+    ]
+
+
+def _judge_checks(verdicts: Mapping[str, Verdict]) -> Criterion:
+    standings = {name: judge_standing(verdict) for name, verdict in verdicts.items()}
+    failed = [name for name, standing in standings.items() if standing is Standing.NOT_MET]
+    unproven = [name for name, standing in standings.items() if standing is Standing.UNKNOWN]
+    return judge_checks_criterion(failed, unproven, len(standings))
