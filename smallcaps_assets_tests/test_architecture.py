@@ -129,6 +129,7 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         "plan": {"event_window_plan", "download_estimate", "download_queue"},
         "ticks": {"trades", "compacted_trades"},
         "serve": {"lake_catalog"},
+        "audit": {"download_report"},
     }
 
 
@@ -193,6 +194,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "compact_closed_months",
         "audit_lake",
         "refresh_catalog",
+        "refresh_report",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {"end_runs_of_dead_processes"}
     assert [schedule.name for schedule in repository.schedule_defs] == []

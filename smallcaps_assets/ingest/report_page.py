@@ -58,8 +58,8 @@ p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; overflow-wr
 .good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--open); }
 .verdict.good, .verdict.bad, .verdict.open { border-color: currentColor; }
 .verdict p { color: var(--text); }
-.badge { font-weight: 600; white-space: nowrap; }
-.badge::before { content: "\\25CF\\00A0"; }
+span.standing { font-weight: 600; white-space: nowrap; }
+span.standing::before { content: "\\25CF\\00A0"; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
@@ -158,7 +158,7 @@ def _render_head(report: ReportDocument) -> str:
 
 def _render_criteria(report: ReportDocument) -> str:
     return _table(
-        {"criterion": "name", "": "badge", "found": "short", "demanded": "short", "why": ""},
+        {"criterion": "name", "": "standing", "found": "short", "demanded": "short", "why": ""},
         [
             (one.name, one.standing, one.number, one.threshold, _explain(one))
             for one in report.criteria
@@ -211,7 +211,7 @@ def describe_reality(row: RealityRow) -> tuple[str, ...]:
 def _render_checks(report: ReportDocument) -> str:
     stale = f'<p class="soft">{escape(_describe_audit(report))}</p>'
     return stale + _table(
-        {"check": "name", "": "badge", "what was found": "", "age": "number"},
+        {"check": "name", "": "standing", "what was found": "", "age": "number"},
         [
             (name, WORDS[check.standing], check.summary, _describe_age(check))
             for name, check in report.checks.items()
@@ -257,7 +257,7 @@ def _table(
     """Return a table of escaped texts, cut to what a page can show.
 
     Args:
-        columns: Class of the cells by title; those of a ``badge`` are standings.
+        columns: Class of the cells by title; those of ``standing`` have a badge.
         rows: Their texts.
         nothing: What stands in its place where there is no row.
         count: How many rows there are where ``rows`` are only the first.
@@ -279,8 +279,8 @@ def _table(
 def _cell(kind: str, text: str) -> str:
     """Return one cell; a long message is cut."""
     cut = text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]} …"
-    if kind == "badge":
-        return f'<td><span class="badge {BADGES[text]}">{escape(text)}</span></td>'
+    if kind == "standing":
+        return f'<td><span class="standing {BADGES[text]}">{escape(text)}</span></td>'
     return f'<td class="{kind}">{escape(cut)}</td>'
 
 
