@@ -10,6 +10,7 @@ is left out and counted: saying what is damaged is the audit's business.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -18,7 +19,7 @@ from smallcaps_assets.core.profile import COUNTS, count_quarters, sum_profile
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.expectations import KEY
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.stored_files import StoredFile, list_stored_files
+from smallcaps_assets.lake.trades_sources import TradesQuestion, locate_trades
 
 GROUP_FILES: Final = 64
 """Files that are counted at once."""
@@ -74,30 +75,33 @@ def _count_new(lakehouse: Lakehouse, new: pl.DataFrame) -> Iterator[pl.DataFrame
     """Yield counts of sessions that were not read before, those that could be read."""
     if new.is_empty():
         return
-    wanted = set(new.select(KEY).iter_rows())
-    tickers = new["ticker"].unique().to_list()
-    files = [
-        file
-        for file in list_stored_files(lakehouse.layout, lakehouse.ledger, tickers)
-        if (file.ticker, file.session_date) in wanted and file.is_there()
-    ]
-    for start in range(0, len(files), GROUP_FILES):
-        counts = _count_files(files[start : start + GROUP_FILES])
-        whole = counts.join(new, on=KEY, how="inner", validate="m:1").filter(
-            pl.col("trades").sum().over(KEY) == pl.col("rows")
-        )
-        yield whole.select(CACHE.names())
+    question = TradesQuestion(tickers=tuple(new["ticker"].unique()))
+    sources = locate_trades(lakehouse.layout, lakehouse.fs, lakehouse.ledger, question)
+    groups = [(part.wanted, [part.path]) for part in sources.parts]
+    files = pl.DataFrame(
+        [(file.ticker, file.session_date, str(file.path)) for file in sources.files],
+        {"ticker": pl.String, "session_date": pl.Date, "path": pl.String},
+        orient="row",
+    ).join(new, on=KEY, how="semi")
+    groups += [(group, list(map(Path, group["path"]))) for group in files.iter_slices(GROUP_FILES)]
+    for sessions, paths in groups:
+        asked = new.join(sessions, on=KEY, how="semi")
+        if asked.is_empty():
+            continue
+        counts = _count_files(paths).join(asked, on=KEY, how="inner", validate="m:1")
+        is_whole = pl.col("trades").sum().over(KEY) == pl.col("rows")
+        yield counts.filter(is_whole).select(CACHE.names())
 
 
-def _count_files(files: Sequence[StoredFile]) -> pl.DataFrame:
+def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
     """Return the counts of some files; where one cannot be read, of the others."""
     try:
-        scan = pl.scan_parquet([file.path for file in files], hive_partitioning=False)
+        scan = pl.scan_parquet(list(paths), hive_partitioning=False)
         return count_quarters(scan).collect(engine="streaming").match_to_schema(COUNTS)
     except _UNREADABLE:
-        if len(files) == 1:
+        if len(paths) == 1:
             return COUNTS.to_frame()
-    return pl.concat([_count_files([file]) for file in files])
+    return pl.concat([_count_files([path]) for path in paths])
 
 
 def _read_cache(lakehouse: Lakehouse) -> pl.DataFrame:

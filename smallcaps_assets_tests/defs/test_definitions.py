@@ -47,14 +47,21 @@ LINEAGE: Final = {
     "download_estimate": {"event_window_plan"},
     "download_queue": {"event_window_plan", "download_estimate"},
     "trades": {"download_queue"},
-    "lake_catalog": {"trades", "daily_bars", "watchlist", "event_window_plan"},
+    "compacted_trades": {"trades"},
+    "lake_catalog": {
+        "trades",
+        "compacted_trades",
+        "daily_bars",
+        "watchlist",
+        "event_window_plan",
+    },
     "download_report": {"trades", "lake_catalog"},
 }
 GROUPS: Final = {
     "reference": {"daily_bars", "splits", "universe"},
     "events": {"watchlist", "pilot_watchlist"},
     "plan": {"event_window_plan", "download_estimate", "download_queue"},
-    "ticks": {"trades"},
+    "ticks": {"trades", "compacted_trades"},
     "serve": {"lake_catalog"},
     "audit": {"download_report"},
 }
@@ -77,6 +84,7 @@ JOBS: Final = {
     "plan_sessions",
     "download_missing",
     "audit_lake",
+    "compact_closed_months",
     "refresh_catalog",
     "refresh_report",
 }

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.ingest.compaction_run import Compaction
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.profiling import Profile, profile_lake
 from smallcaps_assets.ingest.publish_report import publish_report
@@ -129,6 +130,23 @@ def test_profile_lake_reads_a_session_once(small_lake: SmallLake, tmp_path: Path
     again = profile(lakehouse)
 
     assert again.trades.equals(first.trades)
+
+
+def test_profile_lake_reads_months_that_are_compacted(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    first = profile(lakehouse)
+    lakehouse.layout.profile_file.unlink()
+    compaction = Compaction(lakehouse, run_id="test")
+    with compaction.held(wait_s=0):
+        assert list(compaction.run(None))
+    for file in lakehouse.layout.lake_dir.rglob("trades.parquet"):
+        file.unlink()
+
+    again = profile(lakehouse)
+
+    assert (again.sessions, again.trades.equals(first.trades)) == (8, True)
 
 
 def test_profile_lake_goes_on_where_it_stopped(small_lake: SmallLake, tmp_path: Path) -> None:
