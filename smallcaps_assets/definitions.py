@@ -6,12 +6,24 @@ import dagster as dg
 
 from smallcaps_assets.defs import jobs
 from smallcaps_assets.defs.audit_assets import download_report
+from smallcaps_assets.defs.alerts import build_alert_sensor
+from smallcaps_assets.defs.automation import (
+    build_session_schedule,
+    download_after_plan,
+    plan_after_new_session,
+    retry_failed_sessions,
+)
 from smallcaps_assets.defs.checks import lake_audits
 from smallcaps_assets.defs.compaction_assets import (
     build_compacted_trades,
     compacted_months_are_fresh,
 )
 from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
+from smallcaps_assets.defs.freshness import (
+    daily_bars_are_fresh,
+    plan_is_fresh,
+    watch_freshness,
+)
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
 from smallcaps_assets.defs.reference_assets import (
@@ -53,6 +65,8 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             daily_bars_are_whole,
             daily_bars_have_no_unrecorded_splits,
             daily_bars_cover_listing_lives,
+            daily_bars_are_fresh,
+            plan_is_fresh,
             lake_audits,
             compacted_months_are_fresh,
         ],
@@ -61,6 +75,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.refresh_splits,
             jobs.refresh_universe,
             jobs.plan_pilot,
+            jobs.plan_new_sessions,
             jobs.plan_sessions,
             jobs.download_missing,
             jobs.compact_closed_months,
@@ -68,7 +83,15 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.refresh_catalog,
             jobs.refresh_report,
         ],
-        sensors=[end_runs_of_dead_processes],
+        sensors=[
+            end_runs_of_dead_processes,
+            watch_freshness,
+            download_after_plan,
+            retry_failed_sessions,
+            plan_after_new_session,
+            build_alert_sensor(lakehouse),
+        ],
+        schedules=[build_session_schedule(lakehouse)],
         resources={"lakehouse": lakehouse},
         executor=dg.in_process_executor,
     )

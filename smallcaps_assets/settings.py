@@ -198,6 +198,25 @@ class Settings(BaseSettings):
         default=20, ge=1, description="Ranges failing in a row that end a download."
     )
 
+    retries_per_day: int = Field(
+        default=3,
+        ge=1,
+        description="Runs a day that the sensor of retries grants a failed session.",
+    )
+    retry_sessions_per_day: int = Field(
+        default=1_000, ge=1, description="Failed sessions that it asks for again a day, at most."
+    )
+    freshness_grace_h: float = Field(
+        default=24.0, ge=0, description="Hours after publication until bars and plan are old."
+    )
+    alert_log: Path | None = Field(
+        default=None, description="File that gets a line of JSON for each failed run of the UI."
+    )
+    alert_webhook: SecretStr | None = Field(
+        default=None, description="Address that gets the same as a POST; a secret, never logged."
+    )
+    alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="Time-out of that POST.")
+
     zstd_level: int = Field(default=3, ge=1, le=22, description="Compression of Parquet.")
     sync_group: int = Field(default=50, ge=1, description="Sessions committed by one sync.")
     sync_interval_s: float = Field(
@@ -218,6 +237,13 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and parts.hostname.endswith(VENDOR_DOMAINS):
             raise ValueError("expected https, because the key would travel unencrypted")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _check_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
+            raise ValueError("expected an address that begins with https:// or http://")
+        return value
 
     @field_validator("lake_roots", mode="before")
     @classmethod

@@ -35,8 +35,8 @@ def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
     """Return the verdicts; a deep audit runs through Dagster, so that its UI shows it too."""
     if not deep:
         return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)
-    from smallcaps_assets.cli.planning import describe_failure  # noqa: PLC0415  loads Dagster
     from smallcaps_assets.defs.checks import AUDIT_JOB  # noqa: PLC0415
+    from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
 
     run = work.run_job(AUDIT_JOB)
     if not run.is_success:

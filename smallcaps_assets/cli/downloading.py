@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import dagster as dg
 from rich.console import Console
 
-from smallcaps_assets.cli.planning import RANGE_END, RANGE_START, describe_failure
 from smallcaps_assets.cli.progress import watch_progress
 from smallcaps_assets.cli.workplace import Workplace
+from smallcaps_assets.defs.failures import describe_failure
+from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.defs.queue import require_registered_plan

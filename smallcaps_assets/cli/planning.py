@@ -1,21 +1,19 @@
 """The runs behind `smallcaps plan`: reference data where they are due, then the plan."""
 
-from collections.abc import Sequence
-
 import dagster as dg
-from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from smallcaps_assets.cli.workplace import Workplace
+from smallcaps_assets.defs.failures import describe_failure
+from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
+from smallcaps_assets.defs.partitions import month_spans
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.choosing import check_choice
 from smallcaps_assets.ingest.reference import due_months
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import OutsideUniverse, PlanMode
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_universe_action")
 """Metadata of `watchlist` that tell of rows outside the universe."""
 
@@ -56,7 +54,7 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     if not is_optional:
         problems += _run(work, "refresh_splits", {})
     months = due_months(work.lakehouse)
-    for first, last in _spans(months):
+    for first, last in month_spans(months):
         console.print(f"daily bars: {first[:7]} to {last[:7]}")
         problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last})
     if not problems:
@@ -102,51 +100,6 @@ def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> Non
         console.print(f"[red]{text}", highlight=False)
 
 
-def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """Return one line per failed step or blocking check of a run."""
-    lines = []
-    for record in instance.all_logs(run.run_id):
-        event = record.dagster_event
-        if event is None:
-            continue
-        if event.is_step_failure:
-            text = _explain_step(event.step_failure_data)
-            lines.append(f"{event.step_key}: {text or f'see run {run.run_id} in `smallcaps ui`'}")
-        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed:
-                summary = evaluation.metadata.get("summary")
-                why = summary.value if summary else "failed"
-                lines.append(f"check {evaluation.check_name}: {why}")
-    return lines or [f"run {run.run_id} ended as {run.status.value}"]
-
-
-def _explain_step(data: StepFailureData) -> str:
-    """Return why a step failed: our own words, or the error at the root of it."""
-    failure, error = data.user_failure_data, data.error
-    if failure and failure.description:
-        return failure.description.strip()
-    while error and error.cause:
-        error = error.cause
-    return error.message.strip() if error else ""
-
-
 def _run(work: Workplace, job: str, tags: dict[str, str]) -> list[str]:
     run = work.run_job(job, tags)
     return [] if run.is_success else describe_failure(work.instance, run)
-
-
-def _spans(months: Sequence[str]) -> list[tuple[str, str]]:
-    """Return first and last key of each run of neighbouring months."""
-    spans: list[list[str]] = []
-    for month in months:
-        is_next = spans and _month_number(month) == _month_number(spans[-1][-1]) + 1
-        if is_next:
-            spans[-1].append(month)
-        else:
-            spans.append([month])
-    return [(f"{span[0]}-01", f"{span[-1]}-01") for span in spans]
-
-
-def _month_number(month: str) -> int:
-    return int(month[:4]) * 12 + int(month[5:7])

@@ -24,6 +24,7 @@ SECTIONS: Final = {
     "daily_bars": "Files instead of the vendor, windows, and the range of sessions",
     "plan_mode": "What is planned, and how much the disk may take",
     "requests_per_minute": "Requests and patience",
+    "retries_per_day": "Automation: quotas, freshness, alerts (docs/operations.md#automation)",
     "zstd_level": "Writing",
 }
 """Titles in ``.env.example``, by the first setting below each."""

@@ -9,12 +9,10 @@ check is its last partition only.
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.internals import find_target
 from smallcaps_assets.defs.metadata import show_verdict
 from smallcaps_assets.ingest.audit import audit_lake, audit_ledger
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -25,7 +23,11 @@ AUDIT_JOB = "audit_lake"
 
 DEEP_AUDITS = frozenset(audit.name for audit in AUDITS if audit.is_deep)
 SPECS = [
-    dg.AssetCheckSpec(name=audit.name, asset=TRADES.name, description=audit.description)
+    dg.AssetCheckSpec(
+        name=audit.name,
+        asset=TRADES.name,
+        description=f"{audit.description}  Red: {audit.remedy}",
+    )
     for audit in AUDITS
 ]
 
@@ -68,7 +70,7 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
     output, because an output would make a crash lose every partition of its range.  Each verdict
     names the newest materialization; the UI calls older ones "not evaluated".
     """
-    target = find_target(instance)
+    target = find_target(instance, dg.AssetKey(TRADES.name))
     for name, verdict in judge_quickly(lakehouse).items():
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
@@ -80,18 +82,6 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
                 target_materialization_data=target,
             )
         )
-
-
-def find_target(
-    instance: dg.DagsterInstance,
-) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """Return the newest materialization of `trades`, ``None`` before the first."""
-    found = instance.fetch_materializations(dg.AssetKey(TRADES.name), limit=1).records
-    if not found:
-        return None
-    return AssetCheckEvaluationTargetMaterializationData(
-        storage_id=found[0].storage_id, run_id=found[0].run_id, timestamp=found[0].timestamp
-    )
 
 
 def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:

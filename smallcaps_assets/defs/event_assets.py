@@ -1,6 +1,7 @@
 """Group `events`: the sessions worth studying."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -8,6 +9,7 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import (
     NO_PICTURES,
     column_schema,
+    show_file,
     show_numbers,
     show_pictures,
     show_tables,
@@ -44,14 +46,19 @@ pilot_is_publishable = dg.AssetCheckSpec(
     owners=["team:research"],
 )
 def watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
-    """Ticker-sessions with at least one event, by the rules E1 to E11 or from a file.
+    """Ticker-sessions with at least one event: the sessions worth studying.
+
+    - Grain: one ticker and session.
+    - Source: the rules E1 to E11 over daily bars and splits, or the files of SMALLCAPS_WATCHLIST.
+    - Cadence: with each plan.
 
     Where a universe is published, rows outside it are reported, kept or dropped.
     A candidate that fails its check is kept beside the table and never published.
     """
     with dagster_failures():
         made = make_watchlist(lakehouse)
-    return publish_result(made, watchlist_is_publishable.name)
+    file = show_file(WATCHLIST, lakehouse.layout.watchlist_file)
+    return publish_result(made, watchlist_is_publishable.name, file)
 
 
 @dg.asset(
@@ -64,20 +71,37 @@ def watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     owners=["team:research"],
 )
 def pilot_watchlist(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
-    """The part of the watchlist to fetch: tickers with the most sessions of several events."""
+    """The part of the watchlist to fetch: tickers with the most sessions of several events.
+
+    - Grain: one chosen row of the watchlist.
+    - Source: `watchlist`, SMALLCAPS_PILOT_TICKERS, SMALLCAPS_PILOT_MIN_EVENTS and the disk.
+    - Cadence: with each plan.
+    """
     with dagster_failures():
         made = make_pilot(lakehouse)
-    return publish_result(made, pilot_is_publishable.name)
+    file = show_file(PILOT_WATCHLIST, lakehouse.layout.pilot_watchlist_file)
+    return publish_result(made, pilot_is_publishable.name, file)
 
 
 def publish_result(
-    made: MadeTable, check_name: str, pictures: Mapping[str, str] = NO_PICTURES
+    made: MadeTable,
+    check_name: str,
+    file: Mapping[str, Any],
+    pictures: Mapping[str, str] = NO_PICTURES,
 ) -> dg.MaterializeResult:
-    """Return the result of a table that was published only if its check passed."""
+    """Return the result of a table that was published only if its check passed.
+
+    Args:
+        made: The table and its verdict.
+        check_name: The check that publishes it.
+        file: What `show_file` says of it.
+        pictures: Markdown by title.
+    """
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": made.rows,
             "published": made.verdict.passed,
+            **file,
             **show_numbers(made.numbers),
             **show_tables(made.tables),
             **show_pictures(pictures),

@@ -1,10 +1,11 @@
-"""Our errors, told to Dagster: one :class:`dagster.Failure` with what to do next."""
+"""Our errors, told to Dagster as one :class:`dagster.Failure`, and what a run says of its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
+from smallcaps_assets.defs.internals import StepFailureData
 from smallcaps_assets.errors import SmallcapsError
 
 
@@ -22,3 +23,32 @@ def dagster_failures() -> Iterator[None]:
             metadata={"kind": error.kind, "what_to_do": f"docs/{error.page.replace('#', '.md#')}"},
             allow_retries=False,
         ) from error
+
+
+def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """Return one line per failed step or blocking check of a run."""
+    lines = []
+    for record in instance.all_logs(run.run_id):
+        event = record.dagster_event
+        if event is None:
+            continue
+        if event.is_step_failure:
+            text = _explain_step(event.step_failure_data)
+            lines.append(f"{event.step_key}: {text or f'see run {run.run_id} in `smallcaps ui`'}")
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                summary = evaluation.metadata.get("summary")
+                why = summary.value if summary else "failed"
+                lines.append(f"check {evaluation.check_name}: {why}")
+    return lines or [f"run {run.run_id} ended as {run.status.value}"]
+
+
+def _explain_step(data: StepFailureData) -> str:
+    """Return why a step failed: our own words, or the error at the root of it."""
+    failure, error = data.user_failure_data, data.error
+    if failure and failure.description:
+        return failure.description.strip()
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else ""

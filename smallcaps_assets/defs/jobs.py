@@ -4,6 +4,7 @@ import dagster as dg
 
 from smallcaps_assets.defs.audit_assets import REPORT
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
+from smallcaps_assets.defs.freshness import daily_bars_are_fresh, plan_is_fresh
 from smallcaps_assets.defs.reference_assets import (
     daily_bars_are_whole,
     daily_bars_cover_listing_lives,
@@ -28,21 +29,29 @@ REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
 
+_PLANNED = dg.AssetSelection.assets(
+    WATCHLIST.name,
+    PILOT_WATCHLIST.name,
+    EVENT_WINDOW_PLAN.name,
+    "download_estimate",
+    "download_queue",
+) | dg.AssetSelection.checks(
+    daily_bars_are_fresh,
+    daily_bars_are_whole,
+    daily_bars_have_no_unrecorded_splits,
+    daily_bars_cover_listing_lives,
+    plan_is_fresh,
+)
+
 plan_pilot = dg.define_asset_job(
     PLAN_JOB,
-    selection=dg.AssetSelection.assets(
-        WATCHLIST.name,
-        PILOT_WATCHLIST.name,
-        EVENT_WINDOW_PLAN.name,
-        "download_estimate",
-        "download_queue",
-    )
-    | dg.AssetSelection.checks(
-        daily_bars_are_whole,
-        daily_bars_have_no_unrecorded_splits,
-        daily_bars_cover_listing_lives,
-    ),
+    selection=_PLANNED,
     description="Find events, choose the pilot, plan, estimate and register what to fetch.",
+)
+plan_new_sessions = dg.define_asset_job(
+    "plan_new_sessions",
+    selection=_PLANNED | dg.AssetSelection.assets(SPLITS.name),
+    description="Refresh the splits, then do what `plan_pilot` does: for sessions that are new.",
 )
 plan_sessions = dg.define_asset_job(
     SESSIONS_JOB,

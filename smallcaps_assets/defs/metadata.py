@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -9,10 +10,14 @@ import dagster as dg
 import polars as pl
 
 from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.defs.lineage import column_lineage
 from smallcaps_assets.schemas import Table
 
 SHOWN_ROWS = 50
 """Rows of a table in metadata; each event is a row in SQLite, so tables stay small."""
+
+DICTIONARY: Final = "docs/data-dictionary.md"
+"""The page that explains every column."""
 
 NO_PICTURES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -28,7 +33,18 @@ def column_schema(table: Table) -> dict[str, Any]:
         )
         for name, column in table.columns.items()
     ]
-    return {"dagster/column_schema": dg.TableSchema(columns=columns), "grain": table.grain}
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "grain": table.grain,
+        "key": ", ".join(table.key) or "none: rows have no identity of their own",
+        "dictionary": dg.MetadataValue.path(f"{DICTIONARY}#{table.name}"),
+        **column_lineage(table.name),
+    }
+
+
+def show_file(table: Table, path: Path) -> dict[str, Any]:
+    """Return where a table lies, and its column lineage, which the UI reads from events alone."""
+    return {"path": dg.MetadataValue.path(str(path)), **column_lineage(table.name)}
 
 
 def show_numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:

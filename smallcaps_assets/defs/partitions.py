@@ -1,6 +1,7 @@
 """Partition sets: planned ticker-sessions, and months of daily bars."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -27,3 +28,19 @@ def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyParti
         timezone="America/New_York",
         end_offset=1,  # the open month; it never goes beyond the end
     )
+
+
+def month_spans(months: Sequence[str]) -> list[tuple[str, str]]:
+    """Return first and last key of each run of neighbouring months (``YYYY-MM``)."""
+    spans: list[list[str]] = []
+    for month in months:
+        is_next = spans and _month_number(month) == _month_number(spans[-1][-1]) + 1
+        if is_next:
+            spans[-1].append(month)
+        else:
+            spans.append([month])
+    return [(f"{span[0]}-01", f"{span[-1]}-01") for span in spans]
+
+
+def _month_number(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:7])

@@ -6,6 +6,7 @@ from smallcaps_assets.defs.event_assets import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import (
     column_schema,
+    show_file,
     show_numbers,
     show_pictures,
     show_verdict,
@@ -50,13 +51,18 @@ download_fits_the_disk = dg.AssetCheckSpec(
 def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """Unique ticker-sessions around the chosen events, each with the events that asked for it.
 
+    - Grain: one ticker and session to fetch.
+    - Source: `pilot_watchlist` and the window of each event, in sessions of the exchange.
+    - Cadence: with each plan; new sessions enter it once they are published.
+
     Write, audit, publish: only a candidate that passes its check becomes `plan.parquet`.
     """
     with dagster_failures():
         made = make_plan(lakehouse)
         figures = draw_plan(lakehouse) if made.verdict.passed else {}
         pictures = publish_pictures(lakehouse, figures)
-    return publish_result(made, plan_is_publishable.name, pictures)
+    file = show_file(EVENT_WINDOW_PLAN, lakehouse.layout.plan_file)
+    return publish_result(made, plan_is_publishable.name, file, pictures)
 
 
 @dg.asset(
@@ -67,7 +73,12 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
     owners=["team:research"],
 )
 def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
-    """Requests, bytes and hours of the published plan, naive against optimised."""
+    """Requests, bytes and hours of the published plan, naive against optimised.
+
+    - Grain: one estimate, by three methods.
+    - Source: `event_window_plan`, trade counts of `daily_bars`, and what landed so far.
+    - Cadence: with each plan; each is kept, so that reality can be held against it.
+    """
     with dagster_failures():
         estimate = estimate_plan(lakehouse)
         verdict = judge_estimate(lakehouse, estimate)
@@ -99,7 +110,12 @@ def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
 def download_queue(
     context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> dg.MaterializeResult:
-    """The published plan as the partition set of `trades`: work left is Missing + Failed."""
+    """The published plan as the partition set of `trades`: work left is Missing + Failed.
+
+    - Grain: one partition key, `TICKER_YYYY-MM-DD`.
+    - Source: `event_window_plan`; what the lake has already is shown as green.
+    - Cadence: with each plan.
+    """
     with dagster_failures():
         queue = register_plan(context.instance, lakehouse)
     return dg.MaterializeResult(metadata=show_numbers(queue.numbers()))

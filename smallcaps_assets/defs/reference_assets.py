@@ -7,7 +7,13 @@ import dagster as dg
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.event_assets import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
-from smallcaps_assets.defs.metadata import column_schema, show_numbers, show_tables, show_verdict
+from smallcaps_assets.defs.metadata import (
+    column_schema,
+    show_file,
+    show_numbers,
+    show_tables,
+    show_verdict,
+)
 from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.reference import (
@@ -39,11 +45,15 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
     def daily_bars(
         context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
     ) -> Iterator[Event]:
-        """Unadjusted daily bars of every ticker, one file a month.
+        """Unadjusted daily bars of every ticker.
 
-        Source: the vendor's grouped daily endpoint, one request per session, or the file of
-        SMALLCAPS_DAILY_BARS.  A month turns green when it is closed and every session of it
-        has bars; the open month is stored and stays missing, and its event says how far it is.
+        - Grain: one bar of a ticker and session; one file a month.
+        - Source: the vendor's grouped daily endpoint, one request per session, or the file of
+          SMALLCAPS_DAILY_BARS.
+        - Cadence: after each session, by `smallcaps plan` or the schedule.
+
+        A month turns green when it is closed and every session of it has bars; the open month is
+        stored and stays missing, and its event says how far it is.
         """
         failed: list[str] = []
         with dagster_failures():
@@ -128,14 +138,17 @@ universe_holds_delisted_listings = dg.AssetCheckSpec(
 def universe(
     context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> dg.MaterializeResult:
-    """Listings, active and delisted, one row each: a ticker used twice has two.
+    """Listings, active and delisted, so that not only survivors are studied.
 
-    Source: the vendor's two lists of tickers with details of what passes the filters, or the
-    file of SMALLCAPS_UNIVERSE.  A load that was interrupted goes on where it stopped.
+    - Grain: one listing: a ticker used twice has two rows.
+    - Source: the vendor's two lists of tickers with details of what passes the filters, or the
+      file of SMALLCAPS_UNIVERSE.
+    - Cadence: on request; it is optional, and a load that was interrupted goes on.
     """
     with dagster_failures():
         made = refresh_universe(lakehouse, context.log.info)
-    return publish_result(made, universe_holds_delisted_listings.name)
+    file = show_file(UNIVERSE, lakehouse.layout.universe_file)
+    return publish_result(made, universe_holds_delisted_listings.name, file)
 
 
 @dg.asset(
@@ -146,16 +159,19 @@ def universe(
     owners=["team:market_data"],
 )
 def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
-    """Splits on record, one row per ticker and execution date.
+    """Splits on record, for rules that compare prices of different sessions.
 
-    Source: the vendor, or the file of SMALLCAPS_SPLITS; none where daily bars come from a file
-    and no file of splits is named, so that the rules run on the bars as they are.
+    - Grain: one split of a ticker on its execution date.
+    - Source: the vendor, or the file of SMALLCAPS_SPLITS; none where daily bars come from a file
+      and no file of splits is named, so that the rules run on the bars as they are.
+    - Cadence: before each plan.
     """
     with dagster_failures():
         made = refresh_splits(lakehouse)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": made.rows,
+            **show_file(SPLITS, lakehouse.layout.splits_file),
             **show_numbers(made.numbers),
             **show_tables(made.tables),
         }

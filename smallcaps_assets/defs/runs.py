@@ -8,9 +8,8 @@ failure would turn its finished partitions red.
 import logging
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from smallcaps_assets.defs.internals import RUN_FAILURE_REASON_TAG, RunFailureReason
 from smallcaps_assets.lake.lock import LakeLock
 from smallcaps_assets.lake.processes import (
     Liveness,

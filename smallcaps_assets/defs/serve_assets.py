@@ -34,8 +34,9 @@ from smallcaps_assets.schemas import (
 def lake_catalog(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """A DuckDB file with views over everything, usable by plain DuckDB from any folder.
 
-    Runs of `trades` build it too, every few minutes and at their end, and so does each run of
-    `compacted_trades`.
+    - Grain: one view per table, and one per trading phase of `trades`.
+    - Source: the files that receipts prove, by explicit lists.
+    - Cadence: during and after each download, after each compaction, and on request.
     """
     with dagster_failures():
         facts = refresh_catalog(lakehouse)

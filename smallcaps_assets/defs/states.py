@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 from dagster import AssetPartitionStatus
-from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
+from smallcaps_assets.defs.internals import AssetMaterializationPlannedData
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.states import GREEN
@@ -94,7 +94,9 @@ def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     for key in keys:
         planned = AssetMaterializationPlannedData(TRADES_KEY, partition=key)
         instance.report_dagster_event(
-            DagsterEvent.build_asset_materialization_planned_event(MARK_JOB, TRADES.name, planned),
+            dg.DagsterEvent.build_asset_materialization_planned_event(
+                MARK_JOB, TRADES.name, planned
+            ),
             run.run_id,
         )
     instance.report_run_failed(run, message=f"{len(keys)} sessions are not in the lake")

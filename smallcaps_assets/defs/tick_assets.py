@@ -61,10 +61,14 @@ def trades(
     config: TradesConfig,
     lakehouse: dg.ResourceParam[Lakehouse],
 ) -> Iterator[Event]:
-    """Every print of a ticker on a session: one partition, one file, one receipt.
+    """Every print of the planned ticker-sessions, as the vendor sent it.
 
-    Source: the vendor's trades endpoint.  A partition turns green after its receipt is on disk
-    and stays green when it is asked for again; only missing sessions are requested.
+    - Grain: one print; a partition is a ticker and session, one file and one receipt.
+    - Source: the vendor's trades endpoint.
+    - Cadence: on request, or after each plan by the sensor `download_after_plan`.
+
+    A partition turns green after its receipt is on disk and stays green when it is asked for
+    again; only missing sessions are requested.
     """
     with ending_run(context):
         backfill = open_backfill(context, config, lakehouse)

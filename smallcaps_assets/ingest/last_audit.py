@@ -27,28 +27,67 @@ class Audit:
         name: Name of the check.
         description: What it demands.
         is_deep: It reads the files.
+        remedy: What to do when it is red.
     """
 
     name: str
     description: str
     is_deep: bool = False
+    remedy: str = "docs/operations.md says what to do."
 
 
 AUDITS: Final = (
-    Audit("planned_sessions_are_covered", "At least 95 % of planned sessions are green."),
-    Audit("event_windows_are_covered", "At least 95 % of event windows are whole."),
-    Audit("size_is_as_planned", "Within the disk budget, and near the estimate."),
+    Audit(
+        "planned_sessions_are_covered",
+        "At least 95 % of planned sessions are green.",
+        remedy="download what is missing; the offenders say why it failed.",
+    ),
+    Audit(
+        "event_windows_are_covered",
+        "At least 95 % of event windows are whole.",
+        remedy="download what is missing; the offenders say which sessions lack.",
+    ),
+    Audit(
+        "size_is_as_planned",
+        "Within the disk budget, and near the estimate.",
+        remedy="look at the largest sessions before going on; plan less, or add a disk.",
+    ),
     Audit(
         "files_are_undamaged",
         "Rows, bytes, hashes and schema are those of the receipts.",
         is_deep=True,
+        remedy="`smallcaps repair` moves the offenders aside, a download fetches them; check the "
+        "disk.",
     ),
-    Audit("tape_is_in_order", "Rows lie in tape order; exact duplicates are listed.", is_deep=True),
-    Audit("timestamps_lie_in_their_day", "Every print lies on its New York date.", is_deep=True),
-    Audit("prices_lie_within_the_bar", "Prices that count lie within high and low.", is_deep=True),
-    Audit("volume_matches_the_bar", "Volume and count equal the daily bar's.", is_deep=True),
     Audit(
-        "no_orphans", "Every file has a receipt, every receipt a plan or an import.", is_deep=True
+        "tape_is_in_order",
+        "Rows lie in tape order; exact duplicates are listed.",
+        is_deep=True,
+        remedy="a fault of this program: report it with the offenders.",
+    ),
+    Audit(
+        "timestamps_lie_in_their_day",
+        "Every print lies on its New York date.",
+        is_deep=True,
+        remedy="a fault of this program: report it with the offenders.",
+    ),
+    Audit(
+        "prices_lie_within_the_bar",
+        "Prices that count lie within high and low.",
+        is_deep=True,
+        remedy="late or odd prints: look at the conditions of the offenders.",
+    ),
+    Audit(
+        "volume_matches_the_bar",
+        "Volume and count equal the daily bar's.",
+        is_deep=True,
+        remedy="the table lists sessions and conditions; bars of another source count differently.",
+    ),
+    Audit(
+        "no_orphans",
+        "Every file has a receipt, every receipt a plan or an import.",
+        is_deep=True,
+        remedy="`smallcaps repair` moves the orphans aside.",
     ),
 )
 """Every audit of `trades`, in the order of reports."""

@@ -64,6 +64,15 @@ class FileSystem:
         with storage_errors("write", path), path.open("xb") as file:
             file.write(content)
 
+    def append(self, path: Path, content: bytes) -> None:
+        """Add to the end of a file, which is made where it is not there; its folder has to be.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("write", path), path.open("ab") as file:
+            file.write(content)
+
     def sync_file(self, path: Path) -> None:
         """Wait until the content of a file is on the disk.
 

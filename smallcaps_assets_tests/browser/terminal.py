@@ -14,11 +14,12 @@ from rich.console import Console
 
 from smallcaps_assets.cli.audit_command import run_audit
 from smallcaps_assets.cli.downloading import run_download
-from smallcaps_assets.cli.planning import RANGE_END, RANGE_START, run_plan
+from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.reindex_command import rebuild_ledger
 from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator import MarketConfig
 from smallcaps_assets.lake.export import Selection

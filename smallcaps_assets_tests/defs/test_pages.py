@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.definitions import build_definitions
-from smallcaps_assets.defs.checks import find_target
+from smallcaps_assets.defs.internals import find_target
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.ingest.last_audit import AUDITS
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
@@ -48,7 +48,7 @@ def test_verdicts_of_a_download_are_about_its_last_materialization(site: Site) -
 
 def test_before_any_download_there_is_nothing_to_be_about() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        assert find_target(instance) is None
+        assert find_target(instance, dg.AssetKey("trades")) is None
 
 
 def test_checks_executed_by_themselves_open_the_files(site: Site) -> None:
