@@ -157,6 +157,7 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
 
     assert checks == {
         "daily_bars": {
+            "daily_bars_are_fresh",
             "daily_bars_are_whole",
             "daily_bars_have_no_unrecorded_splits",
             "daily_bars_cover_listing_lives",
@@ -164,7 +165,7 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
         "universe": {"universe_holds_delisted_listings"},
         "watchlist": {"watchlist_is_publishable"},
         "pilot_watchlist": {"pilot_is_publishable"},
-        "event_window_plan": {"plan_is_publishable"},
+        "event_window_plan": {"plan_is_publishable", "plan_is_fresh"},
         "download_estimate": {"download_fits_the_disk"},
         "trades": {
             "planned_sessions_are_covered",
@@ -189,6 +190,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "refresh_splits",
         "refresh_universe",
         "plan_pilot",
+        "plan_new_sessions",
         "plan_sessions",
         "download_missing",
         "compact_closed_months",
@@ -196,8 +198,15 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "refresh_catalog",
         "refresh_report",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} == {"end_runs_of_dead_processes"}
-    assert [schedule.name for schedule in repository.schedule_defs] == []
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "end_runs_of_dead_processes",
+        "watch_freshness",
+        "download_after_plan",
+        "retry_failed_sessions",
+        "plan_after_new_session",
+        "alert_on_failure",
+    }
+    assert [schedule.name for schedule in repository.schedule_defs] == ["add_yesterdays_session"]
 
 
 def test_trades_has_the_planned_keys_as_its_partition_set(

@@ -26,13 +26,15 @@ watchlist_is_publishable = dg.AssetCheckSpec(
     name="watchlist_is_publishable",
     asset=WATCHLIST.name,
     blocking=True,
-    description="Rows are unique, name known events, count them right; else not published.",
+    description="Rows are unique, name known events, count them right; else not published.  "
+    "Red: correct the file; the old watchlist stays.",
 )
 pilot_is_publishable = dg.AssetCheckSpec(
     name="pilot_is_publishable",
     asset=PILOT_WATCHLIST.name,
     blocking=True,
-    description="The pilot is not empty; else nothing is published.",
+    description="The pilot is not empty; else nothing is published.  Red: lower "
+    "SMALLCAPS_PILOT_MIN_EVENTS.",
 )
 
 

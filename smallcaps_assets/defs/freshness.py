@@ -54,7 +54,10 @@ FRESHNESS: Final[dict[str, tuple[str, Judge]]] = {
 
 
 @dg.sensor(
-    minimum_interval_seconds=EVALUATION_INTERVAL_S, default_status=dg.DefaultSensorStatus.RUNNING
+    minimum_interval_seconds=EVALUATION_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Evaluates `daily_bars_are_fresh` and `plan_is_fresh` again when their verdict "
+    "changes.  It starts no run and asks nothing of the vendor.",
 )
 def watch_freshness(
     context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]

@@ -30,12 +30,14 @@ plan_is_publishable = dg.AssetCheckSpec(
     name="plan_is_publishable",
     asset=EVENT_WINDOW_PLAN.name,
     blocking=True,
-    description="Unique sessions inside their windows; else nothing is published.",
+    description="Unique sessions inside their windows; else nothing is published.  Red: a fault of "
+    "this program: report it with the offenders.",
 )
 download_fits_the_disk = dg.AssetCheckSpec(
     name="download_fits_the_disk",
     asset="download_estimate",
-    description="What is missing fits 80 % of the free disk, and the budget if one is set.",
+    description="What is missing fits 80 % of the free disk, and the budget if one is set.  Red: "
+    "plan less, add a disk (SMALLCAPS_LAKE_ROOTS), or raise the budget.",
 )
 
 

@@ -82,7 +82,8 @@ def describe_month(month: BarMonth) -> Event:
 
 @dg.asset_check(
     asset=DAILY_BARS.name,
-    description="Every stored month that is over has bars for every session.",
+    description="Every stored month that is over has bars for every session.  Red: materialize the "
+    "months of the offenders again.",
 )
 def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Judge all stored months at once, and list bars that no rule can use."""
@@ -94,7 +95,8 @@ def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetChec
 @dg.asset_check(
     asset=DAILY_BARS.name,
     additional_deps=[SPLITS.name],
-    description="No overnight jump looks like a split that is not on record.",
+    description="No overnight jump looks like a split that is not on record.  Red: look the jumps "
+    "up; add splits by SMALLCAPS_SPLITS.",
 )
 def daily_bars_have_no_unrecorded_splits(
     lakehouse: dg.ResourceParam[Lakehouse],
@@ -108,7 +110,8 @@ def daily_bars_have_no_unrecorded_splits(
 @dg.asset_check(
     asset=DAILY_BARS.name,
     additional_deps=[UNIVERSE.name],
-    description="Listings have a bar on the sessions of their lives, but for a few.",
+    description="Listings have a bar on the sessions of their lives, but for a few.  Red: halts "
+    "and idle sessions are true; for whole months plan again.",
 )
 def daily_bars_cover_listing_lives(
     lakehouse: dg.ResourceParam[Lakehouse],
@@ -123,7 +126,8 @@ universe_holds_delisted_listings = dg.AssetCheckSpec(
     name="universe_holds_delisted_listings",
     asset=UNIVERSE.name,
     blocking=True,
-    description="Some listings are delisted, else only survivors are studied; else not published.",
+    description="Some listings are delisted, else only survivors are studied; else not published.  "
+    "Red: add the delisted ones to the file, or load the universe again.",
 )
 
 

@@ -8,7 +8,12 @@ from smallcaps_assets.defs.states import align_states
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 
 
-@dg.sensor(minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process was killed, so that waiting ones can start, and shows "
+    "what they had stored.  Leave it on.",
+)
 def end_runs_of_dead_processes(
     context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> dg.SkipReason:

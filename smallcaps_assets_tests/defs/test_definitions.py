@@ -81,6 +81,7 @@ JOBS: Final = {
     "refresh_splits",
     "refresh_universe",
     "plan_pilot",
+    "plan_new_sessions",
     "plan_sessions",
     "download_missing",
     "audit_lake",
@@ -155,7 +156,14 @@ def test_jobs_and_sensors(definitions: dg.Definitions) -> None:
     sensors = {sensor.name for sensor in repository.sensor_defs}
 
     assert names == JOBS
-    assert sensors == {"end_runs_of_dead_processes"}
+    assert sensors == {
+        "end_runs_of_dead_processes",
+        "watch_freshness",
+        "download_after_plan",
+        "retry_failed_sessions",
+        "plan_after_new_session",
+        "alert_on_failure",
+    }
 
 
 def test_trades_are_a_dynamic_set_that_one_run_fills(definitions: dg.Definitions) -> None:
