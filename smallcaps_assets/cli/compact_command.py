@@ -48,11 +48,8 @@ def run_compaction(work: Workplace, facts: Sequence[MonthFacts]) -> list[str]:
         ConfigError: A month is no partition.
         PartitionConflictError: Another process works on the lake.
     """
-    from smallcaps_assets.cli.planning import (  # noqa: PLC0415  loads Dagster
-        RANGE_END,
-        RANGE_START,
-        describe_failure,
-    )
+    from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.internals import RANGE_END, RANGE_START  # noqa: PLC0415
     from smallcaps_assets.defs.jobs import COMPACT_JOB  # noqa: PLC0415
     from smallcaps_assets.defs.runs import end_dead_runs  # noqa: PLC0415
     from smallcaps_assets.defs.tick_assets import NO_WAIT_TAG  # noqa: PLC0415

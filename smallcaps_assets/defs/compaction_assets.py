@@ -38,10 +38,13 @@ def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsD
     ) -> Iterator[Event]:
         """The trades of closed months in files sorted by ticker, session and tape order.
 
-        Source: the landing files of `trades`.  A month turns green when all of its planned
-        sessions are complete and its files were read back and proven against the receipts; until
-        then it stays missing, and its event says what it waits for.  A month whose sessions
-        changed is written anew.
+        - Grain: one print; a partition is a month in a few files.
+        - Source: the landing files of `trades`.
+        - Cadence: on request, by `smallcaps compact` or the job `compact_closed_months`.
+
+        A month turns green when all of its planned sessions are complete and its files were read
+        back and proven against the receipts; until then it stays missing, and its event says what
+        it waits for.  A month whose sessions changed is written anew.
         """
         compaction = Compaction(lakehouse, run_id=context.run.run_id)
         with dagster_failures(), _canceling(context), compaction.held(wait_s=lock_wait(context)):
@@ -102,7 +105,8 @@ def compaction_failure(compaction: Compaction) -> dg.Failure:
 
 @dg.asset_check(
     asset=COMPACTED_TRADES.name,
-    description="Month files hold what the lake holds now; stale ones are written by the next run.",
+    description="Month files hold what the lake holds now.  Red: run `compact_closed_months` "
+    "again; readers take what changed from the landing files meanwhile.",
 )
 def compacted_months_are_fresh(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """List the months whose sessions were repaired, replaced or planned since they were compacted.

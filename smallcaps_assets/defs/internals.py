@@ -66,9 +66,8 @@ def request_backfill(
 ) -> dg.RunRequest:
     """Return what a sensor has to yield for Dagster's daemon to launch a backfill of ``keys``."""
     subset = partitions.subset_with_partition_keys(list(keys))
-    targets = AssetGraphSubset(
-        partitions_subsets_by_asset_key={asset: subset}, non_partitioned_asset_keys=set()
-    )
+    nothing = AssetGraphSubset.create_empty_subset()
+    targets = nothing._replace(partitions_subsets_by_asset_key={asset: subset})
     return dg.RunRequest.for_asset_graph_subset(targets, tags)
 
 

@@ -71,7 +71,9 @@ def test_columns_come_from_assets_upstream(repository: dg.RepositoryDefinition, 
     assert {dep.asset_key for column in deps for dep in column} <= ancestors
 
 
-@pytest.mark.parametrize("name", ["watchlist", "pilot_watchlist", "event_window_plan"])
+@pytest.mark.parametrize(
+    "name", ["watchlist", "pilot_watchlist", "event_window_plan", "compacted_trades"]
+)
 def test_every_column_of_a_derived_table_has_a_lineage(name: str) -> None:
     assert set(COLUMN_LINEAGE[name]) == set(TABLES[name].columns)
 
