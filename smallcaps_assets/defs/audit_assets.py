@@ -24,7 +24,9 @@ REPORT = "download_report"
 def download_report(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """What landed, what it cost and whether to expand: figures as JSON, and a page with pictures.
 
-    Reads the ledger, the last deep audit, and the times of trades that no report has read before.
+    - Grain: one report of the whole lake, in place of the last one.
+    - Source: the ledger, the last deep audit, and the times of trades that no report has read.
+    - Cadence: on request, by `smallcaps report` or the job `refresh_report`.
     """
     # Drawing takes seconds to load, which every other run would wait for.
     from smallcaps_assets.ingest.publish_report import publish_report  # noqa: PLC0415
