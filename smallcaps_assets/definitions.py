@@ -5,8 +5,8 @@ import datetime as dt
 import dagster as dg
 
 from smallcaps_assets.defs import jobs
-from smallcaps_assets.defs.audit_assets import download_report
 from smallcaps_assets.defs.alerts import build_alert_sensor
+from smallcaps_assets.defs.audit_assets import download_report
 from smallcaps_assets.defs.automation import (
     build_session_schedule,
     download_after_plan,

@@ -39,7 +39,7 @@ def command(*, as_json: bool, as_html: bool) -> None:
 
 def write_page(work: Workplace) -> str:
     """Make the report through Dagster, so that its UI shows it too; return where the page is."""
-    from smallcaps_assets.cli.planning import describe_failure  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
     from smallcaps_assets.defs.jobs import REPORT_JOB  # noqa: PLC0415
 
     run = work.run_job(REPORT_JOB)
