@@ -22,12 +22,11 @@ import polars as pl
 import requests
 from isal import isal_zlib
 
-from smallcaps_assets.core.conditions import build_daily_bar
-from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.ingest.fetching import RangeFetcher, RequestRange
+from smallcaps_assets.ingest.proof import BarFacts
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
 from smallcaps_assets.polygon.limiter import RequestLimiter
@@ -46,27 +45,13 @@ def fetch_ours(url: str, ticker: str, dates: list[dt.date], dest: Path) -> int:
     calendar, fs = load_calendar(), FileSystem()
     store = LakeStore(LakeLayout(dest), fs, "bench")
     fs.make_folders(LakeLayout(dest).lake_dir, root=dest)
+    fetcher = RangeFetcher(client, store, calendar, BarFacts({}, frozenset()), "bench")
     rows, batch = 0, []
     for date in dates:
-        gte_ns, lt_ns = day_bounds_ns(date, date)
-        fetched = client.fetch_trades(ticker, gte_ns, lt_ns)
-        trades = label_trades(fetched.trades, calendar)
-        own = build_daily_bar(trades.lazy()).collect()
-        facts = FetchFacts(
-            state="complete",
-            pages=fetched.pages,
-            requests=fetched.requests,
-            gte_ns=gte_ns,
-            lt_ns=lt_ns,
-            vendor_status=fetched.status,
-            run_id="bench",
-            started_at=dt.datetime.now(dt.UTC),
-            volume=float(own["volume"].sum()),
-            trade_count=int(own["trade_count"].sum()),
-        )
-        batch.append(store.prepare(ticker, date, trades, facts))
-        rows += trades.height
-        if len(batch) == SYNC_GROUP:
+        result = fetcher.fetch(RequestRange(ticker, date, date, None))
+        batch += result.sessions
+        rows += result.rows
+        if len(batch) >= SYNC_GROUP:
             store.commit(batch)
             batch = []
     store.commit(batch)

@@ -66,15 +66,21 @@ class Table:
             SchemaError: A column is missing, unknown, of another type, or null where the
                 contract says it never is.
         """
-        try:
-            ordered = frame.match_to_schema(self.schema)
-        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
-            raise SchemaError(f"{self.name}: {error}") from error
-        required = [name for name, column in self.columns.items() if not column.nullable]
-        counts = ordered.select(required).null_count().row(0, named=True)
+        ordered = frame
+        if frame.columns != [*self.columns] or frame.dtypes != self.schema.dtypes():
+            ordered = self._reorder(frame)
+        required = (name for name, column in self.columns.items() if not column.nullable)
+        counts = {name: ordered[name].null_count() for name in required}
         if holes := {name: count for name, count in counts.items() if count}:
             raise SchemaError(f"{self.name}: nulls in required columns {holes}")
         return ordered
+
+    def _reorder(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns in storage order, or say which is not as declared."""
+        try:
+            return frame.match_to_schema(self.schema)
+        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
+            raise SchemaError(f"{self.name}: {error}") from error
 
 
 _TICKER = Column(pl.String(), "Vendor's symbol on that session; case matters.")

@@ -8,8 +8,10 @@ from them.  What does not: the verdict on a difference (``quality``).  Ids are t
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
+from smallcaps_assets.core.tape import read_integers, read_lists
 from smallcaps_assets.schemas import DAILY_BARS
 
 VALID_CORRECTIONS: Final = (0, 12)
@@ -27,6 +29,18 @@ class ConditionRule(NamedTuple):
     updates_high_low: bool = True
     updates_open_close: bool = True
     updates_volume: bool = True
+
+
+class TradedVolume(NamedTuple):
+    """What a session traded by the vendor's rules.
+
+    Attributes:
+        volume: Shares, fractions included.
+        trade_count: Trades that update volume.
+    """
+
+    volume: float
+    trade_count: int
 
 
 _EVERYTHING: Final = (True, True, True)
@@ -164,6 +178,22 @@ def build_daily_bar(trades: pl.LazyFrame) -> pl.LazyFrame:
             trade_count=counted.sum().cast(pl.Int64),
         )
     )
+
+
+def measure_volume(trades: pl.DataFrame) -> TradedVolume:
+    """Return volume and count of one session's trades, as its bar would have them.
+
+    It is what ``build_daily_bar`` makes of them, at a twentieth of the cost: no prices, no order.
+
+    Args:
+        trades: ``schemas.TRADES`` of one session, in any order.
+    """
+    is_counted = np.isin(read_integers(trades["correction"]), VALID_CORRECTIONS)
+    lengths, conditions = read_lists(trades["conditions"])
+    blocking = np.flatnonzero(np.isin(conditions, _select_blocking("updates_volume")))
+    is_counted[np.searchsorted(np.cumsum(lengths), blocking, side="right")] = False
+    sizes = trades["size"].to_numpy()[is_counted]
+    return TradedVolume(float(sizes.sum()), sizes.size)
 
 
 def measure_conditions(trades: pl.LazyFrame) -> pl.DataFrame:

@@ -4,14 +4,15 @@ What belongs here: labels that follow from a trade's instants and the calendar. 
 filtering by them; no phase is ever thrown away.
 """
 
+import datetime as dt
 from functools import cache
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from smallcaps_assets.core.sessions import NEW_YORK, SessionCalendar
-from smallcaps_assets.core.tape import Integers, read_instants
+from smallcaps_assets.core.sessions import SessionCalendar, date_of_ns
+from smallcaps_assets.core.tape import Integers, list_midnights, read_instants
 from smallcaps_assets.schemas import TRADES
 
 PRE_MARKET: Final = "pre_market"
@@ -20,10 +21,13 @@ AFTER_HOURS: Final = "after_hours"
 CLOSED: Final = "closed"
 PHASES: Final = (PRE_MARKET, REGULAR, AFTER_HOURS, CLOSED)
 
+_FIRST_DAY: Final = dt.date(1970, 1, 1)
+
 LATE_REPORT_NS: Final = 10_000_000_000
 """A report that takes longer than this is late."""
 
 _PHASE_STARTS: Final = ("pre_market_open", "regular_open", "regular_close", "after_hours_close")
+_PHASES_BY_START: Final = pl.Series("trading_phase", (CLOSED, PRE_MARKET, REGULAR, AFTER_HOURS))
 
 
 def label_trades(trades: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
@@ -42,18 +46,15 @@ def label_trades(trades: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFram
     Raises:
         CoverageError: A trade lies outside the calendar, so that its phase is unknown.
     """
-    sip = pl.col("sip_timestamp")
-    participant_ns = pl.col("participant_timestamp").to_physical()
-    delay_ns = sip.to_physical() - participant_ns
-    is_late = (participant_ns > 0) & (delay_ns > LATE_REPORT_NS)
-    labelled = trades.with_columns(
-        session_date=sip.dt.convert_time_zone(NEW_YORK.key).dt.date(),
-        trading_phase=label_phases(read_instants(trades, "sip_timestamp"), calendar),
-        is_late_report=is_late.fill_null(value=False),
+    instants = read_instants(trades, "sip_timestamp")
+    labels = (
+        _label_dates(instants, calendar),
+        label_phases(instants, calendar),
+        _label_late(instants, read_instants(trades, "participant_timestamp")),
     )
-    for date in labelled["session_date"].unique().to_list():
-        calendar.is_session(date)
-    return TRADES.conform(labelled)
+    columns = {series.name: series for series in (*trades, *labels)}
+    ordered = [columns.pop(name) for name in TRADES.columns if name in columns]
+    return TRADES.conform(pl.DataFrame([*ordered, *columns.values()]))
 
 
 def label_phases(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
@@ -67,14 +68,34 @@ def label_phases(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
         calendar: Sessions and their phases.
     """
     started = np.searchsorted(_list_phase_starts(calendar), instants_ns, side="right")
-    names = pl.Series("trading_phase", (CLOSED, PRE_MARKET, REGULAR, AFTER_HOURS))
-    return names.gather(started % len(_PHASE_STARTS))
+    phases: pl.Series = _PHASES_BY_START[(started % len(_PHASE_STARTS)).astype(np.uint32)]
+    return phases
 
 
 def count_phases(trades: pl.DataFrame) -> dict[str, int]:
     """Return the number of trades in each phase, 0 included, in the order of ``PHASES``."""
     counts = dict(trades["trading_phase"].value_counts().iter_rows())
     return {phase: int(counts.get(phase, 0)) for phase in PHASES}
+
+
+def _label_dates(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
+    """Return ``session_date``; nearly always all trades are of one date."""
+    if not instants_ns.size:
+        return pl.Series("session_date", dtype=pl.Date)
+    first, last = (date_of_ns(int(ns)) for ns in (instants_ns.min(), instants_ns.max()))
+    calendar.check_covered(first)
+    calendar.check_covered(last)
+    if first == last:
+        return pl.Series("session_date", [first]).new_from_index(0, instants_ns.size)
+    days = np.searchsorted(list_midnights(first, last), instants_ns, side="right") - 1
+    days += (first - _FIRST_DAY).days
+    return pl.Series("session_date", days.astype(np.int32)).cast(pl.Date)
+
+
+def _label_late(instants_ns: Integers, participant_ns: Integers) -> pl.Series:
+    """Return ``is_late_report``; a participant time of 0 is unknown."""
+    is_late = (participant_ns > 0) & (instants_ns - participant_ns > LATE_REPORT_NS)
+    return pl.Series("is_late_report", is_late)
 
 
 @cache

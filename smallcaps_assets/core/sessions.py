@@ -7,7 +7,7 @@ bound a New York day.  What does not: the clock; whoever needs "now" passes it i
 import datetime as dt
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,8 @@ CALENDAR_START: Final = dt.date(2003, 1, 1)
 PRE_MARKET_OPEN: Final = dt.timedelta(hours=4)
 AFTER_HOURS_LENGTH: Final = dt.timedelta(hours=4)
 
+_SECOND_NS: Final = 10**9
+_DATES_KEPT: Final = 16_384
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -170,6 +172,11 @@ def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
     return _midnight_ns(first), _midnight_ns(last + dt.timedelta(days=1))
 
 
+def date_of_ns(instant_ns: int) -> dt.date:
+    """Return the New York date of an instant, given as ns since 1970 UTC."""
+    return dt.datetime.fromtimestamp(instant_ns // _SECOND_NS, NEW_YORK).date()
+
+
 def _label_phases(sessions: pl.DataFrame) -> pl.DataFrame:
     """Add the phases; 04:00 is counted from midnight, since no session lies on a DST change."""
     midnight = pl.col("session_date").cast(pl.Datetime("ns"))
@@ -192,6 +199,7 @@ def _localize(naive: pl.Expr) -> pl.Expr:
     return naive.dt.replace_time_zone(NEW_YORK.key).dt.convert_time_zone("UTC").cast(INSTANT)
 
 
+@lru_cache(maxsize=_DATES_KEPT)
 def _midnight_ns(date: dt.date) -> int:
     return _to_ns(dt.datetime.combine(date, dt.time.min, tzinfo=NEW_YORK))
 

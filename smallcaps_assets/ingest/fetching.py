@@ -11,7 +11,7 @@ from typing import Protocol
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.conditions import build_daily_bar
+from smallcaps_assets.core.conditions import measure_volume
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
@@ -199,12 +199,12 @@ class RangeFetcher:
     ) -> PreparedSession:
         """Label the trades of one New York day, measure them by the vendor's rules, encode."""
         labelled = label_trades(trades, self.calendar)
-        own = build_daily_bar(labelled.lazy()).collect()
+        own = measure_volume(labelled)
         bar = self.bars.find(ticker, session_date)
         measured = replace(
             facts,
-            volume=float(own["volume"].sum()),
-            trade_count=int(own["trade_count"].sum()),
+            volume=own.volume,
+            trade_count=own.trade_count,
             bar_volume=bar.volume if bar else None,
             bar_trade_count=bar.trade_count if bar else None,
         )

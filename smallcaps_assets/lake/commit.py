@@ -271,7 +271,7 @@ def _check_rows(session: SessionTrades, trades: pl.DataFrame) -> None:
     key = encode_key(session.ticker, session.session_date)
     for name, expected in (("ticker", session.ticker), ("session_date", session.session_date)):
         column = trades[name]
-        if column.len() and (column.n_unique() > 1 or column.item(0) != expected):
+        if not (column == expected).all():
             found = sorted(column.unique())[:3]
             raise DataError(f"expected trades of {key} alone, got {name} {[*map(str, found)]}")
     if not trades["sip_timestamp"].is_sorted():

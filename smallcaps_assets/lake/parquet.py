@@ -13,10 +13,12 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smallcaps_assets.core.tape import read_lists
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 
@@ -38,8 +40,15 @@ _REPEATING: Final = (
 _FILTERED: Final = ("ticker", "session_date", "sip_timestamp")
 """Columns with statistics: a reader skips the file by them; of the others they are dead weight."""
 
+_COMPRESSED: Final = ("id", "price", "size", "conditions.list.element", "sip_timestamp")
+"""What zstd makes smaller; the rest is packed to the bit already, and would only take time."""
+
+_LEAVES: Final = [
+    f"{name}.list.element" if isinstance(column.dtype, pl.List) else name
+    for name, column in TRADES.columns.items()
+]
 _OPTIONS: Final[dict[str, Any]] = {
-    "compression": "zstd",
+    "compression": {name: "ZSTD" if name in _COMPRESSED else "NONE" for name in _LEAVES},
     "column_encoding": dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
     "use_dictionary": list(_REPEATING),
     "write_statistics": list(_FILTERED),
@@ -64,6 +73,9 @@ def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
 
     The vendor leaves the field out when there are none; null and ``[]`` mean the same.
     """
+    lengths, _ = read_lists(trades["conditions"])
+    if np.count_nonzero(lengths == 0) == trades["conditions"].null_count():
+        return trades
     conditions = pl.col("conditions")
     return trades.with_columns(
         pl.when(conditions.list.len() > 0).then(conditions).alias("conditions")
@@ -80,9 +92,15 @@ def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> byte
     Raises:
         SchemaError: The trades break their contract.
     """
+    whole = normalise_conditions(TRADES.conform(trades))
+    table, tickers = to_arrow_trades(whole), whole["ticker"]
+    if whole.height and (tickers == tickers[0]).all():
+        ones = pa.DictionaryArray.from_arrays(
+            np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
+        )
+        table = table.set_column(0, "ticker", ones)
     buffer = io.BytesIO()
-    table = to_arrow_trades(normalise_conditions(TRADES.conform(trades)))
-    pq.write_table(table, buffer, compression_level=zstd_level, **_OPTIONS)
+    pq.write_table(table, buffer, compression_level=_choose_levels(zstd_level), **_OPTIONS)
     return buffer.getvalue()
 
 
@@ -93,12 +111,16 @@ def open_trades_writer(sink: io.BytesIO, *, zstd_level: int = ZSTD_LEVEL) -> pq.
         sink: Takes the file; it is whole when the writer is closed.
         zstd_level: Compression.
     """
-    return pq.ParquetWriter(sink, _SCHEMA, compression_level=zstd_level, **_OPTIONS)
+    return pq.ParquetWriter(sink, _SCHEMA, compression_level=_choose_levels(zstd_level), **_OPTIONS)
 
 
 def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
-    """Return ``schemas.TRADES`` as a writer takes it."""
-    return trades.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    """Return ``schemas.TRADES`` as a writer takes it; polars would wake its threads for a frame."""
+    return pa.table([series.rechunk().to_arrow() for series in trades], schema=_SCHEMA)
+
+
+def _choose_levels(zstd_level: int) -> dict[str, int]:
+    return dict.fromkeys(_COMPRESSED, zstd_level)
 
 
 def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:

@@ -5,12 +5,15 @@ whether a page fits into its chain (``chain``).  Types are fixed and never guess
 an integral price is a float, a rounded timestamp is an error.  Unknown fields are ignored.
 """
 
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, TypeVar, cast
 
 import msgspec
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from smallcaps_assets.errors import (
     DataError,
@@ -20,7 +23,7 @@ from smallcaps_assets.errors import (
     VendorError,
 )
 from smallcaps_assets.polygon.redaction import mask_secret
-from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
+from smallcaps_assets.schemas import INSTANT, TRADES, VENDOR_COLUMNS
 
 Row = TypeVar("Row")
 
@@ -177,22 +180,22 @@ def frame_trades(rows: list[TradeRow], ticker: str) -> pl.DataFrame:
     Raises:
         DataError: A row has no size, or one that is no number.
     """
-    columns = {
-        "ticker": [ticker] * len(rows),
+    columns: dict[str, list[Any]] = {
         "sip_timestamp": [row.sip_timestamp for row in rows],
         "participant_timestamp": [row.participant_timestamp for row in rows],
         "trf_timestamp": [row.trf_timestamp for row in rows],
         "sequence_number": [row.sequence_number for row in rows],
         "id": [row.id or None for row in rows],
         "price": [row.price for row in rows],
-        "size": _build_sizes(rows),
         "exchange": [row.exchange for row in rows],
         "tape": [row.tape for row in rows],
         "trf_id": [row.trf_id for row in rows],
-        "conditions": _build_conditions(rows),
         "correction": [row.correction or 0 for row in rows],
     }
-    return pl.DataFrame(columns, schema=TRADE_COLUMNS)
+    series = {name: _build_series(name, values) for name, values in columns.items()}
+    series["ticker"] = pl.Series("ticker", [ticker], dtype=pl.String).new_from_index(0, len(rows))
+    series |= {"size": _build_sizes(rows), "conditions": _build_conditions(rows)}
+    return pl.DataFrame([series[name] for name in TRADE_COLUMNS])
 
 
 TRADE_COLUMNS: Final = pl.Schema(
@@ -201,20 +204,35 @@ TRADE_COLUMNS: Final = pl.Schema(
 """Columns of :func:`frame_trades`."""
 
 
+def _build_series(name: str, values: list[Any]) -> pl.Series:
+    """Return one column; an instant is cheaper to build as the integer it is."""
+    dtype = TRADE_COLUMNS[name]
+    if dtype == INSTANT:
+        return pl.Series(name, values, dtype=pl.Int64).cast(dtype)
+    return pl.Series(name, values, dtype=dtype)
+
+
 def _build_sizes(rows: list[TradeRow]) -> pl.Series:
     """Return exact sizes; floats of at most 15 digits hold the vendor's decimals exactly."""
+    sizes = pl.Series("size", [row.size for row in rows], dtype=pl.Float64)
     texts = pl.Series("size", [row.decimal_size for row in rows], dtype=pl.String)
+    if texts.null_count() < texts.len():
+        # As numpy has them, absent ones are NaN, which the vendor can send in neither field.
+        decimals, whole = _parse_decimals(texts).to_numpy(), sizes.to_numpy()
+        merged = np.where(np.isnan(decimals), whole, decimals)
+        sizes = pl.Series("size", merged, nan_to_null=True)
+    if missing := sizes.null_count():
+        raise DataError(f"{missing} of {len(rows)} trades have neither size nor decimal_size")
+    return sizes
+
+
+def _parse_decimals(texts: pl.Series) -> pl.Series:
     try:
         sizes = texts.cast(pl.Float64)
     except pl.exceptions.InvalidOperationError as error:
         raise DataError("decimal_size: expected a number as text, got another text") from error
-    if not sizes.is_finite().all():
+    if not math.isfinite(sizes.sum()):
         raise DataError("decimal_size: expected a finite number")
-    if sizes.null_count():
-        whole = pl.Series("size", [row.size for row in rows], dtype=pl.Float64)
-        sizes = pl.select(pl.coalesce(sizes, whole)).to_series()
-    if missing := sizes.null_count():
-        raise DataError(f"{missing} of {len(rows)} trades have neither size nor decimal_size")
     return sizes
 
 
@@ -223,8 +241,10 @@ def _build_conditions(rows: list[TradeRow]) -> pl.Series:
     codes: dict[tuple[int, ...] | None, int] = {}
     indices = [codes.setdefault(row.conditions or None, len(codes)) for row in rows]
     distinct = [None if conditions is None else list(conditions) for conditions in codes]
-    lookup = pl.Series("conditions", distinct, dtype=TRADE_COLUMNS["conditions"])
-    return lookup.gather(pl.Series(indices, dtype=pl.UInt32))
+    # By Arrow: polars takes 0.1 ms a list.
+    lookup = pl.Series("conditions", pa.array(distinct, pa.large_list(pa.int32())))
+    conditions: pl.Series = lookup[pl.Series(indices, dtype=pl.UInt32)]
+    return conditions
 
 
 _DECODERS: Final[dict[tuple[object, object], msgspec.json.Decoder[Any]]] = {}

@@ -15,6 +15,7 @@ from smallcaps_assets.core.conditions import (
     build_daily_bar,
     label_update_rules,
     measure_conditions,
+    measure_volume,
     merge_conditions,
 )
 from smallcaps_assets.schemas import DAILY_BARS
@@ -141,6 +142,16 @@ def test_build_daily_bar_conserves_volume_and_count(trades_rows: list[dict[str, 
 
     assert bars["volume"].sum() == sum(row["size"] for row in counted)
     assert bars["trade_count"].sum() == len(counted)
+
+
+@given(rows)
+@settings(deadline=None)
+def test_measure_volume_is_that_of_the_bar(trades_rows: list[dict[str, Any]]) -> None:
+    trades = make_trades(*trades_rows)
+
+    bars = build_daily_bar(trades.lazy()).collect()
+
+    assert measure_volume(trades) == (bars["volume"].sum(), bars["trade_count"].sum())
 
 
 @given(rows, st.integers(0, 99))
