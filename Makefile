@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 SHARED ?= ../shared
 PYTEST_WORKERS ?= 2
+UI_PORT ?= 3000
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 
@@ -29,10 +30,10 @@ demo: $(STAMP) ## the whole pipeline on the emulated market, then a summary
 	$(BIN)/smallcaps demo
 
 dev: $(STAMP) ## Dagster's UI on localhost:3000, on the emulator and data/demo
-	SMALLCAPS_SOURCE=emulator SMALLCAPS_DATA_DIR=$${SMALLCAPS_DATA_DIR:-data/demo} $(BIN)/smallcaps ui
+	SMALLCAPS_SOURCE=emulator SMALLCAPS_DATA_DIR=$${SMALLCAPS_DATA_DIR:-data/demo} $(BIN)/smallcaps ui --port $(UI_PORT)
 
 ui: $(STAMP) ## Dagster's UI on localhost:3000, on the vendor and data
-	$(BIN)/smallcaps ui
+	$(BIN)/smallcaps ui --port $(UI_PORT)
 
 test: $(STAMP) ## the test suite; at least 95 % of the branches of core, polygon and lake
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --cov --cov-report=
