@@ -7,11 +7,12 @@ STAMP  := $(VENV)/.complete
 SHARED ?= ../shared
 PYTEST_WORKERS ?= 2
 UI_PORT ?= 3000
+WHEEL_PYTHON ?= $(BIN)/python
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev ui test test-fast check bench bench-short docs faults faults-short format lock clean
+.PHONY: help setup demo dev ui test test-fast check bench bench-short docs faults faults-short format lock wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -74,6 +75,9 @@ format: $(STAMP) ## let ruff rewrite the code
 lock: $(STAMP) ## write constraints.txt from the environment
 	{ echo "# Every version the project is tested with, for pip's -c; made anew by \`make lock\`."; \
 	  $(BIN)/python -m pip freeze --all --exclude-editable; } | sort -f > constraints.txt
+
+wheel-check: $(STAMP) ## build the wheel, install it into an empty environment, use it there
+	$(BIN)/python -m smallcaps_assets_tests.packaging.wheels $(WHEEL_PYTHON)
 
 clean: ## remove the environment and caches; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

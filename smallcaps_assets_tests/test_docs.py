@@ -128,13 +128,24 @@ def resolves(page: str, link: str) -> bool:
 
 
 def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
-    pages = sorted((REPO_ROOT / "docs" / "decisions").glob("*.md"))
+    pages = sorted((REPO_ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert text.startswith(f"# {int(page.name[:4])}. "), page.name
         assert "Last edited 20" in text, page.name
+
+
+def test_the_index_of_decisions_lists_each_by_its_title() -> None:
+    pages = sorted((REPO_ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    titles = [page.read_text(encoding="utf-8").splitlines()[0].split(". ", 1)[1] for page in pages]
+
+    rows = re.findall(
+        r"^\| \d+ \| \[(.+)\]\((.+)\) \|$", read("docs/decisions/README.md"), re.MULTILINE
+    )
+
+    assert rows == [(title, page.name) for title, page in zip(titles, pages, strict=True)]
 
 
 def test_every_dependency_is_among_the_libraries_that_were_chosen() -> None:
@@ -179,7 +190,7 @@ def test_every_make_target_is_in_the_readme_and_every_target_there_exists() -> N
 def test_the_gates_call_targets_that_exist(script: str) -> None:
     called = set(re.findall(r"^(?: *- run: )?make ([a-z-]+)$", read(script), re.MULTILINE))
 
-    assert {"check", "test", "demo"} <= called <= read_targets()
+    assert {"check", "test", "demo", "faults-short"} <= called <= read_targets()
 
 
 def test_the_workflow_has_no_rights_and_pins_its_actions() -> None:

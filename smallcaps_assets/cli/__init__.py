@@ -41,8 +41,9 @@ COMMANDS: Final = {
 
 PAGES: Final = {
     "audit": "operations#checks-and-what-to-do",
-    "catalog": "data-dictionary",
-    "demo": "operations#commands",
+    "catalog": "cookbook",
+    "compact": "operations#commands",
+    "demo": "tutorial",
     "docs": "operations",
     "download": "operations#backfill-and-resume",
     "emulator": "operations#vendor-outage",
@@ -79,7 +80,7 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"smallcaps_assets.cli.{cmd_name}_command")
         command: click.Command = module.command
         command.short_help = COMMANDS[cmd_name]
-        command.epilog = point_to(PAGES.get(cmd_name, "operations"))
+        command.epilog = point_to(PAGES[cmd_name])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature

@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -205,7 +205,7 @@ class Reader:
     def _environment(self) -> dict[str, str]:
         kept = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
         programs = f"{self.folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        home = {"HOME": str(self.folder), "PATH": programs, "PYTHONPATH": str(REPO_ROOT)}
+        home = {"HOME": str(self.folder), "PATH": programs, "PYTHONPATH": ""}
         return kept | home | {"COLUMNS": "120"} | dict(self.environment)
 
 
@@ -243,13 +243,19 @@ class Screen:
 
 
 @contextlib.contextmanager
-def open_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder, in memory where there is such a disk, that looks like a checkout."""
+def open_folder(folder: Path, linked: Sequence[str] = LINKED) -> Iterator[Path]:
+    """Yield a new folder, in memory where there is such a disk, that looks like a checkout.
+
+    Args:
+        folder: Where it is if there is no disk in memory, else what its name is made of.
+        linked: What of the checkout it shows.
+    """
     place = MEMORY / f"smallcaps-{folder.name}-{os.getpid()}" if MEMORY.is_dir() else folder
     place.mkdir(parents=True, exist_ok=True)
-    for name in LINKED:
+    for name in linked:
         (place / name).symlink_to(REPO_ROOT / name)
-    (place / ".venv").symlink_to(sys.prefix)
+    if linked:
+        (place / ".venv").symlink_to(sys.prefix)
     yield place
     shutil.rmtree(place)
 
@@ -276,8 +282,17 @@ def stop_group(process: psutil.Popen, patience_s: float = 20.0) -> None:
     family = [process, *process.children(recursive=True)] if process.is_running() else []
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
-    _, left = psutil.wait_procs(family, timeout=patience_s)
+    _, waited = psutil.wait_procs(family, timeout=patience_s)
+    left = [straggler for straggler in waited if is_alive(straggler)]
     for straggler in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             straggler.kill()
     assert not left, f"Ctrl-C did not end {left}"
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that nobody has waited for does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
