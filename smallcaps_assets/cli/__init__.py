@@ -54,7 +54,7 @@ PAGES: Final = {
     "reindex": "operations#something-is-lost-or-damaged",
     "relocate": "operations#moving-house",
     "repair": "operations#something-is-lost-or-damaged",
-    "report": "operations#the-first-week",
+    "report": "report",
     "status": "operations#stuck",
     "ui": "ui",
     "universe": "research-choices#survivorship",

@@ -66,6 +66,8 @@ def read_blocks(page: str, text: str | None = None) -> list[Block]:
         )
         for match in _BLOCK.finditer(text)
     ]
+    first = found[0].language if found else ""
+    assert first != OUTPUT, f"{page}: an output has nothing above it that prints it"
     outputs = {
         before.line: after.text for before, after in pairwise(found) if after.language == OUTPUT
     }

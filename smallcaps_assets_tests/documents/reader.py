@@ -277,7 +277,7 @@ def answers(port: int, path: str) -> bool:
         return False
 
 
-def stop_group(process: psutil.Popen, patience_s: float = 20.0) -> None:
+def stop_group(process: psutil.Popen, patience_s: float = 60.0) -> None:
     """Press Ctrl-C for a program and all that it started, and see that nothing is left."""
     family = [process, *process.children(recursive=True)] if process.is_running() else []
     with contextlib.suppress(ProcessLookupError):
