@@ -34,6 +34,7 @@ from smallcaps_assets.defs.reference_assets import (
     splits,
     universe,
 )
+from smallcaps_assets.defs.report_sensor import report_changes
 from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
 from smallcaps_assets.defs.serve_assets import lake_catalog
 from smallcaps_assets.defs.tick_assets import trades
@@ -89,6 +90,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             download_after_plan,
             retry_failed_sessions,
             plan_after_new_session,
+            report_changes,
             build_alert_sensor(lakehouse),
         ],
         schedules=[build_session_schedule(lakehouse)],

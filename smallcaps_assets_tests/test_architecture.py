@@ -204,6 +204,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "download_after_plan",
         "retry_failed_sessions",
         "plan_after_new_session",
+        "report_changes",
         "alert_on_failure",
     }
     assert [schedule.name for schedule in repository.schedule_defs] == ["add_yesterdays_session"]

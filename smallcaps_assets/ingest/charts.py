@@ -41,6 +41,9 @@ MAX_TICKERS: Final = 40
 MONTHS_LABELLED: Final = 30
 """Months up to which each has its label; with more of them only years have."""
 
+YEARS_LABELLED: Final = 16
+"""Years up to which each has its label."""
+
 SIZES: Final = {"GB": GB, "MB": MB, "KB": KB}
 TIMES: Final = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 """Units, the largest first, in bytes and in hours."""
@@ -290,5 +293,6 @@ def label_months(axes: Axes, months: Sequence[str]) -> None:
         axes.tick_params(which="minor", length=0)
         return
     januaries = [place for place, month in enumerate(months) if month.endswith("-01")]
+    januaries = januaries[:: -(-len(januaries) // YEARS_LABELLED) or 1]
     axes.set_xticks(januaries, [months[place][:4] for place in januaries])
     axes.set_xlabel("year; each column is a month")

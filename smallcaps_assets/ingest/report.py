@@ -111,6 +111,25 @@ def require_ledger(lakehouse: Lakehouse) -> None:
         )
 
 
+def identify_state(lakehouse: Lakehouse) -> str:
+    """Return a short text that changes when something is planned, stored, failed or audited.
+
+    Raises:
+        LedgerMismatchError: The ledger is lost or damaged.
+        MissingPartitionError: Nothing is planned yet.
+    """
+    require_ledger(lakehouse)
+    record, _ = lakehouse.tables.read_plan()
+    totals = lakehouse.ledger.totals()
+    audited = lakehouse.layout.last_audit_file
+    parts = (
+        record.plan_hash[:12],
+        *(totals.sessions, totals.rows, totals.requests),
+        audited.stat().st_mtime_ns if audited.is_file() else 0,
+    )
+    return "/".join(map(str, parts))
+
+
 def list_missing(
     ledger: LedgerReader, plan: pl.DataFrame, receipts: pl.DataFrame
 ) -> list[MissingSession]:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from smallcaps_assets.core.figures import GB, KB, MB
+from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.phases import PHASES
 from smallcaps_assets.core.profile import QUARTER_MIN, QUARTERS
 from smallcaps_assets.ingest.charts import (
@@ -32,6 +32,8 @@ MAX_ROWS: Final = 40
 """Tickers of a picture; the others share a row."""
 MAX_KINDS: Final = 5
 """Kinds of failures of a picture; the others share a colour."""
+_WIDE_RATIO: Final = 500
+"""Largest over smallest value, beyond which only powers of ten are labelled."""
 WIDTH_IN: Final = 11.0
 SIZES: Final = {"GB": GB, "MB": MB, "KB": KB, "bytes": 1}
 PHASE_COLOURS: Final = dict(zip(PHASES, ("#fdae61", DARK, "#7b3294", "#cfcfcf"), strict=True))
@@ -69,16 +71,18 @@ def draw_coverage(states: pl.DataFrame) -> Figure:
         [column for column, _ in holes],
         [row for _, row in holes],
         marker="x",
-        s=min(36.0, 2_000 / len(months)),
-        color="#d7191c",
+        s=min(36.0, 3_000 / len(months)),
+        color="#ff5a00",
         linewidths=1.2,
     )
     axes.set_yticks(range(shares.height), map(_escape, shares["ticker"]))
     axes.set_ylabel("ticker")
     label_months(axes, months)
     rest = f"; {others:,} more tickers in the last row" if others else ""
-    axes.set_title(f"share of planned sessions that are stored{rest}\nx: some are missing")
-    colours = figure.colorbar(image, ax=axes, label="share stored", pad=0.01)
+    axes.set_title(
+        f"share of planned sessions that are stored{rest}\norange cross: some are missing"
+    )
+    colours = figure.colorbar(image, ax=axes, label="share stored", pad=0.01, aspect=40)
     colours.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
@@ -104,8 +108,8 @@ def draw_sizes(sizes: pl.DataFrame) -> Figure:
     axes = figure.subplots()
     bars = axes.barh(range(shown.height), values, color=DARK, edgecolor=EDGE)
     labels = [
-        f"{value:,.4g} in {sessions:,} sessions"
-        for value, sessions in zip(values, shown["sessions"], strict=True)
+        f"{format_bytes(size)} in {sessions:,} sessions"
+        for size, sessions in shown.select("bytes", "sessions").iter_rows()
     ]
     axes.bar_label(bars, labels=labels, padding=3, fontsize="small")
     axes.set_yticks(range(shown.height), map(_escape, shown["ticker"]))
@@ -143,8 +147,10 @@ def draw_reality(by_ticker: pl.DataFrame, tolerance: float) -> Figure:
         label="a ticker",
     )
     tickers.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    is_wide = ends[1] > _WIDE_RATIO * ends[0]
+    subs = (1.0,) if is_wide else (1.0, 2.0, 5.0)
     for axis in (tickers.xaxis, tickers.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_locator(LogLocator(subs=subs, numticks=8))
         axis.set_major_formatter(format_count)
         axis.set_minor_locator(NullLocator())
     tickers.set_xlabel(f"estimated, {unit}")
@@ -228,6 +234,7 @@ def draw_failures(attempts: pl.DataFrame) -> Figure:
     labels = starts["start"].dt.to_string(layout).gather_every(step)
     axes.set_xticks(range(0, starts.height, step), labels)
     axes.set_xlim(-1, starts.height)
+    axes.set_ylim(0, 1.08 * max(bottom.to_list()))
     axes.set_xlabel(f"UTC, {name} by {name}, from the first attempt to the last")
     axes.set_ylabel("failed attempts")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -23,8 +23,8 @@ SHOWN: Final = 200
 """Rows of a table on the page; the JSON beside it has more."""
 MESSAGE_LENGTH: Final = 300
 """Characters of a message on the page."""
-FOLDED_ROWS: Final = 40
-"""Rows beyond which a table is folded."""
+OPEN_ROWS: Final = 30
+"""Rows of a table beyond which the others are folded."""
 WORDS: Final = {"met": "passed", "not met": "failed", "unknown": "unknown"}
 """What is said of a check by its standing."""
 BADGES: Final = {
@@ -64,7 +64,8 @@ span.standing::before { content: "\\25CF\\00A0"; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 600; } td.number { text-align: right; white-space: nowrap;
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+td.number { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th.number { text-align: right; } td.name { white-space: nowrap; }
 td.short { min-width: 9rem; }
@@ -181,19 +182,13 @@ def _render_picture(picture: Picture) -> str:
 
 
 def _render_reality(report: ReportDocument, grain: Literal["ticker", "year"]) -> str:
-    """Return what was estimated beside what landed, and the sum; many rows are folded."""
+    """Return what was estimated beside what landed, the sum first."""
     reality = report.estimate_against_reality
     rows = reality.by_ticker if grain == "ticker" else reality.by_year
-    total = [("all", *describe_reality(reality.total))]
+    total = ("all", *describe_reality(reality.total))
     listed = [(str(getattr(row, grain)), *describe_reality(row)) for row in rows]
     columns = {grain: "name", **dict.fromkeys(REALITY, "number")}
-    if len(listed) <= FOLDED_ROWS:
-        return _table(columns, [*listed, *total])
-    table = _table(columns, listed)
-    return (
-        _table(columns, total)
-        + f"<details><summary>each {grain}, {len(listed):,} rows</summary>{table}</details>"
-    )
+    return _table(columns, [total, *listed])
 
 
 def describe_reality(row: RealityRow) -> tuple[str, ...]:
@@ -209,7 +204,7 @@ def describe_reality(row: RealityRow) -> tuple[str, ...]:
 
 
 def _render_checks(report: ReportDocument) -> str:
-    stale = f'<p class="soft">{escape(_describe_audit(report))}</p>'
+    stale = f'<p class="soft">last deep audit: {escape(_describe_audit(report))}</p>'
     return stale + _table(
         {"check": "name", "": "standing", "what was found": "", "age": "number"},
         [
@@ -264,16 +259,27 @@ def _table(
     """
     if not rows:
         return f'<p class="soft">{escape(nothing)}</p>'
+    shown, folded = rows[:OPEN_ROWS], rows[OPEN_ROWS:SHOWN]
+    parts = [_rows(columns, shown)]
+    if folded:
+        parts.append(
+            f"<details><summary>{len(folded):,} more rows</summary>"
+            f"{_rows(columns, folded)}</details>"
+        )
+    if (rest := max(len(rows), count or 0) - SHOWN) > 0:
+        parts.append(f'<p class="soft">and {rest:,} more; report.json lists more of them</p>')
+    return "\n".join(parts)
+
+
+def _rows(columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of escaped texts."""
     head = "".join(f'<th class="{kind}">{escape(title)}</th>' for title, kind in columns.items())
     lines = [
         "".join(_cell(kind, text) for kind, text in zip(columns.values(), row, strict=True))
-        for row in rows[:SHOWN]
+        for row in rows
     ]
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    rest = max(len(rows), count or 0) - SHOWN
-    more = f'<p class="soft">and {rest:,} more; report.json lists the first thousand</p>'
-    table = f'<div class="wide"><table><tr>{head}</tr>\n{body}</table></div>'
-    return table + (more if rest > 0 else "")
+    return f'<div class="wide"><table><tr>{head}</tr>\n{body}</table></div>'
 
 
 def _cell(kind: str, text: str) -> str:

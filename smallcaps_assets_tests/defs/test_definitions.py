@@ -162,6 +162,7 @@ def test_jobs_and_sensors(definitions: dg.Definitions) -> None:
         "download_after_plan",
         "retry_failed_sessions",
         "plan_after_new_session",
+        "report_changes",
         "alert_on_failure",
     }
 

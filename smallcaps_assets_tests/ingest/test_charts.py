@@ -1,16 +1,11 @@
 """Pictures: every text is whole and free of the others, and bars stand beside their own names."""
 
 import datetime as dt
-from itertools import combinations
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from smallcaps_assets.core.costs import Comparison, Estimate, compare_estimates, judge_disk
 from smallcaps_assets.core.events import EVENT_NAMES
@@ -20,7 +15,6 @@ from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.windows import DEFAULT_WINDOWS
 from smallcaps_assets.ingest.charts import (
     COLOUR_MAP,
-    PIXELS_PER_INCH,
     draw_calendar,
     draw_comparison,
     draw_events,
@@ -28,8 +22,8 @@ from smallcaps_assets.ingest.charts import (
     embed,
     render_figure,
 )
+from smallcaps_assets_tests.ingest.chart_texts import check_texts
 
-SLACK_PX: Final = 1.0
 WHITE: Final = 1.0
 
 
@@ -74,30 +68,6 @@ def make_plan(tickers: int, years: int) -> pl.DataFrame:
     return names.join(pl.DataFrame({"session_date": dates}), how="cross")
 
 
-def measure_texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Return the visible texts of a figure and where they are, in pixels."""
-    render_figure(figure)
-    figure.set_dpi(PIXELS_PER_INCH)
-    idle = {label for axes in figure.axes for label in find_idle_labels(axes)}
-    texts = cast(list[Text], figure.findobj(Text))
-    return [
-        (text.get_text(), text.get_window_extent())
-        for text in texts
-        if text.get_visible() and text.get_text().strip() and text not in idle
-    ]
-
-
-def find_idle_labels(axes: Axes) -> list[Text]:
-    """Return the labels of ticks that lie outside the view, which are not drawn."""
-    idle = []
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-        outside = [tick for tick in ticks if not low <= tick.get_loc() <= high]
-        idle += [label for tick in outside for label in (tick.label1, tick.label2)]
-    return idle
-
-
 PICTURES: Final = {
     "events": lambda: draw_events(make_events(), DEFAULT_WINDOWS),
     "many events": lambda: draw_events(make_events(9_999), DEFAULT_WINDOWS),
@@ -115,16 +85,7 @@ PICTURES: Final = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_text_is_whole_and_overlaps_no_other(name: str) -> None:
-    figure = PICTURES[name]()
-
-    texts = measure_texts(figure)
-
-    frame = figure.bbox.padded(SLACK_PX)
-    cut = [text for text, box in texts if not frame.containsx(box.x0) or box.x1 > frame.x1]
-    cut += [text for text, box in texts if not frame.containsy(box.y0) or box.y1 > frame.y1]
-    boxes = [(text, box.padded(-SLACK_PX)) for text, box in texts]
-    overlaps = [(a, b) for (a, x), (b, y) in combinations(boxes, 2) if x.overlaps(y)]
-    assert (cut, overlaps) == ([], [])
+    check_texts(PICTURES[name]())
 
 
 @pytest.mark.parametrize("name", PICTURES)
