@@ -99,6 +99,12 @@ class VendorUnavailableError(VendorError):
     kind = "unavailable"
 
 
+class VendorTimeoutError(VendorUnavailableError):
+    """The vendor does not answer in time, or stops in the middle of an answer."""
+
+    kind = "timed_out"
+
+
 class PayloadError(VendorError):
     """An answer arrived that cannot be believed: cut, malformed, out of order, looping."""
 

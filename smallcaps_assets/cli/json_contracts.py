@@ -14,6 +14,7 @@ from typing import Any, Final
 from smallcaps_assets.core.documents import Document, describe_document
 from smallcaps_assets.ingest.audit_document import AuditDocument
 from smallcaps_assets.ingest.report_document import ReportDocument
+from smallcaps_assets.ingest.status_document import StatusDocument
 
 SCHEMAS: Final = Path("docs/schemas")
 PAGE: Final = Path("docs/json.md")
@@ -59,6 +60,14 @@ class Contract:
 
 
 CONTRACTS: Final = (
+    Contract(
+        "status",
+        StatusDocument,
+        {
+            0: "the status could be told, whatever it is",
+            1: "with `--check` alone: `download.is_well` is false, a person should look",
+        },
+    ),
     Contract(
         "audit",
         AuditDocument,

@@ -1,6 +1,6 @@
 """Units of estimates and how figures are written in words.
 
-What belongs here: byte units and the text of bytes, hours and shares.  What does not: any
+What belongs here: byte units and the text of bytes, times and shares.  What does not: any
 computation of an estimate (``estimates``).
 1 GB is 1,024 MB of 1,048,576 bytes and 1 TB is 1,000 GB, as in the published figures.
 """
@@ -17,6 +17,7 @@ _HOURS_PER_DAY: Final = 24
 _SECONDS_PER_HOUR: Final = 3_600
 _SECONDS_PER_MINUTE: Final = 60
 _DAYS_FROM_H: Final = 100
+_MINUTES_ALONE_FROM: Final = 10
 
 
 def format_bytes(size: float) -> str:
@@ -41,6 +42,21 @@ def format_hours(hours: float) -> str:
         )
     text = f"{hours:,.2f} hours"
     return text if hours < _DAYS_FROM_H else f"{text} = {hours / _HOURS_PER_DAY:,.1f} days"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time in the two largest units that suit: ``3 d 4 h``, ``12 min``, ``9 s``."""
+    whole = round(seconds)
+    days, rest = divmod(whole, _HOURS_PER_DAY * _SECONDS_PER_HOUR)
+    hours, rest = divmod(rest, _SECONDS_PER_HOUR)
+    minutes, rest = divmod(rest, _SECONDS_PER_MINUTE)
+    if days:
+        return f"{days:,} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes >= _MINUTES_ALONE_FROM:
+        return f"{minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def format_share(ratio: float) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.download import Download
+from smallcaps_assets.ingest.heartbeat import Heartbeat
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.catalog import build_catalog
@@ -71,6 +72,14 @@ class Backfill:
             PartitionConflictError: The lake is bound to another source or a newer version.
             StorageError: The disk refuses.
         """
+        with Heartbeat(
+            self._lakehouse, self._run_id, self._download.workload, self.summary, self.interrupts
+        ) as heart:
+            heart.measure_others(keys)
+            yield from self._run(keys)
+
+    def _run(self, keys: Sequence[str]) -> Iterator[Outcome]:
+        """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
         built = counted = time.monotonic()

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
@@ -35,6 +35,7 @@ from smallcaps_assets.ingest.fetching import (
     RangeResult,
     Refusal,
     RequestRange,
+    close_range,
     cut_range,
     refuse_range,
     split_range,
@@ -43,6 +44,7 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
 from smallcaps_assets.ingest.room import Room
+from smallcaps_assets.ingest.workload import Workload
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.ledger import Attempt, Failure
 from smallcaps_assets.lake.receipts import Receipt
@@ -63,6 +65,7 @@ class Download:
 
     Attributes:
         summary: Counts so far.
+        workload: Ranges by how far they are.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Download:
         accept_empty: bool = False,
     ) -> None:
         self.summary = DownloadSummary()
+        self.workload = Workload(lakehouse.calendar, lakehouse.settings.page_limit)
         self._lakehouse = lakehouse
+        self._calendar = lakehouse.calendar
         self._run_id = run_id
         self._interrupts = interrupts
         self._accept_empty = accept_empty
@@ -160,6 +165,7 @@ class Download:
         lakehouse = self._lakehouse
         bars = read_bar_facts(lakehouse.tables, missing)
         self._waiting.extend(self._plan_ranges(label_sessions(lakehouse, missing)))
+        self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,
             lakehouse.store,
@@ -169,6 +175,7 @@ class Download:
             accept_empty=self._accept_empty,
         )
         lakehouse.stop.clear()
+        self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
             yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars))
@@ -201,10 +208,13 @@ class Download:
         while self._waiting and len(self._running) < workers and not self.summary.aborted:
             span = self._waiting.popleft()
             if span.last_session <= self._closed_until:
-                yield from self._refuse(self._close(span))
+                self.workload.drop(span)
+                yield from self._refuse(close_range(span, self._calendar, self._closed_until))
             elif span.first_session <= self._closed_until:
-                self._waiting.extendleft(self._cut_closed(span, fetcher.bars))
+                parts = cut_range(span, self._calendar, fetcher.bars, self._closed_until)
+                self._waiting.extendleft(self._replace(span, parts))
             elif room.fits([*self._running.values(), span], self._batch):
+                self.workload.start(span)
                 self._running[pool.submit(fetcher.fetch, span)] = span
             else:
                 self._waiting.appendleft(span)
@@ -229,6 +239,7 @@ class Download:
             return
         self._failed_in_a_row = 0
         room.learn(result)
+        self.workload.finish(result)
         if not self._batch:
             self._batch_since = time.monotonic()
         self._batch.append(result)
@@ -249,15 +260,16 @@ class Download:
             self._waiting = deque(sorted(self._waiting, key=_session_order, reverse=True))
         can_split = span.first_session != span.last_session and not self.summary.aborted
         if can_split and not isinstance(error, BadRequestError):
-            halves = list(split_range(span, self._lakehouse.calendar, bars))
+            halves = self._replace(span, split_range(span, self._calendar, bars))
             self._waiting.extendleft(halves if is_timeframe else reversed(halves))
             return
+        self.workload.drop(span)
         if is_timeframe:
             self._closed_until = max(self._closed_until, span.last_session)
         state = states.FAILED
         if isinstance(error, NotEntitledError):
             state = states.NOT_ENTITLED
-        yield from self._refuse(refuse_range(span, self._lakehouse.calendar, error, state))
+        yield from self._refuse(refuse_range(span, self._calendar, error, state))
 
     def _look_for_outage(self, error: SmallcapsError) -> None:
         """Abort when the vendor fails many ranges in a row: the rest stays missing, not failed."""
@@ -270,25 +282,12 @@ class Download:
                 f"asked for ({error}); run the same command again when it is back"
             )
 
-    def _cut_closed(self, span: RequestRange, bars: BarFacts) -> Iterator[RequestRange]:
-        """Return the part of a range that is known to be closed, and the rest."""
-        return cut_range(span, self._lakehouse.calendar, bars, self._closed_until)
-
-    def _close(self, span: RequestRange) -> list[Refusal]:
-        """Return the refusals of a range that lies before what the key is entitled to."""
-        message = (
-            f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
-            f"{self._closed_until}; a larger plan opens it"
-        )
-        return [
-            Refusal(
-                encode_key(span.ticker, date),
-                states.NOT_ENTITLED,
-                NotEntitledError.kind,
-                message,
-            )
-            for date in self._lakehouse.calendar.dates(span.first_session, span.last_session)
-        ]
+    def _replace(self, span: RequestRange, parts: Iterator[RequestRange]) -> list[RequestRange]:
+        """Return the parts of a range, which are to be fetched in its place."""
+        found = list(parts)
+        self.workload.drop(span)
+        self.workload.add(found)
+        return found
 
     def _refuse(self, refusals: Sequence[Refusal]) -> Iterator[Outcome]:
         """Record sessions that stay open, and yield them."""
@@ -329,6 +328,7 @@ class Download:
                     sessions=len(result.sessions),
                 )
             )
+        self.workload.enter("fetches")
         self.summary.off_session_rows += sum(r.rows for r in receipts[len(proven) :])
         for receipt in proven:
             yield Outcome(

@@ -16,7 +16,7 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.tape import cut_sessions
-from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.errors import NotEntitledError, SmallcapsError
 from smallcaps_assets.ingest.proof import BarFacts
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.commit import PreparedSession
@@ -242,5 +242,25 @@ def refuse_range(
     """Return one refusal per session of a range that failed as a whole."""
     return [
         Refusal(encode_key(span.ticker, date), state, error.kind, str(error))
+        for date in calendar.dates(span.first_session, span.last_session)
+    ]
+
+
+def close_range(
+    span: RequestRange, calendar: SessionCalendar, closed_until: dt.date
+) -> list[Refusal]:
+    """Return the refusals of a range that lies before what the key is entitled to.
+
+    Args:
+        span: The range.
+        calendar: The sessions.
+        closed_until: Newest session that the vendor refused for lying too far back.
+    """
+    message = (
+        f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
+        f"{closed_until}; a larger plan opens it"
+    )
+    return [
+        Refusal(encode_key(span.ticker, date), states.NOT_ENTITLED, NotEntitledError.kind, message)
         for date in calendar.dates(span.first_session, span.last_session)
     ]

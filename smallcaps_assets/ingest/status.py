@@ -1,119 +1,332 @@
-"""How far a download is, from the ledger, the lock and the disk: cheap, and from any process."""
+"""How far a download is, from the ledger, the lock and the disk: cheap, and from any process.
+
+What belongs here: gathering one look.  What does not: its shape (``status_document``), what is
+concluded (``core.health``, ``forecast``), and how it looks (``cli``).
+"""
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Final
 
-from smallcaps_assets.core.figures import MB
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.core.health import Health, Signs, judge_health
+from smallcaps_assets.core.pace import Work
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.calibrating import free_bytes
+from smallcaps_assets.ingest.estimate_history import read_estimates
+from smallcaps_assets.ingest.forecast import Forecast, forecast, predict_bytes
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.status_document import (
+    CommittedFile,
+    CoveragePart,
+    DiskPart,
+    DownloadPart,
+    ErrorsPart,
+    ForecastPart,
+    LastError,
+    PartitionsPart,
+    RatesPart,
+    StatusDocument,
+    StoredPart,
+    TickerCoverage,
+    YearCoverage,
+)
+from smallcaps_assets.lake import states
+from smallcaps_assets.lake.damages import Orphan, walk_lake
+from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.states import GREEN, NOT_YET_AVAILABLE
+from smallcaps_assets.lake.ledger_rows import Totals
+from smallcaps_assets.lake.lock import Holder
+from smallcaps_assets.lake.processes import Liveness, judge_process, parse_identity
+from smallcaps_assets.lake.pulse import Pulse
 
-RATE_WINDOW = dt.timedelta(minutes=5)
-ERROR_WINDOW = dt.timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One look at a lake.
-
-    Attributes:
-        holder: Who downloads now; empty when nobody does.
-        counts: Planned sessions by state.
-        done: Green ones.
-        left: The others, those not yet available left out.
-        rows: Trades stored.
-        bytes: Bytes stored.
-        requests: Requests ever spent.
-        free_bytes: Free on the lake's disk.
-        window: Span of the rates.
-        requests_per_min: Rate of requests.
-        rows_per_min: Rate of trades.
-        mb_per_min: Rate of stored bytes, MB.
-        sessions_per_min: Rate of sessions.
-        eta_h: Hours left at that rate; ``None`` when nothing happens or nothing is left.
-        errors: Failures of the last hour by kind.
-        retries: Retries of the last hour by kind, which cost time and nothing else.
-        last_errors: The newest messages.
-        last_commit_at: When something was last committed.
-        coverage: ``ticker, year, planned, done``.
-    """
-
-    holder: str
-    counts: dict[str, int]
-    done: int
-    left: int
-    rows: int
-    bytes: int
-    requests: int
-    free_bytes: int
-    window: dt.timedelta
-    requests_per_min: float
-    rows_per_min: float
-    mb_per_min: float
-    sessions_per_min: float
-    eta_h: float | None
-    errors: dict[str, int]
-    retries: dict[str, int]
-    last_errors: list[str]
-    last_commit_at: dt.datetime | None
-    coverage: list[tuple[str, int, int, int]]
-
-    def plain(self) -> dict[str, object]:
-        """Return the status for JSON."""
-        return asdict(self) | {"window": self.window.total_seconds()}
+RATE_WINDOW: Final = dt.timedelta(minutes=5)
+ERROR_WINDOW: Final = dt.timedelta(hours=1)
+SHOWN_ERRORS: Final = 5
+SHOWN_TICKERS: Final = 200
+DOWNLOADING: Final = "run "
+"""How the note of a lock begins when a run holds it, ``ingest.backfill``."""
+RETRY_PREFIX: Final = "retry_"
 
 
-def measure_status(lakehouse: Lakehouse) -> Status:
+def measure_status(lakehouse: Lakehouse) -> StatusDocument:
     """Return how far the download is.
 
     Raises:
-        MissingPartitionError: There is no ledger yet.
+        LedgerMismatchError: The ledger was lost although sessions are stored.
+        MissingPartitionError: Nothing was planned yet.
     """
     try:
         ledger = LedgerReader(lakehouse.layout.ledger_file)
     except MissingPartitionError as error:
+        if _has_receipts(lakehouse):
+            raise _explain_loss(lakehouse) from error
         raise MissingPartitionError(
             f"nothing is planned in {lakehouse.layout.data_dir} yet: run `smallcaps plan`"
         ) from error
     with ledger:
-        return _measure(lakehouse, ledger)
+        if not ledger.is_indexed and _has_receipts(lakehouse):
+            raise _explain_loss(lakehouse)
+        return Look(lakehouse, ledger).describe()
 
 
-def _measure(lakehouse: Lakehouse, ledger: LedgerReader) -> Status:
-    now = lakehouse.clock()
-    counts, totals = ledger.counts(), ledger.totals()
-    done = sum(count for state, count in counts.items() if state in GREEN)
-    left = sum(counts.values()) - done - counts.get(NOT_YET_AVAILABLE, 0)
-    recent = ledger.activity(now - RATE_WINDOW)
-    begun = max(recent.first_at, now - RATE_WINDOW) if recent.first_at else now
-    minutes = max((now - begun).total_seconds(), 1.0) / 60
-    per_min = recent.sessions / minutes
-    holder = lakehouse.lock.holder()
-    errors = ledger.recent_errors(5)
-    hour = ledger.activity(now - ERROR_WINDOW)
-    return Status(
-        holder=str(holder) if holder else "",
-        counts=counts,
-        done=done,
-        left=left,
-        rows=totals.rows,
-        bytes=totals.bytes,
-        requests=totals.requests,
-        free_bytes=free_bytes(lakehouse),
-        window=RATE_WINDOW,
-        requests_per_min=recent.requests / minutes,
-        rows_per_min=recent.rows / minutes,
-        mb_per_min=recent.bytes / MB / minutes,
-        sessions_per_min=per_min,
-        eta_h=left / per_min / 60 if per_min and left else None,
-        errors=hour.errors,
-        retries=hour.counters,
-        last_errors=[
-            f"{row['ticker']} {row['first_session']}: {row['kind']}: {row['message']}"
-            for row in errors.iter_rows(named=True)
-        ],
-        last_commit_at=recent.last_commit_at,
-        coverage=list(ledger.coverage_by_year().iter_rows()),
+def _has_receipts(lakehouse: Lakehouse) -> bool:
+    """Say whether any session is stored, without asking the ledger."""
+    folders = walk_lake(lakehouse.layout, Tree.TRADES)
+    return any(not isinstance(folder, Orphan) and folder.has_receipt for folder in folders)
+
+
+def _explain_loss(lakehouse: Lakehouse) -> LedgerMismatchError:
+    return LedgerMismatchError(
+        f"{lakehouse.layout.ledger_file} does not know what is stored: the ledger was lost; rebuild "
+        "it from the receipts: `smallcaps reindex`"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a lake.
+
+    Attributes:
+        lakehouse: The lake.
+        ledger: Its ledger, open.
+    """
+
+    lakehouse: Lakehouse
+    ledger: LedgerReader
+
+    def describe(self) -> StatusDocument:
+        """Return what is seen."""
+        now = self.lakehouse.clock()
+        holder, pulse = self.lakehouse.lock.holder(), self.ledger.pulse()
+        partitions, totals = count_partitions(self.ledger.counts()), self.ledger.totals()
+        health = judge_health(self._gather(now, partitions, holder, pulse))
+        is_running = _is_download(holder)
+        limit = self.lakehouse.settings.requests_per_minute
+        outlook = forecast(
+            self.ledger,
+            partitions.left,
+            is_running=is_running,
+            requests_per_minute=limit,
+            estimated=self._read_estimate(partitions.planned),
+        )
+        return StatusDocument(
+            told_at=now,
+            data_dir=str(self.lakehouse.layout.data_dir),
+            download=self._describe_download(health, holder, pulse),
+            partitions=partitions,
+            stored=StoredPart(
+                sessions=totals.sessions,
+                rows=totals.rows,
+                bytes=totals.bytes,
+                requests=totals.requests,
+            ),
+            disk=self._measure_disk(outlook.left, totals),
+            rates=self._measure_rates(now, pulse, limit),
+            forecast=_describe_forecast(outlook, now),
+            errors=self._list_errors(now),
+            recent=[
+                CommittedFile(
+                    key=found.key,
+                    state=found.state,
+                    rows=found.rows,
+                    bytes=found.bytes,
+                    at=found.committed_at,
+                )
+                for found in self.ledger.recent_sessions(SHOWN_ERRORS)
+            ],
+            coverage=cover(list(self.ledger.coverage_by_year().iter_rows())),
+        )
+
+    def _gather(
+        self,
+        now: dt.datetime,
+        partitions: PartitionsPart,
+        holder: Holder | None,
+        pulse: Pulse | None,
+    ) -> Signs:
+        """Return the signs that the download gives."""
+        signs = Signs(
+            now,
+            partitions.left,
+            partitions.planned,
+            holder=str(holder or ""),
+            is_download=_is_download(holder),
+            last_commit_at=self.ledger.last_commit_at(),
+            begun_at=holder.since if holder else None,
+            stuck_after=dt.timedelta(minutes=self.lakehouse.settings.stuck_after_min),
+        )
+        # A pulse of an earlier process says nothing of the one that holds the lake now.
+        if pulse is None or (holder and holder.process and holder.process != pulse.process):
+            return signs
+        identity = parse_identity(pulse.process)
+        return replace(
+            signs,
+            has_pulse=True,
+            is_alive=identity is not None and judge_process(identity) is Liveness.ALIVE,
+            has_more=pulse.others.sessions > 0,
+            outcome=pulse.outcome,
+            ended_at=pulse.ended_at,
+            reason=pulse.reason,
+            beat_at=pulse.beat_at,
+            begun_at=pulse.run_started_at,
+            last_page_at=pulse.last_page_at,
+            stage=pulse.stage,
+            threads=pulse.threads,
+            oldest_answer_s=pulse.oldest_answer_s,
+            next_retry_s=pulse.next_retry_s,
+            last_fault=pulse.last_fault,
+            last_fault_text=pulse.last_fault_text,
+        )
+
+    def _describe_download(
+        self, health: Health, holder: Holder | None, pulse: Pulse | None
+    ) -> DownloadPart:
+        return DownloadPart(
+            state=health.state.value,
+            is_running=_is_download(holder),
+            is_well=health.is_well,
+            reason=health.reason,
+            advice=health.advice,
+            holder=str(holder or ""),
+            pid=pulse.pid if pulse else None,
+            host=pulse.host if pulse else "",
+            run_id=pulse.run_id if pulse else "",
+            since=pulse.started_at if pulse else None,
+            last_beat_at=pulse.beat_at if pulse else None,
+            last_commit_at=self.ledger.last_commit_at(),
+            stuck_after_min=self.lakehouse.settings.stuck_after_min,
+        )
+
+    def _read_estimate(self, planned: int) -> Work | None:
+        """Return what the estimate said of a plan of so many sessions; ``None``: none did."""
+        made = read_estimates(self.lakehouse)
+        if not made or made[-1].ticker_sessions != planned:
+            return None
+        last = made[-1]
+        files = last.ticker_sessions * last.file_bytes
+        rows = max(0.0, last.bytes_stored - files) / max(last.bytes_per_trade, 1e-9)
+        return Work(last.ticker_sessions, last.requests, round(rows))
+
+    def _measure_disk(self, left: Work | None, totals: Totals) -> DiskPart:
+        placement = self.lakehouse.placement
+        free = free_bytes(self.lakehouse)
+        disks = {root.folder.stat().st_dev: root.folder for root in placement.roots}
+        reserve = round(sum(placement.reserve_bytes(folder) for folder in disks.values()))
+        needed = None if left is None else predict_bytes(left, totals)
+        margin = None if needed is None else free - reserve - needed
+        return DiskPart(
+            free_bytes=free,
+            reserve_bytes=reserve,
+            needed_bytes=needed,
+            margin_bytes=margin,
+            fits=None if margin is None else margin >= 0,
+        )
+
+    def _measure_rates(self, now: dt.datetime, pulse: Pulse | None, limit: float) -> RatesPart:
+        """Return the rates of the last minutes, of the run alone where it is younger."""
+        recent = self.ledger.activity(now - RATE_WINDOW)
+        begun = [pulse.run_started_at] if pulse else [recent.first_at] if recent.first_at else []
+        ended = pulse.ended_at if pulse and pulse.ended_at else now
+        window_s = max((ended - max([*begun, now - RATE_WINDOW])).total_seconds(), 1.0)
+        minutes = window_s / 60
+        return RatesPart(
+            window_s=window_s,
+            requests_per_min=recent.requests / minutes,
+            requests_limit_per_min=limit or None,
+            rows_per_min=recent.rows / minutes,
+            bytes_per_min=recent.bytes / minutes,
+            sessions_per_min=recent.sessions / minutes,
+        )
+
+    def _list_errors(self, now: dt.datetime) -> ErrorsPart:
+        hour = self.ledger.activity(now - ERROR_WINDOW)
+        return ErrorsPart(
+            window_s=ERROR_WINDOW.total_seconds(),
+            failures=hour.errors,
+            retries={
+                name.removeprefix(RETRY_PREFIX): count
+                for name, count in hour.counters.items()
+                if name.startswith(RETRY_PREFIX)
+            },
+            last=[
+                LastError(
+                    at=dt.datetime.fromisoformat(row["recorded_at"]),
+                    ticker=row["ticker"],
+                    first_session=dt.date.fromisoformat(row["first_session"]),
+                    last_session=dt.date.fromisoformat(row["last_session"]),
+                    kind=row["kind"],
+                    message=row["message"],
+                )
+                for row in self.ledger.recent_errors(SHOWN_ERRORS).iter_rows(named=True)
+            ],
+        )
+
+
+def count_partitions(counts: Mapping[str, int]) -> PartitionsPart:
+    """Return planned ticker-sessions by how far they are."""
+    waiting = counts.get(states.NOT_YET_AVAILABLE, 0)
+    planned = sum(counts.values()) - waiting
+    done = sum(counts.get(state, 0) for state in states.GREEN)
+    untried = (states.PLANNED, states.IMPORTED_UNPROVEN)
+    open_ones = sum(counts.get(state, 0) for state in untried)
+    return PartitionsPart(
+        planned=planned,
+        done=done,
+        complete=counts.get(states.COMPLETE, 0),
+        empty=done - counts.get(states.COMPLETE, 0),
+        failed=planned - done - open_ones,
+        left=planned - done,
+        not_yet_available=waiting,
+        by_state=dict(counts),
+    )
+
+
+def cover(cells: list[tuple[str, int, int, int]]) -> CoveragePart:
+    """Return years times tickers.
+
+    Args:
+        cells: ``ticker, year, planned, done``, sorted by ticker and year.
+    """
+    years: dict[int, tuple[int, int]] = {}
+    for _, year, planned, done in cells:
+        before = years.get(year, (0, 0))
+        years[year] = (before[0] + planned, before[1] + done)
+    tickers = [(ticker, list(rows)) for ticker, rows in groupby(cells, key=lambda cell: cell[0])]
+    left = {ticker: sum(row[2] - row[3] for row in rows) for ticker, rows in tickers}
+    tickers.sort(key=lambda item: (-left[item[0]], item[0]))
+    return CoveragePart(
+        years=[
+            YearCoverage(year=year, planned=planned, done=done)
+            for year, (planned, done) in sorted(years.items())
+        ],
+        tickers=[
+            TickerCoverage(
+                ticker=ticker,
+                planned=sum(row[2] for row in rows),
+                done=sum(row[3] for row in rows),
+                years=[YearCoverage(year=row[1], planned=row[2], done=row[3]) for row in rows],
+            )
+            for ticker, rows in tickers[:SHOWN_TICKERS]
+        ],
+        tickers_planned=len(tickers),
+        tickers_done=sum(not count for count in left.values()),
+    )
+
+
+def _describe_forecast(outlook: Forecast, now: dt.datetime) -> ForecastPart:
+    left, run_s = outlook.left, outlook.run_s
+    return ForecastPart(
+        left_requests=None if left is None else left.requests,
+        left_rows=None if left is None else left.rows,
+        run_seconds=run_s,
+        plan_seconds=outlook.plan_s,
+        run_done_at=None if run_s is None else now + dt.timedelta(seconds=run_s),
+        basis=outlook.basis,
+        pace_window_s=None if outlook.pace is None else outlook.pace.seconds,
+    )
+
+
+def _is_download(holder: Holder | None) -> bool:
+    return holder is not None and holder.owner.startswith(DOWNLOADING)

@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.core.archive_findings import Verdict
+from smallcaps_assets.core.pace import Step
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import (
@@ -41,6 +42,7 @@ from smallcaps_assets.lake.ledger_rows import (
     plan_rows,
     receipt_row,
 )
+from smallcaps_assets.lake.pulse import Pulse, encode_pulse, step_row
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import NOT_YET_AVAILABLE, PLANNED
 
@@ -153,6 +155,19 @@ class Ledger(LedgerReader):
         rows = [(now, run_id, name, value) for name, value in counters.items() if value]
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_COUNTER, rows)
+
+    def record_pulse(self, pulse: Pulse, step: Step | None = None) -> None:
+        """Put what a download says of itself in place of what it said before.
+
+        Args:
+            pulse: What it says.
+            step: What it has done since the last step, where one is due.
+        """
+        with self._writing() as connection:
+            connection.execute(ledger_sql.RECORD_FACT, ("pulse", encode_pulse(pulse)))
+            if step is not None:
+                row = step_row(step, pulse.run_id, self._now())
+                connection.execute(ledger_sql.RECORD_STEP, row)
 
     def reindex(
         self, receipts: Iterable[Receipt], imported: Iterable[Receipt] = ()

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.pace import Step
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake import history_sql, ledger_sql
 from smallcaps_assets.lake.database import open_database, translated_errors
@@ -22,22 +23,28 @@ from smallcaps_assets.lake.import_records import ImportRecord, parse_import
 from smallcaps_assets.lake.ledger_rows import (
     KEY_COLUMNS,
     Activity,
+    CommittedSession,
     Row,
     SessionRecord,
     Totals,
     format_instant,
     frame_keys,
     frame_open_sessions,
+    parse_committed,
     parse_instant,
     parse_record,
     select_parameters,
 )
+from smallcaps_assets.lake.pulse import Pulse, parse_pulse, parse_step
 from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
 from smallcaps_assets.schemas import COVERAGE, RECEIPTS
 
 DISPUTED_REPEATS: Final = 3
 """Times that a disputed empty session is asked for again, once a day at most."""
 
+
+STEPS_READ: Final = 600
+"""Steps that the pace of a download is measured by, at most."""
 
 ERROR_COLUMNS: Final = (
     "recorded_at",
@@ -260,7 +267,6 @@ class LedgerReader:
         """
         start = {"since": format_instant(since)}
         sessions, requests, rows, size, first = self._fetch(ledger_sql.ACTIVITY, start)[0]
-        last_commit = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
         return Activity(
             sessions=sessions,
             requests=requests,
@@ -269,8 +275,29 @@ class LedgerReader:
             errors=dict(self._fetch(ledger_sql.ACTIVITY_ERRORS, start)),
             counters=dict(self._fetch(ledger_sql.ACTIVITY_COUNTERS, start)),
             first_at=parse_instant(first),
-            last_commit_at=parse_instant(last_commit[0][0]) if last_commit else None,
+            last_commit_at=self.last_commit_at(),
         )
+
+    def last_commit_at(self) -> dt.datetime | None:
+        """Return when receipts were last recorded, however long ago; ``None``: never."""
+        found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
+        return parse_instant(found[0][0]) if found else None
+
+    def pulse(self) -> Pulse | None:
+        """Return what the last download said of itself; ``None``: none ever did."""
+        found = self._fetch(ledger_sql.FACT, {"name": "pulse"})
+        return parse_pulse(found[0][0]) if found else None
+
+    def recent_steps(self, limit: int = STEPS_READ) -> list[Step]:
+        """Return the last steps of downloads, the oldest first."""
+        if not self._fetch(ledger_sql.HAS_STEPS)[0][0]:
+            return []
+        return [parse_step(row) for row in self._fetch(ledger_sql.STEPS, {"limit": limit})[::-1]]
+
+    def recent_sessions(self, limit: int = 5) -> list[CommittedSession]:
+        """Return the sessions committed last, the newest first."""
+        rows = self._fetch(ledger_sql.RECENT_SESSIONS, {"limit": limit})
+        return [parse_committed(row) for row in rows]
 
     def coverage(self) -> pl.DataFrame:
         """Return ``schemas.COVERAGE``, sorted by its key."""

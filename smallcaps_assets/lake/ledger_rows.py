@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
@@ -147,6 +147,25 @@ class Activity:
     counters: dict[str, int]
     first_at: dt.datetime | None
     last_commit_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedSession:
+    """A ticker-session that was committed lately.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: Its state.
+        rows: Trades stored.
+        bytes: Size of the file.
+        committed_at: When its receipt was written.
+    """
+
+    key: str
+    state: str
+    rows: int
+    bytes: int
+    committed_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +304,13 @@ def parse_record(row: Sequence[Any]) -> SessionRecord:
     if text := named["last_asked_date"]:
         named["last_asked_date"] = dt.date.fromisoformat(text)
     return SessionRecord(**named)
+
+
+def parse_committed(row: Sequence[Any]) -> CommittedSession:
+    """Return the session of a row of ``ledger_sql.RECENT_SESSIONS``."""
+    ticker, session_date, state, rows, size, committed_at = row
+    key = encode_key(ticker, dt.date.fromisoformat(session_date))
+    return CommittedSession(key, state, rows, size, dt.datetime.fromisoformat(committed_at))
 
 
 def select_parameters(

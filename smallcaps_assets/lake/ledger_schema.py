@@ -230,5 +230,16 @@ ADDITIONS: Final = (
         PRIMARY KEY (ticker, session_date)
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE IF NOT EXISTS steps (
+        id INTEGER PRIMARY KEY,
+        recorded_at TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        sessions INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        rows INTEGER NOT NULL
+    )
+    """,
 )
 """Statements that give a ledger of this version what came later; each may run again."""

@@ -186,6 +186,24 @@ WHERE recorded_at >= :since AND kind IS NOT NULL GROUP BY kind ORDER BY kind
 ACTIVITY_COUNTERS: Final = """
 SELECT name, sum(value) FROM counters WHERE recorded_at >= :since GROUP BY name ORDER BY name
 """
+RECORD_STEP: Final = """
+INSERT INTO steps (recorded_at, run_id, seconds, sessions, requests, rows)
+VALUES (:recorded_at, :run_id, :seconds, :sessions, :requests, :rows)
+"""
+STEPS: Final = """
+SELECT seconds, sessions, requests, rows FROM steps ORDER BY id DESC LIMIT :limit
+"""
+RECENT_SESSIONS: Final = """
+WITH newest AS (
+    SELECT id, ticker, first_session, last_session, run_id FROM attempts
+    WHERE sessions > 0 ORDER BY id DESC LIMIT :limit
+)
+SELECT sessions.ticker, session_date, sessions.state, sessions.rows, sessions.bytes, committed_at
+FROM newest JOIN sessions ON sessions.ticker = newest.ticker
+    AND session_date BETWEEN first_session AND last_session
+WHERE committed_at IS NOT NULL
+ORDER BY committed_at DESC, newest.id DESC, session_date DESC LIMIT :limit
+"""
 RECORD_FACT: Final = """
 INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value
 """
@@ -248,6 +266,7 @@ WHERE state = 'imported_unproven' AND NOT EXISTS (
 )
 """
 HAS_IMPORTS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'imports'"
+HAS_STEPS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'steps'"
 IMPORTS: Final = """
 SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,
     bar_trade_count, findings

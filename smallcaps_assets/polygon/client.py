@@ -18,7 +18,7 @@ from smallcaps_assets.core.keys import check_ticker
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.polygon.chain import CheckedPage, TradesChain
 from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
-from smallcaps_assets.polygon.counters import ClientCounters, Meter
+from smallcaps_assets.polygon.counters import ClientCounters, Meter, Occupation
 from smallcaps_assets.polygon.fetching import Fetch, Gateway
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.trail import CursorTrail, MarkedPage, PageMark, RowsChain
@@ -99,6 +99,11 @@ class PolygonClient:
     def counters(self) -> ClientCounters:
         """Return what the client has spent so far."""
         return self._gateway.meter.read()
+
+    @property
+    def occupation(self) -> Occupation:
+        """Return what the client's threads wait for now."""
+        return self._gateway.meter.look()
 
     def close(self) -> None:
         """Close idle connections; end all waiting unless the client was given an event for that."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
 from smallcaps_assets.polygon.config import ClientConfig
-from smallcaps_assets.polygon.counters import Meter
+from smallcaps_assets.polygon.counters import Meter, Stage
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
 from smallcaps_assets.polygon.transport import Answer, Transport
@@ -64,11 +64,13 @@ class Fetch:
             InterruptedFetchError: The client was told to stop.
         """
         secret = self._gateway.config.api_key
-        return self._ask(
+        page = self._ask(
             path,
             query,
             lambda answer: decode_page(answer.body, row_type, url=answer.url, secret=secret),
         )
+        self._gateway.meter.count_page(len(page.rows))
+        return page
 
     def ask_item(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Row:
         """Ask for one thing, as :meth:`ask` does for a page."""
@@ -83,14 +85,17 @@ class Fetch:
         self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
     ) -> Result:
         gateway = self._gateway
+        gateway.meter.enter(Stage.RATE)
         waited_s = gateway.limiter.acquire(gateway.stop)
         self._deadline.extend(waited_s)
         self.requests += 1
         gateway.meter.count_request(waited_s)
+        gateway.meter.enter(Stage.ANSWER)
         try:
             answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
             self.bytes_received += answer.bytes_received
             gateway.meter.count_bytes(answer.bytes_received)
+            gateway.meter.leave()
             return decode(answer)
         except RateLimitError as error:
             gateway.meter.count_rate_limit()
@@ -119,9 +124,11 @@ class Fetch:
         except (VendorError, InterruptedFetchError) as error:
             error.requests = self.requests
             raise
+        finally:
+            gateway.meter.leave()
 
     def _note_retry(self, retry: Retry) -> None:
-        self._gateway.meter.count_retry(retry.error.kind)
+        self._gateway.meter.count_retry(retry.error.kind, str(retry.error), retry.pause_s)
         logger.warning(
             "retry kind=%s attempt=%d pause_s=%.2f reason=%s",
             retry.error.kind,

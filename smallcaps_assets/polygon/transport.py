@@ -29,6 +29,7 @@ from smallcaps_assets.errors import (
     PayloadError,
     RateLimitError,
     VendorError,
+    VendorTimeoutError,
     VendorUnavailableError,
 )
 from smallcaps_assets.polygon.config import ClientConfig
@@ -103,7 +104,8 @@ class Transport:
             )
         except requests.RequestException as error:
             reason = _name_cause(error)
-            raise VendorUnavailableError(
+            is_timeout = isinstance(error, requests.Timeout)
+            raise (VendorTimeoutError if is_timeout else VendorUnavailableError)(
                 f"no answer: {reason}; check the network and SMALLCAPS_BASE_URL", url=url
             ) from error
         with response:
@@ -145,7 +147,7 @@ class Transport:
                 size += len(chunk)
                 self._check_progress(size, url, limit, deadline_s)
         except ReadTimeoutError as error:
-            raise VendorUnavailableError("silence in the middle of a body", url=url) from error
+            raise VendorTimeoutError("silence in the middle of a body", url=url) from error
         except HTTPError as error:
             raise _explain_break(error, url, size) from error
         return b"".join(chunks)
@@ -154,7 +156,7 @@ class Transport:
         if size > limit:
             raise PayloadError(f"body of more than {limit} bytes", url=url, status=HTTPStatus.OK)
         if time.monotonic() > deadline_s:
-            raise VendorUnavailableError(f"body too slow: {size} bytes in time", url=url)
+            raise VendorTimeoutError(f"body too slow: {size} bytes in time", url=url)
         if self._stop.is_set():
             raise InterruptedFetchError("told to stop while a page was coming in")
 

@@ -224,7 +224,7 @@ def test_history_that_the_key_is_not_entitled_to(customer: tuple[User, EmulatorS
 
     status = json.loads(someone.run("status", "--json").out)
     check_refusal(finished, FAILED, "6 not_entitled", "larger plan")
-    assert status["counts"] == {"complete": 3, "not_entitled": 6}
+    assert status["partitions"]["by_state"] == {"complete": 3, "not_entitled": 6}
 
 
 def test_a_vendor_that_cannot_be_reached(user: User) -> None:

@@ -77,15 +77,6 @@ def test_status_loads_nothing_that_takes_long(filled: User) -> None:
     assert imported & heavy == set()
 
 
-def test_status_shows_progress_and_json(filled: User) -> None:
-    shown = filled.run("status")
-    plain = json.loads(filled.run("status", "--json").out)
-
-    assert f"{SESSIONS} done, 0 left" in shown.text
-    assert "3/3" in shown.out
-    assert (plain["done"], plain["left"], plain["rows"]) == (SESSIONS, 0, 1451)
-
-
 def test_audit_is_red_until_the_files_were_opened(filled: User) -> None:
     quick = filled.run("audit")
     deep = filled.run("audit", "--deep")

@@ -33,14 +33,14 @@ def test_import_turns_partitions_green_and_the_download_fetches_the_rest(
     filled.run("plan", "--watchlist", "watchlist.csv")
 
     imported = filled.run("import", str(archive))
-    status = json.loads(filled.run("status", "--json").out)
+    partitions = json.loads(filled.run("status", "--json").out)["partitions"]
     downloaded = filled.run("download")
 
     assert imported.code == 1
     assert f"{UNPROVEN}: unproven" in imported.out
     assert "cut_to_seconds" in imported.out
-    assert (status["done"], status["left"]) == (SESSIONS - 2, 2)
-    assert status["counts"]["imported_unproven"] == 1
+    assert (partitions["done"], partitions["left"]) == (SESSIONS - 2, 2)
+    assert partitions["by_state"]["imported_unproven"] == 1
     assert "2 sessions are missing" in downloaded.out
     assert count_trade_requests(market_server) == len({UNPROVEN, EMPTY_KEY})
     assert "0 shown as stored, 0 marked missing" in filled.run("reconcile").out

@@ -1,0 +1,113 @@
+"""What a download has left, and how long that will take: for `status` and for progress bars.
+
+What belongs here: from the pulse, the steps and the ledger's counts to work and time.  What does
+not: how a pace is measured (``core.pace``) and who writes the pulse (``heartbeat``).
+
+Everything here reads a handful of rows: it must cost the same with a million sessions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from smallcaps_assets.core.calibration import (
+    DEFAULT_BLOCK_BYTES,
+    DEFAULT_BYTES_PER_TRADE,
+    DEFAULT_FILE_BYTES,
+)
+from smallcaps_assets.core.pace import Pace, Work, measure_pace, predict_left
+from smallcaps_assets.ingest.room import INDEX_BYTES
+from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.ledger_rows import Totals
+from smallcaps_assets.lake.pulse import Pulse
+
+SECONDS_PER_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is left and how long it will take.
+
+    Attributes:
+        left: Work of everything that is missing; ``None``: nothing tells.
+        run_s: Seconds until the run at work is done; ``None``: none is, or it brought nothing yet.
+        plan_s: Seconds for everything that is missing; ``None``: nothing tells.
+        basis: What the seconds rest on; ``None``: nothing.
+        pace: The pace behind them.
+    """
+
+    left: Work | None = None
+    run_s: float | None = None
+    plan_s: float | None = None
+    basis: Literal["pace", "limit"] | None = None
+    pace: Pace | None = None
+
+
+def forecast(
+    ledger: LedgerReader,
+    left_sessions: int,
+    *,
+    is_running: bool,
+    requests_per_minute: float,
+    estimated: Work | None = None,
+) -> Forecast:
+    """Return what is left and how long it will take.
+
+    Args:
+        ledger: Its pulse and its steps are read.
+        left_sessions: Planned sessions that are not green.
+        is_running: The process of the pulse is at work.
+        requests_per_minute: Limit of the rate; 0: there is none.
+        estimated: What the estimate said of the whole plan, for a lake without a pulse.
+    """
+    pulse = ledger.pulse()
+    left = _find_left(pulse, left_sessions, estimated)
+    if left is None:
+        return Forecast()
+    pace = None if pulse is None else measure_pace(ledger.recent_steps(), pulse.costs)
+    least_s = _wait_for_rate(left, requests_per_minute)
+    if pulse is None or pace is None:
+        return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
+    run_s = None
+    if is_running:
+        run = _correct(pulse, pulse.planned)
+        run_s = max(pace.predict_seconds(run), _wait_for_rate(run, requests_per_minute) or 0.0)
+    plan_s = max(pace.predict_seconds(left), least_s or 0.0)
+    return Forecast(left, run_s, plan_s, "pace", pace)
+
+
+def predict_bytes(left: Work, totals: Totals) -> int:
+    """Return the bytes that work will take on the disks, by what is stored already."""
+    per_row, per_session = DEFAULT_BYTES_PER_TRADE, float(DEFAULT_FILE_BYTES)
+    if totals.rows:
+        per_row, per_session = totals.bytes / totals.rows, 0.0
+    around = left.sessions * (per_session + DEFAULT_BLOCK_BYTES + INDEX_BYTES)
+    return round(left.rows * per_row + around)
+
+
+def _find_left(pulse: Pulse | None, sessions: int, estimated: Work | None) -> Work | None:
+    """Return the work of the missing sessions, by the pulse, else by the estimate.
+
+    Either may speak of more or fewer sessions than are missing now: what failed is missing and
+    no work of the run any more, and a plan may have changed.  Then its mean counts.
+    """
+    known = estimated
+    if pulse is not None:
+        known = _correct(pulse, pulse.planned + pulse.others)
+        if not known.sessions:
+            known = pulse.found
+    if not sessions or known is None or not known.sessions:
+        return Work() if not sessions else None
+    share = sessions / known.sessions
+    return Work(sessions, round(known.requests * share), round(known.rows * share))
+
+
+def _correct(pulse: Pulse, planned: Work) -> Work:
+    """Return planned work in the measure of what came so far."""
+    return predict_left(planned, pulse.expected, pulse.found, pulse.under_way)
+
+
+def _wait_for_rate(work: Work, requests_per_minute: float) -> float | None:
+    """Return the seconds that the limit of requests takes at least; ``None``: there is none."""
+    if not requests_per_minute:
+        return None
+    return SECONDS_PER_MINUTE * work.requests / requests_per_minute
