@@ -7,7 +7,8 @@
     ├── InterruptedFetchError       a fetch was told to stop, nothing is wrong
     ├── VendorError                 a request to the vendor failed
     │   ├── RateLimitError          429, transient
-    │   ├── VendorUnavailableError  5xx, time-out, reset, unreachable, transient
+    │   ├── VendorUnavailableError  5xx, reset, unreachable, transient
+    │   │   └── VendorTimeoutError  no answer in time, transient
     │   ├── PayloadError            an answer that cannot be believed, transient
     │   ├── AuthenticationError     401, the key is wrong
     │   ├── NotEntitledError        403 or status NOT_AUTHORIZED

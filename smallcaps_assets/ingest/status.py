@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
+import msgspec
+
 from smallcaps_assets.core.health import Health, Signs, judge_health
 from smallcaps_assets.core.pace import Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
@@ -79,8 +81,8 @@ def _has_receipts(lakehouse: Lakehouse) -> bool:
 
 def _explain_loss(lakehouse: Lakehouse) -> LedgerMismatchError:
     return LedgerMismatchError(
-        f"{lakehouse.layout.ledger_file} does not know what is stored: the ledger was lost; rebuild "
-        "it from the receipts: `smallcaps reindex`"
+        f"{lakehouse.layout.ledger_file} does not know what is stored: the ledger was lost; "
+        "rebuild it from the receipts: `smallcaps reindex`"
     )
 
 
@@ -183,9 +185,11 @@ class Look:
     def _describe_download(
         self, health: Health, holder: Holder | None, pulse: Pulse | None
     ) -> DownloadPart:
-        return DownloadPart(
+        """Say whether a download runs; one that has said nothing yet is known by its lock."""
+        is_running = _is_download(holder)
+        part = DownloadPart(
             state=health.state.value,
-            is_running=_is_download(holder),
+            is_running=is_running,
             is_well=health.is_well,
             reason=health.reason,
             advice=health.advice,
@@ -197,6 +201,16 @@ class Look:
             last_beat_at=pulse.beat_at if pulse else None,
             last_commit_at=self.ledger.last_commit_at(),
             stuck_after_min=self.lakehouse.settings.stuck_after_min,
+        )
+        if holder is None or not is_running or (pulse and pulse.process == holder.process):
+            return part
+        return msgspec.structs.replace(
+            part,
+            pid=holder.pid,
+            host=holder.host,
+            run_id=holder.owner.removeprefix(DOWNLOADING),
+            since=holder.since,
+            last_beat_at=None,
         )
 
     def _read_estimate(self, planned: int) -> Work | None:

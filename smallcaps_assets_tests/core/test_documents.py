@@ -5,7 +5,7 @@ from typing import Literal
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.documents import (
@@ -57,6 +57,7 @@ members = st.builds(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(members), st.dictionaries(st.text(), members))
 def test_encode_document_is_read_back_whole(
     found: list[Member], by_name: dict[str, Member]
@@ -66,6 +67,7 @@ def test_encode_document_is_read_back_whole(
     assert decode_document(encode_document(document), Example) == document
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(members))
 def test_encode_document_satisfies_its_schema(found: list[Member]) -> None:
     text = encode_document(Example(at=NOON, members=found))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.pace import (
@@ -121,6 +121,7 @@ def test_measure_pace_of_nothing_is_none(steps: list[Step]) -> None:
     assert measure_pace(steps, Costs()) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(steps_of_runs, st.integers(1, 20))
 def test_measure_pace_leaves_a_pause_at_the_end_out(steps: list[Step], length: int) -> None:
     paused = [*steps, *[Step(1.0, Work())] * length]
@@ -128,6 +129,7 @@ def test_measure_pace_leaves_a_pause_at_the_end_out(steps: list[Step], length: i
     assert measure_pace(paused, Costs()) == measure_pace(steps, Costs())
 
 
+@settings(max_examples=50, deadline=None)
 @given(steps_of_runs, st.sampled_from([0.25, 2.0, 1024.0]))
 def test_measure_pace_does_not_depend_on_the_unit_of_time(steps: list[Step], factor: float) -> None:
     stretched = [Step(step.seconds * factor, step.work) for step in steps]
@@ -139,6 +141,7 @@ def test_measure_pace_does_not_depend_on_the_unit_of_time(steps: list[Step], fac
         assert slower.cost_per_s * factor == pytest.approx(pace.cost_per_s)
 
 
+@settings(max_examples=50, deadline=None)
 @given(steps_of_runs, works)
 def test_a_forecast_is_a_number_of_seconds(steps: list[Step], left: Work) -> None:
     pace = measure_pace(steps, Costs())
@@ -163,6 +166,7 @@ def test_cost_meter_learns_what_requests_and_trades_cost(request_s: float, row_s
     assert meter.costs.weigh(Work(0, 100, 10**6)) == pytest.approx(known, rel=0.1)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.floats(0, 1e4))))
 def test_cost_meter_never_learns_a_cost_below_nothing(
     ranges: list[tuple[int, int, float]],
@@ -183,6 +187,7 @@ def test_predict_left_corrects_promises_by_what_came() -> None:
     assert left == Work(10, 17, 1750)
 
 
+@settings(max_examples=50, deadline=None)
 @given(works, works, works, works)
 def test_predict_left_of_sessions_is_never_nothing(
     planned: Work, expected: Work, found: Work, under_way: Work

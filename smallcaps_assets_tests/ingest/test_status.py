@@ -79,14 +79,14 @@ def test_measure_status_without_a_plan_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("is_planned", [False, True], ids=["no ledger", "made anew by a plan"])
+@pytest.mark.parametrize("made_by", ["nobody", "a plan"])
 def test_measure_status_of_a_lake_that_lost_its_ledger_says_how_to_make_it(
-    small_lake: SmallLake, tmp_path: Path, is_planned: bool
+    small_lake: SmallLake, tmp_path: Path, made_by: str
 ) -> None:
     lakehouse = small_lake.copy(tmp_path)
     for file in lakehouse.layout.lake_dir.glob("ledger.sqlite*"):
         file.unlink()
-    if is_planned:
+    if made_by == "a plan":
         lakehouse.ledger.record_plan(lakehouse.tables.read_plan()[1])
 
     with pytest.raises(LedgerMismatchError, match=r"was lost.*`smallcaps reindex`"):

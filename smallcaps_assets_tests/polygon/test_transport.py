@@ -21,6 +21,7 @@ from smallcaps_assets.errors import (
     PayloadError,
     RateLimitError,
     VendorError,
+    VendorTimeoutError,
     VendorUnavailableError,
 )
 from smallcaps_assets.polygon.client import ClientConfig
@@ -253,14 +254,14 @@ def test_a_plain_body_has_the_same_limit_as_a_packed_one() -> None:
 
 @pytest.mark.parametrize("fault", ["slow", "stall"])
 def test_silence_is_a_time_out(fault: str) -> None:
-    with serve(ROWS, Fault(fault, seconds=0.4)) as server, pytest.raises(VendorUnavailableError):
+    with serve(ROWS, Fault(fault, seconds=0.4)) as server, pytest.raises(VendorTimeoutError):
         ask(server.url, read_timeout_s=0.1)
 
 
 def test_a_body_that_drips_is_given_up_within_the_budget() -> None:
     fault = Fault("stall", seconds=0.3)
 
-    with serve(ROWS, fault) as server, pytest.raises(VendorUnavailableError, match="too slow"):
+    with serve(ROWS, fault) as server, pytest.raises(VendorTimeoutError, match="too slow"):
         ask(server.url, retry_budget_s=0.1)
 
 
