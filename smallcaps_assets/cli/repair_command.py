@@ -21,6 +21,8 @@ SHOWN_ROWS = 50
 def command(*, dry_run: bool, delete: bool) -> None:
     """Move damaged files to quarantine/ and mark their sessions missing, here and in Dagster.
 
+    Damaged month files are written anew from what is proven, and copied to quarantine/ first.
+
     Nothing is fetched: `smallcaps download`, or a backfill of failed and missing partitions,
     then asks for exactly those sessions.  Nothing is deleted without --delete.
     """
@@ -78,5 +80,8 @@ def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> No
         table.add_row(damages[0].key, damages[0].kind.value, escape(damages[0].message))
     for orphan in facts.orphans[:SHOWN_ROWS]:
         table.add_row(orphan.path.name, orphan.kind.value, escape(str(orphan.path)))
+    for damage in facts.months[:SHOWN_ROWS]:
+        what = f"{damage.message}; {len(damage.sessions)} of its sessions do not prove"
+        table.add_row(f"month {damage.month}", damage.kind.value, escape(what))
     if table.row_count:
         console.print(table)

@@ -32,6 +32,7 @@ from smallcaps_assets.core.verdicts import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import write_last_audit
+from smallcaps_assets.ingest.month_repair import find_damaged_months, frame_month_damages
 from smallcaps_assets.ingest.proof import read_bar_facts
 from smallcaps_assets.lake.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.layout import Tree
@@ -125,7 +126,8 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
     off_session = _verify_off_session(lakehouse)
     found = _frame_damages([*broken, *lost, *off_session])
-    damages = pl.concat([found, *(part.damages for part in parts)])
+    months = frame_month_damages(find_damaged_months(lakehouse))
+    damages = pl.concat([found, months, *(part.damages for part in parts)])
     nothing = _measure_trades(lakehouse, [], [])
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
     conditions = merge_conditions([nothing.conditions, *(part.conditions for part in parts)])

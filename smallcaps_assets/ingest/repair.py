@@ -16,14 +16,19 @@ import msgspec
 
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.month_repair import (
+    EVIDENCE_NAME,
+    find_damaged_months,
+    rebuild_months,
+)
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger import Failure
+from smallcaps_assets.lake.month_sessions import MonthDamage
 
 logger = logging.getLogger(__name__)
 
-EVIDENCE_NAME = "evidence.json"
 MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN, OrphanKind.DUPLICATE)
 """Strays that are moved too; temporary files are swept by the next download."""
 
@@ -41,6 +46,7 @@ class RepairFacts:
         apart: What is wrong with prints beside the sessions, by tree: no download fetches them.
         lost: Keys that the ledger called stored and that have no receipt.
         orphans: Files that belong to no receipt.
+        months: What is wrong with files of compacted months, which are written anew.
         moved: Folders in quarantine.
     """
 
@@ -49,6 +55,7 @@ class RepairFacts:
     apart: dict[Tree, Damages]
     lost: list[str]
     orphans: list[Orphan]
+    months: list[MonthDamage] = field(default_factory=list)
     moved: list[Path] = field(default_factory=list)
 
     @property
@@ -72,7 +79,8 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     beside = [tree for tree in Tree if tree is not Tree.TRADES]
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
     lost = _find_lost(lakehouse, keys | damages.keys())
-    facts = RepairFacts(len(keys), damages, apart, lost, _find_orphans(lakehouse))
+    orphans, months = _find_orphans(lakehouse), find_damaged_months(lakehouse)
+    facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
     if not is_dry_run:
         _move(lakehouse, facts)
     return facts
@@ -129,6 +137,7 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         # A link in the place of a data file went with its session.
         if os.path.lexists(orphan.path):
             facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
+    facts.moved.extend(rebuild_months(lakehouse, facts.months))
 
 
 def _quarantine(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:

@@ -69,6 +69,27 @@ def quarantine_stray(layout: LakeLayout, fs: FileSystem, path: Path) -> Path:
     return target
 
 
+def quarantine_copies(
+    fs: FileSystem, root: LakeRoot, folder: Path, contents: Mapping[str, bytes]
+) -> Path:
+    """Write copies of damaged files to a new folder of quarantine; return it.
+
+    Args:
+        fs: The disk.
+        root: The root that they lie in.
+        folder: What quarantine has of the same place, a folder a time.
+        contents: Files by name.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    target = folder / _stamp()
+    lasting = _make_folders(fs, root, target)
+    fs.publish({target / name: content for name, content in contents.items()}, root=target)
+    fs.sync_group(lasting)
+    return target
+
+
 def _make_folders(fs: FileSystem, root: LakeRoot, folder: Path) -> list[Path]:
     """Make a folder of quarantine; return what has to be synced once it is filled."""
     base = root.quarantine_dir.parent
