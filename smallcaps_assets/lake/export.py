@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import polars as pl
 
@@ -35,6 +35,9 @@ from smallcaps_assets.lake.layout import (
     parse_date_folder,
 )
 from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.month_sessions import MonthSessions
+from smallcaps_assets.lake.month_store import MonthStore
+from smallcaps_assets.lake.parquet import encode_trades
 from smallcaps_assets.lake.receipts import Receipt, parse_receipt
 from smallcaps_assets.lake.stored_files import StoredFile, list_stored_files
 from smallcaps_assets.lake.table_files import encode_rows
@@ -94,7 +97,7 @@ def export_dates(
         ConfigError: The destination is part of the data folder, or leads out of itself.
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
-    return _SessionExport(layout, _Writer(layout, fs, dest), DateFolders()).run(selection)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), DateFolders()).run(selection)
 
 
 def export_session_files(
@@ -110,7 +113,7 @@ def export_session_files(
         ConfigError: The destination is part of the data folder, or leads out of itself.
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
-    return _SessionExport(layout, _Writer(layout, fs, dest), PhaseFolders()).run(selection)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), PhaseFolders()).run(selection)
 
 
 def export_watchlist(
@@ -199,6 +202,12 @@ class _SessionExport:
     layout: LakeLayout
     writer: _Writer
     folders: SessionFolders
+    months: MonthSessions
+
+    @classmethod
+    def open(cls, layout: LakeLayout, writer: _Writer, folders: SessionFolders) -> Self:
+        """Return the export of a lake."""
+        return cls(layout, writer, folders, MonthSessions(MonthStore(layout, writer.fs)))
 
     def run(self, selection: Selection) -> ExportFacts:
         """Export what is selected, and return what was done."""
@@ -225,13 +234,24 @@ class _SessionExport:
         if self._is_exported(folder, text, receipt):
             self.writer.facts.unchanged += 1
             return
-        content = fs.read(file.path)
-        if hashlib.sha256(content).hexdigest() != receipt.sha256:
-            raise DataError(f"{file.path} is not the file of its receipt: run `smallcaps repair`")
-        contents = self.folders.cut(content, receipt)
+        contents = self.folders.cut(self._read(file, receipt), receipt)
         self._remove_older(folder, keep=contents)
         files = {folder / name: data for name, data in contents.items()}
         self.writer.add(files | {folder / RECEIPT_NAME: text})
+
+    def _read(self, file: StoredFile, receipt: Receipt) -> bytes:
+        """Return the file of a session; encoded anew where a month file alone has its rows."""
+        try:
+            content = self.writer.fs.read(file.path)
+        except MissingPartitionError:
+            key = (file.ticker, file.session_date, receipt.content_hash)
+            trades = self.months.read(*key)
+            if trades is None:
+                raise
+            return encode_trades(trades)
+        if hashlib.sha256(content).hexdigest() != receipt.sha256:
+            raise DataError(f"{file.path} is not the file of its receipt: run `smallcaps repair`")
+        return content
 
     def _is_exported(self, folder: Path, text: bytes, receipt: Receipt) -> bool:
         marker = folder / RECEIPT_NAME

@@ -22,6 +22,7 @@ from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError
 from smallcaps_assets.lake.damages import Orphan, OrphanKind
+from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk
 from smallcaps_assets.lake.files import TEMPORARY_PREFIX, FileSystem, refuse_links
 from smallcaps_assets.lake.layout import MANIFEST_NAME, MONTH_PREFIX, LakeLayout, LakeRoot
 from smallcaps_assets.lake.month_files import (
@@ -37,7 +38,6 @@ from smallcaps_assets.lake.month_manifest import (
     parse_manifest,
 )
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL
-from smallcaps_assets.lake.session_copies import measure_file, read_from_disk
 from smallcaps_assets.lake.table_files import decode_table, encode_table
 from smallcaps_assets.schemas import COMPACTED_MONTHS, COMPACTED_SESSIONS, SCHEMA_VERSION
 
@@ -200,7 +200,7 @@ class MonthStore:
         found = [p for root in self.layout.roots for p in sorted(root.compacted_dir.glob("*"))]
         strays = [path for path in found if path not in self.list_folders()]
         for folder in self.list_folders():
-            strays += [path for path in sorted(folder.iterdir()) if not _is_own(path)]
+            strays += [path for path in sorted(folder.iterdir()) if not is_own_file(path)]
         message = "no file of a compacted month is called like that"
         return [Orphan(path, OrphanKind.FOREIGN, message) for path in strays]
 
@@ -287,7 +287,7 @@ def _frame_index(part: EncodedPart, named: MonthFile) -> pl.DataFrame:
     return COMPACTED_SESSIONS.conform(rows.select(COMPACTED_SESSIONS.schema.names()))
 
 
-def _is_own(path: Path) -> bool:
+def is_own_file(path: Path) -> bool:
     """Return whether a file is called like one of a month; one under way is."""
     prefixes = (PART_PREFIX, INDEX_PREFIX, MANIFEST_NAME, TEMPORARY_PREFIX)
     return path.name.startswith(prefixes) and not path.is_symlink()

@@ -18,6 +18,7 @@ from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.damages import SessionFolder, walk_sessions
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.month_copies import MonthRemoval
 from smallcaps_assets.lake.root_register import (
     RootRegister,
     RootState,
@@ -101,8 +102,11 @@ class _Emptying:
                 if os.path.lexists(found.path) and not self._remove_empty(found.path):
                     yield found.path
                 self._remove_empty(found.path.parent)
+        removal = MonthRemoval(self.layout, self.fs, self.root, self.is_proven)
+        yield from removal.run()
         self.fs.sweep_temporary([self.root.folder, self.root.staging_dir])
-        for folder in (self.root.staging_dir, *map(self.root.tree_dir, Tree)):
+        own = (self.root.staging_dir, self.root.compacted_dir, *map(self.root.tree_dir, Tree))
+        for folder in own:
             self._remove_empty(folder)
         if self.root != self.layout.home and self.root.quarantine_dir.is_dir():
             yield self.root.quarantine_dir
@@ -128,7 +132,10 @@ class _Emptying:
         if not self._is_same(text, found):
             return False
         try:
-            return is_copy_whole(self.fs, text, copy, reads_file=not self.is_proven)
+            # An earlier call may have removed the data file, and not come to the receipt.
+            has_file = TRADES_NAME in found.names or (copy / TRADES_NAME).exists()
+            reads_file = not self.is_proven
+            return is_copy_whole(self.fs, text, copy, reads_file=reads_file, has_file=has_file)
         except LedgerMismatchError:
             return False
 

@@ -3,12 +3,12 @@
 What belongs here: which copies are still to be made, making them, reading them back.  What does
 not: what the copies are for (``relocation``), and removing what was copied (``root_removal``).
 
-A copy is two files, byte for byte.  What an earlier call copied is known by its receipt and the
+A copy is two files, byte for byte; one, where a month file is the only home of the rows (see
+``month_copies``).  What an earlier call copied is known by its receipt and the
 size of its file, however that call ended; the proof reads every byte.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,13 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.lake.commit import SessionCopy, commit_copies
 from smallcaps_assets.lake.damages import SessionFolder, walk_lake, walk_sessions
-from smallcaps_assets.lake.disk_errors import is_broken, storage_errors
+from smallcaps_assets.lake.disk_errors import is_broken
+from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk
 from smallcaps_assets.lake.files import FileSystem, refuse_links
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.month_copies import MonthCopies
+from smallcaps_assets.lake.month_sessions import MonthSessions
+from smallcaps_assets.lake.month_store import MonthStore
 from smallcaps_assets.lake.placement import SESSION_BYTES
 from smallcaps_assets.lake.receipts import parse_receipt
 
@@ -52,7 +56,7 @@ class CopySize:
 
     Attributes:
         sessions: Ticker-sessions of the sources, those without trades and off-session prints too.
-        bytes: Their data files.
+        bytes: Their data files, and files of compacted months.
         needed_bytes: What the copies still to be made will take on the target's disk.
     """
 
@@ -77,9 +81,19 @@ class SessionCopies:
     sources: tuple[LakeRoot, ...]
     target: LakeRoot
 
+    @property
+    def months(self) -> MonthCopies:
+        """Return the compacted months of the sources, and their copies."""
+        return MonthCopies(self.layout, self.fs, self.sources, self.target)
+
     def measure(self) -> CopySize:
-        """Return how much there is to copy; only sizes are looked at."""
-        sessions = size = needed = 0
+        """Return how much there is to copy; only sizes are looked at.
+
+        Raises:
+            LakeError: A compacted month is damaged.
+        """
+        size, needed = self.months.measure()
+        sessions = 0
         for tree, folder in self._walk():
             data = measure_file(folder.path / TRADES_NAME)
             copy = self._place(tree, folder)
@@ -97,10 +111,11 @@ class SessionCopies:
             StorageError: A disk refuses; what was copied stays, and the next call goes on.
         """
         group: list[SessionCopy] = []
-        damages: list[str] = []
+        damages = self.months.make(lambda size: progress("copied", size))
+        held = MonthSessions(MonthStore(self.layout, self.fs))
         for tree, folder in self._walk():
             try:
-                copy = self._read(tree, folder)
+                copy = self._read(tree, folder, held)
             except (*_DAMAGES, StorageError) as error:
                 if isinstance(error, StorageError) and not is_broken(error):
                     raise
@@ -128,11 +143,12 @@ class SessionCopies:
             LakeError: Copies are wrong; they were removed, and the next call makes them again.
             StorageError: A disk refuses.
         """
-        wrong: list[Path] = []
+        wrong = self.months.remove_wrong(lambda size: progress("verified", size))
         for tree, folder in self._walk():
             place = self._place(tree, folder)
             refuse_links(place, self.target.folder)
-            if is_copy_whole(self.fs, self.fs.read(folder.path / RECEIPT_NAME), place):
+            text = self.fs.read(folder.path / RECEIPT_NAME)
+            if is_copy_whole(self.fs, text, place, has_file=TRADES_NAME in folder.names):
                 progress("verified", measure_file(place / TRADES_NAME))
                 continue
             wrong.append(place)
@@ -149,6 +165,7 @@ class SessionCopies:
         Raises:
             StorageError: The disk refuses.
         """
+        self.months.remove_outdated()
         for tree in Tree:
             for found in walk_sessions(self.target.tree_dir(tree)):
                 if isinstance(found, SessionFolder):
@@ -168,8 +185,8 @@ class SessionCopies:
     def _place(self, tree: Tree, folder: SessionFolder) -> Path:
         return self.target.session_dir(folder.ticker, folder.session_date, tree)
 
-    def _read(self, tree: Tree, folder: SessionFolder) -> SessionCopy:
-        """Read a session of a source, and prove that it is whole.
+    def _read(self, tree: Tree, folder: SessionFolder, months: MonthSessions) -> SessionCopy:
+        """Read a session of a source, and prove that it is whole, or that its month has it.
 
         Raises:
             DataError: The file is not that of its receipt.
@@ -182,6 +199,10 @@ class SessionCopies:
             raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}")
         if TRADES_NAME in folder.links:
             raise DataError(f"{folder.path / TRADES_NAME} is a link")
+        if receipt.rows and TRADES_NAME not in folder.names and tree is Tree.TRADES:
+            found = months.find_damages(receipt, deep=False)
+            if found == []:
+                return SessionCopy(receipt, text, b"", tree)
         content = self.fs.read(folder.path / TRADES_NAME) if receipt.rows else b""
         if receipt.rows and hashlib.sha256(content).hexdigest() != receipt.sha256:
             raise DataError(f"{folder.path / TRADES_NAME} is not the file of its receipt")
@@ -202,6 +223,7 @@ def is_copy_whole(
     *,
     reads_file: bool = True,
     needs_receipt: bool = True,
+    has_file: bool = True,
 ) -> bool:
     """Return whether a folder has a session with this very receipt and its whole data file.
 
@@ -211,6 +233,7 @@ def is_copy_whole(
         place: The folder.
         reads_file: Compare the file's hash; otherwise its size alone.
         needs_receipt: The receipt has to lie beside it.
+        has_file: The original has a data file; else a month file has its rows, or it has none.
 
     Raises:
         LedgerMismatchError: The receipt is damaged.
@@ -218,12 +241,12 @@ def is_copy_whole(
     """
     receipt = parse_receipt(expected_receipt, where=str(place))
     path = place / TRADES_NAME
-    if measure_file(path) != receipt.bytes:
+    if measure_file(path) != (receipt.bytes if has_file else 0):
         return False
     try:
         if needs_receipt and read_from_disk(fs, place / RECEIPT_NAME) != expected_receipt:
             return False
-        if not receipt.rows or not reads_file:
+        if not has_file or not receipt.rows or not reads_file:
             return True
         return hashlib.sha256(read_from_disk(fs, path)).hexdigest() == receipt.sha256
     except MissingPartitionError:
@@ -239,24 +262,3 @@ def remove_session(fs: FileSystem, folder: Path) -> None:
     for name in (RECEIPT_NAME, TRADES_NAME):
         fs.remove(folder / name)
     fs.remove_folder(folder)
-
-
-def measure_file(path: Path) -> int:
-    """Return the size of a file; 0: there is none, or a link."""
-    try:
-        return 0 if path.is_symlink() else path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def read_from_disk(fs: FileSystem, path: Path) -> bytes:
-    """Return the content of a file that was synced, not from memory where that can be asked for.
-
-    Raises:
-        MissingPartitionError: There is none.
-        StorageError: The disk refuses.
-    """
-    if hasattr(os, "posix_fadvise") and path.is_file():
-        with storage_errors("read", path), path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return fs.read(path)

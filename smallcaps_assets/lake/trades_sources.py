@@ -19,11 +19,11 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.errors import DataError, LakeError
+from smallcaps_assets.lake.disk_reads import measure_file
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout, Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.month_store import CompactedMonth, MonthStore
-from smallcaps_assets.lake.session_copies import measure_file
 from smallcaps_assets.lake.stored_files import StoredFile, list_stored_files, locate_files
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """Lakes of a few made-up sessions in two months, without a vendor, and what users read of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import duckdb
@@ -21,6 +22,10 @@ from smallcaps_assets_tests.lake.lake_factories import make_facts, make_tape
 from smallcaps_assets_tests.lake.reader_factories import make_window_plan
 from smallcaps_assets_tests.lakehouse_factories import NOW, make_settings
 
+Settings = Mapping[str, object]
+NO_CHANGES: Final[Settings] = MappingProxyType({})
+REMOVING: Final[Settings] = MappingProxyType({"remove_compacted": True})
+
 KEYS: Final = (
     "AAAA_2024-03-14",
     "AAAA_2024-03-15",
@@ -37,17 +42,23 @@ COLUMNS: Final = ("ticker", "session_date", "sip_timestamp_ns", "id", "price", "
 
 
 def make_month_lake(
-    folder: Path, keys: Sequence[str] = KEYS, fs: FileSystem | None = None, **changes: object
+    folder: Path,
+    keys: Sequence[str] = KEYS,
+    fs: FileSystem | None = None,
+    *,
+    changes: Settings = NO_CHANGES,
 ) -> Lakehouse:
     """Return a lake whose plan is ``keys``, and of which nothing is stored yet."""
-    lakehouse = open_month_lake(folder, fs, **changes)
+    lakehouse = open_month_lake(folder, fs, changes=changes)
     folder.mkdir(parents=True, exist_ok=True)
     publish_keys(lakehouse, keys)
     lakehouse.ledger.reindex([])
     return lakehouse
 
 
-def open_month_lake(folder: Path, fs: FileSystem | None = None, **changes: object) -> Lakehouse:
+def open_month_lake(
+    folder: Path, fs: FileSystem | None = None, *, changes: Settings = NO_CHANGES
+) -> Lakehouse:
     """Return a lakehouse on a folder, whatever lies there, as another process would open it."""
     settings = make_settings(folder, "http://127.0.0.1:9", **changes)
     return Lakehouse(settings, clock=lambda: NOW, fs=fs or FileSystem())
@@ -79,9 +90,9 @@ def quarantine_session(lakehouse: Lakehouse, key: str) -> None:
     lakehouse.store.quarantine(*decode_key(key))
 
 
-def fill_month_lake(folder: Path, **changes: object) -> Lakehouse:
+def fill_month_lake(folder: Path, *, changes: Settings = NO_CHANGES) -> Lakehouse:
     """Return a lake of which every planned session is stored, one of them without trades."""
-    lakehouse = make_month_lake(folder, **changes)
+    lakehouse = make_month_lake(folder, changes=changes)
     for number, key in enumerate(KEYS):
         store_session(lakehouse, key, rows=0 if key.startswith("BCPC") else 3 + number, seed=number)
     return lakehouse
@@ -107,7 +118,8 @@ def read_rows(lakehouse: Lakehouse) -> pl.DataFrame:
 def read_catalog(lakehouse: Lakehouse) -> pl.DataFrame:
     """Return the rows of the catalog's view ``trades``."""
     with duckdb.connect(str(lakehouse.home.catalog_file), read_only=True) as catalog:
-        return catalog.table("trades").select(*COLUMNS).pl()
+        rows: pl.DataFrame = catalog.table("trades").select(*COLUMNS).pl()
+    return rows
 
 
 def assert_same_rows(left: pl.DataFrame, right: pl.DataFrame) -> None:

@@ -168,7 +168,7 @@ def test_a_damaged_session_fails_its_month_alone(filled: Lakehouse) -> None:
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    lakehouse = fill_month_lake(tmp_path, disk_reserve_gb=1_000_000)
+    lakehouse = fill_month_lake(tmp_path, changes={"disk_reserve_gb": 1_000_000})
 
     with pytest.raises(StorageError, match="no room to compact"):
         compact(lakehouse)
