@@ -74,10 +74,9 @@ def test_row_groups_have_statistics_to_skip_them_by(part: EncodedPart) -> None:
 
     last = file.metadata.row_group(2)
     names = ("ticker", "session_date", "sip_timestamp")
-    found = {name: last.column(columns[name]).statistics for name in names}
+    found = [last.column(columns[name]).statistics for name in names]
 
-    assert [name for name in names if found[name] and found[name].has_min_max] == list(names)
-    assert last.column(columns["ticker"]).statistics.to_dict()["min"] == "D"
+    assert [statistics.has_min_max for statistics in found if statistics] == [True, True, True]
 
 
 def test_a_part_ends_at_its_size(tapes: list[pl.DataFrame]) -> None:

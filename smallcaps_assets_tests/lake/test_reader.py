@@ -163,13 +163,12 @@ def test_lake_without_a_ledger_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_duckdb_reads_the_same_rows(filled: Lake) -> None:
-    ours = filled.trades(["AAA"], phases=["regular"]).collect()
+    ours = filled.trades("AAA", phases=["regular"]).collect()
+    columns = ["sip_timestamp_ns", "price"]
 
-    relation = filled.trades_relation(
-        "ABCD", phases="regular", columns=["sip_timestamp_ns", "price"]
-    )
+    relation = filled.trades_relation("AAA", phases="regular", columns=columns)
 
-    assert relation.columns == ["sip_timestamp_ns", "price"]
+    assert relation.columns == columns
     instants = ours["sip_timestamp"].to_physical().to_list()
     assert sorted(row[0] for row in relation.fetchall()) == sorted(instants)
 
@@ -177,13 +176,13 @@ def test_duckdb_reads_the_same_rows(filled: Lake) -> None:
 def test_duckdb_has_the_lake_as_a_view(filled: Lake) -> None:
     connection = filled.connect()
 
-    count = connection.sql("SELECT count(*) FROM trades").fetchone()
+    counted = connection.execute("SELECT count(*) FROM trades")
 
-    assert count == (filled.trades().collect().height,)
+    assert counted.fetchall() == [(filled.trades().collect().height,)]
 
 
 def test_duckdb_is_told_what_is_no_column_or_phase(filled: Lake) -> None:
-    with pytest.raises(ConfigError, match="no column of trades: .'symbol'"):
+    with pytest.raises(ConfigError, match=r"no column of trades: .'symbol'"):
         filled.trades_relation(columns=["symbol"])
     with pytest.raises(ConfigError, match="no trading phase"):
         filled.trades_relation(phases="lunch")
