@@ -279,6 +279,35 @@ def test_the_event_config_of_the_research_choices_is_read() -> None:
     assert parse_thresholds(config["thresholds"]).coverage == 0.99
 
 
+def iter_recipe_lines() -> Iterator[tuple[list[Path], list[str]]]:
+    """Yield the modules that each line of a recipe names, and the other names in it."""
+    recipes = read("CONTRIBUTING.md").partition("## Recipes")[2].partition("## Commits")[0]
+    for line in re.findall(r"^\d\. .*(?:\n   .*)*", recipes, re.MULTILINE):
+        spans = re.findall(r"`([^`]+)`", line)
+        files = [name for name in spans if name.endswith(".py") and name == name.lower()]
+        roots = [REPO_ROOT / "smallcaps_assets", TESTS]
+        yield (
+            [next((r / name for r in roots if (r / name).exists()), Path(name)) for name in files],
+            [name for name in spans if re.fullmatch(r"_?[A-Z]?[A-Za-z]+_[A-Za-z_]*|[A-Z]+", name)],
+        )
+
+
+def test_recipes_name_what_there_is() -> None:
+    lines = list(iter_recipe_lines())
+
+    files = [path for paths, _ in lines for path in paths]
+    lost = [
+        name
+        for paths, names in lines
+        for name in names
+        if paths and not any(name in path.read_text(encoding="utf-8") for path in paths)
+    ]
+
+    assert [path for path in files if not path.is_absolute()] == []
+    assert lost == []
+    assert len(files) > 20
+
+
 # -- tests about tests -----------------------------------------------------------------
 
 

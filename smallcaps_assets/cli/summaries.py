@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smallcaps_assets.cli import point_to
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -40,6 +41,7 @@ def print_failures(lakehouse: Lakehouse, console: Console) -> None:
     console.print(table)
     if failed.height > SHOWN_FAILURES:
         console.print(f"and {failed.height - SHOWN_FAILURES:,} more; smallcaps status lists kinds")
+    _print_pointer("operations#kinds-of-failure-and-what-to-do", console)
 
 
 def print_verdicts(verdicts: Mapping[str, Verdict], console: Console) -> None:
@@ -52,6 +54,12 @@ def print_verdicts(verdicts: Mapping[str, Verdict], console: Console) -> None:
     for name, verdict in verdicts.items():
         if not verdict.passed and verdict.offenders.height:
             _print_offenders(name, verdict, console)
+    if not all(verdict.passed for verdict in verdicts.values()):
+        _print_pointer("operations#checks-and-what-to-do", console)
+
+
+def _print_pointer(page: str, console: Console) -> None:
+    console.print(point_to(page), highlight=False, soft_wrap=True)
 
 
 def _print_offenders(name: str, verdict: Verdict, console: Console) -> None:

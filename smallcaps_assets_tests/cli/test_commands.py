@@ -47,6 +47,7 @@ def test_download_lists_what_failed_and_resumes_with_it_alone(
     assert (failed.code, resumed.code) == (1, 0)
     assert "3 payload" in failed.text
     assert "CON_2024-01-30" in failed.out
+    assert "see: smallcaps docs operations kinds-of-failure-and-what-to-do" in failed.out
     assert {request.path for request in market_server.requests} == {"/v3/trades/CON"}
 
 
@@ -84,6 +85,8 @@ def test_audit_is_red_until_the_files_were_opened(filled: User) -> None:
 
     assert (quick.code, deep.code, later.code) == (1, 0, 0)
     assert "never audited" in quick.text
+    assert "see: smallcaps docs operations checks-and-what-to-do" in quick.out
+    assert "see:" not in deep.out
     assert "0 damages in 9 sessions checked" in deep.text
 
 
