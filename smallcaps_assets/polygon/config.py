@@ -38,7 +38,7 @@ class ClientConfig:
     backoff_base_s: float = 0.5
     backoff_factor: float = 1.6
     retry_budget_s: float = 300.0
-    max_body_bytes: int = 256 * 1024 * 1024
+    max_body_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """Refuse what would only fail in the middle of a download.

@@ -33,6 +33,7 @@ from smallcaps_assets.errors import (
     VendorUnavailableError,
 )
 from smallcaps_assets.polygon.config import ClientConfig
+from smallcaps_assets.polygon.deadlines import BoundedAdapter, bounded_until
 from smallcaps_assets.polygon.inflate import inflate_body
 from smallcaps_assets.polygon.redaction import mask_secret
 from smallcaps_assets.polygon.wire import read_vendor_text, refuse
@@ -90,7 +91,7 @@ class Transport:
         Args:
             path: Path below the configured address, percent-encoded.
             parameters: The query.
-            deadline_s: Reading of ``time.monotonic`` at which even a flowing body is given up.
+            deadline_s: Reading of ``time.monotonic`` at which even a flowing answer is given up.
 
         Raises:
             VendorError: The subclass says what happened.
@@ -99,9 +100,10 @@ class Transport:
         url = f"{self._config.base_url.rstrip('/')}{path}"
         timeouts = (self._config.connect_timeout_s, self._config.read_timeout_s)
         try:
-            response = self._session().get(
-                url, params=parameters, timeout=timeouts, stream=True, allow_redirects=False
-            )
+            with bounded_until(deadline_s):
+                response = self._session().get(
+                    url, params=parameters, timeout=timeouts, stream=True, allow_redirects=False
+                )
         except requests.RequestException as error:
             reason = _name_cause(error)
             is_timeout = isinstance(error, requests.Timeout)
@@ -147,7 +149,9 @@ class Transport:
                 size += len(chunk)
                 self._check_progress(size, url, limit, deadline_s)
         except ReadTimeoutError as error:
-            raise VendorTimeoutError("silence in the middle of a body", url=url) from error
+            is_over = time.monotonic() > deadline_s
+            reason = f"body too slow: {size} bytes in time" if is_over else "silence in a body"
+            raise VendorTimeoutError(reason, url=url) from error
         except HTTPError as error:
             raise _explain_break(error, url, size) from error
         return b"".join(chunks)
@@ -244,6 +248,8 @@ def is_loopback(host: str | None) -> bool:
 
 def _open_session(config: ClientConfig) -> requests.Session:
     session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, BoundedAdapter())
     session.auth = BearerAuth(config.api_key)
     session.headers.update({"Accept-Encoding": "gzip", "User-Agent": "smallcaps-assets"})
     # What the environment may add is a proxy, and to this machine none.

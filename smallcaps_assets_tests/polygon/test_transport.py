@@ -33,6 +33,7 @@ from smallcaps_assets.polygon.transport import (
     is_loopback,
     parse_retry_after,
 )
+from smallcaps_assets_tests.polygon.dripping import DrippingServer
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     KEY,
@@ -262,6 +263,13 @@ def test_a_body_that_drips_is_given_up_within_the_budget() -> None:
     fault = Fault("stall", seconds=0.3)
 
     with serve(ROWS, fault) as server, pytest.raises(VendorTimeoutError, match="too slow"):
+        ask(server.url, retry_budget_s=0.1)
+
+
+@pytest.mark.parametrize("drips_header", [False, True])
+def test_an_answer_that_drips_for_ever_is_given_up(*, drips_header: bool) -> None:
+    """No silence is ever long enough for a time-out, in the body or in the header."""
+    with DrippingServer(drips_header=drips_header) as server, pytest.raises(VendorUnavailableError):
         ask(server.url, retry_budget_s=0.1)
 
 
