@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -42,11 +43,11 @@ def run_large(folder: Path, sessions: int) -> Part:
         for number, kind in enumerate(FAULTS)
     ]
     with EmulatorServer(market) as server:
-        calm = make_lakehouse(folder / "calm", server.url, workers=4, sync_group=50)
+        calm = make_lakehouse(folder / "large-calm", server.url, workers=4, sync_group=50)
         publish(calm, keys)
         download_plan(calm)
         server.faults = faults
-        sick = make_lakehouse(folder / "sick", server.url, workers=4, sync_group=50)
+        sick = make_lakehouse(folder / "large-sick", server.url, workers=4, sync_group=50)
         publish(sick, keys)
         rounds = 0
         while rounds < MAX_ROUNDS and (not rounds or sick.ledger.missing_keys().height):
@@ -123,9 +124,8 @@ def run_clock_jumps(ground: Ground) -> Part:
     part = Part("clock jumps between commands", "same content hash, nothing asked again")
     folder = ground.copy("clock")
     for number, days in enumerate((0, -700, 700, 0)):
-        plain = ground.open(folder)
         jumped = NOW + dt.timedelta(days=days)
-        lakehouse = type(plain)(plain.settings, clock=functools.partial(_tell, jumped))
+        lakehouse = replace(ground.open(folder), clock=functools.partial(_tell, jumped))
         seen = len(ground.server.requests)
         download_plan(lakehouse)
         asked = len(ground.server.requests) - seen

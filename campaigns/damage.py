@@ -3,16 +3,18 @@
 import json
 import random
 import shutil
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from campaigns.ground import Ground, Part
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.ingest.audit import audit_lake
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.repair import repair_lake
-from smallcaps_assets.lake.layout import RECEIPT_NAME
-from smallcaps_assets_tests.lakehouse_factories import download_plan
+from smallcaps_assets.lake.layout import RECEIPT_NAME, decode_ticker, encode_ticker
 
 Damage = Callable[[Path, random.Random], None]
 
@@ -69,10 +71,11 @@ def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
     files = [
         path for path in sorted((lakehouse.layout.lake_dir / "trades").rglob("*")) if path.is_file()
     ]
-    parts = []
+    parts: list[Part] = []
     for name, (damage, full, short) in KINDS.items():
         part = Part(f"damage at rest: {name}", "found, with its session and kind")
         kinds: Counter[str] = Counter()
+        started = time.monotonic()
         for number in range(short if is_short else full):
             rng = random.Random(f"{name} {number}")
             path = rng.choice(files)
@@ -80,20 +83,31 @@ def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
                 damage(path, rng)
                 part.check(f"{name} {number}", find_silent(lakehouse, path, kinds))
         part.notes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        part.seconds = time.monotonic() - started
         parts.append(part)
     lakehouse.ledger.close()
-    return [*parts, run_old_ledger(ground)]
+    return parts
+
+
+def find_damaged(lakehouse: Lakehouse) -> dict[str, set[str]]:
+    """Return the kinds of damage that `smallcaps audit --deep` finds, by key of the session."""
+    found: dict[str, set[str]] = defaultdict(set)
+    offenders = audit_lake(lakehouse)["files_are_undamaged"].offenders
+    # Files of months that several sessions share name no session.
+    named = offenders.select("ticker", "session_date", "kind").drop_nulls()
+    for ticker, date, kind in named.rows():
+        found[encode_key(ticker, date)].add(kind)
+    return dict(found)
 
 
 def find_silent(lakehouse: Lakehouse, path: Path, kinds: Counter[str]) -> list[str]:
-    """Return a problem when a damage to the session of ``path`` is not found."""
-    facts = repair_lake(lakehouse, is_dry_run=True)
-    ticker = path.parents[1].name.removeprefix("ticker=")
-    key = f"{ticker}_{path.parent.name.removeprefix('date=')}".replace("%70", "p")
-    key = key.replace("%43", "C")
-    kinds.update({damage.kind.value for found in facts.damages.values() for damage in found})
-    kinds.update(["lost"] * len(facts.lost))
-    return [] if facts.keys == [key] else [f"silent: {path.name} of {key}, found {facts.keys}"]
+    """Return a problem unless the audit names the session of ``path``, it alone, and a kind."""
+    ticker = decode_ticker(path.parents[1].name.removeprefix("ticker="))
+    key = f"{ticker}_{path.parent.name.removeprefix('date=')}"
+    found = find_damaged(lakehouse)
+    for named in found.values():
+        kinds.update(named)
+    return [] if list(found) == [key] else [f"silent: {path.name} of {key}, found {found}"]
 
 
 @contextmanager
@@ -107,18 +121,33 @@ def restored(path: Path) -> Iterator[None]:
             file.write_bytes(content)
 
 
-def run_old_ledger(ground: Ground) -> Part:
-    """Restore the ledger of before the download: receipts tell, nothing is asked again."""
-    part = Part("a ledger restored from before the download", "0 requests, everything green")
-    folder = ground.copy("old_ledger", "whole")
+def run_old_copies(ground: Ground) -> Part:
+    """Restore the ledger of before the download, or sessions of before under a new ledger."""
+    part = Part(
+        "a ledger, or sessions, restored from before the download",
+        "the audit tells; receipts are believed, nothing stored is asked again, same content hash",
+    )
+    for name, restore in (("old ledger", _restore_ledger), ("old sessions", _restore_sessions)):
+        folder = ground.copy("restored", "whole")
+        gone = restore(ground, folder)
+        lakehouse = ground.open(folder)
+        verdicts = audit_lake(lakehouse)
+        problems = [f"silent: {sorted(gone)}"] if set(find_damaged(lakehouse)) != gone else []
+        is_covered = verdicts["planned_sessions_are_covered"].passed
+        problems += ["silent: an old ledger"] if is_covered and not gone else []
+        repair_lake(lakehouse)
+        lakehouse.ledger.close()
+        part.check(name, problems + ground.find_problems(folder))
+    return part
+
+
+def _restore_ledger(ground: Ground, folder: Path) -> set[str]:
     for name in ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"):
         (folder / "lake" / name).unlink(missing_ok=True)
     shutil.copyfile(ground.planned / "lake" / "ledger.sqlite", folder / "lake" / "ledger.sqlite")
-    seen = len(ground.server.requests)
-    lakehouse = ground.open(folder)
-    download_plan(lakehouse)
-    requests = len(ground.server.requests) - seen
-    left = lakehouse.ledger.missing_keys().height
-    lakehouse.ledger.close()
-    part.check("old ledger", [f"{requests} requests, {left} missing"] if requests or left else [])
-    return part
+    return set()
+
+
+def _restore_sessions(ground: Ground, folder: Path) -> set[str]:
+    shutil.rmtree(folder / "lake" / "trades" / f"ticker={encode_ticker('CON')}")
+    return {key for key in ground.keys if key.startswith("CON_")}

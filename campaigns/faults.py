@@ -1,16 +1,19 @@
 """`python -m campaigns.faults [--short] [--report FILE]`: every part, as a table.
 
-Exit code 1 when a single case did not hold.
+The parts run in lanes, each a process of its own on a vendor and a ground of its own.  Exit
+code 1 when a single case did not hold, or a lane did not come to its end.
 """
 
 import argparse
 import datetime as dt
 import json
 import logging
+import multiprocessing as mp
 import os
 import platform
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,9 +25,18 @@ from rich.table import Table
 from campaigns.crashes import run_crash_points, run_power_losses
 from campaigns.crowds import run_clock_jumps, run_large, run_readers, run_two_downloads
 from campaigns.dagster_kills import run_dagster_kills
-from campaigns.damage import run_damage
+from campaigns.damage import run_damage, run_old_copies
+from campaigns.disks import (
+    run_plan_changes,
+    run_quotas,
+    run_read_only,
+    run_real_disks,
+    run_removed_folders,
+)
+from campaigns.floods import run_floods, run_slow_loris
 from campaigns.ground import Ground, Part, build_ground, serve_market, timed
 from campaigns.machine import run_machine
+from campaigns.months import run_compaction_ends, run_month_damage
 from campaigns.refusals import run_disk_refusals, run_vendor_faults, run_vendor_mixtures
 
 FIGURES_START = "<!-- figures: start -->"
@@ -32,61 +44,118 @@ FIGURES_END = "<!-- figures: end -->"
 MEMORY = Path("/dev/shm")  # noqa: S108  a disk in memory: kills do not care, SQLite does
 
 
-def run_parts(ground: Ground, *, is_short: bool) -> Iterator[Part]:
-    """Yield each part when it is over."""
-    yield timed(lambda: run_crash_points(ground, 24 if is_short else 320))
-    yield timed(lambda: run_power_losses(ground, 12 if is_short else 320))
-    yield timed(lambda: run_disk_refusals(ground, 12 if is_short else 320))
+def run_crashes(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which a download ends at every step, in every way."""
+    yield timed(lambda: run_crash_points(ground, 12 if is_short else 320))
+    yield timed(lambda: run_power_losses(ground, 12 if is_short else 1_000))
+    yield timed(lambda: run_disk_refusals(ground, 12 if is_short else 1_000))
+
+
+def run_ends(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which other work ends, or a disk."""
+    yield timed(lambda: run_dagster_kills(ground.folder, 1 if is_short else 44))
+    yield timed(lambda: run_compaction_ends(ground, 8 if is_short else 100))
+    yield timed(lambda: run_quotas(ground.folder, is_short=is_short))
+    yield timed(lambda: run_real_disks(ground.folder, is_short=is_short))
+    yield timed(lambda: run_read_only(ground, is_short=is_short))
+    yield timed(lambda: run_removed_folders(ground, is_short=is_short))
+    yield timed(lambda: run_floods(ground, is_short=is_short))
+    yield timed(lambda: run_slow_loris(ground))
+
+
+def run_damages(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which answers, files, plans and neighbours are not what they were."""
     yield from run_damage(ground, is_short=is_short)
+    yield timed(lambda: run_old_copies(ground))
+    yield timed(lambda: run_month_damage(ground, 6 if is_short else 100))
     yield timed(lambda: run_vendor_faults(ground))
     yield timed(lambda: run_vendor_mixtures(ground, 3 if is_short else 100))
+    yield timed(lambda: run_large(ground.folder, 300 if is_short else 10_000))
     yield timed(lambda: run_two_downloads(ground))
     yield timed(lambda: run_readers(ground))
+    yield timed(lambda: run_plan_changes(ground, is_short=is_short))
     yield timed(lambda: run_clock_jumps(ground))
-    yield timed(lambda: run_machine(ground, 15 if is_short else 1_000))
-    yield timed(lambda: run_large(ground.folder, 300 if is_short else 10_000))
-    yield timed(lambda: run_dagster_kills(ground.folder, 1 if is_short else 44))
 
 
-def render(parts: list[Part]) -> str:
+def run_any_order(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the part that knows no order."""
+    yield timed(lambda: run_machine(ground, 20 if is_short else 1_000))
+
+
+LANES = {
+    "crashes": run_crashes,
+    "ends": run_ends,
+    "damages": run_damages,
+    "any order": run_any_order,
+}
+
+
+def run_lane(name: str, answers: Path, *, is_short: bool) -> None:
+    """Run the parts of a lane, saying and writing down each when it is over."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    scratch = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=scratch) as folder,
+        serve_market() as server,
+        answers.open("w", encoding="utf-8") as file,
+    ):
+        for part in LANES[name](build_ground(Path(folder), server), is_short=is_short):
+            word = "held" if not part.failures else f"{len(part.failures)} FAILED"
+            line = f"{part.cases:>7,}  {word}  {part.name} ({part.seconds:.0f} s)\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            file.write(json.dumps(asdict(part)) + "\n")
+            file.flush()
+
+
+def run_lanes(*, is_short: bool) -> list[Part]:
+    """Run all lanes side by side; a lane that dies is a failure."""
+    parts = []
+    context = mp.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        lanes = {}
+        for name in LANES:
+            answers = Path(folder) / f"{name}.jsonl"
+            lanes[answers] = context.Process(
+                target=run_lane, args=(name, answers), kwargs={"is_short": is_short}, name=name
+            )
+            lanes[answers].start()
+        for answers, process in lanes.items():
+            process.join()
+            lines = answers.read_text(encoding="utf-8").splitlines() if answers.exists() else []
+            parts += [Part(**json.loads(line)) for line in lines]
+            if process.exitcode:
+                words = f"it ended with code {process.exitcode}"
+                parts.append(Part(f"lane {process.name}", "an end", 1, [words]))
+    return parts
+
+
+def render(parts: list[Part], minutes: float) -> str:
     """Return the figures as a Markdown table."""
     lines = ["| what | cases | failures | what must hold | figures |", "|---|---|---|---|---|"]
     lines += [
         f"| {p.name} | {p.cases:,} | {len(p.failures)} | {p.promise} | {p.notes} |" for p in parts
     ]
+    cases, failures = sum(p.cases for p in parts), sum(len(p.failures) for p in parts)
+    lines.append(f"| all | {cases:,} | {failures} | | |")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     today = dt.datetime.now(dt.UTC).date()
-    minutes = sum(part.seconds for part in parts) / 60
     lines += ["", f"{today}, Python {platform.python_version()}, {machine}, {minutes:.0f} minutes."]
     return "\n".join(lines)
 
 
-def write_report(page: Path, parts: list[Part]) -> None:
+def write_report(page: Path, figures: str) -> None:
     """Put the table between the markers of a page."""
     text = page.read_text(encoding="utf-8")
     head, rest = text.split(FIGURES_START, 1)
     _, tail = rest.split(FIGURES_END, 1)
-    page.write_text(
-        f"{head}{FIGURES_START}\n{render(parts)}\n{FIGURES_END}{tail}", encoding="utf-8"
-    )
+    page.write_text(f"{head}{FIGURES_START}\n{figures}\n{FIGURES_END}{tail}", encoding="utf-8")
 
 
-def main() -> int:
-    """Run the campaign."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="the form that belongs to the gate")
-    parser.add_argument("--report", type=Path, help="page whose figures are replaced")
-    parser.add_argument("--json", type=Path, help="write the parts here")
-    options = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    console, parts = Console(), []
-    scratch = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=scratch) as folder, serve_market() as server:
-        for part in run_parts(build_ground(Path(folder), server), is_short=options.short):
-            parts.append(part)
-            word = "[green]held[/]" if not part.failures else f"[red]{len(part.failures)} FAILED[/]"
-            console.print(f"{part.cases:>7,}  {word}  {part.name} ({part.seconds:.0f} s)")
+def show(parts: list[Part]) -> None:
+    """Print the table, then what did not hold."""
+    console = Console()
     table = Table("what", "cases", "failures", "figures", title="fault campaign")
     for part in parts:
         table.add_row(part.name, f"{part.cases:,}", str(len(part.failures)), part.notes)
@@ -94,11 +163,19 @@ def main() -> int:
     for part in parts:
         for failure in part.failures[:20]:
             console.print(f"{part.name}: {failure}", style="red", markup=False)
-    if options.json:
-        text = json.dumps([asdict(part) for part in parts], indent=1)
-        options.json.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    """Run the campaign."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="the form that belongs to the gate")
+    parser.add_argument("--report", type=Path, help="page whose figures are replaced")
+    options = parser.parse_args()
+    started = time.monotonic()
+    parts = run_lanes(is_short=options.short)
+    show(parts)
     if options.report:
-        write_report(options.report, parts)
+        write_report(options.report, render(parts, (time.monotonic() - started) / 60))
     return 1 if any(part.failures for part in parts) else 0
 
 

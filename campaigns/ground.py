@@ -8,7 +8,7 @@ import datetime as dt
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smallcaps_assets.core.keys import decode_key, encode_key
@@ -16,6 +16,8 @@ from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig, Request
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.damages import Damage
+from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets_tests.lakehouse_factories import (
     download_plan,
     make_lakehouse,
@@ -36,6 +38,8 @@ CON,2024-01-30,E6
 CON,2024-03-05,E6
 CON,2024-04-16,E6
 """
+SMALL_WATCHLIST = "small_watchlist.csv"
+"""A part of it, as another file."""
 
 
 @dataclass(slots=True)
@@ -110,6 +114,10 @@ class Ground:
         values = {"watchlist": self.folder / "watchlist.csv", "sync_group": 2} | changes
         return make_lakehouse(folder, self.server.url, **values)
 
+    def open_on(self, disk: FileSystem, folder: Path, **changes: object) -> Lakehouse:
+        """Return a lakehouse whose changes of the disk go through ``disk``."""
+        return replace(self.open(folder, **changes), fs=disk)
+
     def find_problems(self, folder: Path) -> list[str]:
         """Return what is wrong after a crash: before, during and after the same command again."""
         lakehouse = self.open(folder)
@@ -151,6 +159,8 @@ def build_ground(folder: Path, server: EmulatorServer) -> Ground:
     """Plan a small lake, and download a copy of it undisturbed for the truth."""
     load_calendar()
     write_text(folder / "watchlist.csv", WATCHLIST)
+    few = WATCHLIST.splitlines()[:1] + WATCHLIST.splitlines()[1::2]
+    write_text(folder / SMALL_WATCHLIST, "\n".join(few) + "\n")
     ground = Ground(folder, server, (), "")
     lakehouse = ground.open(folder / "planned")
     refresh_due_bars(lakehouse)
@@ -169,6 +179,11 @@ def build_ground(folder: Path, server: EmulatorServer) -> Ground:
 def hash_content(lakehouse: Lakehouse) -> str:
     """Return the content hash of a lake, from its receipts alone."""
     return hash_lake({r.key: r.content_hash for r in lakehouse.store.iter_receipts()})
+
+
+def hash_sessions(lakehouse: Lakehouse, damages: list[Damage]) -> dict[str, str]:
+    """Return the content hash of each session by its receipt; those unreadable are damages."""
+    return {r.key: r.content_hash for r in lakehouse.store.iter_receipts(damages=damages)}
 
 
 def serve_market(config: MarketConfig = MARKET) -> EmulatorServer:

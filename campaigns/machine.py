@@ -1,14 +1,16 @@
-"""A state machine: any order of plan, download, kill, damage, audit, repair and reindex."""
+"""A state machine: any order of commands, kills and damage, against a simple model."""
 
 import contextlib
 import random
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import hypothesis.strategies as st
+import polars as pl
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,30 +21,48 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from campaigns.damage import delete, edit_receipt, flip_bit, truncate
-from campaigns.ground import Ground, Part
+from campaigns.damage import delete, edit_receipt, find_damaged, flip_bit, truncate
+from campaigns.disks import replan
+from campaigns.ground import SMALL_WATCHLIST, Ground, Part, hash_sessions
 from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.errors import LakeError
+from smallcaps_assets.ingest.importing import Import
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.moving import move_lake
 from smallcaps_assets.ingest.repair import repair_lake
+from smallcaps_assets.lake.export import export_dates, export_session_files
 from smallcaps_assets.lake.states import GREEN
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan, planned_keys
 
 DAMAGES = (flip_bit, truncate, delete, edit_receipt)
+ARCHIVES = ("dates", "phases")
+UNPROVABLE = "CON"
+"""The ticker whose sessions are cut to seconds in the archives."""
+LAST_STEP = 340
 
 
 class LakeMachine(RuleBasedStateMachine):
-    """The product beside a model that knows which sessions must be stored and which are hurt."""
+    """The product beside a model that knows what is planned, stored and hurt.
+
+    ``stored`` are the sessions whose receipts were written, ``hurt`` those of them that were
+    damaged since.  What is stored and not hurt must be the truth at all times.
+    """
 
     ground: ClassVar[Ground]
+    truth: ClassVar[dict[str, str]]
+    filled: ClassVar[set[str]]
+    plans: ClassVar[dict[str, list[str]]]
     examples: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.scratch = tempfile.TemporaryDirectory(dir=self.ground.folder)
         self.folder = Path(self.scratch.name) / "data"
+        self.planned = set(self.plans["large"])
         self.stored: set[str] = set()
         self.hurt: set[str] = set()
+        self.moves = 0
         type(self).examples += 1
 
     @initialize()
@@ -54,73 +74,126 @@ class LakeMachine(RuleBasedStateMachine):
     def reopen(self, fs: ScriptedDisk | None = None) -> Lakehouse:
         """Return a lakehouse as a new process would open it."""
         self.lakehouse.ledger.close()
-        plain = self.ground.open(self.folder, workers=1)
-        self.lakehouse = plain
-        if fs is not None:
-            self.lakehouse = type(plain)(plain.settings, clock=plain.clock, fs=fs)
+        disk = fs or ScriptedDisk()
+        self.lakehouse = self.ground.open_on(disk, self.folder, workers=1)
         return self.lakehouse
+
+    def end_at(self, step: int, work: Callable[[Lakehouse], object]) -> None:
+        """Do some work and die at a step of it; then look at what is there."""
+        open_before = self._find_open()
+        with contextlib.suppress(Crash):
+            work(self.reopen(ScriptedDisk(crash_at=step)))
+        self.reopen()
+        self._learn(open_before)
+
+    # -- what users do ---------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(["small", "large"]))
+    def plan(self, name: str) -> None:
+        """Publish another plan: what is stored stays."""
+        files = {"small": SMALL_WATCHLIST, "large": "watchlist.csv"}
+        self.lakehouse.ledger.close()
+        replan(self.ground, self.folder, self.ground.folder / files[name])
+        self.reopen()
+        self.planned = set(self.plans[name])
 
     @rule()
     def download(self) -> None:
         """Fetch what is missing; what is hurt is believed until an audit."""
+        open_before = self._find_open()
         download_plan(self.reopen())
-        self.stored = set(self.ground.keys)
+        self._learn(open_before)
+        assert self.planned <= self.stored | self.hurt, self.planned - self.stored
 
-    @rule(step=st.integers(0, 340))
-    def kill(self, step: int) -> None:
+    @rule(step=st.integers(0, LAST_STEP))
+    def kill_download(self, step: int) -> None:
         """Die at a step of a download."""
-        lakehouse = self.reopen(ScriptedDisk(crash_at=step))
-        with contextlib.suppress(Crash):
-            download_plan(lakehouse)
+        self.end_at(step, download_plan)
+
+    @rule(name=st.sampled_from(ARCHIVES))
+    def import_archive(self, name: str) -> None:
+        """Import an archive: what is proven is stored, what is cut to seconds is not."""
+        open_before = self._find_open()
+        self._import(self.reopen(), name)
+        self._learn(open_before)
+        proven = {key for key in self.filled if decode_key(key)[0] != UNPROVABLE}
+        assert proven <= self.stored | self.hurt, proven - self.stored
+
+    @rule(name=st.sampled_from(ARCHIVES), step=st.integers(0, LAST_STEP // 2))
+    def kill_import(self, name: str, step: int) -> None:
+        """Die at a step of an import."""
+        self.end_at(step, lambda lakehouse: self._import(lakehouse, name))
+
+    @rule()
+    def relocate(self) -> None:
+        """Move the lake; one that is known to be damaged is refused."""
+        with contextlib.suppress(LakeError) if self.hurt else contextlib.nullcontext():
+            self._move(self.reopen())
+            self.moves += 1
         self.reopen()
-        receipts = {receipt.key for receipt in self.lakehouse.store.iter_receipts(damages=[])}
-        self.stored |= receipts
 
-    @precondition(lambda self: self.stored - self.hurt)
-    @rule(seed=st.integers(0, 10_000), number=st.integers(0, 3))
-    def damage(self, seed: int, number: int) -> None:
-        """Hurt one stored session."""
-        rng = random.Random(seed)
-        key = rng.choice(sorted(self.stored - self.hurt))
-        ticker, date = decode_key(key)
-        layout = self.lakehouse.layout
-        files = [layout.trades_file(ticker, date), layout.receipt_file(ticker, date)]
-        DAMAGES[number](rng.choice([file for file in files if file.exists()]), rng)
-        self.hurt.add(key)
-
-    @rule()
-    def audit(self) -> None:
-        """Find what is hurt, all of it and nothing else."""
-        found = set(repair_lake(self.reopen(), is_dry_run=True).keys)
-        assert found == self.hurt, (found, self.hurt)
-
-    @rule()
-    def repair(self) -> None:
-        """Move what is hurt aside: it is missing then."""
-        facts = repair_lake(self.reopen())
-        assert set(facts.keys) == self.hurt
-        self.stored -= self.hurt
-        self.hurt.clear()
+    @rule(step=st.integers(0, LAST_STEP // 2))
+    def kill_relocate(self, step: int) -> None:
+        """Die at a step of a move; the next one goes to the same place."""
+        with contextlib.suppress(LakeError) if self.hurt else contextlib.nullcontext():
+            self.end_at(step, self._move)
+        self.reopen()
 
     @precondition(lambda self: not self.hurt)
     @rule()
     def reindex(self) -> None:
-        """Rebuild the ledger from the receipts: it knows the same."""
-        lakehouse = self.reopen()
-        before = lakehouse.ledger.counts()
-        lakehouse.ledger.reindex(lakehouse.store.iter_receipts())
-        green = {state: count for state, count in before.items() if state in GREEN}
-        after = lakehouse.ledger.counts()
-        assert {state: count for state, count in after.items() if state in GREEN} == green
+        """Rebuild the ledger from the receipts: it knows all of them."""
+        store, ledger = self.reopen().store, self.lakehouse.ledger
+        ledger.reindex(store.iter_receipts(), store.iter_unproven())
+        assert self._find_green() == self.stored, self._find_green() ^ self.stored
+
+    # -- what fate does --------------------------------------------------------------------
+
+    @precondition(lambda self: self._find_vulnerable())
+    @rule(seed=st.integers(0, 10_000), number=st.integers(0, len(DAMAGES) - 1))
+    def damage(self, seed: int, number: int) -> None:
+        """Hurt one stored session."""
+        rng = random.Random(seed)
+        key = rng.choice(self._find_vulnerable())
+        ticker, date = decode_key(key)
+        root = self.lakehouse.layout.find_root(ticker, date)
+        files = [root.trades_file(ticker, date), root.receipt_file(ticker, date)]
+        DAMAGES[number](rng.choice([file for file in files if file.exists()]), rng)
+        self.hurt.add(key)
+
+    # -- what heals ------------------------------------------------------------------------
+
+    @rule()
+    def audit(self) -> None:
+        """Find what is hurt, all of it and nothing else."""
+        found = set(find_damaged(self.reopen()))
+        assert found == self.hurt, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
+
+    @rule()
+    def repair(self) -> None:
+        """Move what is hurt aside: it is missing then."""
+        found = set(repair_lake(self.reopen()).keys)
+        assert found == self.hurt, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
+        self.stored -= self.hurt
+        self.hurt.clear()
+
+    @rule(step=st.integers(0, LAST_STEP // 8))
+    def kill_repair(self, step: int) -> None:
+        """Die at a step of a repair: each session is hurt as before, or aside."""
+        self.end_at(step, repair_lake)
 
     @invariant()
-    def ledger_knows_what_is_stored(self) -> None:
-        """Nothing that was stored is forgotten, and nothing is green that is not stored."""
+    def what_is_stored_is_the_truth(self) -> None:
+        """Nothing stored is forgotten or wrong, and nothing is green that is not stored."""
         if not hasattr(self, "lakehouse"):
             return
-        states = self.lakehouse.ledger.states(planned_keys(self.lakehouse))
-        green = {key for key, state in states.items() if state in GREEN}
-        assert green <= self.stored, green - self.stored
+        found = hash_sessions(self.lakehouse, [])
+        whole = self.stored - self.hurt
+        assert whole <= found.keys(), f"lost: {sorted(whole - found.keys())}"
+        wrong = [key for key in whole if found[key] != self.truth[key]]
+        assert not wrong, f"wrong: {sorted(wrong)}"
+        extra = self._find_green() - self.stored
+        assert not extra, f"green and not stored: {sorted(extra)}"
 
     def teardown(self) -> None:
         """Remove the scratch folder."""
@@ -128,12 +201,81 @@ class LakeMachine(RuleBasedStateMachine):
             self.lakehouse.ledger.close()
         self.scratch.cleanup()
 
+    # -- the model -------------------------------------------------------------------------
+
+    def _find_green(self) -> set[str]:
+        states = self.lakehouse.ledger.states(list(self.truth))
+        return {key for key, state in states.items() if state in GREEN}
+
+    def _find_vulnerable(self) -> list[str]:
+        """Return stored sessions that the ledger knows: nobody can miss another one."""
+        if not hasattr(self, "lakehouse"):
+            return []
+        return sorted((self.stored & self._find_green()) - self.hurt)
+
+    def _is_readable(self, key: str) -> bool:
+        """Return whether a receipt can be read; without one a session is not there."""
+        try:
+            return self.lakehouse.store.find_receipt(key) is not None
+        except LakeError:
+            return False
+
+    def _find_open(self) -> set[str]:
+        """Return hurt sessions that the next download takes for missing: it heals them."""
+        green = self._find_green()
+        return {key for key in self.hurt - green if not self._is_readable(key)}
+
+    def _learn(self, open_before: set[str]) -> None:
+        """Take over what receipts say after a command that may write."""
+        readable = {key for key in self.truth if self._is_readable(key)}
+        self.hurt -= open_before & readable
+        self.stored |= readable
+        self._forget_quarantined()
+
+    def _forget_quarantined(self) -> None:
+        """Sessions that neither ledger nor receipt has any more are missing, and not hurt."""
+        green = self._find_green()
+        for key in sorted(self.hurt - green):
+            ticker, date = decode_key(key)
+            root = self.lakehouse.layout.find_root(ticker, date)
+            if not root.receipt_file(ticker, date).exists():
+                self.hurt.discard(key)
+                self.stored.discard(key)
+
+    def _import(self, lakehouse: Lakehouse, name: str) -> None:
+        with lakehouse.writing("machine", 0.0):
+            list(Import(lakehouse, self.ground.folder / "archives" / name).run())
+
+    def _move(self, lakehouse: Lakehouse) -> None:
+        with lakehouse.lock.hold("machine", 0.0):
+            move_lake(lakehouse, Path(self.scratch.name) / f"disk{self.moves}")
+
+
+def build_archives(ground: Ground) -> None:
+    """Export the whole lake in both layouts, one ticker of it cut to seconds."""
+    lakehouse = ground.open(ground.folder / "whole")
+    for name, export in (("dates", export_dates), ("phases", export_session_files)):
+        folder = ground.folder / "archives" / name
+        folder.parent.mkdir(exist_ok=True)
+        export(lakehouse.layout, lakehouse.fs, folder)
+        for file in (folder / UNPROVABLE).rglob("*.parquet"):
+            cut = pl.col("sip_timestamp").dt.truncate("1s")
+            pl.read_parquet(file, hive_partitioning=False).with_columns(cut).write_parquet(file)
+    lakehouse.ledger.close()
+
 
 def run_machine(ground: Ground, examples: int) -> Part:
     """Let Hypothesis drive the machine."""
-    part = Part("state machine of plan, download, kill, damage, audit, repair, reindex", "a model")
-    LakeMachine.ground = ground
-    LakeMachine.examples = 0
+    part = Part(
+        "state machine: plan, download, kill, corrupt, audit, repair, import, relocate, reindex",
+        "what the model says is stored is there and true; damage is found, all and nothing else",
+    )
+    build_archives(ground)
+    whole = ground.open(ground.folder / "whole")
+    LakeMachine.ground, LakeMachine.examples = ground, 0
+    LakeMachine.truth = {r.key: r.content_hash for r in whole.store.iter_receipts()}
+    LakeMachine.filled = {r.key for r in whole.store.iter_receipts() if r.rows}
+    LakeMachine.plans = {"large": list(ground.keys), "small": _plan_small(ground)}
     budget = settings(
         max_examples=examples,
         stateful_step_count=8,
@@ -142,13 +284,23 @@ def run_machine(ground: Ground, examples: int) -> Part:
         suppress_health_check=list(HealthCheck),
         database=None,
     )
-    problems = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            run_state_machine_as_test(LakeMachine, settings=budget)
-        except AssertionError as error:
-            problems.append(str(error)[:500])
-    part.check("machine", problems)
+        part.check("machine", _drive(budget))
     part.cases = LakeMachine.examples
     return part
+
+
+def _drive(budget: settings) -> Iterator[str]:
+    """Run the machine; yield what failed, with the steps that lead there."""
+    try:
+        run_state_machine_as_test(LakeMachine, settings=budget)
+    except Exception as error:  # noqa: BLE001  whatever ends it is a failure of the campaign
+        steps = " ".join(getattr(error, "__notes__", []))
+        yield f"{type(error).__name__}: {error} {steps}"[:3_000]
+
+
+def _plan_small(ground: Ground) -> list[str]:
+    folder = ground.copy("small")
+    replan(ground, folder, ground.folder / SMALL_WATCHLIST)
+    return planned_keys(ground.open(folder))

@@ -3,6 +3,7 @@
 import errno
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,11 @@ from smallcaps_assets_tests.lake.disks import FailingDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan
 
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
-HEALED = ("seconds", "slow", "stall", "redirect", "response", "outage", "gzip_bomb")
-SINGLE = tuple(kind for kind in KINDS if kind not in HEALED)
+ALONE = tuple(kind for kind in KINDS if kind != "response")
+MIXED = tuple(kind for kind in ALONE if kind not in {"outage", "gzip_bomb"})
+LIMITS: dict[str, Any] = {"seconds": 0.05, "requests": 3}
+"""How long a slow answer and an outage take."""
+BOMB_MIB = 128
 
 
 class RefusingDisk(FailingDisk):
@@ -35,8 +39,7 @@ def run_disk_refusals(ground: Ground, limit: int) -> Part:
     )
     folder = ground.copy("count")
     disk = TrackedDisk(folder)
-    plain = ground.open(folder, workers=1)
-    download_plan(type(plain)(plain.settings, clock=plain.clock, fs=disk))
+    download_plan(ground.open_on(disk, folder, workers=1))
     total = len(disk.operations)
     for name, number in ERRORS.items():
         for point in np.unique(np.linspace(0, total - 1, min(limit // 2, total)).astype(int)):
@@ -47,9 +50,8 @@ def run_disk_refusals(ground: Ground, limit: int) -> Part:
 
 def _refuse(ground: Ground, number: int, point: int) -> list[str]:
     folder = ground.copy("refused")
-    plain = ground.open(folder, workers=1)
     disk = RefusingDisk(number=number, fail_at=point)
-    lakehouse = type(plain)(plain.settings, clock=plain.clock, fs=disk)
+    lakehouse = ground.open_on(disk, folder, workers=1)
     problems = []
     try:
         download_plan(lakehouse)
@@ -63,8 +65,9 @@ def _refuse(ground: Ground, number: int, point: int) -> list[str]:
 def run_vendor_faults(ground: Ground) -> Part:
     """Inject each fault once; what landed must be the truth or a reason."""
     part = Part("each vendor fault alone, on some requests", "the truth or a reason, never wrong")
-    for kind in SINGLE:
-        fault = Fault(kind, endpoint="trades", times=3)
+    for kind in ALONE:
+        rows = BOMB_MIB if kind == "gzip_bomb" else None
+        fault = Fault(kind, endpoint="trades", times=3, rows=rows, **LIMITS)
         part.check(kind, _download_under(ground, [fault]))
     return part
 
@@ -76,8 +79,9 @@ def run_vendor_mixtures(ground: Ground, seeds: int) -> Part:
         rng = random.Random(seed)
         faults = [
             Fault(
-                rng.choice(SINGLE),
+                rng.choice(MIXED),
                 endpoint="trades",
+                seconds=0.02,
                 probability=rng.choice([0.05, 0.15, 0.3]),
                 seed=seed,
             )

@@ -337,3 +337,21 @@ def test_every_lesson_is_named_by_a_test() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in iter_tests())
 
     assert [lesson for lesson in LESSONS if not re.search(rf"\b{lesson}\b", text)] == []
+
+
+def test_every_lesson_of_reliability_has_a_promise_and_a_test_that_names_it() -> None:
+    page = (REPO_ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    promises = set(re.findall(r"^\| (P\d+) \|", page, re.MULTILINE))
+    row = r"^\| (L\d+) \| [^|]+ \| ([^|]+) \| `([^`]+)` \|$"
+    lessons = re.findall(row, page, re.MULTILINE)
+
+    tests = REPO_ROOT / "smallcaps_assets_tests"
+    unnamed = [
+        lesson
+        for lesson, _, name in lessons
+        if not re.search(rf"\b{lesson}\b", (tests / name).read_text(encoding="utf-8"))
+    ]
+
+    assert len(lessons) > 10
+    assert unnamed == []
+    assert {word for _, proven, _ in lessons for word in proven.split(", ")} <= promises
