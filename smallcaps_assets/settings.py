@@ -396,5 +396,7 @@ def _refuse_unknown_names() -> None:
     for name in sorted(given):
         if name.startswith("SMALLCAPS_") and name not in known | NOT_SETTINGS:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; .env.example lists them"
+            hint = (
+                f"; did you mean {near[0]}?" if near else "; `smallcaps docs settings` lists them"
+            )
             raise ConfigError(f"unknown setting {name}{hint}")

@@ -104,8 +104,8 @@ def point_to(page: str) -> str:
 def group() -> None:
     """A lakehouse of US small-cap ticks that proves what it calls complete.
 
-    Settings are environment variables behind SMALLCAPS_, or lines of .env; .env.example lists
-    them.  Try it without a key: smallcaps demo
+    Settings are environment variables behind SMALLCAPS_, or lines of .env; smallcaps docs
+    settings lists them.  Try it without a key: smallcaps demo
     """
 
 

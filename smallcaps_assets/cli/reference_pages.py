@@ -1,4 +1,4 @@
-"""Pages made from the code: the data dictionary, ``.env.example``, the JSON of commands.
+"""Pages made from the code: data dictionary, settings, ``.env.example``, JSON of commands.
 
 What belongs here: the text of pages that only repeat what ``schemas`` and ``settings`` declare, and
 the list of all pages, those of ``json_contracts`` among them.
@@ -32,6 +32,10 @@ SECTIONS: Final = {
 INSTANTS: Final = (
     "An instant is nanoseconds in UTC. In the DuckDB catalog each instant is given twice: cut to "
     "microseconds under its own name, and whole as `NAME_ns`, an integer of nanoseconds since 1970."
+)
+PRECEDENCE: Final = (
+    "Each is an environment variable, or a line of `.env` in the working folder; the environment "
+    "wins. A name behind `SMALLCAPS_` that is not listed here is refused: it is a typing error."
 )
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 """Words for the bounds of a setting, by pydantic's names of them."""
@@ -87,6 +91,30 @@ def render_env_example() -> str:
     return "\n".join([*head, *_render_settings(Settings.model_fields)]) + "\n"
 
 
+def render_settings() -> str:
+    """Return the page of settings, for whoever has the wheel and no ``.env.example``."""
+    head = [
+        "# Settings",
+        "",
+        "Made from `smallcaps_assets/settings.py` by `make docs`; do not edit it.",
+        "",
+        PRECEDENCE,
+    ]
+    return "\n".join([*head, *_tabulate_settings(Settings.model_fields)]) + "\n"
+
+
+def _tabulate_settings(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    for name, field in fields.items():
+        if name in SECTIONS:
+            yield from ("", f"## {SECTIONS[name].partition(' (')[0]}", "")
+            yield from ("| setting | default | what it is |", "|---|---|---|")
+        names = " or ".join(f"`{other}`" for other in setting_names(name, field))
+        default = format_default(field.default)
+        bounds = "; ".join(_describe_bounds(field))
+        text = f"{field.description}" + (f" ({bounds})" if bounds else "")
+        yield f"| {names} | {default and f'`{default}`'} | {text.replace('|', chr(92) + '|')} |"
+
+
 def _render_settings(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     for name, field in fields.items():
         if name in SECTIONS:
@@ -124,6 +152,7 @@ def _describe_bounds(field: FieldInfo) -> Iterator[str]:
 
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     Path("docs/data-dictionary.md"): render_dictionary,
+    Path("docs/settings.md"): render_settings,
     Path(".env.example"): render_env_example,
     PAGE: render_page,
     **{contract.schema_file: contract.render_schema for contract in CONTRACTS},

@@ -8,6 +8,7 @@ from smallcaps_assets.cli.reference_pages import (
     format_default,
     render_dictionary,
     render_env_example,
+    render_settings,
     setting_names,
     write_pages,
 )
@@ -55,6 +56,16 @@ def test_every_setting_is_in_the_env_example_once() -> None:
 
     expected = [setting_names(name, field)[0] for name, field in Settings.model_fields.items()]
     assert names == expected
+
+
+def test_every_setting_is_on_its_page_once() -> None:
+    rows = [line.split(" | ") for line in render_settings().splitlines() if line.startswith("| `")]
+    names = [name for row in rows for name in row[0].removeprefix("| ").split(" or ")]
+
+    assert len(rows) == len(Settings.model_fields)
+    assert len(set(names)) == len(names)
+    assert "`POLYGON_API_KEY`" in names
+    assert ["| `SMALLCAPS_WORKERS`", "`8`"] in [row[:2] for row in rows]
 
 
 def test_the_defaults_of_the_env_example_are_those_of_the_settings() -> None:
