@@ -191,10 +191,19 @@ def read_integers(values: pl.Series) -> Integers:
 def read_lists(values: pl.Series) -> tuple[Integers, Integers]:
     """Return the length of every list, null counting as empty, and all members in one row."""
     lists: Any = values.rechunk().to_arrow()
-    lengths = np.diff(lists.offsets.to_numpy())
+    return _measure_lists(lists), read_integers(pl.Series(lists.flatten()))
+
+
+def count_members(values: pl.Series) -> Integers:
+    """Return the length of every list, null counting as empty."""
+    return _measure_lists(values.rechunk().to_arrow())
+
+
+def _measure_lists(lists: Any) -> Integers:  # noqa: ANN401  an array of Arrow, which core does not import
+    lengths: Integers = np.diff(lists.offsets.to_numpy())
     if lists.null_count:
         lengths[lists.is_null().to_numpy(zero_copy_only=False)] = 0
-    return lengths, read_integers(pl.Series(lists.flatten()))
+    return lengths
 
 
 def _encode_column(values: pl.Series) -> Iterator[Buffer]:

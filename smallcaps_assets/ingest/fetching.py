@@ -138,7 +138,8 @@ class RangeFetcher:
             run_id=self.run_id,
             started_at=started,
         )
-        cuts = cut_sessions(fetched.trades, span.first_session, span.last_session)
+        labelled = label_trades(fetched.trades, self.calendar)
+        cuts = cut_sessions(labelled, span.first_session, span.last_session)
         for session_date in self.calendar.dates(span.first_session, span.last_session):
             self._add(result, session_date, cuts.pop(session_date, None), facts)
         for off_date, trades in cuts.items():
@@ -197,9 +198,8 @@ class RangeFetcher:
         *,
         tree: Tree,
     ) -> PreparedSession:
-        """Label the trades of one New York day, measure them by the vendor's rules, encode."""
-        labelled = label_trades(trades, self.calendar)
-        own = measure_volume(labelled)
+        """Measure the labelled trades of one New York day by the vendor's rules, and encode."""
+        own = measure_volume(trades)
         bar = self.bars.find(ticker, session_date)
         measured = replace(
             facts,
@@ -208,7 +208,7 @@ class RangeFetcher:
             bar_volume=bar.volume if bar else None,
             bar_trade_count=bar.trade_count if bar else None,
         )
-        return self.store.prepare(ticker, session_date, labelled, measured, tree=tree)
+        return self.store.prepare(ticker, session_date, trades, measured, tree=tree)
 
 
 def split_range(

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smallcaps_assets.core.tape import read_lists
+from smallcaps_assets.core.tape import count_members
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 
@@ -73,7 +73,7 @@ def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
 
     The vendor leaves the field out when there are none; null and ``[]`` mean the same.
     """
-    lengths, _ = read_lists(trades["conditions"])
+    lengths = count_members(trades["conditions"])
     if np.count_nonzero(lengths == 0) == trades["conditions"].null_count():
         return trades
     conditions = pl.col("conditions")

@@ -1,0 +1,168 @@
+"""Ticker-sessions per second over a slow line, and the requests they take.
+
+Mixed sessions with a median of 500 trades, in runs of neighbouring sessions as event windows make
+them; the vendor answers each request after a pause.  Contenders, each a process of its own:
+
+* ``ours``: request ranges over neighbouring sessions, worker threads, commits in groups.
+* ``single``: the same with one range per session.
+* ``naive``: one request per session, json, a frame of dicts, plain Parquet; as many threads.
+"""
+
+import argparse
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+from contenders import KEY, fetch_naive
+from measuring import divide, make_row, pick, print_result, run_contender, time_work
+from vendor import count_requests, serve
+
+from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.ingest.fetching import RangeFetcher, RangeResult, RequestRange
+from smallcaps_assets.ingest.proof import BarFacts
+from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
+from smallcaps_assets.polygon.limiter import RequestLimiter
+
+TICKERS, RUN, FIRST = 64, 10, dt.date(2024, 3, 4)
+SHORT_TICKERS = 16
+LATENCIES_MS, WORKERS = (0, 20, 80, 200), (8, 16, 32)
+TARGET_MS, TARGET_WORKERS, MIN_RATIO = 80, 32, 8
+SYNC_GROUP = 100
+Run = tuple[str, list[dt.date]]
+
+
+def list_runs(tickers: int) -> list[Run]:
+    """Return runs of neighbouring sessions."""
+    dates = load_calendar().dates(FIRST, FIRST + dt.timedelta(days=60))[:RUN]
+    return [(f"M500.{number}", dates) for number in range(tickers)]
+
+
+def fetch_ranges(url: str, runs: list[Run], dest: Path, workers: int) -> int:
+    """Do what a download does with its ranges."""
+    fs, layout = FileSystem(), LakeLayout(dest)
+    fs.make_folders(layout.lake_dir, root=dest)
+    store = LakeStore(layout, fs, "bench")
+    client = PolygonClient(ClientConfig(base_url=url, api_key=KEY), RequestLimiter(0, dest, url))
+    fetcher = RangeFetcher(client, store, load_calendar(), BarFacts({}, frozenset()), "bench")
+    spans = [RequestRange(ticker, dates[0], dates[-1], None) for ticker, dates in runs]
+    done, batch = 0, []
+    with client, ThreadPoolExecutor(workers) as pool:
+        results: Iterator[RangeResult] = pool.map(fetcher.fetch, spans)
+        for result in results:
+            batch += result.sessions
+            done += len(result.sessions)
+            if len(batch) >= SYNC_GROUP:
+                store.commit(batch)
+                batch = []
+        store.commit(batch)
+    return done
+
+
+def fetch_single(url: str, runs: list[Run], dest: Path, workers: int) -> int:
+    """Ask for every session by itself."""
+    return fetch_ranges(url, [(t, [date]) for t, dates in runs for date in dates], dest, workers)
+
+
+def fetch_naively(url: str, runs: list[Run], dest: Path, workers: int) -> int:
+    """Give every thread sessions of its own, and a connection that is kept."""
+    shares: list[list[tuple[str, dt.date]]] = [[] for _ in range(workers)]
+    for number, cell in enumerate((ticker, date) for ticker, dates in runs for date in dates):
+        shares[number % workers].append(cell)
+
+    def work(share: list[tuple[str, dt.date]]) -> int:
+        with requests.Session() as session:
+            for ticker, date in share:
+                fetch_naive(url, ticker, [date], dest, session)
+        return len(share)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(work, shares))
+
+
+CONTENDERS: dict[str, Callable[[str, list[Run], Path, int], int]] = {
+    "ours": fetch_ranges,
+    "single": fetch_single,
+    "naive": fetch_naively,
+}
+
+
+def contend(name: str, url: str, tickers: int, workers: int) -> None:
+    """Be one of the contenders."""
+    runs = list_runs(tickers)
+    with tempfile.TemporaryDirectory() as folder:
+        before = count_requests(url)
+
+        def work() -> dict[str, object]:
+            return {"sessions": CONTENDERS[name](url, runs, Path(folder), workers)}
+
+        time_work(lambda: work() | {"requests": count_requests(url) - before})
+
+
+def measure(name: str, url: str, tickers: int, workers: int) -> dict[str, float]:
+    """Run a contender and add its sessions per second."""
+    found = run_contender(Path(__file__), "--contender", name, url, str(tickers), str(workers))
+    return found | {"pace": found["sessions"] / found["wall_s"]}
+
+
+def compare_at_target(tickers: int, repeats: int) -> list[dict[str, object]]:
+    """Return the target and what belongs to it."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    with serve(latency_ms=TARGET_MS) as url:
+        measure("single", url, tickers, TARGET_WORKERS)
+        for _ in range(repeats):
+            for name, found in runs.items():
+                found.append(measure(name, url, tickers, TARGET_WORKERS))
+    rows = []
+    for name, found in runs.items():
+        rows.append(make_row(f"{name}: pace", pick(found, "pace"), "sessions/s"))
+        rows.append(make_row(f"{name}: requests", pick(found, "requests"), "requests"))
+        rows.append(make_row(f"{name}: CPU", pick(found, "cpu_s"), "s"))
+        rows.append(make_row(f"{name}: peak memory", pick(found, "peak_mb"), "MiB"))
+    fewer = divide(runs["single"], runs["ours"], "requests")
+    rows.append(make_row("requests, one per session over merged ranges", fewer, "times"))
+    ratio = divide(runs["ours"], runs["naive"], "pace")
+    target = "ticker-sessions per second at 80 ms, 32 in flight, against naive"
+    rows.append(
+        make_row("pace, ours over naive", ratio, "times", at_least=MIN_RATIO, target=target)
+    )
+    return rows
+
+
+def compare_workers(tickers: int, repeats: int) -> list[dict[str, object]]:
+    """Return the pace of ours by latency and number of workers."""
+    rows = []
+    for latency_ms in LATENCIES_MS:
+        with serve(latency_ms=latency_ms) as url:
+            measure("ours", url, tickers, WORKERS[-1])
+            for workers in WORKERS:
+                paces = [measure("ours", url, tickers, workers)["pace"] for _ in range(repeats)]
+                measured = f"ours at {latency_ms} ms, {workers} workers"
+                rows.append(make_row(measured, paces, "sessions/s"))
+    return rows
+
+
+def main() -> None:
+    """Compare, or be one of the contenders."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--contender", nargs=4, metavar=("NAME", "URL", "TICKERS", "WORKERS"))
+    options = parser.parse_args()
+    if options.contender:
+        name, url, tickers, workers = options.contender
+        contend(name, url, int(tickers), int(workers))
+        return
+    rows = compare_at_target(SHORT_TICKERS if options.short else TICKERS, 1 if options.short else 5)
+    if not options.short:
+        rows += compare_workers(TICKERS, 2)
+    about = f"mixed sessions, median 500 trades, {TARGET_MS} ms a request, {TARGET_WORKERS} threads"
+    print_result("throughput", about, rows)
+
+
+if __name__ == "__main__":
+    main()
