@@ -62,7 +62,7 @@ bench-short: $(STAMP) ## their short form, for orientation: less of everything, 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, JSON, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.reference_pages
 
-faults: $(STAMP) ## the fault campaign: kills, power failures, damage; half an hour
+faults: $(STAMP) ## the fault campaign: kills, power failures, damage; less than half an hour on two idle cores
 	$(BIN)/python -m campaigns.faults --report docs/reliability.md
 
 faults-short: $(STAMP) ## its short form, which belongs to the gate
@@ -70,6 +70,12 @@ faults-short: $(STAMP) ## its short form, which belongs to the gate
 
 pace: $(STAMP) ## what `smallcaps status` foretells of two long runs; ten minutes
 	$(BIN)/python -m campaigns.pace
+
+audit-pins: $(STAMP) ## look the pinned versions up among known vulnerabilities, where the index has them
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+	  $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit==2.10.1"; }
+	@$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip \
+	  --progress-spinner off --format json 2>/dev/null | $(BIN)/python -m campaigns.pins
 
 format: $(STAMP) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
