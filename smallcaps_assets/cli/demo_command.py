@@ -11,13 +11,16 @@ from smallcaps_assets.cli.downloading import run_download
 from smallcaps_assets.cli.emulator_process import emulator_outage
 from smallcaps_assets.cli.plan_summaries import print_estimate
 from smallcaps_assets.cli.planning import run_plan
+from smallcaps_assets.cli.report_command import print_verdict, write_page
 from smallcaps_assets.cli.summaries import (
     print_landed,
     print_places,
     print_verdicts,
+    shorten,
 )
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import refresh_catalog
+from smallcaps_assets.ingest.report import measure_lake
 from smallcaps_assets.lake.export import EVERYTHING
 
 OUTAGE_AFTER_REQUESTS = 25
@@ -75,6 +78,10 @@ def run_demo(work: Workplace, console: Console) -> bool:
     verdicts = run_audit(work, deep=True)
     print_verdicts(verdicts, console)
     refresh_catalog(work.lakehouse)
-    console.rule("5. where things are")
+    console.rule("5. the report: may the plan be expanded?")
+    page = write_page(work)
+    print_verdict(measure_lake(work.lakehouse), console)
+    console.rule("6. where things are")
+    console.print(f"report   {shorten(page)}", highlight=False, soft_wrap=True)
     print_places(work.lakehouse, console)
     return is_complete and all(verdict.passed for verdict in verdicts.values())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -37,7 +38,7 @@ def command(*, as_json: bool, as_html: bool) -> None:
     print_report(report, Console())
 
 
-def write_page(work: Workplace) -> str:
+def write_page(work: Workplace) -> Path:
     """Make the report through Dagster, so that its UI shows it too; return where the page is."""
     from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
     from smallcaps_assets.defs.jobs import REPORT_JOB  # noqa: PLC0415
@@ -47,7 +48,7 @@ def write_page(work: Workplace) -> str:
         for line in describe_failure(work.instance, run):
             click.echo(line, err=True)
         sys.exit(1)
-    return str(work.lakehouse.layout.report_page)
+    return work.lakehouse.layout.report_page
 
 
 def print_report(report: ReportDocument, console: Console) -> None:
@@ -66,11 +67,13 @@ def print_verdict(report: ReportDocument, console: Console) -> None:
     """Print the recommendation and the criteria that it follows from."""
     tone = "green" if report.verdict == "expand" else "red"
     console.print(escape(report.recommendation), style=tone, highlight=False)
-    table = Table("criterion", "", "found", "demanded", "why")
+    table = Table("criterion", "", "found", "demanded")
     for one in report.criteria:
         standing = f"[{TONES[one.standing]}]{one.standing}[/]"
-        table.add_row(one.name, standing, *map(escape, (one.number, one.threshold, one.reason)))
+        table.add_row(one.name, standing, escape(one.number), escape(one.threshold))
     console.print(table)
+    for one in report.criteria:
+        console.print(escape(f"{one.name}: {one.reason}"), highlight=False)
 
 
 def _list_reality(grain: str, rows: Sequence[RealityRow]) -> Table:

@@ -71,13 +71,11 @@ def _print_offenders(name: str, verdict: Verdict, console: Console) -> None:
 
 def print_places(lakehouse: Lakehouse, console: Console) -> None:
     """Print where lake and catalog are, and the next three commands."""
-    folder = shlex.quote(_shorten(lakehouse.layout.data_dir))
-    catalog = shlex.quote(_shorten(lakehouse.layout.catalog_file))
+    folder = shlex.quote(shorten(lakehouse.layout.data_dir))
+    catalog = shlex.quote(shorten(lakehouse.layout.catalog_file))
     query = "SELECT trading_phase, count(*) AS trades FROM trades GROUP BY ALL"
     python = f'import duckdb; print(duckdb.connect({catalog!r}, read_only=True).sql("{query}"))'
-    console.print(
-        f"lake     {_shorten(lakehouse.layout.lake_dir)}", highlight=False, soft_wrap=True
-    )
+    console.print(f"lake     {shorten(lakehouse.layout.lake_dir)}", highlight=False, soft_wrap=True)
     console.print(f"catalog  {catalog}", highlight=False, soft_wrap=True)
     console.print("next:", highlight=False)
     for text in (
@@ -88,7 +86,7 @@ def print_places(lakehouse: Lakehouse, console: Console) -> None:
         console.print(f"  {text}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _shorten(path: Path) -> str:
+def shorten(path: Path) -> str:
     """Return a path relative to the working folder where it lies below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

@@ -144,7 +144,7 @@ def judge_coverage_criterion(
         return _unknown("coverage", threshold, "nothing is planned", "run `smallcaps plan`")
     whole = green - damaged
     is_met = whole >= demanded * planned
-    lost = f", {damaged:,} stored ones are damaged and do not count" if damaged else ""
+    lost = f"; {damaged:,} found damaged do not count" if damaged else ""
     return Criterion(
         "coverage",
         _stand(is_met=is_met),
@@ -209,7 +209,7 @@ def judge_time_criterion(cost: Cost, tolerance: float) -> Criterion:
         format_hours(total),
         threshold,
         f"{format_hours(cost.hours)} spent and {format_hours(cost.missing_hours)} to come at the "
-        f"rate reached; the estimate is {format_hours(cost.planned_hours)} at the request limit, "
+        f"rate reached; the estimate is {format_hours(cost.planned_hours)} at the request rate, "
         f"{format_share(tolerance)} or {format_hours(TIME_GRAIN_H)} more is tolerated",
         "" if total <= limit else "look for retries and failures below before asking for more",
     )
