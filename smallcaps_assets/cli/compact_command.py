@@ -11,6 +11,7 @@ from rich.table import Table
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.ingest.backfill import ensure_indexed
 from smallcaps_assets.ingest.compacting import MonthFacts, MonthState, judge_months
 
 
@@ -30,6 +31,8 @@ def command(months: tuple[str, ...], *, is_list: bool) -> None:
     console = Console()
     with open_workplace() as work:
         wanted = sorted(set(months)) or None
+        if not is_list:
+            ensure_indexed(work.lakehouse)
         facts = judge_months(work.lakehouse, wanted)
         problems = [] if is_list else run_compaction(work, facts)
         if not is_list:

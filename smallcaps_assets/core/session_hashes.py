@@ -63,7 +63,7 @@ def _slice_column(trades: pl.DataFrame, name: str) -> Blocks:
 
 
 def _slice_fixed(values: npt.NDArray[np.generic]) -> Blocks:
-    view = memoryview(values.tobytes())
+    view = np.ascontiguousarray(values).view(np.uint8).data
     width = values.dtype.itemsize
     return lambda first, last: (view[first * width : last * width],)
 
@@ -77,7 +77,7 @@ def _slice_texts(texts: pl.Series) -> Blocks:
 def _slice_lists(lists: pl.Series) -> Blocks:
     lengths = lists.list.len().fill_null(0)
     values = _to_integers(lists.filter(lengths > 0).explode())
-    return _slice_ragged(_to_integers(lengths), memoryview(values.tobytes()), width=8)
+    return _slice_ragged(_to_integers(lengths), values.view(np.uint8).data, width=8)
 
 
 def _slice_ragged(lengths: npt.NDArray[np.int64], values: memoryview, *, width: int) -> Blocks:

@@ -27,7 +27,7 @@ from smallcaps_assets.lake.parquet import (
     open_trades_writer,
     to_arrow_trades,
 )
-from smallcaps_assets.schemas import TRADES
+from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 ROW_GROUP: Final = 32_768
 PART_BYTES: Final = 32 * 1024**2
@@ -224,7 +224,7 @@ def hash_part(content: bytes, sessions: pl.DataFrame) -> list[str]:
     hashes: list[str] = []
     start = 0
     try:
-        trades = pl.scan_parquet(io.BytesIO(content))
+        trades = pl.scan_parquet(io.BytesIO(content)).select(VENDOR_COLUMNS)
         for sizes in cut_batches(sessions["rows"].to_list()):
             piece = trades.slice(start, sum(sizes)).collect()
             hashes += hash_sessions(piece, sizes)

@@ -1,0 +1,86 @@
+"""Compaction of closed months: CPU and memory per million trades, proof and catalog included.
+
+A lake of ticker-sessions with a mean near 540 trades, so that opening files counts.  Each run is a
+process of its own on the same landing files: read and prove them by their receipts, write month
+files, read these back and prove every session, publish.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import make_row, run_contender, time_work
+from sample_lake import fill_sample, open_sample
+
+from smallcaps_assets.ingest.compacting import Done, compact_months
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+
+SESSIONS, SHORT_SESSIONS = 3_000, 400
+REPEATS, SHORT_REPEATS = 5, 1
+MILLION = 1_000_000
+MOST_CPU_S = 0.7
+
+
+def compact(lakehouse: Lakehouse) -> dict[str, object]:
+    """Compact a lake."""
+    outcomes = list(compact_months(lakehouse))
+    manifests = [outcome.compacted.manifest for outcome in outcomes if outcome.compacted]
+    if any(outcome.done is not Done.WRITTEN for outcome in outcomes):
+        raise SystemExit(f"a month was not compacted: {outcomes}")
+    return {
+        "rows": sum(manifest.rows for manifest in manifests),
+        "bytes": sum(manifest.bytes for manifest in manifests),
+    }
+
+
+def measure(folder: Path, *, is_short: bool) -> list[dict[str, object]]:
+    """Compact the same lake several times and return the rows of the result."""
+    trades = fill_sample(open_sample(folder), SHORT_SESSIONS if is_short else SESSIONS)
+    landing = sum(file.stat().st_size for file in folder.rglob("trades.parquet"))
+    runs = []
+    for _ in range(SHORT_REPEATS if is_short else REPEATS):
+        shutil.rmtree(folder / "lake" / "compacted_trades", ignore_errors=True)
+        runs.append(run_contender(Path(__file__), "--compact", str(folder)))
+    if any(run["rows"] != trades for run in runs):
+        raise SystemExit(f"expected {trades} trades in month files, got {runs}")
+    millions = trades / MILLION
+    return [
+        make_row("trades", [trades], "trades"),
+        make_row("ticker-sessions", [SHORT_SESSIONS if is_short else SESSIONS], "sessions"),
+        make_row(
+            "CPU per million trades",
+            [run["cpu_s"] / millions for run in runs],
+            "s",
+            at_most=MOST_CPU_S,
+            target="compaction, CPU per million trades",
+        ),
+        make_row("wall per million trades", [run["wall_s"] / millions for run in runs], "s"),
+        make_row("peak memory", [run["peak_mb"] for run in runs], "MB"),
+        make_row("bytes per trade, month files", [runs[0]["bytes"] / trades], "bytes"),
+        make_row("bytes per trade, landing files", [landing / trades], "bytes"),
+    ]
+
+
+def main() -> None:
+    """Measure, or be one of the runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--compact", type=Path)
+    options = parser.parse_args()
+    if options.compact:
+        lakehouse = open_sample(options.compact)
+        _ = lakehouse.calendar, lakehouse.store, lakehouse.ledger
+        time_work(lambda: compact(lakehouse))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder) / "data", is_short=options.short)
+    about = "closed months written as month files, proven on both sides"
+    json.dump({"bench": "compaction", "about": about, "rows": rows}, sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    main()
