@@ -17,10 +17,14 @@ from typing import Final
 from smallcaps_assets.core.documents import decode_document
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator import Market, MarketConfig
+from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.status_document import StatusDocument
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.settings import load_settings
 from smallcaps_assets_tests.defs.defs_factories import MEMORY, EmulatorProcess, Home
+from smallcaps_assets_tests.lakehouse_factories import planned_keys
 
 TICKERS: Final = 8
 FIRST: Final = dt.date(2023, 1, 3)
@@ -32,6 +36,7 @@ TOLERANCE: Final = 0.25
 FIFTH: Final = 0.2
 HALF: Final = 0.5
 TENTH: Final = 0.1
+NEVER: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 PAUSE_S: Final = 3.0
 NEARLY: Final = 0.9
 MARKET: Final = (
@@ -55,14 +60,17 @@ class Sample:
     """One look at a run from outside.
 
     Attributes:
-        at_s: Seconds since its start.
         status: What `smallcaps status --json` said.
         is_true: Its figures lie between those of the ledger before and after.
     """
 
-    at_s: float
     status: StatusDocument
     is_true: bool
+
+    @property
+    def at(self) -> dt.datetime:
+        """Return when it was."""
+        return self.status.told_at
 
     @property
     def share(self) -> float:
@@ -76,54 +84,75 @@ class Watched:
 
     Attributes:
         samples: What was seen, in order.
-        end_s: When it ended.
-        slowed_s: When the vendor became slower; ``None``: it did not.
+        begun_at: When the run began, by its own word.
+        ended_at: When it ended.
+        slowed_at: When the vendor became slower; ``None``: it did not.
         code: Exit code of the download.
     """
 
     samples: list[Sample] = field(default_factory=list)
-    end_s: float = 0.0
-    slowed_s: float | None = None
+    begun_at: dt.datetime = NEVER
+    ended_at: dt.datetime = NEVER
+    slowed_at: dt.datetime | None = None
     code: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return (self.ended_at - self.begun_at).total_seconds()
+
+    def age_s(self, at: dt.datetime) -> float:
+        """Return a moment in seconds of the run."""
+        return (at - self.begun_at).total_seconds()
 
     def find_errors(self, from_s: float) -> list[tuple[float, float]]:
         """Return when and how far forecasts were off, until nine tenths of the run."""
         return [
-            (sample.at_s, foretold / (self.end_s - sample.at_s) - 1)
+            (self.age_s(sample.at), foretold / (self.ended_at - sample.at).total_seconds() - 1)
             for sample in self.samples
-            if from_s <= sample.at_s < NEARLY * self.end_s
+            if from_s <= self.age_s(sample.at) < NEARLY * self.seconds
             and (foretold := sample.status.forecast.run_seconds) is not None
         ]
 
     def find_share(self, share: float) -> float:
         """Return when so much was done."""
-        return next(s.at_s for s in self.samples if s.share >= share)
+        return self.age_s(next(s.at for s in self.samples if s.share >= share))
 
 
-def watch(folder: Path, sessions: int, latency_s: float, *, slows_down: bool) -> Watched:
+def watch(folder: Path, options: argparse.Namespace, *, slows_down: bool) -> Watched:
     """Download and look at it every few seconds from a process of its own."""
-    watched = Watched()
+    watched, latency_s = Watched(), options.latency_ms / 1_000
     with EmulatorProcess(*MARKET) as emulator:
         home = Home(folder, emulator.url, SETTINGS)
         folder.mkdir(parents=True)
-        _plan(home, sessions)
+        _plan(home, options.sessions)
         emulator.set_faults(*_list_faults(latency_s))
-        process = home.start("download")
-        begun = time.monotonic()
+        core = {"module": "campaigns.pace"} if options.core else {}
+        process = home.start("--download" if options.core else "download", **core)
         while process.poll() is None:
-            sample = _look(home, begun)
-            if sample is not None:
-                watched.samples.append(sample)
-            if slows_down and sample and sample.share >= HALF and watched.slowed_s is None:
+            sample = _look(home)
+            watched.samples.append(sample)
+            if slows_down and sample.share >= HALF and watched.slowed_at is None:
                 emulator.set_faults(*_list_faults(SLOWER * latency_s))
-                watched.slowed_s = time.monotonic() - begun
+                watched.slowed_at = dt.datetime.now(dt.UTC)
             time.sleep(PAUSE_S)
         output, _ = process.communicate()
-        watched.end_s, watched.code = _read_end(home, begun), process.returncode
-        watched.samples += [last] if (last := _look(home, begun)) else []
+        watched.code = process.returncode
+        watched.samples.append(_look(home))
+    watched.begun_at, watched.ended_at = _read_bounds(home)
     if watched.code:
         sys.stdout.write(output[-2_000:])
     return watched
+
+
+def download_core() -> int:
+    """Download what the settings of this process plan, and say whether all of it came."""
+    lakehouse = Lakehouse(load_settings())
+    ensure_indexed(lakehouse)
+    backfill = Backfill(lakehouse, run_id="pace")
+    with backfill.held(wait_s=0):
+        outcomes = list(backfill.run(planned_keys(lakehouse)))
+    return int(not all(outcome.is_green for outcome in outcomes))
 
 
 def _plan(home: Home, sessions: int) -> None:
@@ -146,10 +175,9 @@ def _list_faults(latency_s: float) -> list[str]:
     return [*faults, f"slow:endpoint=trades,seconds={latency_s}"]
 
 
-def _look(home: Home, begun: float) -> Sample | None:
-    """Look once from a process of its own; ``None``: there is nothing to see yet."""
+def _look(home: Home) -> Sample:
+    """Look once from a process of its own."""
     before = _read_ledger(home)
-    at_s = time.monotonic() - begun
     finished = home.run("status", "--json")
     after = _read_ledger(home)
     if finished.code:
@@ -159,7 +187,7 @@ def _look(home: Home, begun: float) -> Sample | None:
     seen = (status.partitions.done, stored.rows, stored.bytes, stored.requests)
     bounds = zip(before, seen, after, strict=True)
     is_true = all(low <= value <= high for low, value, high in bounds)
-    return Sample(at_s, status, is_true)
+    return Sample(status, is_true)
 
 
 def _read_ledger(home: Home) -> tuple[int, int, int, int]:
@@ -170,33 +198,31 @@ def _read_ledger(home: Home) -> tuple[int, int, int, int]:
     return done, totals.rows, totals.bytes, totals.requests
 
 
-def _read_end(home: Home, begun: float) -> float:
-    """Return when the run ended by its own word, in seconds since ``begun``."""
+def _read_bounds(home: Home) -> tuple[dt.datetime, dt.datetime]:
+    """Return when the run began and ended by its own word."""
     with LedgerReader(home.lakehouse.layout.ledger_file) as ledger:
         pulse = ledger.pulse()
     if pulse is None or pulse.ended_at is None:
         raise SystemExit("the download did not say that it ended")
-    ago_s = (dt.datetime.now(dt.UTC) - pulse.ended_at).total_seconds()
-    return time.monotonic() - begun - ago_s
+    return pulse.run_started_at, pulse.ended_at
 
 
 def judge(name: str, watched: Watched) -> tuple[list[str], list[str]]:
     """Return lines that tell what was seen, and what did not hold."""
-    slowed_s = watched.slowed_s
     from_s = watched.find_share(FIFTH)
     moment = "after a fifth of the sessions"
-    if slowed_s is not None:
-        from_s = slowed_s + TENTH * watched.end_s
+    if watched.slowed_at is not None:
+        from_s = watched.age_s(watched.slowed_at) + TENTH * watched.seconds
         moment = "a tenth of the run after the vendor slowed down"
     errors = watched.find_errors(from_s)
     if not errors:
-        return [f"{name}: {watched.end_s:.0f} s"], [f"{name}: too short to be looked at"]
+        return [f"{name}: {watched.seconds:.0f} s"], [f"{name}: too short to be looked at"]
     first, worst = errors[0], max(errors, key=lambda error: abs(error[1]))
     untrue = sum(not sample.is_true for sample in watched.samples)
     off = [error for _, error in errors if abs(error) > TOLERANCE]
     retries = sum(watched.samples[-1].status.errors.retries.values())
     lines = [
-        f"{name}: {watched.end_s:.0f} s, {len(watched.samples)} looks, {retries} retries",
+        f"{name}: {watched.seconds:.0f} s, {len(watched.samples)} looks, {retries} retries",
         f"  {moment} ({first[0]:.0f} s): off by {first[1]:+.1%}",
         f"  worst from then to nine tenths of the run: {worst[1]:+.1%} at {worst[0]:.0f} s",
         f"  beyond 25 %: {len(off)} of {len(errors)} looks",
@@ -213,12 +239,10 @@ def trace(file: Path, name: str, watched: Watched) -> None:
     """Add what each look saw to a file of CSV."""
     with file.open("a", encoding="utf-8") as lines:
         for sample in watched.samples:
-            foretold = sample.status.forecast.run_seconds
-            left = watched.end_s - sample.at_s
-            window = sample.status.forecast.pace_window_s
-            lines.write(
-                f"{name},{sample.at_s:.1f},{sample.share:.3f},{foretold},{left:.1f},{window}\n"
-            )
+            outlook, age_s = sample.status.forecast, watched.age_s(sample.at)
+            values = (name, f"{age_s:.1f}", f"{sample.share:.3f}", outlook.run_seconds)
+            left = f"{watched.seconds - age_s:.1f}"
+            lines.write(",".join(map(str, (*values, left, outlook.pace_window_s))) + "\n")
 
 
 def main() -> int:
@@ -227,14 +251,17 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--latency-ms", type=float, default=400.0)
     parser.add_argument("--trace", type=Path, help="file of CSV for what each look saw")
+    parser.add_argument("--core", action="store_true", help="leave Dagster out: a busy machine")
+    parser.add_argument("--download", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.download:
+        return download_core()
     problems: list[str] = []
     scratch = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         for name, slows_down in (("an even vendor", False), ("four times slower half way", True)):
             place = Path(folder) / name.replace(" ", "-")
-            seconds = options.latency_ms / 1_000
-            watched = watch(place, options.sessions, seconds, slows_down=slows_down)
+            watched = watch(place, options, slows_down=slows_down)
             if options.trace:
                 trace(options.trace, name, watched)
             lines, found = judge(name, watched)

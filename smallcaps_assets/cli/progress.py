@@ -13,15 +13,15 @@ from rich.progress import (
     Progress,
     TaskProgressColumn,
     TextColumn,
-    TimeRemainingColumn,
 )
 
-from smallcaps_assets.core.figures import MB
+from smallcaps_assets.core.figures import MB, format_duration
+from smallcaps_assets.ingest.forecast import forecast
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.states import GREEN
 
-POLL_S = 0.5
+POLL_S = 1.0
 LINE_EVERY_S = 5.0
 
 
@@ -34,15 +34,21 @@ class Meter:
         rows: Trades stored at the start.
         size: Bytes stored at the start.
         started: Monotonic seconds.
+        limit: Limit of requests a minute; 0: there is none.
     """
 
     green: int
     rows: int
     size: int
     started: float
+    limit: float
 
-    def describe(self, ledger: LedgerReader) -> tuple[int, str]:
-        """Return sessions done since the start, and the rates reached."""
+    def describe(self, ledger: LedgerReader, total: int) -> tuple[int, str]:
+        """Return sessions done since the start of ``total``, the rates reached, and the time left.
+
+        The time left is that of `smallcaps status`: by the trades that are expected, not by the
+        number of sessions.
+        """
         elapsed_s = max(time.monotonic() - self.started, 1e-3)
         counts, totals = ledger.counts(), ledger.totals()
         done = sum(count for state, count in counts.items() if state in GREEN) - self.green
@@ -52,7 +58,11 @@ class Meter:
             f"{done / elapsed_s:.1f} sessions/s, {rows / elapsed_s:,.0f} trades/s, "
             f"{60 * size / MB / elapsed_s:.1f} MB/min"
         )
-        return done, text + (f", {failed} failed" if failed else "")
+        text += f", {failed} failed" if failed else ""
+        outlook = forecast(ledger, total - done, is_running=True, requests_per_minute=self.limit)
+        if outlook.basis != "pace" or outlook.plan_s is None or done >= total:
+            return done, text
+        return done, f"{text}, ETA {format_duration(outlook.plan_s)}"
 
 
 @contextmanager
@@ -65,7 +75,8 @@ def watch_progress(
     with LedgerReader(lakehouse.layout.ledger_file) as ledger:
         totals, counts = ledger.totals(), ledger.counts()
         green = sum(count for state, count in counts.items() if state in GREEN)
-        meter = Meter(green, totals.rows, totals.bytes, time.monotonic())
+        limit = lakehouse.settings.requests_per_minute
+        meter = Meter(green, totals.rows, totals.bytes, time.monotonic(), limit)
         arguments = (meter, ledger, len(missing), console, stop)
         thread = threading.Thread(target=show, args=arguments, daemon=True)
         thread.start()
@@ -85,15 +96,13 @@ def _show_bar(
         MofNCompleteColumn(),
         TaskProgressColumn(),
         TextColumn("{task.description}"),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=False) as progress:
         task = progress.add_task("", total=total)
         is_over = False
         while not is_over:
             is_over = stop.wait(POLL_S)
-            done, text = meter.describe(ledger)
+            done, text = meter.describe(ledger, total)
             progress.update(task, completed=done, description=text)
 
 
@@ -103,7 +112,5 @@ def _show_lines(
     is_over = False
     while not is_over:
         is_over = stop.wait(LINE_EVERY_S)
-        done, text = meter.describe(ledger)
-        elapsed_s = time.monotonic() - meter.started
-        eta = f", ETA {(total - done) * elapsed_s / done:,.0f} s" if 0 < done < total else ""
-        console.print(f"{done:,}/{total:,} sessions, {text}{eta}", highlight=False)
+        done, text = meter.describe(ledger, total)
+        console.print(f"{done:,}/{total:,} sessions, {text}", highlight=False)

@@ -14,15 +14,19 @@ would follow every large ticker.  So the steps are cut where their rate changes 
 own scatter explains, and again within the last part, until nothing more changes there.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 ROWS_PER_REQUEST: Final = 50_000
 """Trades that take as long as the round trip of a request, before anything is known: a page."""
+SESSIONS_PER_REQUEST: Final = 10
+"""Sessions that take as long, before anything is known."""
+PARTS: Final = 3
+SWEEPS: Final = 40
+"""Rounds of the fit; it changes by less than a thousandth long before."""
 PRIOR_RANGES: Final = 5.0
 """How many ranges that first belief counts for."""
 MEMORY_RANGES: Final = 500
@@ -37,10 +41,10 @@ MIN_STEPS: Final = 4
 """Steps of a stretch at least: fewer say nothing of their scatter."""
 SURE_SIGMAS: Final = 4.0
 """A change of rate is one when it is so many times what scatter alone would make of it."""
-SMALL_CHANGE: Final = 1.25
+SMALL_CHANGE: Final = 1.4
 """A rate that changes by a smaller factor is kept, because a longer stretch is worth more."""
 
-Numbers = NDArray[np.float64]
+_TINY: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,64 +82,87 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a request and a trade cost, in seconds of one thread; only their ratio matters.
+    """What work costs, in seconds of one thread; only the ratios matter.
 
     Attributes:
         request_s: Round trip of a request, its wait for the rate and its retries included.
         row_s: A trade on the wire, decoded and encoded.
+        session_s: A session, whatever it holds: a file to be made, a share of its range.
     """
 
     request_s: float = 1.0
     row_s: float = 1.0 / ROWS_PER_REQUEST
+    session_s: float = 1.0 / SESSIONS_PER_REQUEST
 
     def weigh(self, work: Work) -> float:
         """Return the cost of work."""
-        return self.request_s * work.requests + self.row_s * work.rows
+        return (
+            self.request_s * work.requests + self.row_s * work.rows + self.session_s * work.sessions
+        )
 
 
 class CostMeter:
-    """Learns what requests and trades cost from the time that ranges took.
+    """Learns what requests, trades and sessions cost from the time that ranges took.
 
-    A line through the origin, fitted by least squares of relative errors, where new ranges count
+    A plane through the origin, fitted by least squares of relative errors, where new ranges count
     more than old ones and no cost is below nothing.
     """
 
     def __init__(self) -> None:
-        self._squares = np.zeros((2, 2))
-        self._products = np.zeros(2)
+        # Sums of squares and products of what ranges hold, and of that and their seconds.
+        self._squares = [[0.0] * PARTS for _ in range(PARTS)]
+        self._products = [0.0] * PARTS
         self._count = 0.0
 
-    def learn(self, requests: int, rows: int, seconds: float) -> None:
+    def learn(self, work: Work, seconds: float) -> None:
         """Take note of a fetched range.
 
         Args:
-            requests: Requests sent for it.
-            rows: Trades that came.
+            work: What came of it, with all of its requests.
             seconds: From its start to its end.
         """
-        if requests < 1 or seconds <= 0:
+        if work.requests < 1 or seconds <= 0:
             return
         fade = 1.0 - 1.0 / MEMORY_RANGES
-        size = np.array([requests, rows / ROWS_PER_REQUEST])
-        weight = 1.0 / float(size.sum()) ** 2
-        self._squares = self._squares * fade + weight * np.outer(size, size)
-        self._products = self._products * fade + weight * seconds * size
+        parts = (
+            float(work.requests),
+            work.rows / ROWS_PER_REQUEST,
+            work.sessions / SESSIONS_PER_REQUEST,
+        )
+        weight = 1.0 / sum(parts) ** 2
+        for row, left in enumerate(parts):
+            self._products[row] = self._products[row] * fade + weight * left * seconds
+            for column, right in enumerate(parts):
+                before = self._squares[row][column] * fade
+                self._squares[row][column] = before + weight * left * right
         self._count = self._count * fade + 1.0
 
     @property
     def costs(self) -> Costs:
-        """Return what a request and a trade cost, as far as it is known."""
+        """Return what work costs, as far as it is known.
+
+        Before much is known, all are pulled towards the mean that one cost for a request, for a
+        page of trades and for some sessions would have.
+        """
         if not self._count:
             return Costs()
-        mean = float(self._products.sum() / self._squares.sum())
-        pull = PRIOR_RANGES / self._count * np.maximum(self._squares.diagonal(), 1e-12)
-        squares = self._squares + np.diag(pull)
-        request_s, page_s = np.linalg.solve(squares, self._products + pull * mean)
-        if request_s < 0:
-            request_s, page_s = 0.0, self._products[1] / self._squares[1, 1]
-        elif page_s < 0:
-            request_s, page_s = self._products[0] / self._squares[0, 0], 0.0
-        return Costs(float(request_s), float(page_s) / ROWS_PER_REQUEST)
+        mean = sum(self._products) / sum(map(sum, self._squares))
+        pulls = [
+            PRIOR_RANGES / self._count * max(self._squares[part][part], _TINY)
+            for part in range(PARTS)
+        ]
+        # Each cost in turn takes its best value for the others; the form is convex.
+        found = [mean] * PARTS
+        for _ in range(SWEEPS):
+            for part in range(PARTS):
+                others = sum(
+                    self._squares[part][other] * found[other]
+                    for other in range(PARTS)
+                    if other != part
+                )
+                wanted = self._products[part] + pulls[part] * mean - others
+                found[part] = max(0.0, wanted / (self._squares[part][part] + pulls[part]))
+        return Costs(found[0], found[1] / ROWS_PER_REQUEST, found[2] / SESSIONS_PER_REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +208,15 @@ def measure_pace(steps: Sequence[Step], costs: Costs) -> Pace | None:
         costs: What work costs.
     """
     real = [step for step in steps if step.seconds > 0]
-    seconds = np.array([step.seconds for step in real], dtype=np.float64)
-    done = np.array([costs.weigh(step.work) for step in real], dtype=np.float64)
-    busy = np.flatnonzero(done > 0)
-    if not busy.size:
+    seconds = [step.seconds for step in real]
+    done = [costs.weigh(step.work) for step in real]
+    while done and done[-1] <= 0:
+        done.pop()
+    if not done:
         return None
-    seconds, done = seconds[: busy[-1] + 1], done[: busy[-1] + 1]
-    first = _find_last_change(seconds, done)
-    span = float(seconds[first:].sum())
-    return Pace(float(done[first:].sum()) / span, costs, span)
+    first = _find_last_change(seconds[: len(done)], done)
+    span = math.fsum(seconds[first : len(done)])
+    return Pace(math.fsum(done[first:]) / span, costs, span)
 
 
 def predict_left(planned: Work, expected: Work, found: Work, under_way: Work) -> Work:
@@ -217,7 +244,7 @@ def choose_interval_s(elapsed_s: float) -> float:
     return min(max(elapsed_s / STEPS_OF_A_RUN, MIN_INTERVAL_S), MAX_INTERVAL_S)
 
 
-def _find_last_change(seconds: Numbers, done: Numbers) -> int:
+def _find_last_change(seconds: Sequence[float], done: Sequence[float]) -> int:
     """Return the first step of the last stretch of one rate."""
     first = 0
     while (found := _find_change(seconds[first:], done[first:])) is not None:
@@ -225,35 +252,40 @@ def _find_last_change(seconds: Numbers, done: Numbers) -> int:
     return first
 
 
-def _find_change(seconds: Numbers, done: Numbers) -> int | None:
+def _find_change(seconds: Sequence[float], done: Sequence[float]) -> int | None:
     """Return where the rate changes most beyond doubt; ``None``: nowhere.
 
     Work comes in lumps, so that the rate of a stretch is known to the root of the lumps in it.
     How large a lump is shows in the scatter of the steps around the rate of their side.
     """
-    count = seconds.size
+    count = len(done)
     if count < 2 * MIN_STEPS:
         return None
-    times, sums = seconds.cumsum(), done.cumsum()
-    cuts = np.arange(MIN_STEPS, count - MIN_STEPS + 1)
-    before_s, before = times[cuts - 1], sums[cuts - 1]
-    after_s, after = times[-1] - before_s, sums[-1] - before
+    times, sums = list(accumulate(seconds)), list(accumulate(done))
     lump = _measure_lump(seconds, done)
-    # Half a lump more on each side: a side without any work has a rate all the same.
-    ratios = np.log((after + lump / 2) / after_s) - np.log((before + lump / 2) / before_s)
-    doubts = np.sqrt(lump / (before + lump) + lump / (after + lump))
-    sigmas = np.abs(ratios) / doubts
-    sigmas[np.abs(ratios) < np.log(SMALL_CHANGE)] = 0.0
-    best = int(sigmas.argmax())
-    return int(cuts[best]) if sigmas[best] > SURE_SIGMAS else None
+    best, best_sigmas = None, SURE_SIGMAS
+    for cut in range(MIN_STEPS, count - MIN_STEPS + 1):
+        before_s, before = times[cut - 1], sums[cut - 1]
+        after_s, after = times[-1] - before_s, sums[-1] - before
+        # Half a lump more on each side: a side without any work has a rate all the same.
+        ratio = math.log((after + lump / 2) / after_s * before_s / (before + lump / 2))
+        sigmas = abs(ratio) / math.sqrt(lump / (before + lump) + lump / (after + lump))
+        if sigmas > best_sigmas and abs(ratio) >= math.log(SMALL_CHANGE):
+            best, best_sigmas = cut, sigmas
+    return best
 
 
-def _measure_lump(seconds: Numbers, done: Numbers) -> float:
+def _measure_lump(seconds: Sequence[float], done: Sequence[float]) -> float:
     """Return the size of the lumps in which work comes, by the scatter of neighbouring steps.
 
     Neighbours differ by scatter alone, except at the few places where the rate changes.
     """
-    rates = done / seconds
-    squares = (rates[1:] - rates[:-1]) ** 2 / (1 / seconds[1:] + 1 / seconds[:-1])
-    total = float(done.sum())
-    return max(float(squares.mean()) * float(seconds.sum()) / total, 1e-9 * total)
+    squares = [
+        (work / span - last_work / last_span) ** 2 / (1 / span + 1 / last_span)
+        for (last_span, span), (last_work, work) in zip(
+            pairwise(seconds), pairwise(done), strict=True
+        )
+    ]
+    total = math.fsum(done)
+    mean = math.fsum(squares) / len(squares)
+    return max(mean * math.fsum(seconds) / total, _TINY * total)

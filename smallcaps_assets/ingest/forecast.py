@@ -15,9 +15,9 @@ from smallcaps_assets.core.calibration import (
     DEFAULT_FILE_BYTES,
 )
 from smallcaps_assets.core.pace import Pace, Work, measure_pace, predict_left
-from smallcaps_assets.ingest.room import INDEX_BYTES
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import Totals
+from smallcaps_assets.lake.placement import INDEX_BYTES
 from smallcaps_assets.lake.pulse import Pulse
 
 SECONDS_PER_MINUTE = 60

@@ -170,6 +170,7 @@ class Heartbeat:
             ranges_waiting=facts.ranges_waiting,
             ranges_running=facts.ranges_running,
             requests=counters.requests,
+            requests_per_minute=self._lakehouse.settings.requests_per_minute,
             retries=dict(counters.retries),
             threads={str(stage): count for stage, count in waits.threads.items()},
             oldest_answer_s=waits.oldest_answer_s,

@@ -16,12 +16,10 @@ from smallcaps_assets.ingest.calibrating import calibrate
 from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
-from smallcaps_assets.lake.placement import SESSION_BYTES
+from smallcaps_assets.lake.placement import INDEX_BYTES, SESSION_BYTES
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
-INDEX_BYTES: Final = 16 * 1024
-"""What ledger, catalog and Dagster take in the data folder for one session."""
 
 
 @dataclass(slots=True)

@@ -35,7 +35,6 @@ from smallcaps_assets.ingest.status_document import (
     YearCoverage,
 )
 from smallcaps_assets.lake import states
-from smallcaps_assets.lake.damages import Orphan, walk_lake
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import Totals
@@ -75,6 +74,8 @@ def measure_status(lakehouse: Lakehouse) -> StatusDocument:
 
 def _has_receipts(lakehouse: Lakehouse) -> bool:
     """Say whether any session is stored, without asking the ledger."""
+    from smallcaps_assets.lake.damages import Orphan, walk_lake  # noqa: PLC0415  loads pyarrow
+
     folders = walk_lake(lakehouse.layout, Tree.TRADES)
     return any(not isinstance(folder, Orphan) and folder.has_receipt for folder in folders)
 
@@ -106,6 +107,9 @@ class Look:
         health = judge_health(self._gather(now, partitions, holder, pulse))
         is_running = _is_download(holder)
         limit = self.lakehouse.settings.requests_per_minute
+        if is_running and pulse is not None:
+            # Its own limit counts: the settings of this shell may be others.
+            limit = pulse.requests_per_minute
         outlook = forecast(
             self.ledger,
             partitions.left,

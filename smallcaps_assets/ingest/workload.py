@@ -101,7 +101,8 @@ class Workload:
         work = self.weigh(result.span)
         with self._lock:
             started = self._started.get(result.span, time.monotonic())
-            self._meter.learn(result.requests, result.rows, time.monotonic() - started)
+            asked = Work(work.sessions, result.requests, result.rows)
+            self._meter.learn(asked, time.monotonic() - started)
             self._expected += work
             self._found += Work(work.sessions, result.pages, result.rows)
         self.drop(result.span)

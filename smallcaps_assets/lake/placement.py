@@ -15,6 +15,8 @@ from smallcaps_assets.lake.layout import LakeRoot
 
 SESSION_BYTES: Final = 3 * 4096
 """What a file system takes for a session besides its data: folder, receipt, a rounded end."""
+INDEX_BYTES: Final = 16 * 1024
+"""What ledger, catalog and Dagster take in the data folder for one session."""
 LARGEST_RESERVE_BYTES: Final = 5 * GB
 RESERVE_SHARE: Final = 0.05
 """Default of what stays free: the smaller of 5 GB and 5 % of the file system."""

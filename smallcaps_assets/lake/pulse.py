@@ -40,6 +40,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
         ranges_waiting: Ranges not begun.
         ranges_running: Ranges that threads fetch.
         requests: Requests of this process.
+        requests_per_minute: Their limit; 0: there is none.
         retries: Its retries by kind.
         threads: Threads by what they wait for, ``polygon.counters.Stage``.
         oldest_answer_s: How long the oldest request under way is waited for.
@@ -69,6 +70,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     ranges_waiting: int = 0
     ranges_running: int = 0
     requests: int = 0
+    requests_per_minute: float = 0.0
     retries: Mapping[str, int] = {}
     threads: Mapping[str, int] = {}
     oldest_answer_s: float = 0.0

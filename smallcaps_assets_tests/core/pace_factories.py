@@ -29,6 +29,7 @@ class Vendor:
         latency_s: Round trip of a page.
         row_s: Time of a trade.
         page_limit: Trades of a page.
+        range_s: Time of a range besides its pages, as on a busy machine.
         requests_per_minute: Limit of the rate; 0: there is none.
         slower: Factor of all times once half of the sessions are done.
         fault_share: Answers that have to be asked for again.
@@ -39,6 +40,7 @@ class Vendor:
     latency_s: float = 1.0
     row_s: float = 2e-6
     page_limit: int = 50_000
+    range_s: float = 0.0
     requests_per_minute: float = 0.0
     slower: float = 1.0
     fault_share: float = 0.03
@@ -105,6 +107,7 @@ class SimulatedRun:
                 heapq.heappush(threads, (end + 0.6, number, begun, left, page, span))
                 continue
             self.pages.append((end, rows))
+            end += self.vendor.range_s if left == 1 else 0.0
             heapq.heappush(threads, (end, number, begun, left - 1, page + 1, span))
         self.pages.sort()
         self.ranges.sort(key=lambda fetched: fetched.at_s)
@@ -130,9 +133,10 @@ class SimulatedRun:
             if fetched.at_s > at_s:
                 planned += fetched.promised
                 continue
-            meter.learn(fetched.pages, fetched.rows, fetched.seconds)
+            whole = Work(fetched.promised.sessions, fetched.pages, fetched.rows)
+            meter.learn(whole, fetched.seconds)
             expected += fetched.promised
-            found += Work(fetched.promised.sessions, fetched.pages, fetched.rows)
+            found += whole
         steps = list(self.step(at_s))
         came = sum((step.work for step in steps), Work())
         pace = measure_pace(steps, meter.costs)
@@ -149,7 +153,10 @@ class SimulatedRun:
             while place < len(self.pages) and self.pages[place][0] <= end_s:
                 place += 1
             came = self.pages[first:place]
-            yield Step(end_s - begun_s, Work(0, len(came), sum(rows for _, rows in came)))
+            sessions = sum(
+                whole.promised.sessions for whole in self.ranges if begun_s < whole.at_s <= end_s
+            )
+            yield Step(end_s - begun_s, Work(sessions, len(came), sum(rows for _, rows in came)))
             begun_s = end_s
 
     def _note(self, now: float, begun: float, pages: int, span: tuple[int, int]) -> None:

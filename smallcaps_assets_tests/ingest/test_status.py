@@ -142,16 +142,16 @@ def test_measure_status_forgets_rates_after_some_minutes(open_lake: Lakehouse) -
     assert status.forecast.run_seconds is None
 
 
-def test_measure_status_never_promises_more_than_the_limit_allows(open_lake: Lakehouse) -> None:
-    beat(open_lake, planned=Work(ADDED_SESSIONS, 300, 600))
-    limited = dataclasses.replace(
-        open_lake, settings=open_lake.settings.model_copy(update={"requests_per_minute": 3.0})
-    )
+def test_measure_status_never_promises_more_than_the_limit_of_the_run_allows(
+    open_lake: Lakehouse,
+) -> None:
+    beat(open_lake, planned=Work(ADDED_SESSIONS, 300, 600), requests_per_minute=3.0)
 
     with open_lake.lock.hold("run abc"):
-        status = measure_status(limited)
+        status = measure_status(open_lake)
 
     assert status.forecast.run_seconds == 6_000
+    assert status.rates.requests_limit_per_min == 3.0
 
 
 def test_measure_status_counts_failures_by_kind(open_lake: Lakehouse) -> None:
