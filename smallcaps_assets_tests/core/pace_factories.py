@@ -95,14 +95,8 @@ class SimulatedRun:
                     continue
                 span, begun, page = waiting.pop(), now, 0
                 left = max(1, math.ceil(span[1] / self.vendor.page_limit))
-            if self.vendor.requests_per_minute:
-                slot = max(slot, now) + 60 / self.vendor.requests_per_minute
             rows = min(self.vendor.page_limit, span[1] - page * self.vendor.page_limit)
-            factor = self.vendor.slower if now >= self.slowed_s else 1.0
-            took = factor * (
-                self.vendor.latency_s * rng.uniform(0.7, 1.3) + self.vendor.row_s * rows
-            )
-            end = max(slot, now) + took
+            slot, end = self._ask(now, slot, rows, rng)
             if rng.random() < self.vendor.fault_share:
                 heapq.heappush(threads, (end + 0.6, number, begun, left, page, span))
                 continue
@@ -111,6 +105,17 @@ class SimulatedRun:
             heapq.heappush(threads, (end, number, begun, left - 1, page + 1, span))
         self.pages.sort()
         self.ranges.sort(key=lambda fetched: fetched.at_s)
+
+    def _ask(
+        self, now: float, slot: float, rows: int, rng: np.random.Generator
+    ) -> tuple[float, float]:
+        """Return the slot of the rate that a page takes, and when it comes."""
+        vendor = self.vendor
+        if vendor.requests_per_minute:
+            slot = max(slot, now) + 60 / vendor.requests_per_minute
+        factor = vendor.slower if now >= self.slowed_s else 1.0
+        took = vendor.latency_s * rng.uniform(0.7, 1.3) + vendor.row_s * rows
+        return slot, max(slot, now) + factor * took
 
     @property
     def end_s(self) -> float:
