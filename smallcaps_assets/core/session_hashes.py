@@ -34,13 +34,13 @@ def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
     """
     if sum(sizes) != trades.height:
         raise DataError(f"expected {sum(sizes)} rows of {len(sizes)} sessions, got {trades.height}")
-    columns = [(name, _slice_column(trades, name)) for name in VENDOR_COLUMNS]
+    columns = [(name.encode(), _slice_column(trades, name)) for name in VENDOR_COLUMNS]
     header = hashlib.sha256(HASH_HEADER)
     hashes, start = [], 0
     for size in sizes:
         digest = header.copy()
         for name, blocks in columns:
-            digest.update(b"%s %d\n" % (name.encode(), size))
+            digest.update(b"%s %d\n" % (name, size))
             for block in blocks(start, start + size):
                 digest.update(block)
         hashes.append(digest.hexdigest())

@@ -63,16 +63,16 @@ class _Pieces:
 
     def add(self, file: StoredFile, sha256: str, content_hash: str) -> None:
         """Read a session."""
-        key = encode_key(file.ticker, file.session_date)
         if file.is_there():
             content = self._fs.read(file.path)
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise DataError(f"{key}: {file.path} is damaged: run `smallcaps repair`")
+                raise DataError(f"{file.path} is damaged: run `smallcaps repair`")
             self._contents.append(content)
             return
         self._decode()
         trades = self._months.read(file.ticker, file.session_date, content_hash)
         if trades is None:
+            key = encode_key(file.ticker, file.session_date)
             raise MissingPartitionError(
                 f"{key}: expected {file.path} or a month file, found none: run `smallcaps repair`"
             )

@@ -18,7 +18,6 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.layout import (
     TRADES_NAME,
     LakeLayout,
-    LakeRoot,
     Tree,
     date_folder,
     ticker_folder,
@@ -70,7 +69,7 @@ class SessionFinder:
         self._layout = layout
         self._tree = tree
         self._ticker = ""
-        self._listings: list[tuple[LakeRoot, frozenset[str]]] = []
+        self._listings: list[tuple[Path, frozenset[str]]] = []
 
     def find(self, ticker: str, session_date: dt.date) -> Path | None:
         """Return the folder of a ticker-session; ``None``: no root has one.
@@ -80,17 +79,17 @@ class SessionFinder:
         """
         if ticker != self._ticker:
             name = ticker_folder(ticker)
-            self._listings = [(root, self._list(root, name)) for root in self._layout.roots]
+            folders = [root.tree_dir(self._tree) / name for root in self._layout.roots]
+            self._listings = [(folder, self._list(folder)) for folder in folders]
             self._ticker = ticker
         name = date_folder(session_date)
-        found = [root for root, names in self._listings if name in names]
+        found = [folder for folder, names in self._listings if name in names]
         if len(found) > 1:
             return self._layout.session_dir(ticker, session_date, self._tree)
-        return found[0].session_dir(ticker, session_date, self._tree) if found else None
+        return found[0] / name if found else None
 
-    def _list(self, root: LakeRoot, name: str) -> frozenset[str]:
+    def _list(self, folder: Path) -> frozenset[str]:
         """Return the names of the folders of a ticker in one root; links are none."""
-        folder = root.tree_dir(self._tree) / name
         if folder.is_symlink() or folder.parent.is_symlink():
             return frozenset()
         try:

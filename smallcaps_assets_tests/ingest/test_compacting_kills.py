@@ -32,6 +32,8 @@ from smallcaps_assets_tests.ingest.month_lakes import (
 )
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk, ScriptedDisk
 
+pytestmark = pytest.mark.slow
+
 MOST_OPERATIONS: Final = 400
 
 Work = Callable[[Lakehouse], object]
