@@ -168,10 +168,8 @@ class Settings(BaseSettings):
     disk_reserve_gb: float | None = Field(
         default=None, ge=0, description="GB that stay free; 5 or 5 % of the disk if unset."
     )
-
     remove_compacted: bool = Field(
-        default=False,
-        description="Remove landing files that month files replaced; receipts stay.",
+        default=False, description="Remove landing files that month files replaced; receipts stay."
     )
 
     requests_per_minute: float = Field(
