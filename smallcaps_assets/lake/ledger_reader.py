@@ -197,8 +197,7 @@ class LedgerReader:
         Raises:
             DataError: A key is not one.
         """
-        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
-        rows = self._fetch(ledger_sql.RECORDS, {"keys": json.dumps(pairs)})
+        rows = self._fetch(ledger_sql.RECORDS, _pack_keys(keys))
         return {row[0]: parse_record(row) for row in rows}
 
     def states(self, keys: Iterable[str]) -> dict[str, str]:
@@ -207,7 +206,7 @@ class LedgerReader:
         Raises:
             DataError: A key is not one.
         """
-        return {key: record.state for key, record in self.records(keys).items()}
+        return dict(self._fetch(ledger_sql.STATES, _pack_keys(keys)))
 
     def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
         """Return what an import found out about those of ``keys`` that it did not prove, by key.
@@ -217,8 +216,7 @@ class LedgerReader:
         """
         if not self._fetch(ledger_sql.HAS_IMPORTS)[0][0]:
             return {}
-        pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
-        rows = self._fetch(ledger_sql.IMPORTS, {"keys": json.dumps(pairs)})
+        rows = self._fetch(ledger_sql.IMPORTS, _pack_keys(keys))
         return {row[0]: parse_import(row) for row in rows}
 
     def unproven_sessions(self) -> pl.DataFrame:
@@ -387,3 +385,13 @@ class LedgerReader:
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         with self._lock, translated_errors(self.path):
             return self._connection.execute(statement, parameters or {}).fetchall()
+
+
+def _pack_keys(keys: Iterable[str]) -> Row:
+    """Return keys as the one parameter of a statement.
+
+    Raises:
+        DataError: One of them is none.
+    """
+    pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+    return {"keys": json.dumps(pairs)}

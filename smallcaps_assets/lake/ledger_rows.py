@@ -7,7 +7,7 @@ records that answers are made of.  What does not: connections and statements.
 import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
@@ -300,10 +300,9 @@ def failure_row(failure: Failure, now: str) -> Row:
 
 def parse_record(row: Sequence[Any]) -> SessionRecord:
     """Return the record that a row of ``ledger_sql.RECORDS`` holds."""
-    named = {column.name: value for column, value in zip(fields(SessionRecord), row, strict=True)}
-    if text := named["last_asked_date"]:
-        named["last_asked_date"] = dt.date.fromisoformat(text)
-    return SessionRecord(**named)
+    key, state, rows, size, content_hash, kind, message, count, asked = row
+    date = dt.date.fromisoformat(asked) if asked else None
+    return SessionRecord(key, state, rows, size, content_hash, kind, message, count, date)
 
 
 def parse_committed(row: Sequence[Any]) -> CommittedSession:

@@ -141,6 +141,11 @@ SELECT ticker || '_' || session_date, state, coalesce(rows, 0), coalesce(bytes, 
 FROM json_each(:keys) AS key
 CROSS JOIN sessions ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
 """
+STATES: Final = """
+SELECT ticker || '_' || session_date, state
+FROM json_each(:keys) AS key
+CROSS JOIN sessions ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
+"""
 COUNTS: Final = """
 SELECT state, sum(sessions) FROM tallies
 WHERE (is_planned = 1 OR state = 'not_yet_available') AND sessions > 0

@@ -429,6 +429,7 @@ class Nothing(dict[str, None]):
         (ledger_sql.MISSING_OF_TICKERS, "COVERING INDEX open_sessions (ticker=?"),
         (ledger_sql.STORED_OF_TICKERS, "PRIMARY KEY (ticker=?"),
         (ledger_sql.RECORDS, "PRIMARY KEY (ticker=? AND session_date=?)"),
+        (ledger_sql.STATES, "PRIMARY KEY (ticker=? AND session_date=?)"),
         (ledger_sql.ACTIVITY, "attempts_by_time (recorded_at>?)"),
         (ledger_sql.ACTIVITY_COUNTERS, "counters_by_time (recorded_at>?)"),
         (ledger_sql.RECENT_ERRORS, "failed_attempts"),
