@@ -16,6 +16,10 @@ from smallcaps_assets.lake.catalog import build_catalog
 
 logger = logging.getLogger(__name__)
 
+CATALOG_SHARE = 20
+"""A catalog is built anew after at least so many times the time that the last one took: its cost
+grows with the lake, and the part of a download's time that it takes does not."""
+
 COUNT_EVERY_S = 5.0
 """Pause between two entries of retries in the ledger."""
 
@@ -82,13 +86,14 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
-        built = counted = time.monotonic()
+        counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s
+        due = counted + interval_s
         try:
             for outcome in self._download.run(keys):
                 yield outcome
-                if time.monotonic() - built > lakehouse.settings.catalog_interval_s:
+                if (begun := time.monotonic()) > due:
                     refresh_catalog(lakehouse)
-                    built = time.monotonic()
+                    due = plan_refresh(begun, time.monotonic(), interval_s)
                 if time.monotonic() - counted > COUNT_EVERY_S:
                     self._record_retries()
                     counted = time.monotonic()
@@ -104,6 +109,11 @@ class Backfill:
         now = Counter({f"retry_{kind}": count for kind, count in counters.retries.items()})
         self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
         self._retries = now
+
+
+def plan_refresh(begun: float, ended: float, interval_s: float) -> float:
+    """Return when the catalog is to be built again, after one that began and ended then."""
+    return ended + max(interval_s, CATALOG_SHARE * (ended - begun))
 
 
 def ensure_indexed(lakehouse: Lakehouse) -> None:
