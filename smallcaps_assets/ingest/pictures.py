@@ -1,23 +1,13 @@
 """The pictures of a plan: drawn from what is published, kept as files, shown in the UI.
 
 What belongs here: which pictures there are and where they are kept.  What does not: how one looks
-(``charts``).
+(``charts``, which loads matplotlib: where no picture is drawn, nobody waits for it).
 """
 
 from collections.abc import Mapping
-from typing import Final
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Final
 
 from smallcaps_assets.core.windows import EventWindow
-from smallcaps_assets.ingest.charts import (
-    draw_calendar,
-    draw_comparison,
-    draw_events,
-    draw_ladder,
-    embed,
-    render_figure,
-)
 from smallcaps_assets.ingest.estimating import PlanEstimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.piloting import take_pilot
@@ -25,12 +15,15 @@ from smallcaps_assets.ingest.planning import count_by_event
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import PlanMode
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 BY_EVENT: Final = "sessions_by_event"
 CALENDAR: Final = "planned_sessions"
 COMPARISON: Final = "naive_against_optimised"
 LADDER: Final = "pilot_ladder"
 
-Figures = Mapping[str, Figure | None]
+Figures = Mapping[str, "Figure | None"]
 """A picture by name; ``None``: the plan has none of this name, and an old one goes."""
 
 
@@ -40,6 +33,8 @@ def draw_plan(lakehouse: Lakehouse) -> Figures:
     Raises:
         MissingPartitionError: No plan is published.
     """
+    from smallcaps_assets.ingest.charts import draw_calendar, draw_events  # noqa: PLC0415  as above
+
     record, plan = lakehouse.tables.read_plan()
     by_event = count_by_event(plan)
     has_windows = record.mode == PlanMode.EVENT_WINDOWS and by_event.height
@@ -56,6 +51,8 @@ def draw_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Figures:
     Raises:
         MissingPartitionError: No watchlist is published, in a mode that needs one.
     """
+    from smallcaps_assets.ingest.charts import draw_comparison, draw_ladder  # noqa: PLC0415  as above
+
     is_plain = lakehouse.settings.plan_mode is PlanMode.SESSIONS
     ladder = (
         () if is_plain else take_pilot(lakehouse, lakehouse.tables.read_table(WATCHLIST)).ladder
@@ -72,6 +69,8 @@ def publish_pictures(lakehouse: Lakehouse, figures: Figures) -> dict[str, str]:
     Raises:
         StorageError: The disk refuses.
     """
+    from smallcaps_assets.ingest.charts import embed, render_figure  # noqa: PLC0415  as above
+
     layout, shown = lakehouse.layout, {}
     for name, figure in figures.items():
         path = layout.picture_file(name)

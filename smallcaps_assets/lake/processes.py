@@ -56,11 +56,12 @@ def identify_process(pid: int | None = None) -> ProcessIdentity:
     Raises:
         ProcessLookupError: There is none with this pid.
     """
-    number = os.getpid() if pid is None else pid
-    started = read_start(number)
+    if pid is None:
+        return _identify_own(os.getpid())
+    started = read_start(pid)
     if started is None:
-        raise ProcessLookupError(f"no process {number}")
-    return ProcessIdentity(read_machine_token(), number, started)
+        raise ProcessLookupError(f"no process {pid}")
+    return ProcessIdentity(read_machine_token(), pid, started)
 
 
 def parse_identity(text: str) -> ProcessIdentity | None:
@@ -105,6 +106,12 @@ def read_start(pid: int, proc: Path = PROC) -> int | None:
         return None
     state, *numbers = status.rpartition(")")[2].split()
     return None if state in {"Z", "X"} else int(numbers[18])
+
+
+@functools.cache
+def _identify_own(pid: int) -> ProcessIdentity:
+    """Return the identity of this process, which is asked for by every file that it writes."""
+    return identify_process(pid)
 
 
 def _read_start_anywhere(pid: int) -> int | None:
