@@ -2,7 +2,7 @@
 
 Real clocks, the limiter alone: no server answers, so that nothing but the rate is measured.
 ``--minutes 5`` asks for the five minutes of the target; otherwise the slow rate is watched for
-90 s, in which every sliding minute is looked at as well.
+75 s, in which every sliding minute is looked at as well.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MINUTE_S = 60.0
 SLOW, FAST = 100, (6_000, 30_000)
 """Requests a minute: the default of the settings, then 100 and 500 a second."""
 
-SLOW_S, FAST_S, SHORT_S = 90.0, 20.0, 3.0
+SLOW_S, FAST_S, SHORT_S = 75.0, 10.0, 2.0
 WARM_UP_S = 1.0
 """Time in which the processes start; what they do in it is not looked at."""
 
