@@ -10,6 +10,8 @@ from smallcaps_assets.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+EVENT_BATCH = 500
+
 
 def prepare_dagster_home(settings: Settings) -> str:
     """Make ``$SMALLCAPS_DATA_DIR/dagster``, put ``dagster.yaml`` there, and export DAGSTER_HOME.
@@ -28,6 +30,8 @@ def prepare_dagster_home(settings: Settings) -> str:
         fs.publish({config: template.read_bytes()}, root=home)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    # A run begins with an event per partition; they are stored this many at once.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
     return str(home)
 
 

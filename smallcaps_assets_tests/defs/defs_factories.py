@@ -173,7 +173,13 @@ class Home:
         home.mkdir(exist_ok=True)
         config = resources.files("smallcaps_assets.cli") / "dagster.yaml"
         (home / "dagster.yaml").write_bytes(config.read_bytes())
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        # As in the environment of every command; the place of the event log is read from it.
+        os.environ["DAGSTER_HOME"] = str(home)
+        try:
+            instance = dg.DagsterInstance.from_config(str(home))
+        finally:
+            del os.environ["DAGSTER_HOME"]
+        with instance:
             yield instance
 
     def copy(self, folder: Path, **changes: object) -> "Home":
