@@ -8,13 +8,15 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
+from smallcaps_assets.core.documents import decode_document
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.ingest.compaction_run import Compaction
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.profiling import Profile, profile_lake
-from smallcaps_assets.ingest.publish_report import publish_report
+from smallcaps_assets.ingest.publish_report import PublishedReport, publish_report
 from smallcaps_assets.ingest.report import measure_lake
+from smallcaps_assets.ingest.report_document import ReportDocument
 from smallcaps_assets.ingest.report_page import MESSAGE_LENGTH, SHOWN, Picture, render_page
 from smallcaps_assets.lake.ledger_rows import Attempt
 from smallcaps_assets.lake.ledger_rows import Failure as FailedSession
@@ -23,6 +25,7 @@ from smallcaps_assets.lake.states import QUARANTINED
 from smallcaps_assets_tests.lakehouse_factories import SmallLake, plan_small_lake
 
 KEY = "BCPC_2024-01-10"
+SECRET = "secret-key-of-a-user"
 EVIL = "<script>alert('$x^2$ & \"more\"')</script>" + "long " * 1_000
 
 
@@ -39,30 +42,35 @@ def fail_session(lakehouse: Lakehouse, message: str) -> None:
     )
 
 
-def test_publish_report_writes_what_was_measured(small_lake: SmallLake, tmp_path: Path) -> None:
-    published = publish_report(small_lake.copy(tmp_path))
+@pytest.fixture(scope="module")
+def published(small_lake: SmallLake, tmp_path_factory: pytest.TempPathFactory) -> PublishedReport:
+    """Return the report of a finished lake, made once."""
+    folder = tmp_path_factory.mktemp("published")
+    return publish_report(small_lake.copy(folder, POLYGON_API_KEY=SECRET))
 
+
+def test_publish_report_writes_what_was_measured(published: PublishedReport) -> None:
     page = published.page.read_text(encoding="utf-8")
+
     assert published.report.content_hash in page
     assert published.report.recommendation.split(":")[0] in page
     assert page.count("data:image/png;base64,") == 4
     assert "no attempt failed" in page
     assert published.coverage.startswith("![Coverage](data:image/png;base64,")
+    assert decode_document(published.file.read_bytes(), ReportDocument) == published.report
 
 
-def test_the_page_asks_nobody_for_anything(small_lake: SmallLake, tmp_path: Path) -> None:
-    page = publish_report(small_lake.copy(tmp_path)).page.read_text(encoding="utf-8")
+def test_the_page_asks_nobody_for_anything(published: PublishedReport) -> None:
+    page = published.page.read_text(encoding="utf-8")
 
     assert set(re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(\w+:)", page)) == {"data:"}
     assert not re.findall(r"https?://|<script|@import", page)
 
 
-def test_the_page_and_the_json_hold_no_key(small_lake: SmallLake, tmp_path: Path) -> None:
+def test_the_page_and_the_json_hold_no_key(published: PublishedReport) -> None:
     """L14."""
-    published = publish_report(small_lake.copy(tmp_path, POLYGON_API_KEY="secret-key-of-a-user"))
-
     for file in (published.page, published.file):
-        assert b"secret-key-of-a-user" not in file.read_bytes()
+        assert SECRET.encode() not in file.read_bytes()
 
 
 def test_the_page_escapes_and_cuts_messages(small_lake: SmallLake, tmp_path: Path) -> None:
