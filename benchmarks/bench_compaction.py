@@ -2,7 +2,8 @@
 
 A lake of ticker-sessions with a mean near 540 trades, so that opening files counts.  Each run is a
 process of its own on the same landing files: read and prove them by their receipts, write month
-files, read these back and prove every session, publish.
+files, read these back and prove every session, publish.  The same rows read and written plainly,
+without proof and sync, are the floor.
 """
 
 import argparse
@@ -10,13 +11,16 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 from measuring import make_row, run_contender, time_work
 from sample_lake import fill_sample, open_sample
 
 from smallcaps_assets.ingest.compacting import Done, compact_months
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.month_files import BATCH_SESSIONS, SessionBatch, encode_parts
 
 SESSIONS, SHORT_SESSIONS = 3_000, 400
 REPEATS, SHORT_REPEATS = 5, 1
@@ -36,15 +40,30 @@ def compact(lakehouse: Lakehouse) -> dict[str, object]:
     }
 
 
+def copy_plainly(lakehouse: Lakehouse) -> dict[str, object]:
+    """Read every landing file and write the same rows in one order: no proof, no sync."""
+    columns = ("ticker", "session_date", "rows", "content_hash")
+    sessions = lakehouse.ledger.stored_contents().select(columns)
+    paths = [lakehouse.layout.trades_file(*key) for key in sessions.select(columns[:2]).rows()]
+
+    def read() -> Iterator[SessionBatch]:
+        for start in range(0, len(paths), BATCH_SESSIONS):
+            trades = pl.read_parquet(paths[start : start + BATCH_SESSIONS], hive_partitioning=False)
+            yield SessionBatch(trades, sessions.slice(start, BATCH_SESSIONS))
+
+    return {"rows": sum(part.rows for part in encode_parts(read()))}
+
+
 def measure(folder: Path, *, is_short: bool) -> list[dict[str, object]]:
     """Compact the same lake several times and return the rows of the result."""
     trades = fill_sample(open_sample(folder), SHORT_SESSIONS if is_short else SESSIONS)
     landing = sum(file.stat().st_size for file in folder.rglob("trades.parquet"))
-    runs = []
+    runs, floor = [], []
     for _ in range(SHORT_REPEATS if is_short else REPEATS):
         shutil.rmtree(folder / "lake" / "compacted_trades", ignore_errors=True)
         runs.append(run_contender(Path(__file__), "--compact", str(folder)))
-    if any(run["rows"] != trades for run in runs):
+        floor.append(run_contender(Path(__file__), "--floor", str(folder)))
+    if any(run["rows"] != trades for run in (*runs, *floor)):
         raise SystemExit(f"expected {trades} trades in month files, got {runs}")
     millions = trades / MILLION
     return [
@@ -56,6 +75,16 @@ def measure(folder: Path, *, is_short: bool) -> list[dict[str, object]]:
             "s",
             at_most=MOST_CPU_S,
             target="compaction, CPU per million trades",
+        ),
+        make_row(
+            "CPU per million trades, plain read and write",
+            [run["cpu_s"] / millions for run in floor],
+            "s",
+        ),
+        make_row(
+            "CPU, compaction over plain read and write",
+            [a["cpu_s"] / b["cpu_s"] for a, b in zip(runs, floor, strict=True)],
+            "times",
         ),
         make_row("wall per million trades", [run["wall_s"] / millions for run in runs], "s"),
         make_row("peak memory", [run["peak_mb"] for run in runs], "MB"),
@@ -69,11 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--compact", type=Path)
+    parser.add_argument("--floor", type=Path)
     options = parser.parse_args()
-    if options.compact:
-        lakehouse = open_sample(options.compact)
+    if folder := options.compact or options.floor:
+        lakehouse = open_sample(folder)
         _ = lakehouse.calendar, lakehouse.store, lakehouse.ledger
-        time_work(lambda: compact(lakehouse))
+        work = compact if options.compact else copy_plainly
+        time_work(lambda: work(lakehouse))
         return
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder) / "data", is_short=options.short)
