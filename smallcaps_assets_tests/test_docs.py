@@ -186,6 +186,24 @@ def test_every_make_target_is_in_the_readme_and_every_target_there_exists() -> N
     assert named - targets == {"help"} - targets
 
 
+def test_every_target_has_its_equivalent_without_make() -> None:
+    table = dict(
+        re.findall(r"^\| `make ([a-z-]+)` \| (.*) \|$", read("docs/operations.md"), re.MULTILINE)
+    )
+    makefile = read("Makefile").replace("$(BIN)", ".venv/bin").replace("$(VENV)", ".venv")
+    recipes = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)*)", makefile, re.MULTILINE))
+
+    strange = [
+        command
+        for target, text in table.items()
+        for command in re.findall(r"`(\.venv/bin/\S+(?: -m)? [\w./]+)[^`]*`", text)
+        if target != "setup" and command not in recipes[target]
+    ]
+
+    assert table.keys() == read_targets() - {"help"}
+    assert strange == []
+
+
 @pytest.mark.parametrize("script", [".ci/run", ".github/workflows/ci.yml"])
 def test_the_gates_call_targets_that_exist(script: str) -> None:
     called = set(re.findall(r"^(?: *- run: )?make ([a-z-]+)$", read(script), re.MULTILINE))
