@@ -42,7 +42,7 @@ COMMANDS: Final = {
 PAGES: Final = {
     "audit": "operations#checks-and-what-to-do",
     "catalog": "cookbook",
-    "compact": "operations#commands",
+    "compact": "operations#compaction",
     "demo": "tutorial",
     "docs": "operations",
     "download": "operations#backfill-and-resume",

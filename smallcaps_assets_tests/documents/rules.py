@@ -15,6 +15,6 @@ RULES: Final[Rules] = {
     r"^make setup$": Left("this test runs in what it made", shows=""),
     r"^make ui$": Left("`make dev` with other settings", shows=".venv/bin/smallcaps ui --port"),
     r"^make dev$|dagster dev|smallcaps ui": UI,
-    r"smallcaps status --watch": Served(says="partitions"),
+    r"smallcaps status --watch": Served(says="sessions done"),
     r"smallcaps emulator": Served(says="http://127.0.0.1:"),
 }

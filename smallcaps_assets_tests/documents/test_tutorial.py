@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smallcaps_assets_tests.documents.blocks import Block, read_blocks
+from smallcaps_assets_tests.documents.blocks import read_blocks
 from smallcaps_assets_tests.documents.reader import Reader, open_folder
 from smallcaps_assets_tests.documents.rules import RULES
 
@@ -19,6 +19,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         yield Reader(folder, RULES, {"SMALLCAPS_REQUESTS_PER_MINUTE": "0"})
 
 
-@pytest.mark.parametrize("block", read_blocks(PAGE), ids=lambda block: block.place)
-def test_line_by_line(reader: Reader, block: Block) -> None:
-    reader.do(block)
+def test_every_line_in_order(reader: Reader) -> None:
+    reader.read(read_blocks(PAGE))
+
+    assert "smallcaps audit --deep" in reader.ran
+    assert {"con", "lake", "profile"} <= reader.session.keys()
