@@ -221,9 +221,7 @@ class Settings(BaseSettings):
         default=2.0, gt=0, description="Longest wait of a finished session for its commit."
     )
     stuck_after_min: float = Field(
-        default=10.0,
-        gt=0,
-        description="Minutes without a commit after which `smallcaps status` calls a run stuck.",
+        default=10.0, gt=0, description="Minutes without a commit: `status` says stuck."
     )
     catalog_interval_s: float = Field(
         default=300.0, gt=0, description="Pause between catalogs built during a download."
