@@ -74,7 +74,9 @@ def watch_freshness(
     cursor = " | ".join(_describe(evaluation) for evaluation in found)
     if cursor == (context.cursor or ""):
         return dg.SkipReason(cursor or "nothing was materialized yet")
-    return dg.SensorResult(asset_events=found, cursor=cursor)
+    return dg.SensorResult(
+        asset_events=found, cursor=cursor, skip_reason=dg.SkipReason(f"evaluated: {cursor}")
+    )
 
 
 def _evaluate(

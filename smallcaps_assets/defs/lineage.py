@@ -1,4 +1,4 @@
-"""From which columns each column is made, declared once and shown by the UI.
+"""From which columns each column is made, declared once, for Dagster and for the UI.
 
 What belongs here: the declarations, by table.  What does not: columns that come from the vendor or
 from a file, which have no upstream here; their types and units (``schemas``).
@@ -47,6 +47,18 @@ COLUMN_LINEAGE: Final[Mapping[str, Mapping[str, Upstream]]] = {
     TRADES.name: {name: ((EVENT_WINDOW_PLAN.name, name),) for name in ("ticker", "session_date")},
 }
 """Upstream columns by table and column; a column that is not named has none."""
+
+
+def describe_upstream(table: str, column: str) -> str:
+    """Return what a column is made of as a sentence, empty where it has no upstream here.
+
+    The open-source UI stores column lineage and shows it nowhere; descriptions it shows.
+    """
+    columns: dict[str, list[str]] = {}
+    for asset, name in COLUMN_LINEAGE.get(table, {}).get(column, ()):
+        columns.setdefault(asset, []).append(name)
+    parts = [f"{asset} ({', '.join(names)})" for asset, names in columns.items()]
+    return f" From {' and '.join(parts)}." if parts else ""
 
 
 def column_lineage(table: str) -> dict[str, Any]:

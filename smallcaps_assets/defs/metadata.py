@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 
 from smallcaps_assets.core.verdicts import Number, Verdict
-from smallcaps_assets.defs.lineage import column_lineage
+from smallcaps_assets.defs.lineage import column_lineage, describe_upstream
 from smallcaps_assets.schemas import Table
 
 SHOWN_ROWS = 50
@@ -28,7 +28,7 @@ def column_schema(table: Table) -> dict[str, Any]:
         dg.TableColumn(
             name=name,
             type=str(column.dtype),
-            description=column.description,
+            description=column.description + describe_upstream(table.name, name),
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )
         for name, column in table.columns.items()
@@ -43,7 +43,7 @@ def column_schema(table: Table) -> dict[str, Any]:
 
 
 def show_file(table: Table, path: Path) -> dict[str, Any]:
-    """Return where a table lies, and its column lineage, which the UI reads from events alone."""
+    """Return where a table lies, and its column lineage, which Dagster takes from events."""
     return {"path": dg.MetadataValue.path(str(path)), **column_lineage(table.name)}
 
 

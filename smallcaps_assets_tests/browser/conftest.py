@@ -48,13 +48,13 @@ def terminal(
 def screens(
     memory: Path, vendor: EmulatorServer, terminal: Terminal
 ) -> Iterator[tuple[DagsterUi, Pages]]:
-    """Start Chromium and the UI, plan meanwhile, and return both when they answer."""
+    """Start Chromium and the UI, load bars meanwhile, and return both when they answer."""
     pictures = os.environ.get("SMALLCAPS_SCREENSHOTS")
     with ExitStack() as stack:
         chromium = start_chromium(memory / "chromium")
         stack.callback(chromium.quit)
         settings = ui_settings(terminal.data_dir, vendor.url)
         ui = stack.enter_context(DagsterUi(memory, settings))
-        terminal.plan()
+        terminal.refresh_reference()
         ui.wait_until_up()
         yield ui, Pages(chromium, ui.url, REPO_ROOT / pictures if pictures else None)

@@ -21,7 +21,7 @@ from smallcaps_assets.defs.runs import OWNER_TAG
 from smallcaps_assets.lake.processes import parse_identity
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 180.0
 GRACE_S: Final = 3.0
 """Dagster's own end takes up to ten seconds; nothing here is worth that wait."""
 BACKFILL_TAG: Final = "dagster/backfill"
@@ -32,8 +32,8 @@ PARTITIONS: Final = """query {assetNodeOrError(assetKey: {path: ["trades"]}) {..
     partitionStats {numFailed numMaterialized numMaterializing numPartitions}}}}"""
 RUN: Final = """query ($run: ID!) {runOrError(runId: $run) {... on Run {
     runId status startTime endTime tags {key value}}}}"""
-RUNS_OF_BACKFILL: Final = """query ($tag: String!, $id: String!) {
-    runsOrError(filter: {tags: [{key: $tag, value: $id}]}) {
+RUNS: Final = """query ($filter: RunsFilter!) {
+    runsOrError(filter: $filter) {
     ... on Runs {results {runId status startTime endTime}}}}"""
 BACKFILLS: Final = """query {partitionBackfillsOrError(limit: 10) {
     ... on PartitionBackfills {results {id status numPartitions}}}}"""
@@ -149,7 +149,16 @@ class DagsterUi:
 
     def find_runs(self, backfill: str) -> list[dict[str, Any]]:
         """Return the runs of a backfill, in the order of their start."""
-        runs = self.ask(RUNS_OF_BACKFILL, tag=BACKFILL_TAG, id=backfill)["results"]
+        return self._list_runs(tags=[{"key": BACKFILL_TAG, "value": backfill}])
+
+    def wait_for_job(self, job: str) -> str:
+        """Wait until the only run of a job has ended, and return its status."""
+        wait_for(lambda: bool(self._list_runs(pipelineName=job)), f"{job} is launched")
+        (run,) = self._list_runs(pipelineName=job)
+        return self.wait_for_end(run["runId"])
+
+    def _list_runs(self, **wanted: object) -> list[dict[str, Any]]:
+        runs = self.ask(RUNS, filter=wanted)["results"]
         return sorted(runs, key=lambda run: run["startTime"] or float("inf"))
 
     def _is_up(self) -> bool:

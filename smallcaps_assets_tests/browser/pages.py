@@ -32,10 +32,11 @@ SWITCHES: Final = (
     "--disable-sync",
 )
 CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
-GROUPS: Final = ("reference", "events", "plan", "ticks", "serve")
+GROUPS: Final = ("reference", "events", "plan", "ticks", "serve", "audit")
 LINEAGE: Final = "/asset-groups?expanded=" + ",".join(f"global@global:{name}" for name in GROUPS)
 PARTITIONS: Final = "/assets/trades?view=partitions"
 CHECKS: Final = "/assets/trades?view=checks"
+LOCATION: Final = "/locations/smallcaps_assets.definitions"
 
 
 def start_chromium(folder: Path) -> webdriver.Chrome:
@@ -72,6 +73,11 @@ class Pages:
         self._driver.get(f"{self._url}{address}")
         return self.wait_for(*texts)
 
+    def open_file(self, path: Path, *texts: str) -> None:
+        """Open a page on the disk, as who pastes its path does, and wait for these texts."""
+        self._driver.get(path.as_uri())
+        self.wait_for(*texts)
+
     def wait_for(self, *texts: str) -> str:
         """Wait until the page shows ``texts``, and return all that it shows."""
 
@@ -104,6 +110,24 @@ class Pages:
 
         waiting = WebDriverWait(self._driver, PATIENCE_S, ignored_exceptions=[WebDriverException])
         waiting.until(is_clicked, f"nothing to click at {path}")
+
+    def materialize_job(self, job: str) -> None:
+        """Launch a job from its page; `universe` is optional, so its absence is confirmed."""
+        self.open(f"{LOCATION}/jobs/{job}", job)
+        self.click("Materialize all")
+        self.click("Confirm")
+
+    def switch_sensor(self, sensor: str, *, is_on: bool) -> None:
+        """Turn a sensor on or off by its switch, and wait until the page shows it."""
+        self.open(f"{LOCATION}/sensors/{sensor}", sensor, "Running")
+        switch = "//tr[td[normalize-space()='Running']]//label"
+        self.click_element(switch)
+
+        def is_switched(driver: webdriver.Chrome) -> bool:
+            box = driver.find_element(By.XPATH, f"{switch}/input")
+            return box.is_selected() == is_on
+
+        WebDriverWait(self._driver, PATIENCE_S).until(is_switched, f"{sensor} is not switched")
 
     def count_partitions(self, expected: PartitionCounts) -> None:
         """Open the partitions page of `trades`; it has to show these counts."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from smallcaps_assets.cli.audit_command import run_audit
 from smallcaps_assets.cli.downloading import run_download
-from smallcaps_assets.cli.planning import run_plan
+from smallcaps_assets.cli.planning import refresh_reference, run_plan
 from smallcaps_assets.cli.reindex_command import rebuild_ledger
 from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.core.keys import decode_key
@@ -28,11 +28,13 @@ from smallcaps_assets.lake.states import GREEN, PLANNED
 from smallcaps_assets_tests.lakehouse_factories import make_settings
 
 MARKET: Final = MarketConfig(tickers=8, busy_trades=0, trades_scale=0.3)
+MORE_TICKERS: Final = 3
+"""Tickers of the larger plan that the terminal makes later."""
 SETTINGS: Final[dict[str, object]] = {
     "first_session": "2023-04-03",
     "last_session": "2023-06-30",
     "pilot_min_events": 2,
-    "pilot_tickers": 3,
+    "pilot_tickers": 1,
     "workers": 1,
     "range_max_sessions": 2,
     "retries": 0,
@@ -60,6 +62,15 @@ class Terminal:
         self._url = url
         self._console = Console(file=io.StringIO())
         self.work = self._open()
+
+    def refresh_reference(self) -> None:
+        """The first half of `smallcaps plan`: daily bars and splits."""
+        refresh_reference(self.work, self._console)
+
+    def report(self) -> Path:
+        """`smallcaps report`, as the job of the UI; return the page."""
+        assert self.work.run_job("refresh_report").is_success
+        return self.work.lakehouse.layout.report_page
 
     def plan(self, **changes: object) -> None:
         """`smallcaps plan`, with these settings changed."""

@@ -1,10 +1,10 @@
-"""The user's story in Dagster's UI: plan, fail, kill, replan, terminate, backfill, audit.
+"""The user's story in Dagster's UI: plan, automate, kill, fail, terminate, backfill, audit.
 
 What belongs here: the steps and what they promise.  It is one test, because starting the UI takes
 longer than any step.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,18 +12,19 @@ import pytest
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
+from smallcaps_assets.defs.jobs import DOWNLOAD_JOB, PLAN_JOB
 from smallcaps_assets.emulator import EmulatorServer, Fault
 from smallcaps_assets.ingest.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, PartitionCounts, wait_for
 from smallcaps_assets_tests.browser.pages import CHECKS, GROUPS, LINEAGE, PARTITIONS, Pages
-from smallcaps_assets_tests.browser.terminal import Terminal, range_tags
+from smallcaps_assets_tests.browser.terminal import MORE_TICKERS, Terminal, range_tags
 
 pytestmark = pytest.mark.browser
 
 ASSETS = (
     *("daily_bars", "splits", "universe", "watchlist", "pilot_watchlist"),
-    *("event_window_plan", "download_estimate", "download_queue", "trades", "lake_catalog"),
+    *("event_window_plan", "download_estimate", "download_queue"),
+    *("trades", "compacted_trades", "lake_catalog", "download_report"),
 )
 SLOW = Fault("slow", endpoint="trades", seconds=1.0)
 """Lets a run be caught halfway."""
@@ -91,13 +92,15 @@ def test_a_download_in_the_ui_survives_what_happens_to_it(
 ) -> None:
     story = Story(vendor, terminal, *screens)
 
-    see_the_lineage(story)
+    story.pages.open(LINEAGE, *ASSETS, *GROUPS)
+    materialize_the_plan(story)
+    kill_what_the_sensor_launched(story)
+    let_the_plan_grow(story)
     failed_key = fail_one_session(story)
-    kill_a_run(story)
-    change_the_plan(story)
     terminate_a_run(story)
     damage_and_repair_a_file(story)
     wanted = launch_the_rest(story)
+    read_the_report(story)
     see_the_backfill_complete(story, wanted)
 
     assert failed_key in wanted
@@ -105,57 +108,69 @@ def test_a_download_in_the_ui_survives_what_happens_to_it(
     take_last_pictures(story)
 
 
-def see_the_lineage(story: Story) -> None:
-    """Every asset is in its group; nothing is downloaded yet."""
-    story.pages.open(LINEAGE, *ASSETS, *GROUPS)
+def materialize_the_plan(story: Story) -> None:
+    """The job of the plan, launched from its page, makes the partitions; nothing is downloaded."""
+    story.pages.materialize_job(PLAN_JOB)
 
-    counts = story.compare_counts()
+    assert story.ui.wait_for_job(PLAN_JOB) == "SUCCESS"
+    planned = len(story.terminal.list_keys())
+    assert planned > 0
+    assert story.compare_counts() == PartitionCounts(0, 0, 0, missing=planned)
+    story.pages.open("/assets/event_window_plan?view=overview", "From pilot_watchlist (events)")
+    story.pages.take_picture("columns")
 
-    assert counts == PartitionCounts(0, 0, 0, missing=len(story.terminal.list_keys()))
+
+def kill_what_the_sensor_launched(story: Story) -> None:
+    """The sensor launches one backfill of the new plan; what its killed run finished stays."""
+    story.vendor.faults = [SLOW]
+    story.pages.switch_sensor("download_after_plan", is_on=True)
+    wait_for(lambda: bool(story.ui.find_backfills()), "the sensor asks for a backfill")
+    (backfill,) = story.ui.find_backfills()
+    wait_for(lambda: bool(story.terminal.find_green()), "a session is finished")
+    (run,) = story.ui.find_runs(backfill["id"])
+    story.pages.switch_sensor("download_after_plan", is_on=False)
+    story.pages.take_picture("automation", "/automation", "download_after_plan")
+
+    story.ui.find_worker(run["runId"]).kill()
+    finished = story.terminal.find_green()
+
+    assert backfill["numPartitions"] == len(story.terminal.list_keys())
+    assert story.ui.wait_for_end(run["runId"]) in {"CANCELED", "FAILURE"}
+    assert story.terminal.find_green() == finished
+    story.compare_counts()
+
+
+def let_the_plan_grow(story: Story) -> None:
+    """Partitions follow a larger plan; what is green stays green."""
+    before = story.terminal.find_green()
+    keys = story.terminal.list_keys()
+
+    story.terminal.plan(pilot_tickers=MORE_TICKERS)
+
+    assert set(keys) < set(story.terminal.list_keys())
+    assert story.compare_counts().materialized == len(before)
 
 
 def fail_one_session(story: Story) -> str:
     """A session that the vendor cannot serve is red; the others of its ticker are green."""
     before = story.compare_counts()
-    ticker, failed_date = decode_key(story.terminal.list_keys()[3])
-    story.vendor.faults = [Fault("500", endpoint="trades", ticker=ticker, date=failed_date)]
+    ticker, _ = decode_key(story.terminal.list_missing()[-1])
+    asked = [key for key in story.terminal.list_missing() if decode_key(key)[0] == ticker]
+    key = asked[2]
+    fault = Fault("500", endpoint="trades", ticker=ticker, date=decode_key(key)[1])
+    story.vendor.faults = [fault]
 
     assert not story.terminal.download(ticker)
 
     counts = story.compare_counts()
-    key = f"{ticker}_{failed_date}"
-    assert counts.failed == 1
-    assert counts.materialized + 1 == before.missing - counts.missing
+    assert counts.failed == before.failed + 1
+    assert counts.materialized == before.materialized + len(asked) - 1
     events = f"{PARTITIONS}&partition={key}&showAllEvents=true"
     story.pages.open(events, "failed, and did not materialize", "Observation")
     story.pages.click_element("//tr[contains(., 'Observation')]//td[1]//*")
     story.pages.wait_for("500")
     story.pages.take_picture("failed_session")
     return key
-
-
-def kill_a_run(story: Story) -> None:
-    """What a killed run has finished stays green, and the run does not live on for ever."""
-    run_id = story.start_slowly(story.terminal.list_missing())
-
-    story.ui.find_worker(run_id).kill()
-    finished = story.terminal.find_green()
-
-    assert story.ui.wait_for_end(run_id) in {"CANCELED", "FAILURE"}
-    assert story.terminal.find_green() == finished
-    story.compare_counts()
-
-
-def change_the_plan(story: Story) -> None:
-    """Partitions follow the plan when it shrinks and when it grows."""
-    keys = story.terminal.list_keys()
-
-    story.terminal.plan(last_session="2023-05-31")
-    fewer = sum(astuple(story.compare_counts()))
-    story.terminal.plan()
-
-    assert fewer < len(keys) == len(story.terminal.list_keys())
-    story.compare_counts()
 
 
 def terminate_a_run(story: Story) -> None:
@@ -194,6 +209,7 @@ def launch_the_rest(story: Story) -> set[str]:
     """Launch a backfill of failed and missing partitions from their page; return their keys."""
     story.vendor.reset()
     wanted = set(story.terminal.list_keys()) - story.terminal.find_green()
+    before = len(story.ui.find_backfills())
     story.pages.open(PARTITIONS, "Missing (")
 
     story.pages.click("Materialize\u2026")
@@ -202,14 +218,22 @@ def launch_the_rest(story: Story) -> set[str]:
     story.pages.take_picture("launch_backfill")
     story.pages.click("Launch backfill")
 
-    wait_for(lambda: bool(story.ui.find_backfills()), "the backfill is requested")
+    wait_for(lambda: len(story.ui.find_backfills()) > before, "the backfill is requested")
     return wanted
+
+
+def read_the_report(story: Story) -> None:
+    """The asset of the report leads to its page, which says what to do; Dagster waits meanwhile."""
+    page = story.terminal.report()
+
+    story.pages.open("/assets/download_report?view=overview", str(page))
+    story.pages.open_file(page, "coverage")
 
 
 def see_the_backfill_complete(story: Story, wanted: set[str]) -> None:
     """Its runs wait for one another, ask for what was open and nothing else, and complete."""
     wait_for(lambda: story.terminal.find_green() >= wanted, "everything is green")
-    (backfill,) = story.ui.find_backfills()
+    backfill = story.ui.find_backfills()[0]
     runs = story.ui.find_runs(backfill["id"])
 
     assert [story.ui.wait_for_end(run["runId"]) for run in runs] == ["SUCCESS"] * len(runs)

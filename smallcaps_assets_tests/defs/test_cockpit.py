@@ -78,6 +78,15 @@ def test_every_column_of_a_derived_table_has_a_lineage(name: str) -> None:
     assert set(COLUMN_LINEAGE[name]) == set(TABLES[name].columns)
 
 
+def test_a_column_says_what_it_is_made_of(repository: dg.RepositoryDefinition) -> None:
+    metadata = repository.asset_graph.get(dg.AssetKey("watchlist")).metadata
+
+    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+
+    assert columns["session_date"].description.endswith("From daily_bars (session_date).")
+    assert " and splits (" in columns["events"].description
+
+
 def test_a_table_from_outside_has_no_lineage() -> None:
     assert column_lineage("daily_bars") == {}
 
