@@ -26,7 +26,7 @@ ASSETS = (
     *("event_window_plan", "download_estimate", "download_queue"),
     *("trades", "compacted_trades", "lake_catalog", "download_report"),
 )
-SLOW = Fault("slow", endpoint="trades", seconds=1.0)
+SLOW = Fault("slow", endpoint="trades", seconds=3.0)
 """Lets a run be caught halfway."""
 
 
@@ -129,7 +129,6 @@ def kill_what_the_sensor_launched(story: Story) -> None:
     wait_for(lambda: bool(story.terminal.find_green()), "a session is finished")
     (run,) = story.ui.find_runs(backfill["id"])
     story.pages.switch_sensor("download_after_plan", is_on=False)
-    story.pages.take_picture("automation", "/automation", "download_after_plan")
 
     story.ui.find_worker(run["runId"]).kill()
     finished = story.terminal.find_green()
@@ -227,7 +226,7 @@ def read_the_report(story: Story) -> None:
     page = story.terminal.report()
 
     story.pages.open("/assets/download_report?view=overview", str(page))
-    story.pages.open_file(page, "coverage")
+    story.pages.open_file(page, "expand")
 
 
 def see_the_backfill_complete(story: Story, wanted: set[str]) -> None:
@@ -251,6 +250,7 @@ def take_last_pictures(story: Story) -> None:
     pages = story.pages
     if pages.pictures is None:
         return
+    pages.take_picture("automation", "/automation", "download_after_plan", "watch_freshness")
     pages.take_picture("checks", f"{CHECKS}&checkDetail=volume_matches_the_bar", "Latest execution")
     pages.open("/assets/download_estimate?view=overview", "naive_against_optimised")
     pages.click_element("//tr[contains(., 'naive_against_optimised')]//*[text()='[Show Markdown]']")
