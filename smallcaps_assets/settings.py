@@ -202,16 +202,14 @@ class Settings(BaseSettings):
         description="Runs a day that the sensor of retries grants a failed session.",
     )
     retry_sessions_per_day: int = Field(
-        default=1_000, ge=1, description="Failed sessions that it asks for again a day, at most."
+        default=1_000, ge=1, description="Failed sessions that the sensor asks for again a day."
     )
-    freshness_grace_h: float = Field(
-        default=24.0, ge=0, description="Hours after publication until bars and plan are old."
-    )
+    freshness_grace_h: float = Field(default=24.0, ge=0, description="Hours until data are old.")
     alert_log: Path | None = Field(
-        default=None, description="File that gets a line of JSON for each failed run of the UI."
+        default=None, description="File for alerts, a line of JSON each."
     )
     alert_webhook: SecretStr | None = Field(
-        default=None, description="Address that gets the same as a POST; a secret, never logged."
+        default=None, description="Address that gets alerts as a POST; a secret, never logged."
     )
     alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="Time-out of that POST.")
 
