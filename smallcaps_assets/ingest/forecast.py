@@ -13,7 +13,6 @@ from smallcaps_assets.core.calibration import (
     DEFAULT_BLOCK_BYTES,
     DEFAULT_BYTES_PER_TRADE,
     DEFAULT_FILE_BYTES,
-    INDEX_BYTES,
 )
 from smallcaps_assets.core.pace import Pace, Work, measure_pace, predict_left
 from smallcaps_assets.lake.ledger_reader import LedgerReader

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.calibration import INDEX_BYTES, Calibration
+from smallcaps_assets.core.calibration import Calibration
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.ingest.calibrating import calibrate
 from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
