@@ -119,12 +119,7 @@ def test_what_spends_requests_is_off_by_default(repository: dg.RepositoryDefinit
         if sensor.default_status is dg.DefaultSensorStatus.RUNNING
     }
 
-    assert on == {
-        "end_runs_of_dead_processes",
-        "watch_freshness",
-        "plan_after_new_session",
-        "report_changes",
-    }
+    assert on == {"end_runs_of_dead_processes", "watch_freshness", "plan_after_new_session"}
     assert all(
         schedule.default_status is dg.DefaultScheduleStatus.STOPPED
         for schedule in repository.schedule_defs
