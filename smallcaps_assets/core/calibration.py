@@ -18,8 +18,6 @@ DEFAULT_FILE_BYTES: Final = 3_700
 """Footer, dictionaries and page headers of a file: with 500 trades it has 22.6 bytes each."""
 DEFAULT_BLOCK_BYTES: Final = 10_240
 """What a file system with blocks of 4 KB adds: a folder, a receipt, half a block of rounding."""
-INDEX_BYTES: Final = 16 * 1024
-"""What ledger, catalog and Dagster take in the data folder for one session."""
 DEFAULT_RAW_BYTES_PER_TRADE: Final = 220
 """JSON of one trade as the vendor renders it, before its compression."""
 DEFAULT_TRADES_PER_SESSION: Final = 2_700
