@@ -18,13 +18,9 @@ from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan
 
-PRELOADED = [
-    *("exchange_calendars", "pyarrow.parquet", "smallcaps_assets.settings"),
-    *("requests", "pytest", "tenacity", "platformdirs", "rich"),
-]
-"""Libraries that start no thread: a fork of polars' or DuckDB's threads dead-locks (L20)."""
-
-
+PRELOADED = ["campaigns.crashes", "campaigns.floods"]
+"""Loaded once, in the process that children are forked from.  Importing us starts no thread of
+polars; its first work does, in the child: a fork would meet a pool without threads (L20)."""
 PATIENCE_S = 300
 
 

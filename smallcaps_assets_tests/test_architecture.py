@@ -110,6 +110,19 @@ def test_nothing_forks_a_process_that_runs_threads_of_polars() -> None:
     assert [path.name for path in sources if forks.search(path.read_text())] == []
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have names on Linux")
+def test_importing_wakes_no_thread_of_polars() -> None:
+    """L20: who forks after an import, as a fork server does, has children that work."""
+    listing = "print(*(open(f'/proc/self/task/{t}/comm').read() for t in os.listdir(TASKS)))"
+    program = f"import os, smallcaps_assets.ingest.backfill; TASKS = '/proc/self/task'; {listing}"
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPO_ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert not re.search(r"polars-\d|tokio", said.stdout)
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> dg.RepositoryDefinition:
     settings = Settings(source=Source.EMULATOR, data_dir=tmp_path)

@@ -18,7 +18,7 @@ from smallcaps_assets.schemas import DAILY_BARS, REQUEST_RANGES
 KEY = list(DAILY_BARS.key)
 COUNT_COLUMNS = [*KEY, "volume", "trade_count"]
 """What daily bars say about the trades of a session."""
-COUNTS = DAILY_BARS.empty().select(COUNT_COLUMNS)
+COUNTS = pl.DataFrame(schema={name: DAILY_BARS.schema[name] for name in COUNT_COLUMNS})
 
 STORED = pl.Schema(
     {"ticker": pl.String, "session_date": pl.Date, "rows": pl.Int64, "bytes": pl.Int64}

@@ -9,6 +9,7 @@ repeats by dictionary; ``id`` is neither.  Only pyarrow verifies the checksums o
 nothing in the format guards its footer: what proves a file is the sha256 of its receipt.
 """
 
+import functools
 import io
 from collections.abc import Sequence
 from typing import Any, Final
@@ -55,8 +56,6 @@ _OPTIONS: Final[dict[str, Any]] = {
     "write_page_checksum": True,
     "store_schema": False,
 }
-
-_SCHEMA: Final = TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 UNREADABLE: Final = (
     pa.ArrowException,
@@ -111,12 +110,20 @@ def open_trades_writer(sink: io.BytesIO, *, zstd_level: int = ZSTD_LEVEL) -> pq.
         sink: Takes the file; it is whole when the writer is closed.
         zstd_level: Compression.
     """
-    return pq.ParquetWriter(sink, _SCHEMA, compression_level=_choose_levels(zstd_level), **_OPTIONS)
+    return pq.ParquetWriter(
+        sink, _arrow_schema(), compression_level=_choose_levels(zstd_level), **_OPTIONS
+    )
 
 
 def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
     """Return ``schemas.TRADES`` as a writer takes it; polars would wake its threads for a frame."""
-    return pa.table([series.rechunk().to_arrow() for series in trades], schema=_SCHEMA)
+    return pa.table([series.rechunk().to_arrow() for series in trades], schema=_arrow_schema())
+
+
+@functools.cache
+def _arrow_schema() -> pa.Schema:
+    """Return the types of a file; made when asked for, as importing must start no thread."""
+    return TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 
 def _choose_levels(zstd_level: int) -> dict[str, int]:
