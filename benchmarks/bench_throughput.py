@@ -6,6 +6,7 @@ them; the vendor answers each request after a pause.  Contenders, each a process
 * ``ours``: request ranges over neighbouring sessions, worker threads, commits in groups.
 * ``single``: the same with one range per session.
 * ``naive``: one request per session, json, a frame of dicts, plain Parquet; as many threads.
+* ``busy``: ours, with one session of 400,000 trades among the others; for the peak memory.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
-from contenders import KEY, fetch_naive
+from contenders import KEY, WARM_UP, fetch_naive
 from measuring import divide, make_row, pick, print_result, run_contender, time_work
 from vendor import count_requests, serve
 
@@ -33,6 +34,7 @@ TICKERS, RUN, FIRST = 64, 10, dt.date(2024, 3, 4)
 SHORT_TICKERS = 16
 LATENCIES_MS, WORKERS = (0, 20, 80, 200), (8, 16, 32)
 TARGET_MS, TARGET_WORKERS, MIN_RATIO = 80, 32, 8
+BUSY, BUSY_WORKERS, MAX_PEAK_MIB = "N400000", 8, 600
 SYNC_GROUP = 100
 Run = tuple[str, list[dt.date]]
 
@@ -45,6 +47,7 @@ def list_runs(tickers: int) -> list[Run]:
 
 def fetch_ranges(url: str, runs: list[Run], dest: Path, workers: int) -> int:
     """Do what a download does with its ranges."""
+    dest.mkdir(parents=True, exist_ok=True)
     fs, layout = FileSystem(), LakeLayout(dest)
     fs.make_folders(layout.lake_dir, root=dest)
     store = LakeStore(layout, fs, "bench")
@@ -85,21 +88,29 @@ def fetch_naively(url: str, runs: list[Run], dest: Path, workers: int) -> int:
         return sum(pool.map(work, shares))
 
 
+def fetch_busy(url: str, runs: list[Run], dest: Path, workers: int) -> int:
+    """Fetch one very busy session among the others."""
+    return fetch_ranges(url, [(BUSY, [FIRST]), *runs], dest, workers)
+
+
 CONTENDERS: dict[str, Callable[[str, list[Run], Path, int], int]] = {
     "ours": fetch_ranges,
     "single": fetch_single,
     "naive": fetch_naively,
+    "busy": fetch_busy,
 }
+COMPARED = ("ours", "single", "naive")
 
 
 def contend(name: str, url: str, tickers: int, workers: int) -> None:
     """Be one of the contenders."""
     runs = list_runs(tickers)
     with tempfile.TemporaryDirectory() as folder:
+        CONTENDERS[name](url, [(WARM_UP, [FIRST])], Path(folder) / "warm_up", 1)
         before = count_requests(url)
 
         def work() -> dict[str, object]:
-            return {"sessions": CONTENDERS[name](url, runs, Path(folder), workers)}
+            return {"sessions": CONTENDERS[name](url, runs, Path(folder) / name, workers)}
 
         time_work(lambda: work() | {"requests": count_requests(url) - before})
 
@@ -112,7 +123,7 @@ def measure(name: str, url: str, tickers: int, workers: int) -> dict[str, float]
 
 def compare_at_target(tickers: int, repeats: int) -> list[dict[str, object]]:
     """Return the target and what belongs to it."""
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in COMPARED}
     with serve(latency_ms=TARGET_MS) as url:
         measure("single", url, tickers, TARGET_WORKERS)
         for _ in range(repeats):
@@ -132,6 +143,19 @@ def compare_at_target(tickers: int, repeats: int) -> list[dict[str, object]]:
         make_row("pace, ours over naive", ratio, "times", at_least=MIN_RATIO, target=target)
     )
     return rows
+
+
+def measure_memory(tickers: int, repeats: int) -> dict[str, object]:
+    """Return the peak memory while a session of 400,000 trades is fetched among mixed ones."""
+    with serve() as url:
+        found = [measure("busy", url, tickers, BUSY_WORKERS) for _ in range(repeats)]
+    return make_row(
+        f"peak memory, a session of 400k trades among others, {BUSY_WORKERS} workers",
+        pick(found, "peak_mb"),
+        "MiB",
+        at_most=MAX_PEAK_MIB,
+        target=f"peak memory, a 400k-trade day, {BUSY_WORKERS} workers",
+    )
 
 
 def compare_workers(tickers: int, repeats: int) -> list[dict[str, object]]:
@@ -159,6 +183,7 @@ def main() -> None:
         return
     rows = compare_at_target(SHORT_TICKERS if options.short else TICKERS, 1 if options.short else 5)
     if not options.short:
+        rows.append(measure_memory(TICKERS, 5))
         rows += compare_workers(TICKERS, 2)
     about = f"mixed sessions, median 500 trades, {TARGET_MS} ms a request, {TARGET_WORKERS} threads"
     print_result("throughput", about, rows)
