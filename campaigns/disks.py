@@ -30,7 +30,7 @@ RESERVE_GB = RESERVE / 1024**3
 LARGE = 50_000_000
 ROOMS = (50_000, 150_000, 300_000, 450_000, 600_000, 700_000)
 """Bytes above the reserve; all sessions need about 900,000."""
-REAL_SIZES = ("3m", "4m", "5m", "6m")
+REAL_SIZES = ("3m", "4m", "4500k", "5m")
 READ_ONLY_POINTS = (0, 5, 12, 25, 40, 60, 80, 100)
 INTERVENTIONS = (1, 8, 15, 24, 33, 47, 60, 75, 90, 110)
 
@@ -105,7 +105,7 @@ def _fill(folder: Path, server: EmulatorServer, room: int, truth: dict[str, str]
 def run_real_disks(folder: Path, *, is_short: bool) -> Part:
     """Fill a real tmpfs, move the lake to another file system, and go on there."""
     part = Part(
-        "disks that get full: a real tmpfs of 3 to 6 MB",
+        "disks that get full: a real tmpfs of 3 to 5 MB",
         "stops cleanly; moved and resumed: same content, nothing asked twice",
     )
     if find_way() is None:
