@@ -170,6 +170,10 @@ def refuse(status: int, text: str, *, url: str) -> VendorError:
     return PayloadError(text, url=url, status=status)
 
 
+ROWS_IN_REACH: Final = 4_096
+"""Rows whose objects a processor keeps at hand while each column is read from them."""
+
+
 def frame_trades(rows: list[TradeRow], ticker: str) -> pl.DataFrame:
     """Return rows as columns: ``ticker`` and the vendor's columns of ``schemas.TRADES``.
 
@@ -180,6 +184,15 @@ def frame_trades(rows: list[TradeRow], ticker: str) -> pl.DataFrame:
     Raises:
         DataError: A row has no size, or one that is no number.
     """
+    if len(rows) <= ROWS_IN_REACH:
+        return _frame_block(rows, ticker)
+    starts = range(0, len(rows), ROWS_IN_REACH)
+    blocks = [_frame_block(rows[start : start + ROWS_IN_REACH], ticker) for start in starts]
+    return pl.concat(blocks, rechunk=True)
+
+
+def _frame_block(rows: list[TradeRow], ticker: str) -> pl.DataFrame:
+    """Return neighbouring rows as columns; a whole page at once would wait for its memory."""
     columns: dict[str, list[Any]] = {
         "sip_timestamp": [row.sip_timestamp for row in rows],
         "participant_timestamp": [row.participant_timestamp for row in rows],

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from smallcaps_assets.errors import DataError, NotEntitledError, PayloadError, RateLimitError
 from smallcaps_assets.polygon.wire import (
+    ROWS_IN_REACH,
     TRADE_COLUMNS,
     TradeRow,
     decode_page,
@@ -46,6 +47,16 @@ def test_frame_trades_has_the_columns_of_the_contract() -> None:
     assert_frame_equal(parse(*rows), make_frame(rows))
     assert parse().schema == TRADE_COLUMNS
     assert set(TRADE_COLUMNS) < set(TRADES.schema)
+
+
+@pytest.mark.parametrize("count", [ROWS_IN_REACH, ROWS_IN_REACH + 1, 2 * ROWS_IN_REACH + 7])
+def test_frame_trades_joins_blocks_in_the_order_of_the_rows(count: int) -> None:
+    """L8: what the first rows lack is there in the last ones."""
+    rows = [make_wire_trade(number, conditions=None) for number in range(count - 1)]
+    rows.append(make_wire_trade(count, conditions=[12, 37], decimal_size="0.25"))
+
+    assert_frame_equal(parse(*rows), make_frame(rows))
+    assert parse(*rows).n_chunks() == 1
 
 
 def test_frame_trades_keeps_types_whatever_the_first_rows_look_like() -> None:
