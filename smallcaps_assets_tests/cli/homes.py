@@ -3,16 +3,15 @@
 import json
 from typing import Any
 
-import dagster as dg
 import duckdb
 
 from smallcaps_assets_tests.cli.cli_factories import User
-from smallcaps_assets_tests.defs.defs_factories import read_statuses
+from smallcaps_assets_tests.defs.defs_factories import open_instance, read_statuses
 
 
 def show_partitions(user: User) -> dict[str, set[str]]:
     """Return the keys of `trades` by the status that the UI shows."""
-    with dg.DagsterInstance.from_config(str(user.data_dir / "dagster")) as instance:
+    with open_instance(user.data_dir / "dagster") as instance:
         return {status: keys for status, keys in read_statuses(instance).items() if keys}
 
 

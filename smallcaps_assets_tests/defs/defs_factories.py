@@ -120,6 +120,16 @@ class Finished:
     output: str
 
 
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Open Dagster's instance of a folder, with the variable that every command exports."""
+    # The place of the event log is read from it.
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    finally:
+        del os.environ["DAGSTER_HOME"]
+
+
 @dataclass(frozen=True)
 class Home:
     """A data folder and the settings that runs in it have.
@@ -173,13 +183,7 @@ class Home:
         home.mkdir(exist_ok=True)
         config = resources.files("smallcaps_assets.cli") / "dagster.yaml"
         (home / "dagster.yaml").write_bytes(config.read_bytes())
-        # As in the environment of every command; the place of the event log is read from it.
-        os.environ["DAGSTER_HOME"] = str(home)
-        try:
-            instance = dg.DagsterInstance.from_config(str(home))
-        finally:
-            del os.environ["DAGSTER_HOME"]
-        with instance:
+        with open_instance(home) as instance:
             yield instance
 
     def copy(self, folder: Path, **changes: object) -> "Home":

@@ -99,7 +99,7 @@ def test_terminate_ends_a_run_of_the_ui_and_keeps_what_is_finished(
         desk.terminate(run_id)
         wait_for(lambda: desk.find_run(run_id).is_finished)
         assert desk.find_run(run_id).status is dg.DagsterRunStatus.CANCELED
-        assert home.lakehouse.lock.holder() is None
+        wait_for(lambda: home.lakehouse.lock.holder() is None)
         assert read_statuses(desk.instance)["IN_PROGRESS"] == set()
         assert read_statuses(desk.instance)["MATERIALIZED"] <= home.read_receipts().keys()
     assert_resumes(home, vendor)

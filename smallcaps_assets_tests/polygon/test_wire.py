@@ -49,6 +49,12 @@ def test_frame_trades_has_the_columns_of_the_contract() -> None:
     assert set(TRADE_COLUMNS) < set(TRADES.schema)
 
 
+def test_frame_trades_takes_finite_sizes_whose_sum_is_none() -> None:
+    rows = [make_wire_trade(number, decimal_size="1.7e308") for number in range(3)]
+
+    assert parse(*rows)["size"].to_list() == [1.7e308] * 3
+
+
 @pytest.mark.parametrize("count", [ROWS_IN_REACH, ROWS_IN_REACH + 1, 2 * ROWS_IN_REACH + 7])
 def test_frame_trades_joins_blocks_in_the_order_of_the_rows(count: int) -> None:
     """L8: what the first rows lack is there in the last ones."""
