@@ -17,7 +17,7 @@ from smallcaps_assets_tests.lakehouse_factories import download_plan
 from smallcaps_assets_tests.polygon.dripping import DrippingServer
 
 MIB = 1024**2
-MEMORY_MIB = 450
+MEMORY_MIB = 300
 """What two workers may take above a calm download: each a body at its limit, twice."""
 BUDGET_S = 0.5
 PATIENCE_S = 60

@@ -50,6 +50,7 @@ def _inflate_gzip(data: bytes, max_bytes: int, url: str) -> bytes:
         # What the stream says of its size is wrong, or it is cut: the whole story, then.
         body, inflater = _inflate(data, max_bytes, url)
     if len(body) > max_bytes:
+        del body  # An error is kept with its frames, and each of its retries too.
         raise PayloadError(f"body inflates to more than {max_bytes} bytes", url=url, status=200)
     if not inflater.eof:
         raise PayloadError(f"gzip stream cut after {len(data)} bytes", url=url, status=200)

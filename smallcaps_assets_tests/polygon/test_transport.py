@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -244,6 +245,17 @@ def test_a_body_may_not_be_larger_than_allowed(encoding: str) -> None:
 
     with serve(ROWS, fault) as server, pytest.raises(PayloadError, match="more than 100 bytes"):
         ask(server.url, max_body_bytes=100)
+
+
+def test_a_refused_body_is_not_kept_by_its_error() -> None:
+    """Errors live on in retries and results: the frames of each would hold a body at its limit."""
+    fault = Fault("gzip_bomb", rows=4096)
+
+    with serve(ROWS, fault) as server, pytest.raises(PayloadError) as caught:
+        ask(server.url, max_body_bytes=32 * 2**20)
+
+    kept = [value for frame, _ in walk_tb(caught.tb) for value in frame.f_locals.values()]
+    assert max(len(value) for value in kept if isinstance(value, bytes)) < 16 * 2**20
 
 
 def test_a_plain_body_has_the_same_limit_as_a_packed_one() -> None:
