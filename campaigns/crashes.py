@@ -18,7 +18,10 @@ from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan
 
-PRELOADED = ["campaigns.crashes", "campaigns.floods"]
+PRELOADED = [
+    *("campaigns.crashes", "campaigns.floods", "exchange_calendars"),
+    *("pyarrow.parquet", "requests", "filelock", "tenacity"),
+]
 """Loaded once, in the process that children are forked from.  Importing us starts no thread of
 polars; its first work does, in the child: a fork would meet a pool without threads (L20)."""
 PATIENCE_S = 300
