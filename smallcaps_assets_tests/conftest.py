@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from smallcaps_assets.emulator import EmulatorServer, Market
 from smallcaps_assets_tests.lakehouse_factories import (
@@ -10,6 +11,10 @@ from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     build_small_lake,
 )
+
+# No test is timed: a busy machine is no defect.  The rest stays as the environment chose it.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
