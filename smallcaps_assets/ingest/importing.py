@@ -35,6 +35,7 @@ from smallcaps_assets.lake.archives import SessionFiles, Stray, open_archive, wa
 from smallcaps_assets.lake.commit import PreparedSession
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
+from smallcaps_assets.lake.placement import INDEX_BYTES
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import GREEN
 from smallcaps_assets.lake.tables import TableStore
@@ -48,8 +49,6 @@ CHUNK_SESSIONS: Final = 2_000
 """Sessions whose daily bars and states are read at once."""
 AHEAD_PER_WORKER: Final = 2
 """Sessions judged ahead of their commit, by worker: what bounds the memory."""
-INDEX_BYTES: Final = 16 * 1024
-"""What a session takes besides its rows: receipt, blocks, ledger, catalog."""
 
 
 class Import:
