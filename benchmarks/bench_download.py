@@ -14,15 +14,15 @@ import polars as pl
 from measuring import divide, make_row, pick, print_result, run_contender
 from vendor import serve
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.lake.parquet import decode_trades
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 SCRIPT = Path(__file__).with_name("contenders.py")
 NAMES = ("ours", "single", "naive", "official", "floor")
 FIRST = dt.date(2024, 3, 4)
-SESSIONS = {500: 60, 20_000: 5, 400_000: 1}
+SESSIONS = {500: 100, 20_000: 10, 400_000: 1}
 SHORT_SESSIONS = {500: 20, 20_000: 1}
 WORDS = {500: "500", 20_000: "20k", 400_000: "400k"}
 MIN_RATIO = {500: 3.5, 20_000: 9, 400_000: 9}
@@ -39,7 +39,7 @@ def main() -> None:
     sizes, repeats = (SHORT_SESSIONS, 1) if options.short else (SESSIONS, 5)
     with serve() as url, tempfile.TemporaryDirectory() as folder:
         for size, count in sizes.items():
-            dates = load_calendar().dates(FIRST, FIRST + dt.timedelta(days=120))[:count]
+            dates = load_calendar().dates(FIRST, FIRST + dt.timedelta(days=200))[:count]
             dest = Path(folder) / str(size)
             runs = run_all(url, f"N{size}", dates, dest, repeats)
             rows += compare(size, runs)

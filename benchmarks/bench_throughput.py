@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
-from contenders import KEY, WARM_UP, fetch_naive
+from contenders import KEY, fetch_naive
 from measuring import divide, make_row, pick, print_result, run_contender, time_work
 from vendor import count_requests, serve
 
@@ -39,10 +39,10 @@ SYNC_GROUP = 100
 Run = tuple[str, list[dt.date]]
 
 
-def list_runs(tickers: int) -> list[Run]:
-    """Return runs of neighbouring sessions."""
+def list_runs(tickers: range) -> list[Run]:
+    """Return runs of neighbouring sessions, one of each ticker."""
     dates = load_calendar().dates(FIRST, FIRST + dt.timedelta(days=60))[:RUN]
-    return [(f"M500.{number}", dates) for number in range(tickers)]
+    return [(f"M500.{number}", dates) for number in tickers]
 
 
 def fetch_ranges(url: str, runs: list[Run], dest: Path, workers: int) -> int:
@@ -104,9 +104,9 @@ COMPARED = ("ours", "single", "naive")
 
 def contend(name: str, url: str, tickers: int, workers: int) -> None:
     """Be one of the contenders."""
-    runs = list_runs(tickers)
+    runs, warm_up = list_runs(range(tickers)), list_runs(range(tickers, tickers + workers))
     with tempfile.TemporaryDirectory() as folder:
-        CONTENDERS[name](url, [(WARM_UP, [FIRST])], Path(folder) / "warm_up", 1)
+        CONTENDERS[name](url, warm_up, Path(folder) / "warm_up", workers)
         before = count_requests(url)
 
         def work() -> dict[str, object]:

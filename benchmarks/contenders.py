@@ -34,14 +34,16 @@ from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
 from smallcaps_assets.polygon.limiter import RequestLimiter
-from smallcaps_assets.polygon.wire import TradeRow
+from smallcaps_assets.polygon.trades_wire import TradeRow
 
 KEY = "bench"
 LIMIT = 50_000
 SYNC_GROUP = 50
 RUN = 10
 """Sessions of a request range: what event windows make of neighbouring sessions, about."""
-WARM_UP = "N50"
+WARM_UP = (("N500.1", 10), ("N20000.1", 1))
+"""Tickers and how many sessions of them go before the clock starts: a download runs for hours,
+and what its first second costs is not what its trades cost."""
 
 READY: dict[tuple[str, dt.date], pl.DataFrame] = {}
 """The columns that the floor writes."""
@@ -193,10 +195,12 @@ def main() -> None:
     options = parser.parse_args()
     options.dest.mkdir(parents=True, exist_ok=True)
     contend = CONTENDERS[options.name]
-    for ticker in (WARM_UP, options.ticker) if options.name == "floor" else ():
-        prepare_floor(options.url, ticker, options.dates, options.dest)
+    work = [*WARM_UP, (options.ticker, len(options.dates))]
+    for ticker, sessions in work if options.name == "floor" else ():
+        prepare_floor(options.url, ticker, options.dates[:sessions], options.dest)
     with tempfile.TemporaryDirectory() as folder:
-        contend(options.url, WARM_UP, options.dates[:1], Path(folder))
+        for ticker, sessions in WARM_UP:
+            contend(options.url, ticker, options.dates[:sessions], Path(folder))
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     rows = contend(options.url, options.ticker, options.dates, options.dest)
     wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)

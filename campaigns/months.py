@@ -10,8 +10,8 @@ import polars as pl
 from campaigns.damage import delete, flip_bit, truncate
 from campaigns.ground import Ground, Part
 from smallcaps_assets import Lake
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import key_expression
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.audit import audit_lake
 from smallcaps_assets.ingest.compacting import Done

@@ -16,8 +16,8 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.emulator import EmulatorServer, MarketConfig
 from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import requests
 
-from smallcaps_assets.core.tape import hash_lake, hash_trades
+from smallcaps_assets.core.content_hash import hash_lake, hash_trades
 from smallcaps_assets.emulator import Market
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User

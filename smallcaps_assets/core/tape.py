@@ -1,14 +1,13 @@
-"""The tape of a ticker: its order, its cut by session, its seams, its content hash.
+"""The tape of a ticker: its order, its cut by session, its seams.
 
 What belongs here: everything that treats trades as a sequence of whole rows, exact to the
 nanosecond.  What does not: what a trade means (``conditions``), when it happened (``phases``),
-how it is stored (``lake``).  Instants are compared as integers and never become a Python
-``datetime``, which ends at microseconds.
+its hash (``content_hash``), how it is stored (``lake``).  Instants are compared as integers and
+never become a Python ``datetime``, which ends at microseconds.
 """
 
 import datetime as dt
-import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -17,19 +16,13 @@ import numpy.typing as npt
 import polars as pl
 
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.errors import DataError, SchemaError
-from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.schemas import VENDOR_COLUMNS
 
 Integers: TypeAlias = npt.NDArray[np.int64]
-Buffer: TypeAlias = memoryview
-
-HASH_HEADER: Final = b"smallcaps trades 1\n"
-"""Names the encoding below; another encoding needs another header."""
 
 _FIRST_CLOCK_READING: Final = 10**12
 """Sequence numbers from here on are clock readings (2003), not counters: they identify nothing."""
-
-_VENDOR_SCHEMA: Final = {name: TRADES.columns[name].dtype for name in VENDOR_COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +40,6 @@ class SeamOverlap:
 
 
 NO_OVERLAP: Final = SeamOverlap(rows=0, is_ambiguous=False)
-
-
-def hash_trades(trades: pl.DataFrame) -> str:
-    """Return the content hash of one session: sha256 over all vendor fields in tape order.
-
-    The encoding knows neither chunks nor files: column by column, its name and row count, then
-    little-endian values (integers and instants as 64 bits, lengths before texts and lists),
-    null written as 0 or as empty.
-
-    Args:
-        trades: The vendor columns of ``schemas.TRADES``; further columns are ignored.
-
-    Raises:
-        SchemaError: A vendor column is missing or of another type.
-    """
-    digest = hashlib.sha256(HASH_HEADER)
-    for name, dtype in _VENDOR_SCHEMA.items():
-        values = trades[name] if name in trades.columns else None
-        if values is None or values.dtype != dtype:
-            raise SchemaError(f"{name}: expected {dtype}, got {trades.schema.get(name)}")
-        digest.update(f"{name} {trades.height}\n".encode())
-        for block in _encode_column(values.rechunk()):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def hash_lake(hashes: Mapping[str, str]) -> str:
-    """Return the content hash of a lake: sha256 over its sorted keys and session hashes.
-
-    Args:
-        hashes: Content hash of each ticker-session, by its key.
-    """
-    lines = (f"{key} {content_hash}\n".encode() for key, content_hash in sorted(hashes.items()))
-    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def label_unsorted(trades: pl.DataFrame) -> npt.NDArray[np.bool_]:
@@ -108,32 +67,30 @@ def sort_tape(trades: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def cut_sessions(
-    trades: pl.DataFrame, first: dt.date, last: dt.date
-) -> dict[dt.date, pl.DataFrame]:
-    """Cut trades by New York midnights, ``[midnight, next midnight)`` for each date.
+def locate_sessions(instants_ns: Integers, first: dt.date, last: dt.date) -> dict[dt.date, slice]:
+    """Return where each New York date lies on a tape, ``[midnight, next midnight)``.
 
     Args:
-        trades: Trades of one ticker in the order of ``sip_timestamp``.
+        instants_ns: ``sip_timestamp`` of trades, in order, nanoseconds since 1970.
         first: First New York date the trades may lie on.
         last: Last one, included.
 
     Returns:
-        The rows of every calendar date that has any, sessions and other dates alike.
+        The rows of every calendar date that has any, sessions and other dates alike, in order.
 
     Raises:
         DataError: Rows are out of order, or lie outside the dates: none is ever dropped.
     """
-    instants = read_instants(trades, "sip_timestamp")
-    if (instants[1:] < instants[:-1]).any():
+    if (instants_ns[1:] < instants_ns[:-1]).any():
         raise DataError("expected trades in the order of sip_timestamp: sort_tape comes first")
-    cuts = np.searchsorted(instants, list_midnights(first, last))
-    outside = int(cuts[0]) + trades.height - int(cuts[-1])
+    cuts = np.searchsorted(instants_ns, list_midnights(first, last)).tolist()
+    outside = cuts[0] + instants_ns.size - cuts[-1]
     if outside:
-        raise DataError(f"{outside} of {trades.height} trades lie outside {first}..{last}")
+        raise DataError(f"{outside} of {instants_ns.size} trades lie outside {first}..{last}")
     return {
-        first + dt.timedelta(days=int(day)): trades.slice(cuts[day], cuts[day + 1] - cuts[day])
-        for day in np.flatnonzero(np.diff(cuts))
+        first + dt.timedelta(days=day): slice(start, stop)
+        for day, (start, stop) in enumerate(itertools.pairwise(cuts))
+        if stop > start
     }
 
 
@@ -204,35 +161,6 @@ def _measure_lists(lists: Any) -> Integers:  # noqa: ANN401  an array of Arrow, 
     if lists.null_count:
         lengths[lists.is_null().to_numpy(zero_copy_only=False)] = 0
     return lengths
-
-
-def _encode_column(values: pl.Series) -> Iterator[Buffer]:
-    """Yield the canonical bytes of one vendor column."""
-    if values.dtype == pl.String:
-        lengths, content = _read_texts(values)
-        yield _little_endian(lengths)
-        yield content
-    elif values.dtype == pl.List:
-        for part in read_lists(values):
-            yield _little_endian(part)
-    elif values.dtype == pl.Float64:
-        floats = values.fill_null(0.0) if values.null_count() else values
-        yield floats.to_numpy().astype("<f8", copy=False).data
-    else:
-        yield _little_endian(read_integers(values))
-
-
-def _read_texts(values: pl.Series) -> tuple[Integers, Buffer]:
-    """Return the length of every text in bytes, null counting as empty, and all texts in one."""
-    whole = values.fill_null("") if values.null_count() else values
-    texts: Any = whole.to_arrow()
-    _, offsets, content = texts.buffers()
-    ends = np.frombuffer(offsets, np.int64)[texts.offset :][: whole.len() + 1]
-    return np.diff(ends), memoryview(content or b"")[ends[0] : ends[-1]]
-
-
-def _little_endian(values: Integers) -> Buffer:
-    return np.ascontiguousarray(values, dtype="<i8").data
 
 
 def _judge_overlap(tail: pl.DataFrame, head: pl.DataFrame) -> SeamOverlap:

@@ -23,9 +23,9 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.archive_files import ArchivedFile, read_archive
 from smallcaps_assets.lake.archives import SessionFiles
-from smallcaps_assets.lake.commit import PreparedSession
 from smallcaps_assets.lake.import_records import ImportRecord
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts, ImportFacts
 
 Bar = Mapping[str, Any]

@@ -11,20 +11,20 @@ from typing import Protocol
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.conditions import measure_volume
+from smallcaps_assets.core.conditions import VolumeMeter
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
-from smallcaps_assets.core.tape import cut_sessions
+from smallcaps_assets.core.tape import locate_sessions, read_instants
 from smallcaps_assets.errors import NotEntitledError, SmallcapsError
 from smallcaps_assets.ingest.proof import BarFacts
 from smallcaps_assets.lake import states
-from smallcaps_assets.lake.commit import PreparedSession
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import FetchedTrades
-from smallcaps_assets.schemas import TRADES
+from smallcaps_assets.polygon.turns import PROCESSOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,27 +138,33 @@ class RangeFetcher:
             run_id=self.run_id,
             started_at=started,
         )
-        labelled = label_trades(fetched.trades, self.calendar)
-        cuts = cut_sessions(labelled, span.first_session, span.last_session)
-        for session_date in self.calendar.dates(span.first_session, span.last_session):
-            self._add(result, session_date, cuts.pop(session_date, None), facts)
-        for off_date, trades in cuts.items():
-            off = self._prepare(span.ticker, off_date, trades, facts, tree=Tree.OFF_SESSION)
-            result.off_session.append(off)
+        with PROCESSOR:
+            self._cut(result, label_trades(fetched.trades, self.calendar), facts)
         return result
+
+    def _cut(self, result: RangeResult, trades: pl.DataFrame, facts: FetchFacts) -> None:
+        """Cut a labelled answer by session and make each ready for its commit."""
+        span, answer = result.span, _Answer(self.store, trades)
+        cuts = locate_sessions(answer.instants, span.first_session, span.last_session)
+        for session_date in self.calendar.dates(span.first_session, span.last_session):
+            self._add(result, session_date, answer, cuts.pop(session_date, None), facts)
+        for off_date, rows in cuts.items():
+            off = self._prepare(span.ticker, off_date, answer, rows, facts, Tree.OFF_SESSION)
+            result.off_session.append(off)
 
     def _add(
         self,
         result: RangeResult,
         session_date: dt.date,
-        trades: pl.DataFrame | None,
+        answer: "_Answer",
+        rows: slice | None,
         facts: FetchFacts,
     ) -> None:
         """Judge one session of the answer and add it to ``result``."""
         ticker = result.span.ticker
-        if trades is not None:
+        if rows is not None:
             result.sessions.append(
-                self._prepare(ticker, session_date, trades, facts, tree=Tree.TRADES)
+                self._prepare(ticker, session_date, answer, rows, facts, Tree.TRADES)
             )
             return
         state = self.bars.judge_empty(ticker, session_date)
@@ -176,7 +182,7 @@ class RangeFetcher:
             bar_volume=bar.volume if bar else None,
             bar_trade_count=bar.trade_count if bar else None,
         )
-        result.sessions.append(self.store.prepare(ticker, session_date, TRADES.empty(), empty))
+        result.sessions.append(answer.tape.prepare(ticker, session_date, empty, rows=slice(0, 0)))
 
     def _dispute(self, ticker: str, session_date: dt.date) -> Refusal:
         bar = self.bars.find(ticker, session_date)
@@ -193,13 +199,13 @@ class RangeFetcher:
         self,
         ticker: str,
         session_date: dt.date,
-        trades: pl.DataFrame,
+        answer: "_Answer",
+        rows: slice,
         facts: FetchFacts,
-        *,
         tree: Tree,
     ) -> PreparedSession:
         """Measure the labelled trades of one New York day by the vendor's rules, and encode."""
-        own = measure_volume(trades)
+        own = answer.volumes.measure(rows.start, rows.stop)
         bar = self.bars.find(ticker, session_date)
         measured = replace(
             facts,
@@ -208,7 +214,16 @@ class RangeFetcher:
             bar_volume=bar.volume if bar else None,
             bar_trade_count=bar.trade_count if bar else None,
         )
-        return self.store.prepare(ticker, session_date, trades, measured, tree=tree)
+        return answer.tape.prepare(ticker, session_date, measured, rows=rows, tree=tree)
+
+
+class _Answer:
+    """The labelled trades of one range, ready to be cut by session."""
+
+    def __init__(self, store: LakeStore, trades: pl.DataFrame) -> None:
+        self.tape = store.open_tape(trades)
+        self.volumes = VolumeMeter(trades)
+        self.instants = read_instants(trades, "sip_timestamp")
 
 
 def split_range(

@@ -32,10 +32,10 @@ from smallcaps_assets.ingest.imports import Action, ImportedSession, ImportSumma
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import session_range
 from smallcaps_assets.lake.archives import SessionFiles, Stray, open_archive, walk_archive
-from smallcaps_assets.lake.commit import PreparedSession
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.placement import INDEX_BYTES
+from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import GREEN
 from smallcaps_assets.lake.tables import TableStore

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_lake
 from smallcaps_assets.core.keys import key_expression
-from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.audit import audit_ledger

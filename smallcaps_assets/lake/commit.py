@@ -1,8 +1,8 @@
-"""From the trades of a session to its file and its receipt, all at once or not at all.
+"""Ticker-sessions on the disk, each whole or not at all.
 
-What belongs here: what a ticker-session must be to be stored, and the order of operations that
-makes it appear.  What does not: paths (``layout``), single operations (``files``), encodings
-(``parquet``, ``receipts``), reading back (``store``).
+What belongs here: the order of operations that makes a session appear.  What does not: what it
+must be (``preparing``), paths (``layout``), single operations (``files``), reading back
+(``store``).
 
 The rule: **a session exists when its receipt does.**  A data file without one is not data; the
 next commit replaces it.  :func:`commit_sessions` keeps to this order, for the whole batch at once
@@ -19,17 +19,13 @@ reader that had read the old receipt finds by its sha256 that the file is anothe
 """
 
 import datetime as dt
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import msgspec
-import polars as pl
 
-from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.tape import hash_trades, read_instants
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.files import (
     FileSystem,
@@ -38,81 +34,8 @@ from smallcaps_assets.lake.files import (
     temporary_path,
 )
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
-from smallcaps_assets.lake.parquet import ZSTD_LEVEL, encode_trades
-from smallcaps_assets.lake.receipts import FetchFacts, Receipt, encode_receipt
-from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES, IMPORTED_UNPROVEN
-from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTrades:
-    """The trades of one ticker-session with what is known of them.
-
-    Attributes:
-        ticker: Vendor's symbol.
-        session_date: New York date.
-        trades: ``schemas.TRADES`` of this ticker and date alone, in tape order; no rows where
-            the vendor has none.
-        facts: What the fetch knows.
-        tree: Folders it belongs to.
-    """
-
-    ticker: str
-    session_date: dt.date
-    trades: pl.DataFrame
-    facts: FetchFacts
-    tree: Tree = Tree.TRADES
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedSession:
-    """A ticker-session ready to be committed.
-
-    Attributes:
-        receipt: Its receipt, but for the time of the commit.
-        content: Its data file; empty when it has no trades.
-        tree: Folders it belongs to.
-    """
-
-    receipt: Receipt
-    content: bytes
-    tree: Tree
-
-
-def prepare_session(
-    session: SessionTrades, *, source: str, zstd_level: int = ZSTD_LEVEL
-) -> PreparedSession:
-    """Encode and hash the trades of a session; pure, for worker threads.
-
-    Args:
-        session: The trades.
-        source: Source the lake is bound to.
-        zstd_level: Compression of the file.
-
-    Raises:
-        DataError: Rows of another session, out of order, or at odds with the state.
-        SchemaError: The trades break their contract.
-    """
-    trades = TRADES.conform(session.trades)
-    _check_rows(session, trades)
-    content = encode_trades(trades, zstd_level=zstd_level) if trades.height else b""
-    instants = read_instants(trades, "sip_timestamp")
-    receipt = Receipt(
-        **msgspec.structs.asdict(session.facts),
-        ticker=session.ticker,
-        session_date=session.session_date,
-        source=source,
-        schema_version=SCHEMA_VERSION,
-        rows=trades.height,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest() if content else None,
-        content_hash=hash_trades(trades),
-        first_sip_timestamp=int(instants[0]) if content else None,
-        last_sip_timestamp=int(instants[-1]) if content else None,
-        rows_by_phase=dict(sorted(trades["trading_phase"].value_counts().rows())),
-        committed_at=session.facts.started_at,
-    )
-    return PreparedSession(receipt, content, session.tree)
+from smallcaps_assets.lake.preparing import PreparedSession
+from smallcaps_assets.lake.receipts import Receipt, encode_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,22 +187,3 @@ def _name_receipts(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[P
     for write in writes:
         fs.rename(write.staged_receipt, write.receipt_file)
     fs.sync_group(lasting)
-
-
-def _check_rows(session: SessionTrades, trades: pl.DataFrame) -> None:
-    """Refuse what would be stored under a wrong name, out of order, or in a wrong state."""
-    key = encode_key(session.ticker, session.session_date)
-    for name, expected in (("ticker", session.ticker), ("session_date", session.session_date)):
-        column = trades[name]
-        if not (column == expected).all():
-            found = sorted(column.unique())[:3]
-            raise DataError(f"expected trades of {key} alone, got {name} {[*map(str, found)]}")
-    if not trades["sip_timestamp"].is_sorted():
-        raise DataError(f"expected trades of {key} in the order of sip_timestamp")
-    filled = IMPORTED_UNPROVEN if session.tree is Tree.IMPORTED else COMPLETE
-    states = {filled} if trades.height else EMPTY_STATES
-    if session.facts.state not in states:
-        raise DataError(
-            f"expected a state of {sorted(states)} for {trades.height} trades of {key}, "
-            f"got {session.facts.state!r}"
-        )

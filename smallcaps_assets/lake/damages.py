@@ -16,8 +16,8 @@ from enum import StrEnum
 from operator import itemgetter
 from pathlib import Path
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import check_ticker, encode_key
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.lake.files import TEMPORARY_PREFIX, refuse_links
 from smallcaps_assets.lake.layout import (

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smallcaps_assets.core.session_hashes import hash_sessions
+from smallcaps_assets.core.content_hash import hash_sessions
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.parquet import (
     UNREADABLE,
@@ -91,14 +92,14 @@ class _OpenPart:
 
     def __init__(self, zstd_level: int) -> None:
         self.batches: list[pl.DataFrame] = []
-        self._sink = io.BytesIO()
+        self._sink = pa.BufferOutputStream()
         self._writer = open_trades_writer(self._sink, zstd_level=zstd_level)
         self._waiting = TRADES.empty()
 
     @property
     def size(self) -> int:
         """Return the bytes written so far."""
-        return self._sink.tell()
+        return int(self._sink.tell())
 
     def add(self, batch: SessionBatch) -> None:
         """Write what fills whole row groups, and keep the rest for the next ones."""
@@ -116,7 +117,7 @@ class _OpenPart:
         sessions = pl.concat(self.batches)
         ends = pl.col("rows").cum_sum()
         placed = sessions.with_columns(first_row=ends - pl.col("rows"))
-        return EncodedPart(self._sink.getvalue(), placed, int(sessions["rows"].sum()))
+        return EncodedPart(bytes(self._sink.getvalue()), placed, int(sessions["rows"].sum()))
 
     def _write(self, trades: pl.DataFrame) -> None:
         if trades.height:

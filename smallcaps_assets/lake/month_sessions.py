@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_sessions
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.session_hashes import hash_sessions
 from smallcaps_assets.errors import DataError, LakeError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.damages import DamageKind
 from smallcaps_assets.lake.disk_errors import is_broken

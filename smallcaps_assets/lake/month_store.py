@@ -18,8 +18,8 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_lake
 from smallcaps_assets.core.keys import key_expression
-from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError
 from smallcaps_assets.lake.damages import Orphan, OrphanKind
 from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk

@@ -10,7 +10,6 @@ nothing in the format guards its footer: what proves a file is the sha256 of its
 """
 
 import functools
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -81,29 +80,52 @@ def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+class TapeEncoder:
+    """Trades as Parquet files, one for each stretch of them that is asked for."""
+
+    def __init__(self, trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> None:
+        """Make the columns ready for any number of files.
+
+        Args:
+            trades: ``schemas.TRADES``, in tape order.
+            zstd_level: Compression; above 3 it costs more time than it saves space.
+
+        Raises:
+            SchemaError: The trades break their contract.
+        """
+        whole = normalise_conditions(TRADES.conform(trades))
+        self._table, tickers = to_arrow_trades(whole), whole["ticker"]
+        self._levels = _choose_levels(zstd_level)
+        self._ticker: str | None = None
+        if whole.height and (tickers == tickers[0]).all():
+            self._ticker = tickers[0]
+            ones = pa.DictionaryArray.from_arrays(
+                np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
+            )
+            self._table = self._table.set_column(0, "ticker", ones)
+
+    def is_of(self, ticker: str) -> bool:
+        """Return whether all trades are of one ticker."""
+        return self._ticker == ticker
+
+    def encode(self, first: int, last: int) -> bytes:
+        """Return the file of the rows ``[first, last)``; equal trades give equal bytes.
+
+        That holds for one version of pyarrow, whatever lies around the rows.
+        """
+        # Arrow's own buffer: writing to one of Python's takes the interpreter lock for each page.
+        sink = pa.BufferOutputStream()
+        rows = self._table.slice(first, last - first)
+        pq.write_table(rows, sink, compression_level=self._levels, **_OPTIONS)
+        return bytes(sink.getvalue())
+
+
 def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> bytes:
-    """Return a Parquet file; equal trades give equal bytes on one version of pyarrow.
-
-    Args:
-        trades: ``schemas.TRADES``, in tape order.
-        zstd_level: Compression; above 3 it costs more time than it saves space.
-
-    Raises:
-        SchemaError: The trades break their contract.
-    """
-    whole = normalise_conditions(TRADES.conform(trades))
-    table, tickers = to_arrow_trades(whole), whole["ticker"]
-    if whole.height and (tickers == tickers[0]).all():
-        ones = pa.DictionaryArray.from_arrays(
-            np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
-        )
-        table = table.set_column(0, "ticker", ones)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression_level=_choose_levels(zstd_level), **_OPTIONS)
-    return buffer.getvalue()
+    """Return all trades as one file; see :class:`TapeEncoder`."""
+    return TapeEncoder(trades, zstd_level=zstd_level).encode(0, trades.height)
 
 
-def open_trades_writer(sink: io.BytesIO, *, zstd_level: int = ZSTD_LEVEL) -> pq.ParquetWriter:
+def open_trades_writer(sink: pa.NativeFile, *, zstd_level: int = ZSTD_LEVEL) -> pq.ParquetWriter:
     """Return a writer of several sessions into one file, with the encodings of a single one's.
 
     Args:

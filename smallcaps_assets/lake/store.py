@@ -22,12 +22,7 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
-from smallcaps_assets.lake.commit import (
-    PreparedSession,
-    SessionTrades,
-    commit_sessions,
-    prepare_session,
-)
+from smallcaps_assets.lake.commit import commit_sessions
 from smallcaps_assets.lake.damages import (
     Damage,
     DamageKind,
@@ -46,6 +41,7 @@ from smallcaps_assets.lake.month_sessions import MonthSessions
 from smallcaps_assets.lake.month_store import MonthStore
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
 from smallcaps_assets.lake.placement import SESSION_BYTES, Placement
+from smallcaps_assets.lake.preparing import PreparedSession, StorableTape
 from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
 from smallcaps_assets.schemas import TRADES
@@ -80,6 +76,14 @@ class LakeStore:
         self.month_sessions = MonthSessions(self.months)
         self._commit_lock = threading.Lock()
 
+    def open_tape(self, trades: pl.DataFrame) -> StorableTape:
+        """Make the trades of a ticker ready; its sessions are then prepared as slices of them.
+
+        Raises:
+            SchemaError: The trades break their contract.
+        """
+        return StorableTape(trades, source=self.source, zstd_level=self._zstd_level)
+
     def prepare(
         self,
         ticker: str,
@@ -89,22 +93,8 @@ class LakeStore:
         *,
         tree: Tree = Tree.TRADES,
     ) -> PreparedSession:
-        """Encode and hash the trades of a session; pure, for worker threads.
-
-        Args:
-            ticker: Vendor's symbol.
-            session_date: New York date.
-            trades: ``schemas.TRADES`` of this ticker and date alone, in tape order; no rows
-                where the vendor has none.
-            facts: What the fetch knows.
-            tree: Folders it belongs to.
-
-        Raises:
-            DataError: Rows of another session, out of order, or at odds with the state.
-            SchemaError: The trades break their contract.
-        """
-        session = SessionTrades(ticker, session_date, trades, facts, tree)
-        return prepare_session(session, source=self.source, zstd_level=self._zstd_level)
+        """Encode and hash a session by itself: ``open_tape`` and its ``prepare`` in one."""
+        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, each whole or not at all; return their receipts.

@@ -13,9 +13,8 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.tape import find_seam_overlap, read_instants, sort_tape
-from smallcaps_assets.errors import DataError
+from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS, TradesPage
 from smallcaps_assets.polygon.trail import CursorTrail, disbelieve
-from smallcaps_assets.polygon.wire import TRADE_COLUMNS, Page, TradeRow, frame_trades
 
 DELAYED: Final = "DELAYED"
 NO_TRADES: Final = pl.DataFrame(schema=TRADE_COLUMNS)
@@ -80,7 +79,7 @@ class TradesChain:
         """Return ``OK``, or ``DELAYED`` if some page was."""
         return DELAYED if self.is_delayed else "OK"
 
-    def check(self, page: Page[TradeRow]) -> CheckedPage:
+    def check(self, page: TradesPage) -> CheckedPage:
         """Return the new rows of a page.
 
         Raises:
@@ -89,13 +88,13 @@ class TradesChain:
                 before it, its cursor leads back or elsewhere, or it brings nothing new.
         """
         cursor = self.trail.check(page)
-        trades = self._frame(page.rows)
+        trades = self._check_instants(page.rows, self.last_ns)
         overlap = find_seam_overlap(self._tail, trades)
-        if page.rows and overlap.rows == len(page.rows) and cursor is not None:
+        if trades.height and overlap.rows == trades.height and cursor is not None:
             raise disbelieve(f"page {self.trail.pages + 1} repeats known rows only", self.trail.url)
         return CheckedPage(
             trades=trades.slice(overlap.rows),
-            received=len(page.rows),
+            received=trades.height,
             cursor=cursor,
             is_ambiguous=overlap.is_ambiguous,
             is_delayed=page.status == DELAYED,
@@ -130,7 +129,7 @@ class TradesChain:
         rows = self.rows + page.trades.height
         return page.cursor is None and is_suspicious and rows != expected_rows
 
-    def check_end(self, page: CheckedPage, rest: Page[TradeRow]) -> None:
+    def check_end(self, page: CheckedPage, rest: TradesPage) -> None:
         """Prove that nothing follows a last page.
 
         Args:
@@ -142,7 +141,7 @@ class TradesChain:
             PayloadError: Other rows are there, so a ``next_url`` or a page was lost.
         """
         known = _join_tails(self._tail, page.trades)
-        found = self._frame(rest.rows, gte_ns=_read_last(known))
+        found = self._check_instants(rest.rows, _read_last(known))
         is_ambiguous = self.is_ambiguous or page.is_ambiguous
         fewest = 1 if is_ambiguous else known.height
         has_more = found.height > known.height and (
@@ -169,18 +168,14 @@ class TradesChain:
             return NO_TRADES
         return sort_tape(pl.concat(self._frames, rechunk=True))
 
-    def _frame(self, rows: list[TradeRow], gte_ns: int | None = None) -> pl.DataFrame:
-        """Return rows as columns once their timestamps are in order and in bounds."""
-        try:
-            trades = frame_trades(rows, self.ticker)
-        except DataError as error:
-            raise disbelieve(str(error), self.trail.url) from error
-        if not rows:
+    def _check_instants(self, trades: pl.DataFrame, gte_ns: int) -> pl.DataFrame:
+        """Return trades once their timestamps are in order and from ``gte_ns`` on in bounds."""
+        if trades.is_empty():
             return trades
         instants = read_instants(trades, "sip_timestamp")
         if (instants[1:] < instants[:-1]).any():
             raise disbelieve("rows of a page are out of order", self.trail.url)
-        if instants[0] < (self.last_ns if gte_ns is None else gte_ns):
+        if instants[0] < gte_ns:
             raise disbelieve("a page starts before its place in the answer", self.trail.url)
         if instants[-1] >= self.lt_ns:
             raise disbelieve("rows lie after the time asked for", self.trail.url)

@@ -23,7 +23,7 @@ from smallcaps_assets.polygon.fetching import Fetch, Gateway
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.trail import CursorTrail, MarkedPage, PageMark, RowsChain
 from smallcaps_assets.polygon.transport import Transport
-from smallcaps_assets.polygon.wire import Page, Row, TradeRow
+from smallcaps_assets.polygon.wire import Page, Row
 
 __all__ = ["ClientConfig", "FetchedTrades", "PolygonClient"]
 
@@ -183,7 +183,7 @@ class PolygonClient:
         chain: RowsChain[Row] = RowsChain(self._start_trail(path, after))
         fetch = Fetch(self._gateway)
 
-        def ask() -> tuple[Page[Row], str | None]:
+        def ask() -> tuple[Page[list[Row]], str | None]:
             page = fetch.ask(path, chain.trail.choose_query(parameters), row_type)
             return page, chain.check(page)
 
@@ -217,11 +217,11 @@ class PolygonClient:
         """Return the next page of a chain; a suspicious end of it has to be proven."""
         path, limit = chain.trail.path, self.config.page_limit
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
-        page = chain.check(fetch.ask(path, chain.trail.choose_query(first), TradeRow))
+        page = chain.check(fetch.ask_trades(path, chain.trail.choose_query(first), chain.ticker))
         if chain.needs_proof(page, limit, expected_rows):
             at_ns, most = chain.choose_proof(page)
             rest = _ask_for(at_ns, chain.lt_ns, min(most, MAX_PAGE_LIMIT))
-            chain.check_end(page, fetch.ask(path, rest, TradeRow))
+            chain.check_end(page, fetch.ask_trades(path, rest, chain.ticker))
         return page
 
 

@@ -15,8 +15,10 @@ from smallcaps_assets.polygon.config import ClientConfig
 from smallcaps_assets.polygon.counters import Meter, Stage
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
+from smallcaps_assets.polygon.trades_wire import TradesPage, decode_trades_page
 from smallcaps_assets.polygon.transport import Answer, Transport
-from smallcaps_assets.polygon.wire import Page, Row, decode_item, decode_page
+from smallcaps_assets.polygon.turns import PROCESSOR
+from smallcaps_assets.polygon.wire import Page, Row, Rows, decode_item, decode_page
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Fetch:
         self._gateway = gateway
         self._deadline = Deadline(gateway.config.retry_budget_s)
 
-    def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[Row]:
+    def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[list[Row]]:
         """Ask for a page once, when the shared rate allows.
 
         Raises:
@@ -64,13 +66,22 @@ class Fetch:
             InterruptedFetchError: The client was told to stop.
         """
         secret = self._gateway.config.api_key
-        page = self._ask(
+        return self._ask_page(
             path,
             query,
-            lambda answer: decode_page(answer.body, row_type, url=answer.url, secret=secret),
+            lambda answer: decode_page(answer.inflate(), row_type, url=answer.url, secret=secret),
         )
-        self._gateway.meter.count_page(len(page.rows))
-        return page
+
+    def ask_trades(self, path: str, query: Mapping[str, str], ticker: str) -> TradesPage:
+        """Ask for a page of trades, as :meth:`ask` does for others."""
+        secret = self._gateway.config.api_key
+        return self._ask_page(
+            path,
+            query,
+            lambda answer: decode_trades_page(
+                answer.inflate(), ticker, url=answer.url, secret=secret
+            ),
+        )
 
     def ask_item(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Row:
         """Ask for one thing, as :meth:`ask` does for a page."""
@@ -78,8 +89,15 @@ class Fetch:
         return self._ask(
             path,
             query,
-            lambda answer: decode_item(answer.body, row_type, url=answer.url, secret=secret),
+            lambda answer: decode_item(answer.inflate(), row_type, url=answer.url, secret=secret),
         )
+
+    def _ask_page(
+        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Page[Rows]]
+    ) -> Page[Rows]:
+        page = self._ask(path, query, decode)
+        self._gateway.meter.count_page(len(page.rows))
+        return page
 
     def _ask(
         self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
@@ -93,10 +111,11 @@ class Fetch:
         gateway.meter.enter(Stage.ANSWER)
         try:
             answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
-            self.bytes_received += answer.bytes_received
-            gateway.meter.count_bytes(answer.bytes_received)
+            self.bytes_received += len(answer.data)
+            gateway.meter.count_bytes(len(answer.data))
             gateway.meter.leave()
-            return decode(answer)
+            with PROCESSOR:
+                return decode(answer)
         except RateLimitError as error:
             gateway.meter.count_rate_limit()
             if error.retry_after_s:

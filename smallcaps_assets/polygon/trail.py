@@ -7,7 +7,7 @@ What belongs here: cursors, and what must hold for rows of any kind.  What does 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Generic
+from typing import Any, Generic
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from smallcaps_assets.errors import PayloadError
@@ -83,7 +83,7 @@ class CursorTrail:
         """Return ``first``, or the cursor alone: sent with filters, it asks something else."""
         return first if self.cursor is None else {"cursor": self.cursor}
 
-    def check(self, page: Page[Row]) -> str | None:
+    def check(self, page: Page[Any]) -> str | None:
         """Return the cursor of the page after ``page``.
 
         Raises:
@@ -92,7 +92,7 @@ class CursorTrail:
         if not page.has_results and self.pages:
             raise disbelieve(f"page {self.pages + 1} has no results", self.url)
         cursor = read_cursor(page.next_url, path=self.path, base_path=self.base_path, url=self.url)
-        if cursor is not None and not page.rows:
+        if cursor is not None and not len(page.rows):
             raise disbelieve("a page without rows has a next_url", self.url)
         if cursor in self._seen:
             raise disbelieve(f"the cursor after page {self.pages + 1} leads back", self.url)
@@ -137,7 +137,7 @@ class RowsChain(Generic[Row]):
     trail: CursorTrail
     _previous: list[Row] = field(default_factory=list)
 
-    def check(self, page: Page[Row]) -> str | None:
+    def check(self, page: Page[list[Row]]) -> str | None:
         """Return the cursor of the page after ``page``.
 
         Raises:
@@ -147,7 +147,7 @@ class RowsChain(Generic[Row]):
             raise disbelieve("a page came twice", self.trail.url)
         return self.trail.check(page)
 
-    def accept(self, page: Page[Row], cursor: str | None) -> None:
+    def accept(self, page: Page[list[Row]], cursor: str | None) -> None:
         """Add a checked page."""
         self._previous = page.rows
         self.trail.advance(cursor)

@@ -1,4 +1,4 @@
-"""One HTTP request: a plain body, or an error of our tree.
+"""One HTTP request: a body as it came, or an error of our tree.
 
 What belongs here: sessions, the key's header, time-outs, and what each HTTP status means.  What
 does not: the rate (``limiter``), retries (``retrying``) and the meaning of a body (``wire``).
@@ -50,14 +50,24 @@ class Answer:
     """A response with status 200.
 
     Attributes:
-        body: The plain body.
+        data: The body as it came over the wire.
+        encoding: Value of the header ``Content-Encoding``.
         url: Address without its query.
-        bytes_received: Size of the body on the wire.
+        max_bytes: Largest plain body.
     """
 
-    body: bytes
+    data: bytes
+    encoding: str
     url: str
-    bytes_received: int
+    max_bytes: int
+
+    def inflate(self) -> bytes:
+        """Return the plain body.
+
+        Raises:
+            PayloadError: It is cut, damaged, too large, or of an encoding not asked for.
+        """
+        return inflate_body(self.data, self.encoding, max_bytes=self.max_bytes, url=self.url)
 
 
 class BearerAuth(AuthBase):
@@ -135,9 +145,7 @@ class Transport:
         if response.status_code != HTTPStatus.OK:
             raise self._refuse(response, encoding, url, deadline_s)
         limit = self._config.max_body_bytes
-        data = self._read_raw(response.raw, url, limit, deadline_s)
-        body = inflate_body(data, encoding, max_bytes=limit, url=url)
-        return Answer(body, url, len(data))
+        return Answer(self._read_raw(response.raw, url, limit, deadline_s), encoding, url, limit)
 
     def _read_raw(self, raw: BaseHTTPResponse, url: str, limit: int, deadline_s: float) -> bytes:
         """Return the body as it comes; requests would inflate it three times as slowly."""

@@ -11,9 +11,9 @@ from polars.testing import assert_frame_equal
 from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.core.tape import (
     SeamOverlap,
-    cut_sessions,
     find_seam_overlap,
     label_unsorted,
+    locate_sessions,
     read_instants,
     sort_tape,
 )
@@ -45,6 +45,12 @@ tape_rows = st.lists(
 
 def at(ns: int, **values: object) -> dict[str, object]:
     return {"sip_timestamp": OPENING_NS + ns, **values}
+
+
+def cut_sessions(tape: pl.DataFrame, first: dt.date, last: dt.date) -> dict[dt.date, pl.DataFrame]:
+    """Return the rows of each date."""
+    rows = locate_sessions(read_instants(tape, "sip_timestamp"), first, last)
+    return {date: tape[place] for date, place in rows.items()}
 
 
 def test_sort_tape_returns_a_sorted_tape_as_it_is() -> None:
@@ -88,7 +94,7 @@ def test_sort_tape_is_a_stable_sort(rows: list[dict[str, object]]) -> None:
     assert sort_tape(ordered) is ordered
 
 
-def test_cut_sessions_cuts_at_new_york_midnight_on_both_sides_of_dst() -> None:
+def test_locate_sessions_cuts_at_new_york_midnight_on_both_sides_of_dst() -> None:
     """L6: the last hours of a winter evening belong to that day, though UTC has turned."""
     tape = make_tape(
         {"sip_timestamp": ny("2024-03-08 19:30:00")},
@@ -105,7 +111,7 @@ def test_cut_sessions_cuts_at_new_york_midnight_on_both_sides_of_dst() -> None:
     }
 
 
-def test_cut_sessions_gives_dates_that_are_no_sessions_their_own_cut() -> None:
+def test_locate_sessions_gives_dates_that_are_no_sessions_their_own_cut() -> None:
     tape = make_tape({"sip_timestamp": ny("2024-03-16 12:00:00")})
 
     assert list(cut_sessions(tape, dt.date(2024, 3, 15), dt.date(2024, 3, 18))) == [
@@ -113,31 +119,31 @@ def test_cut_sessions_gives_dates_that_are_no_sessions_their_own_cut() -> None:
     ]
 
 
-def test_cut_sessions_of_nothing_is_nothing() -> None:
+def test_locate_sessions_of_nothing_is_nothing() -> None:
     assert cut_sessions(make_tape(), dt.date(2024, 3, 15), dt.date(2024, 3, 15)) == {}
 
 
 @pytest.mark.parametrize("first", ["2024-03-16", "2024-03-14"])
-def test_cut_sessions_refuses_rows_outside_instead_of_dropping_them(first: str) -> None:
+def test_locate_sessions_refuses_rows_outside_instead_of_dropping_them(first: str) -> None:
     day = dt.date.fromisoformat(first)
 
     with pytest.raises(DataError, match="1 of 1 trades lie outside"):
         cut_sessions(make_tape(at(0)), day, day)
 
 
-def test_cut_sessions_refuses_rows_out_of_order() -> None:
+def test_locate_sessions_refuses_rows_out_of_order() -> None:
     with pytest.raises(DataError, match="sort_tape comes first"):
         cut_sessions(make_tape(at(1), at(0)), dt.date(2024, 3, 15), dt.date(2024, 3, 15))
 
 
-def test_cut_sessions_refuses_reversed_dates() -> None:
+def test_locate_sessions_refuses_reversed_dates() -> None:
     with pytest.raises(DataError, match="first <= last"):
         cut_sessions(make_tape(), dt.date(2024, 3, 15), dt.date(2024, 3, 14))
 
 
 @given(st.lists(st.integers(0, 12 * 24 * 3600 - 1), max_size=30))
 @settings(deadline=None)
-def test_cut_sessions_loses_no_row_and_keeps_each_in_its_day(seconds: list[int]) -> None:
+def test_locate_sessions_loses_no_row_and_keeps_each_in_its_day(seconds: list[int]) -> None:
     """The twelve days hold the change to summer time: 287 hours, so the last one may overflow."""
     start_ns, end_ns = day_bounds_ns(dt.date(2024, 3, 4), dt.date(2024, 3, 15))
     instants = sorted(min(start_ns + second * 10**9, end_ns - 1) for second in seconds)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.tape import hash_lake, hash_trades, read_instants
+from smallcaps_assets.core.content_hash import hash_lake, hash_trades
+from smallcaps_assets.core.tape import read_instants
 from smallcaps_assets.errors import SchemaError
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 from smallcaps_assets_tests.core.tape_factories import INSTANTS, OPENING_NS, REPO_ROOT, make_tape
@@ -44,12 +45,15 @@ import hashlib, io, sys
 import polars as pl
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.tape import cut_sessions, hash_trades, sort_tape
+from smallcaps_assets.core.content_hash import hash_trades
+from smallcaps_assets.core.tape import locate_sessions, read_instants, sort_tape
 import datetime as dt
 
 tape = sort_tape(pl.read_ipc(io.BytesIO(sys.stdin.buffer.read())))
 trades = label_trades(tape, load_calendar())
-for date, cut in cut_sessions(trades, dt.date(2024, 3, 7), dt.date(2024, 3, 15)).items():
+instants = read_instants(trades, "sip_timestamp")
+for date, rows in locate_sessions(instants, dt.date(2024, 3, 7), dt.date(2024, 3, 15)).items():
+    cut = trades[rows]
     stored = io.BytesIO()
     cut.write_parquet(stored)
     print(date, hash_trades(cut), hashlib.sha256(stored.getvalue()).hexdigest())

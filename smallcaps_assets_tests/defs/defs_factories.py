@@ -23,10 +23,10 @@ import polars as pl
 import requests
 from dagster import AssetPartitionStatus
 
+from smallcaps_assets.core.content_hash import hash_lake, hash_trades
 from smallcaps_assets.core.events import IMPORTED_EVENT
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.core.tape import hash_lake, hash_trades
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
 from smallcaps_assets.defs.queue import register_plan
 from smallcaps_assets.ingest.lakehouse import Lakehouse

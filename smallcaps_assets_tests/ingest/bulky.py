@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.emulator import StaticSource
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
 from smallcaps_assets.ingest.lakehouse import Lakehouse

@@ -9,9 +9,9 @@ from typing import Any, Final, cast
 
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.emulator.source import Source
 from smallcaps_assets.emulator.tape import WireRow

@@ -8,8 +8,8 @@ from typing import Final
 import duckdb
 import polars as pl
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.ingest.compacting import Done
 from smallcaps_assets.ingest.compaction_run import Compaction
 from smallcaps_assets.ingest.lakehouse import Lakehouse

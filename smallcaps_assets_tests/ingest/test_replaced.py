@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.core.tape import hash_trades
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.audit import audit_lake
 from smallcaps_assets.ingest.backfill import refresh_catalog

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from smallcaps_assets.core.content_hash import hash_lake
 from smallcaps_assets.core.documents import decode_document, encode_document
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.core.tape import hash_lake
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.audit import audit_lake

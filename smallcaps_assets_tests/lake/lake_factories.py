@@ -11,9 +11,9 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.lake import states
-from smallcaps_assets.lake.commit import PreparedSession
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.identity import LakeSource, open_lake
 from smallcaps_assets.lake.layout import LakeLayout, Tree

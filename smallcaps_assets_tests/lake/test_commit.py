@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.errors import DataError, MissingPartitionError, SchemaError, StorageError
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.files import FileSystem

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.month_files import (
     BATCH_SESSIONS,

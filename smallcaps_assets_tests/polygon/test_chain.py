@@ -5,8 +5,9 @@ import pytest
 
 from smallcaps_assets.errors import PayloadError
 from smallcaps_assets.polygon.chain import TradesChain
+from smallcaps_assets.polygon.trades_wire import TradeRow, TradesPage, frame_trades
 from smallcaps_assets.polygon.trail import CursorTrail
-from smallcaps_assets.polygon.wire import Page, TradeRow
+from smallcaps_assets.polygon.wire import Page
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,
@@ -17,12 +18,13 @@ from smallcaps_assets_tests.polygon.polygon_factories import (
 PATH = "/v3/trades/ABCD"
 
 
-def make_page(rows: list[dict[str, object]], cursor: str | None = None) -> Page[TradeRow]:
+def make_page(rows: list[dict[str, object]], cursor: str | None = None) -> TradesPage:
     next_url = cursor and f"https://api.polygon.io{PATH}?cursor={cursor}"
-    return Page(msgspec.convert(rows, list[TradeRow]), "OK", next_url, "r", has_results=True)
+    trades = frame_trades(msgspec.convert(rows, list[TradeRow]), "ABCD")
+    return Page(trades, "OK", next_url, "r", has_results=True)
 
 
-def make_chain(*pages: Page[TradeRow]) -> TradesChain:
+def make_chain(*pages: TradesPage) -> TradesChain:
     chain = TradesChain("ABCD", GTE_NS, LT_NS, CursorTrail(PATH, "", PATH))
     for page in pages:
         chain.accept(chain.check(page))

@@ -14,7 +14,8 @@ from smallcaps_assets.core.tape import sort_tape
 from smallcaps_assets.emulator import EmulatorServer, StaticSource
 from smallcaps_assets.errors import PayloadError
 from smallcaps_assets.polygon.inflate import inflate_body
-from smallcaps_assets.polygon.wire import TradeRow, decode_trades_page, frame_trades
+from smallcaps_assets.polygon.trades_wire import TradeRow, decode_trades_page, frame_trades
+from smallcaps_assets.polygon.wire import decode_page
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,
@@ -94,7 +95,8 @@ def test_any_page_limit_gives_one_frame(
 def test_what_is_serialized_is_what_is_parsed(rows: list[TradeRow]) -> None:
     body = msgspec.json.encode({"results": rows, "status": "OK"})
 
-    assert decode_trades_page(body, url="").rows == rows
+    assert decode_page(body, TradeRow, url="").rows == rows
+    assert_frame_equal(decode_trades_page(body, "ABCD", url="").rows, frame_trades(rows, "ABCD"))
 
 
 @given(st.lists(trade_rows, max_size=5))
@@ -120,7 +122,7 @@ PACKED = gzip.compress(BODY)
 def test_a_page_cut_anywhere_is_refused(length: int) -> None:
     """L3: cut JSON is an error, never a shorter page."""
     with pytest.raises(PayloadError):
-        decode_trades_page(BODY[:length], url="")
+        decode_trades_page(BODY[:length], "ABCD", url="")
 
 
 @given(st.integers(0, len(PACKED) - 1), st.integers(1, 255))

@@ -10,7 +10,7 @@ PATH = "/v3/trades/BRK%2EA"
 URL = f"https://api.polygon.io{PATH}"
 
 
-def make_page(*rows: int, next_url: str | None = None, has_results: bool = True) -> Page[int]:
+def make_page(*rows: int, next_url: str | None = None, has_results: bool = True) -> Page[list[int]]:
     return Page(list(rows), "OK", next_url, None, has_results)
 
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.session_hashes import hash_sessions
-from smallcaps_assets.core.tape import hash_trades
+from smallcaps_assets.core.content_hash import hash_sessions, hash_trades
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.lake_factories import make_tape
