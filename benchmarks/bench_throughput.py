@@ -31,7 +31,7 @@ from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
 from smallcaps_assets.polygon.limiter import RequestLimiter
 
 TICKERS, RUN, FIRST = 64, 10, dt.date(2024, 3, 4)
-SHORT_TICKERS = 16
+SHORT_TICKERS = 8
 LATENCIES_MS, WORKERS = (0, 20, 80, 200), (8, 16, 32)
 TARGET_MS, TARGET_WORKERS, MIN_RATIO = 80, 32, 8
 BUSY, BUSY_WORKERS, MAX_PEAK_MIB = "N400000", 8, 600
@@ -104,7 +104,8 @@ COMPARED = ("ours", "single", "naive")
 
 def contend(name: str, url: str, tickers: int, workers: int) -> None:
     """Be one of the contenders."""
-    runs, warm_up = list_runs(range(tickers)), list_runs(range(tickers, tickers + workers))
+    runs = list_runs(range(tickers))
+    warm_up = list_runs(range(tickers, tickers + min(tickers, workers)))
     with tempfile.TemporaryDirectory() as folder:
         CONTENDERS[name](url, warm_up, Path(folder) / "warm_up", workers)
         before = count_requests(url)
