@@ -10,15 +10,20 @@ planned home, one after another, in turn:
 * ``bare``: a generator asset on the same instance that yields an empty event per key.
 * ``own``: the same, of 300 keys, on Dagster's own event log instead of ours.
 
-The overhead is that of ``trades`` over ``core``.
+The overhead is that of ``trades`` over ``core``.  After ``core``, of which Dagster knows nothing,
+``reconcile`` shows it all keys.  The start of the code location is a process that loads it.
 """
 
 import argparse
 import datetime as dt
 import io
 import os
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -32,6 +37,7 @@ from vendor import KEY, serve
 from smallcaps_assets.cli.dagster_home import prepare_dagster_home
 from smallcaps_assets.cli.downloading import run_download
 from smallcaps_assets.cli.planning import RANGE_END, RANGE_START
+from smallcaps_assets.cli.reconcile_command import reconcile
 from smallcaps_assets.cli.workplace import QUIET, Workplace
 from smallcaps_assets.core.events import IMPORTED_EVENT
 from smallcaps_assets.core.keys import key_expression
@@ -149,19 +155,40 @@ def run_bare(limit: int | None = None) -> int:
         return len(instance.get_materialized_partitions(dg.AssetKey("bare")))
 
 
+def run_reconcile() -> int:
+    """Show Dagster what the lake holds; return the keys it then shows as stored."""
+    work = Workplace(load_settings())
+    reconcile(work)
+    return len(work.instance.get_materialized_partitions(dg.AssetKey("trades")))
+
+
 CONTENDERS: dict[str, Callable[[], int]] = {
     "core": run_core,
     "bare": run_bare,
     "trades": run_trades,
     "own": run_own,
+    "reconcile": run_reconcile,
 }
+ROUND = ("core", "bare", "trades", "own")
+LOAD = "from smallcaps_assets.definitions import defs; defs.get_repository_def()"
+
+
+def time_load(folder: Path) -> dict[str, float]:
+    """Return what a process takes that loads the code location."""
+    started = time.perf_counter()
+    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    environment = os.environ | {"SMALLCAPS_DATA_DIR": str(folder)}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", LOAD], env=environment, check=True)
+    cpu_s = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
+    return {"wall_s": time.perf_counter() - started, "cpu_s": cpu_s}
 
 
 def compare(template: Path, count: int, repeats: int) -> list[dict[str, object]]:
     """Run the contenders in turn and return the rows of the result."""
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     # The first download, which has the emulator render its answers, is not looked at.
-    for name in ("core", *(name for _ in range(repeats) for name in CONTENDERS)):
+    loads = [time_load(template) for _ in range(repeats + 1)][1:]
+    for name in ("core", *(name for _ in range(repeats) for name in ROUND)):
         folder = template.with_name("run")
         shutil.copytree(template, folder)
         os.environ["SMALLCAPS_DATA_DIR"] = str(folder)
@@ -170,6 +197,11 @@ def compare(template: Path, count: int, repeats: int) -> list[dict[str, object]]
         expected = min(count, OWN_KEYS) if name == "own" else count
         if run["keys"] != expected:
             raise SystemExit(f"{name}: expected {expected} keys, found {run['keys']}")
+        if name == "core":
+            again = run_contender(Path(__file__), "--contender", "reconcile")
+            if again["keys"] != count:
+                raise SystemExit(f"reconcile: expected {count} keys, found {again['keys']}")
+            taken["reconcile"].append(again)
         shutil.rmtree(folder)
     core, bare_runs, ours = taken["core"][1:], taken["bare"], taken["trades"]
     overhead = [(a["wall_s"] - b["wall_s"]) / count * MS for a, b in zip(ours, core, strict=True)]
@@ -208,6 +240,13 @@ def compare(template: Path, count: int, repeats: int) -> list[dict[str, object]]
             target="the same against the bare generator (one of the two is asked for)",
         ),
         make_row("overhead per partition, CPU", cpu, "ms"),
+        make_row(
+            "reconcile after a lost Dagster home, per partition",
+            [run["wall_s"] / count * MS for run in taken["reconcile"]],
+            "ms",
+        ),
+        make_row("start of the code location", pick(loads, "wall_s"), "s"),
+        make_row("start of the code location, CPU", pick(loads, "cpu_s"), "s"),
         make_row(
             "events of trades, size", [run["events_bytes"] / count for run in ours], "bytes per key"
         ),

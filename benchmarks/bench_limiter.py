@@ -56,7 +56,7 @@ def measure(rate: float, seconds: float) -> list[float]:
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
         ]
         answers = [json.loads(worker.communicate()[0]) for worker in workers]
-    start = max(min(moments) for moments in answers)
+    start = until - seconds
     return sorted(moment for moments in answers for moment in moments if start <= moment < until)
 
 

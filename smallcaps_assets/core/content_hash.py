@@ -6,7 +6,7 @@ little more than one long one.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -49,13 +49,16 @@ class TapeHasher:
 
     def hash(self, first: int, last: int) -> str:
         """Return the sha256 over all vendor fields of the rows ``[first, last)``."""
-        digest, rows = hashlib.sha256(HASH_HEADER), last - first
-        parts: list[bytes | memoryview] = []
-        for name, blocks in self._columns:
-            parts += (b"%s %d\n" % (name, rows), *blocks(first, last))
-        for part in (b"".join(parts),) if rows <= SHORT_SESSION else parts:
+        digest = hashlib.sha256(HASH_HEADER)
+        parts = self._iter_parts(first, last)
+        for part in (b"".join(parts),) if last - first <= SHORT_SESSION else parts:
             digest.update(part)
         return digest.hexdigest()
+
+    def _iter_parts(self, first: int, last: int) -> Iterator[bytes | memoryview]:
+        for name, blocks in self._columns:
+            yield b"%s %d\n" % (name, last - first)
+            yield from blocks(first, last)
 
 
 def hash_trades(trades: pl.DataFrame) -> str:

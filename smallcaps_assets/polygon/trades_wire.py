@@ -40,6 +40,7 @@ read from them, which halves its cost, and a page of 50,000 never exists as obje
 
 _RESULTS: Final = b'"results":'
 _STAND_IN: Final = "rows apart"
+_CLOSING: Final = ord("]")
 
 
 class TradeRow(msgspec.Struct, kw_only=True, gc=False):
@@ -144,12 +145,21 @@ def _decode_in_blocks(body: bytes, ticker: str, url: str) -> TradesPage | None:
 
 
 def _iter_blocks(body: bytes, first: int, last: int) -> Iterator[list[TradeRow]]:
-    """Yield the rows whose text is ``body[first:last]`` in blocks."""
-    text = memoryview(body)
+    """Yield the rows whose text is ``body[first:last]`` in blocks.
+
+    All blocks are copied between the same two brackets: fresh memory for each would cost the
+    kernel more than the copy.
+    """
+    text, buffer = memoryview(body), bytearray(b"[")
     while first < last:
         found = body.find(b"},{", first + BLOCK_BYTES, last)
         end = last if found < 0 else found + 1
-        yield _ROWS.decode(b"".join((b"[", text[first:end], b"]")))
+        size = end - first + 2
+        if len(buffer) < size:
+            buffer.extend(bytes(size - len(buffer)))
+        buffer[1 : size - 1] = text[first:end]
+        buffer[size - 1] = _CLOSING
+        yield _ROWS.decode(memoryview(buffer)[:size])
         first = end + 1
 
 
