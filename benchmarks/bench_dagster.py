@@ -202,7 +202,8 @@ def compare(template: Path, count: int, repeats: int) -> list[dict[str, object]]
             if again["keys"] != count:
                 raise SystemExit(f"reconcile: expected {count} keys, found {again['keys']}")
             taken["reconcile"].append(again)
-        shutil.rmtree(folder)
+        # Not removed until all are done: see contenders.
+        folder.rename(folder.with_name(f"{name}_{len(taken[name])}"))
     core, bare_runs, ours = taken["core"][1:], taken["bare"], taken["trades"]
     overhead = [(a["wall_s"] - b["wall_s"]) / count * MS for a, b in zip(ours, core, strict=True)]
     cpu = [(a["cpu_s"] - b["cpu_s"]) / count * MS for a, b in zip(ours, core, strict=True)]

@@ -50,12 +50,11 @@ def main() -> None:
 def run_all(url: str, ticker: str, dates: list[dt.date], dest: Path, repeats: int) -> Runs:
     """Run the contenders in turn; the first round warms the emulator up and is not counted."""
     days = [date.isoformat() for date in dates]
-    warm_up = str(dest / "warm_up")
-    run_contender(SCRIPT, "floor", url, ticker, *days, "--dest", warm_up)
+    run_contender(SCRIPT, "floor", url, ticker, *days, "--dest", str(dest / "first"))
     runs: Runs = {name: [] for name in NAMES}
-    for _ in range(repeats):
+    for number in range(repeats):
         for name, found in runs.items():
-            folder = str(dest / name)
+            folder = str(dest / f"{name}_{number}")
             found.append(run_contender(SCRIPT, name, url, ticker, *days, "--dest", folder))
     return runs
 
@@ -100,7 +99,7 @@ def compare(size: int, runs: Runs) -> list[dict[str, object]]:
 def compare_bytes(size: int, dest: Path) -> dict[str, object]:
     """Return what ours saves against the same columns in plain polars zstd 2."""
     stored = plain = 0
-    for path in (dest / "ours").rglob("*.parquet"):
+    for path in (dest / "ours_0").rglob("*.parquet"):
         content = path.read_bytes()
         copy = dest / "plain.parquet"
         decode_trades(content).write_parquet(copy, compression="zstd", compression_level=2)
@@ -118,8 +117,8 @@ def compare_rows(size: int, ticker: str, dates: list[dt.date], dest: Path) -> di
     """Return how many sessions have the same content hash whether ours or naive stored them."""
     same = 0
     for date in dates:
-        ours = next((dest / "ours").rglob(f"date={date}/trades.parquet"))
-        naive = dest / "naive" / ticker / f"date={date}" / "trades.parquet"
+        ours = next((dest / "ours_0").rglob(f"date={date}/trades.parquet"))
+        naive = dest / "naive_0" / ticker / f"date={date}" / "trades.parquet"
         stored = hash_trades(decode_trades(ours.read_bytes()))
         same += stored == hash_trades(read_naive(naive))
     return make_row(

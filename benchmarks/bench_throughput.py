@@ -31,12 +31,14 @@ from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
 from smallcaps_assets.polygon.limiter import RequestLimiter
 
 TICKERS, RUN, FIRST = 64, 10, dt.date(2024, 3, 4)
-SHORT_TICKERS = 8
+SHORT_TICKERS, FEW_TICKERS = 8, 40
 LATENCIES_MS, WORKERS = (0, 20, 80, 200), (8, 16, 32)
 TARGET_MS, TARGET_WORKERS, MIN_RATIO = 80, 32, 8
 BUSY, BUSY_WORKERS, MAX_PEAK_MIB = "N400000", 8, 600
 SYNC_GROUP = 100
 Run = tuple[str, list[dt.date]]
+
+FILES = tempfile.TemporaryDirectory()
 
 
 def list_runs(tickers: range) -> list[Run]:
@@ -102,23 +104,28 @@ CONTENDERS: dict[str, Callable[[str, list[Run], Path, int], int]] = {
 COMPARED = ("ours", "single", "naive")
 
 
-def contend(name: str, url: str, tickers: int, workers: int) -> None:
+def contend(name: str, url: str, tickers: int, workers: int, folder: Path) -> None:
     """Be one of the contenders."""
     runs = list_runs(range(tickers))
     warm_up = list_runs(range(tickers, tickers + min(tickers, workers)))
-    with tempfile.TemporaryDirectory() as folder:
-        CONTENDERS[name](url, warm_up, Path(folder) / "warm_up", workers)
-        before = count_requests(url)
+    CONTENDERS[name](url, warm_up, folder / "warm_up", workers)
+    before = count_requests(url)
 
-        def work() -> dict[str, object]:
-            return {"sessions": CONTENDERS[name](url, runs, Path(folder) / name, workers)}
+    def work() -> dict[str, object]:
+        return {"sessions": CONTENDERS[name](url, runs, folder / name, workers)}
 
-        time_work(lambda: work() | {"requests": count_requests(url) - before})
+    time_work(lambda: work() | {"requests": count_requests(url) - before})
 
 
 def measure(name: str, url: str, tickers: int, workers: int) -> dict[str, float]:
-    """Run a contender and add its sessions per second."""
-    found = run_contender(Path(__file__), "--contender", name, url, str(tickers), str(workers))
+    """Run a contender and add its sessions per second.
+
+    Its files stay until all are done: see ``contenders``.
+    """
+    folder = tempfile.mkdtemp(dir=FILES.name)
+    found = run_contender(
+        Path(__file__), "--contender", name, url, str(tickers), str(workers), folder
+    )
     return found | {"pace": found["sessions"] / found["wall_s"]}
 
 
@@ -176,16 +183,17 @@ def main() -> None:
     """Compare, or be one of the contenders."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--contender", nargs=4, metavar=("NAME", "URL", "TICKERS", "WORKERS"))
+    names = ("NAME", "URL", "TICKERS", "WORKERS", "FOLDER")
+    parser.add_argument("--contender", nargs=len(names), metavar=names)
     options = parser.parse_args()
     if options.contender:
-        name, url, tickers, workers = options.contender
-        contend(name, url, int(tickers), int(workers))
+        name, url, tickers, workers, folder = options.contender
+        contend(name, url, int(tickers), int(workers), Path(folder))
         return
     rows = compare_at_target(SHORT_TICKERS if options.short else TICKERS, 1 if options.short else 5)
     if not options.short:
         rows.append(measure_memory(TICKERS, 5))
-        rows += compare_workers(TICKERS, 2)
+        rows += compare_workers(FEW_TICKERS, 2)
     about = f"mixed sessions, median 500 trades, {TARGET_MS} ms a request, {TARGET_WORKERS} threads"
     print_result("throughput", about, rows)
 
