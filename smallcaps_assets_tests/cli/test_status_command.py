@@ -73,6 +73,9 @@ def fill(status: StatusDocument) -> StatusDocument:
             is_running=True,
             is_well=False,
             since=NOW - dt.timedelta(days=2),
+            pid=4_194_304,
+            host="vm",
+            last_commit_at=NOW - dt.timedelta(minutes=12),
             reason="nothing was committed for 12 min: the vendor fails",
             advice="wait",
         ),
@@ -127,7 +130,7 @@ def test_a_screen_shows_every_year_and_says_how_many_tickers_it_hides(
 @pytest.mark.parametrize(
     "words",
     [
-        "stuck since 2024-06-01 12:00:00 UTC, pid ",
+        "stuck since 2024-06-01 12:00:00 UTC, last commit 12 min ago, pid 4194304 on vm",
         "why       nothing was committed for 12 min: the vendor fails",
         "do        wait",
         "ETA       1 h 6 min, at 06-04 01:00 UTC (pace of the last 10 min)",
