@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smallcaps_assets.core.tape import Integers, read_integers, read_lists
+from smallcaps_assets.core.tape import read_lists, read_narrow
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
@@ -95,47 +95,49 @@ def hash_lake(hashes: Mapping[str, str]) -> str:
 
 
 def _slice_column(trades: pl.DataFrame, name: str) -> Blocks:
-    """Return what cuts the canonical bytes of a column; see decision 15 for the calls."""
+    """Return what cuts the canonical bytes of a column; see decision 15 for the calls.
+
+    What is canonical already is not copied, and the rest not before it is asked for, so that a
+    long tape is never in memory twice.
+    """
     dtype = TRADES.columns[name].dtype
     values = trades[name] if name in trades.columns else None
     if values is None or values.dtype != dtype:
         raise SchemaError(f"{name}: expected {dtype}, got {trades.schema.get(name)}")
     whole = values.rechunk()
     if dtype == pl.String:
-        return _slice_texts(whole)
+        return lambda first, last: _read_texts(whole.slice(first, last - first))
     if dtype == pl.List:
-        lengths, members = read_lists(whole)
-        return _slice_ragged(lengths, _view_bytes(members), width=8)
+        return _slice_lists(whole)
     if dtype == pl.Float64:
         floats = whole.fill_null(0.0) if whole.null_count() else whole
-        return _slice_fixed(floats.to_numpy().astype("<f8", copy=False))
-    return _slice_fixed(read_integers(whole))
+        return _slice_fixed(floats.to_numpy(), "<f8")
+    return _slice_fixed(read_narrow(whole), "<i8")
 
 
-def _slice_fixed(values: npt.NDArray[Any]) -> Blocks:
-    view, width = _view_bytes(values), values.dtype.itemsize
-    return lambda first, last: (view[first * width : last * width],)
+def _slice_fixed(values: npt.NDArray[Any], dtype: str) -> Blocks:
+    return lambda first, last: (_view_bytes(values[first:last], dtype),)
 
 
-def _slice_texts(values: pl.Series) -> Blocks:
+def _read_texts(values: pl.Series) -> tuple[memoryview, memoryview]:
+    """Return the length of every text in bytes, null counting as empty, and all texts in one."""
     whole = values.fill_null("") if values.null_count() else values
-    texts: Any = whole.to_arrow()
+    texts: Any = whole.rechunk().to_arrow()
     _, offsets, content = texts.buffers()
     ends = np.frombuffer(offsets, np.int64)[texts.offset :][: whole.len() + 1]
-    joined = memoryview(content or b"")[ends[0] : ends[-1]]
-    return _slice_ragged(np.diff(ends), joined, width=1)
+    return _view_bytes(np.diff(ends), "<i8"), memoryview(content or b"")[ends[0] : ends[-1]]
 
 
-def _slice_ragged(lengths: Integers, values: memoryview, *, width: int) -> Blocks:
-    """Return the lengths of some rows, then their values."""
+def _slice_lists(values: pl.Series) -> Blocks:
+    lengths, members = read_lists(values)
     ends = np.zeros(lengths.size + 1, np.int64)
     np.cumsum(lengths, out=ends[1:])
-    ends *= width
-    heads = _slice_fixed(lengths)
-    return lambda first, last: (*heads(first, last), values[ends[first] : ends[last]])
+    return lambda first, last: (
+        _view_bytes(lengths[first:last], "<i8"),
+        _view_bytes(members[ends[first] : ends[last]], "<i8"),
+    )
 
 
-def _view_bytes(values: npt.NDArray[Any]) -> memoryview:
-    """Return the bytes of an array, little-endian on any machine."""
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return np.ascontiguousarray(little).view(np.uint8).data
+def _view_bytes(values: npt.NDArray[Any], dtype: str) -> memoryview:
+    """Return the bytes of values of a canonical type; a copy where they are of another."""
+    return np.ascontiguousarray(values, dtype=dtype).view(np.uint8).data

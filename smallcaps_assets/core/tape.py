@@ -133,15 +133,20 @@ def read_instants(trades: pl.DataFrame, column: str) -> Integers:
 
 
 def read_integers(values: pl.Series) -> Integers:
-    """Return integers or instants as 64 bits, null as 0.
+    """Return integers or instants as 64 bits, null as 0."""
+    return read_narrow(values).astype(np.int64, copy=False)
+
+
+def read_narrow(values: pl.Series) -> npt.NDArray[Any]:
+    """Return integers in their own width, or instants as 64 bits, null as 0.
 
     Null is looked for first, and written by Arrow: polars takes 40 times as long for a short
     column (see decision 15).
     """
-    whole = values.cast(pl.Int64)
+    whole = values.cast(pl.Int64) if values.dtype.is_temporal() else values
     if not whole.null_count():
         return whole.to_numpy()
-    integers: Integers = whole.rechunk().to_arrow().fill_null(0).to_numpy()
+    integers: npt.NDArray[Any] = whole.rechunk().to_arrow().fill_null(0).to_numpy()
     return integers
 
 

@@ -20,6 +20,7 @@ from smallcaps_assets.errors import NotEntitledError, SmallcapsError
 from smallcaps_assets.ingest.proof import BarFacts
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.parquet import release_unused
 from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
@@ -140,6 +141,7 @@ class RangeFetcher:
         )
         with PROCESSOR:
             self._cut(result, label_trades(fetched.trades, self.calendar), facts)
+            release_unused()
         return result
 
     def _cut(self, result: RangeResult, trades: pl.DataFrame, facts: FetchFacts) -> None:

@@ -125,6 +125,14 @@ def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> byte
     return TapeEncoder(trades, zstd_level=zstd_level).encode(0, trades.height)
 
 
+def release_unused() -> None:
+    """Give memory back that encoding took and freed: Arrow would keep it, apart for each thread.
+
+    It costs 2 ms after 50,000 trades and hardly anything after few.
+    """
+    pa.default_memory_pool().release_unused()
+
+
 def open_trades_writer(sink: pa.NativeFile, *, zstd_level: int = ZSTD_LEVEL) -> pq.ParquetWriter:
     """Return a writer of several sessions into one file, with the encodings of a single one's.
 
