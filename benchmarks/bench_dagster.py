@@ -186,8 +186,8 @@ def time_load(folder: Path) -> dict[str, float]:
 def compare(template: Path, count: int, repeats: int) -> list[dict[str, object]]:
     """Run the contenders in turn and return the rows of the result."""
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    # The first download, which has the emulator render its answers, is not looked at.
     loads = [time_load(template) for _ in range(repeats + 1)][1:]
+    # The first download, which has the emulator render its answers, is not looked at.
     for name in ("core", *(name for _ in range(repeats) for name in ROUND)):
         folder = template.with_name("run")
         shutil.copytree(template, folder)

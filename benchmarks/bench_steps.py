@@ -16,6 +16,7 @@ import polars as pl
 import requests
 from contenders import KEY, LIMIT
 from measuring import make_row, print_result
+from sample_lake import make_facts
 from vendor import serve
 
 from smallcaps_assets.core.conditions import VolumeMeter
@@ -26,7 +27,6 @@ from smallcaps_assets.core.tape import locate_sessions, read_instants
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.parquet import TapeEncoder
-from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.chain import TradesChain
 from smallcaps_assets.polygon.trades_wire import TradeRow, decode_trades_page
@@ -119,16 +119,7 @@ class Steps:
 
     def prepare(self) -> list[object]:
         """Encode, hash and describe all sessions."""
-        facts = FetchFacts(
-            state="complete",
-            pages=1,
-            requests=1,
-            gte_ns=0,
-            lt_ns=1,
-            vendor_status="OK",
-            run_id="bench",
-            started_at=dt.datetime(2024, 4, 1, tzinfo=dt.UTC),
-        )
+        facts = make_facts()
         return [
             self.tape.prepare(self.page.ticker, date, facts, rows=rows)
             for date, rows in self.places.items()

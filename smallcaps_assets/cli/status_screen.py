@@ -62,12 +62,13 @@ def render_status(status: StatusDocument, width: int, height: int) -> Renderable
 def _describe_download(status: StatusDocument) -> Iterator[Text]:
     download, now = status.download, status.told_at
     line = Text.assemble((download.state, STYLES[download.state]))
-    if download.is_running and download.since is not None:
-        line.append(f" since {download.since:%Y-%m-%d %H:%M:%S} UTC")
+    since = download.since if download.is_running else None
+    if since is not None:
+        line.append(f" since {since:%Y-%m-%d %H:%M:%S} UTC")
     if download.last_commit_at is not None:
         ago = format_duration((now - download.last_commit_at).total_seconds())
         line.append(f", last commit {ago} ago", "dim")
-    if download.is_running and download.since is not None:
+    if since is not None:
         # Last, because a narrow terminal cuts the end, and names of machines may be long.
         line.append(f", pid {download.pid}")
         line.append(f" on {download.host}" if download.host else "")

@@ -21,7 +21,7 @@ from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.parquet import ZSTD_LEVEL, TapeEncoder
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.states import COMPLETE, EMPTY_STATES, IMPORTED_UNPROVEN
-from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
+from smallcaps_assets.schemas import SCHEMA_VERSION
 
 _EPOCH: Final = dt.date(1970, 1, 1)
 
@@ -59,15 +59,15 @@ class StorableTape:
         Raises:
             SchemaError: The trades break their contract.
         """
-        whole = TRADES.conform(trades)
-        self._rows = whole.height
+        # Its contract is checked by the encoder, which needs the order of the columns.
+        self._encoder = TapeEncoder(trades, zstd_level=zstd_level)
+        self._rows = trades.height
         self._source = source
-        self._encoder = TapeEncoder(whole, zstd_level=zstd_level)
-        self._hasher = TapeHasher(whole)
-        self._instants = read_instants(whole, "sip_timestamp")
-        self._days: Integers = whole["session_date"].cast(pl.Int32).to_numpy()
-        self._tickers = whole["ticker"]
-        phases = whole["trading_phase"].to_arrow().dictionary_encode()
+        self._hasher = TapeHasher(trades)
+        self._instants = read_instants(trades, "sip_timestamp")
+        self._days: Integers = trades["session_date"].cast(pl.Int32).to_numpy()
+        self._tickers = trades["ticker"]
+        phases = trades["trading_phase"].to_arrow().dictionary_encode()
         self._phase_names = [str(name) for name in phases.dictionary.to_pylist()]
         self._phase_codes = phases.indices.to_numpy()
 
