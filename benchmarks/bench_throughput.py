@@ -23,7 +23,7 @@ from vendor import count_requests, serve
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.ingest.fetching import RangeFetcher, RangeResult, RequestRange
-from smallcaps_assets.ingest.proof import BarFacts
+from smallcaps_assets.ingest.proof import BarJudge
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.store import LakeStore
@@ -54,7 +54,7 @@ def fetch_ranges(url: str, runs: list[Run], dest: Path, workers: int) -> int:
     fs.make_folders(layout.lake_dir, root=dest)
     store = LakeStore(layout, fs, "bench")
     client = PolygonClient(ClientConfig(base_url=url, api_key=KEY), RequestLimiter(0, dest, url))
-    fetcher = RangeFetcher(client, store, load_calendar(), BarFacts({}, frozenset()), "bench")
+    fetcher = RangeFetcher(client, store, load_calendar(), BarJudge(), "bench")
     spans = [RequestRange(ticker, dates[0], dates[-1], None) for ticker, dates in runs]
     done, batch = 0, []
     with client, ThreadPoolExecutor(workers) as pool:

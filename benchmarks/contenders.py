@@ -27,7 +27,7 @@ from measuring import measure_peak_mb
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.ingest.fetching import RangeFetcher, RequestRange
-from smallcaps_assets.ingest.proof import BarFacts
+from smallcaps_assets.ingest.proof import BarJudge
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.store import LakeStore
@@ -56,7 +56,7 @@ def fetch_ours(url: str, ticker: str, dates: list[dt.date], dest: Path, run: int
     calendar, fs = load_calendar(), FileSystem()
     store = LakeStore(LakeLayout(dest), fs, "bench")
     fs.make_folders(LakeLayout(dest).lake_dir, root=dest)
-    fetcher = RangeFetcher(client, store, calendar, BarFacts({}, frozenset()), "bench")
+    fetcher = RangeFetcher(client, store, calendar, BarJudge(), "bench")
     rows, batch = 0, []
     for start in range(0, len(dates), run):
         last = dates[min(start + run, len(dates)) - 1]

@@ -323,6 +323,27 @@ RECEIPTS = Table(
             pl.Boolean(), "Rows at a seam had no identity, so equal ones were kept."
         ),
         "committed_timestamp": Column(INSTANT, "When the receipt was written."),
+        "volume": Column(
+            pl.Float64(), "Shares by the vendor's rules; null: not measured.", nullable=True
+        ),
+        "trade_count": Column(
+            pl.Int64(), "Trades by the vendor's rules; null: not measured.", nullable=True
+        ),
+        "bar_volume": Column(
+            pl.Float64(), "Shares of the daily bar; null: there is none.", nullable=True
+        ),
+        "bar_trade_count": Column(
+            pl.Int64(), "Trades of the daily bar; null: it does not say.", nullable=True
+        ),
+        "marks": Column(
+            pl.String(),
+            "What its daily bar leaves open, separated by commas: `unproven_by_bar`, "
+            "`bar_surplus`, `bar_residual`, `bar_differs`; null: nothing.",
+            nullable=True,
+        ),
+        "revision": Column(
+            pl.Int64(), "1, and one more each time it was replaced; null: unknown.", nullable=True
+        ),
     },
 )
 
@@ -336,6 +357,15 @@ COVERAGE = Table(
         "state": Column(pl.String(), "State in the ledger; `planned`: not asked for yet."),
         "rows": Column(pl.Int64(), "Trades stored; null: nothing is stored.", nullable=True),
         "error_kind": Column(pl.String(), "Why it failed; null: it did not.", nullable=True),
+        "marks": Column(
+            pl.String(),
+            "What its daily bar leaves open, separated by commas: `unproven_by_bar`, "
+            "`bar_surplus`, `bar_residual`, `bar_differs`; null: nothing.",
+            nullable=True,
+        ),
+        "revision": Column(
+            pl.Int64(), "1, and one more each time it was replaced; null: unknown.", nullable=True
+        ),
     },
 )
 

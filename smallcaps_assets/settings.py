@@ -55,6 +55,14 @@ class PlanMode(StrEnum):
     SESSIONS = "sessions"
 
 
+class BarsProve(StrEnum):
+    """Which daily bars prove that a session is complete."""
+
+    OWN = "own"
+    YES = "yes"
+    NO = "no"
+
+
 class OutsideUniverse(StrEnum):
     """What is done about rows of the watchlist that no listing of the universe covers."""
 
@@ -123,6 +131,11 @@ class Settings(BaseSettings):
     )
     event_config: Path | None = Field(
         default=None, description="TOML file with event windows and check thresholds."
+    )
+    bars_prove: BarsProve = Field(
+        default=BarsProve.OWN,
+        description="Daily bars that prove a session complete: `own`, those of the lake's own "
+        "source; `yes`, those of SMALLCAPS_DAILY_BARS too; `no`, none.",
     )
     first_session: dt.date | None = Field(
         default=None, description="First session wanted; 2004-01-02 for the vendor."

@@ -16,6 +16,8 @@ from smallcaps_assets.schemas import DAILY_BARS
 
 VALID_CORRECTIONS: Final = (0, 12)
 """Original trades and corrected values; 1, 7, 8, 10 and 11 are withdrawn or withdraw."""
+WITHDRAWN_ORIGINALS: Final = (1, 7, 8)
+"""Trades that were corrected, cancelled or in error: a bar from before that counts them."""
 
 
 class ConditionRule(NamedTuple):
@@ -193,17 +195,28 @@ class VolumeMeter:
         Args:
             trades: ``size``, ``conditions`` and ``correction`` of ``schemas.TRADES``.
         """
-        is_counted = np.isin(read_integers(trades["correction"]), VALID_CORRECTIONS)
+        corrections = read_integers(trades["correction"])
         lengths, conditions = read_lists(trades["conditions"])
         blocking = np.flatnonzero(np.isin(conditions, _select_blocking("updates_volume")))
-        is_counted[np.searchsorted(np.cumsum(lengths), blocking, side="right")] = False
-        self._is_counted = is_counted
+        updates = np.ones(trades.height, dtype=bool)
+        updates[np.searchsorted(np.cumsum(lengths), blocking, side="right")] = False
+        self._is_counted = updates & np.isin(corrections, VALID_CORRECTIONS)
+        self._is_withdrawn = updates & np.isin(corrections, WITHDRAWN_ORIGINALS)
         self._sizes = trades["size"].to_numpy()
 
     def measure(self, first: int, last: int) -> TradedVolume:
         """Return volume and count of the session that the rows ``[first, last)`` are."""
         sizes = self._sizes[first:last][self._is_counted[first:last]]
         return TradedVolume(float(sizes.sum()), sizes.size)
+
+    def measure_originals(self, first: int, last: int) -> TradedVolume:
+        """Return the same with withdrawn originals counted, as an older bar has them."""
+        applied = self.measure(first, last)
+        sizes = self._sizes[first:last][self._is_withdrawn[first:last]]
+        if not sizes.size:
+            return applied
+        volume = applied.volume + float(sizes.sum())
+        return TradedVolume(volume, applied.trade_count + sizes.size)
 
 
 def measure_volume(trades: pl.DataFrame) -> TradedVolume:

@@ -24,7 +24,10 @@ class Thresholds:
             whole lake; 0 demands equality.
         count_residual: The same for the number of trades.
         session_residual: Shares that differ in one session, over those of its bar: half a day
-            that is missing must not hide in a large lake.
+            that is missing must not hide in a large lake.  Above it no deficit of a session
+            settles by itself.
+        session_deficit: Shares or trades that a session lacks of its bar, over those of the bar:
+            up to it nothing lacks.
         missing_bars: Sessions without a daily bar in the lives of listings, over all of those;
             a ticker that did not trade has no bar.
         price_outside: Trades outside high and low of their daily bar, over the trades that may
@@ -37,6 +40,7 @@ class Thresholds:
     volume_residual: float = 0.001
     count_residual: float = 0.001
     session_residual: float = 0.05
+    session_deficit: float = 0.001
     missing_bars: float = 0.05
     price_outside: float = 0.001
 

@@ -10,9 +10,11 @@ from dataclasses import asdict
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.download import Download
 from smallcaps_assets.ingest.heartbeat import Heartbeat
+from smallcaps_assets.ingest.judging import judge_stored
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.catalog import build_catalog
+from smallcaps_assets.lake.ledger_rows import Revision
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +41,39 @@ class Backfill:
         run_id: str,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
         accept_empty: bool = False,
+        accept_disputed: bool = False,
+        asks_again: bool = False,
     ) -> None:
+        """Prepare a run; the options are those of :class:`Download`."""
         self.interrupts = interrupts
         self.catalog: dict[str, Number] = {}
         self._lakehouse = lakehouse
         self._run_id = run_id
         self._retries: Counter[str] = Counter()
+        self._changed: set[str] = set()
         self._download = Download(
-            lakehouse, run_id=run_id, interrupts=interrupts, accept_empty=accept_empty
+            lakehouse,
+            run_id=run_id,
+            interrupts=interrupts,
+            accept_empty=accept_empty,
+            accept_disputed=accept_disputed,
+            asks_again=asks_again,
         )
 
     @property
     def summary(self) -> DownloadSummary:
         """Return the counts so far."""
         return self._download.summary
+
+    @property
+    def changed(self) -> list[str]:
+        """Return keys whose colour changed although nothing was asked about them, sorted."""
+        return sorted(self._changed | self._download.asking.changed)
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """Return the answers that differed from what was stored."""
+        return self._download.asking.revisions
 
     @contextmanager
     def held(self, *, wait_s: float | None) -> Iterator[None]:
@@ -86,6 +107,7 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
+        self._changed.update(judge_stored(lakehouse))
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s
         due = counted + interval_s
         try:
@@ -126,7 +148,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
     """
     _ = lakehouse.layout
     ledger = lakehouse.ledger
-    if ledger.is_indexed:
+    if ledger.is_indexed and ledger.is_compared:
         return
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())

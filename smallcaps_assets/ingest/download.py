@@ -15,13 +15,12 @@ from dataclasses import replace
 
 import polars as pl
 
+from smallcaps_assets.core.disputes import allow_requests
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
     InterruptedFetchError,
-    LedgerMismatchError,
-    MissingPartitionError,
     NotEntitledError,
     RateLimitError,
     SmallcapsError,
@@ -29,6 +28,7 @@ from smallcaps_assets.errors import (
     VendorError,
     VendorUnavailableError,
 )
+from smallcaps_assets.ingest.asking_again import AskingAgain, open_asking
 from smallcaps_assets.ingest.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.fetching import (
     RangeFetcher,
@@ -40,16 +40,17 @@ from smallcaps_assets.ingest.fetching import (
     refuse_range,
     split_range,
 )
+from smallcaps_assets.ingest.judging import find_receipt
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
-from smallcaps_assets.ingest.proof import BarFacts, read_bar_facts
+from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
 from smallcaps_assets.ingest.room import Room
 from smallcaps_assets.ingest.workload import Workload
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.ledger import Attempt, Failure
+from smallcaps_assets.lake.ledger_rows import describe_dispute
 from smallcaps_assets.lake.receipts import Receipt
-from smallcaps_assets.lake.states import GREEN
-from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.states import GREEN, KEPT
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Download:
     Attributes:
         summary: Counts so far.
         workload: Ranges by how far they are.
+        asking: The second look at what bars dispute.
     """
 
     def __init__(
@@ -75,14 +77,29 @@ class Download:
         run_id: str,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
         accept_empty: bool = False,
+        accept_disputed: bool = False,
+        asks_again: bool = False,
     ) -> None:
+        """Prepare a download; nothing is asked.
+
+        Args:
+            lakehouse: The lake.
+            run_id: Name of the run.
+            interrupts: Exceptions that mean "stop now, keep what is finished".
+            accept_empty: Believe the vendor's "no trades" against the daily bar.
+            accept_disputed: Take what is still disputed at the end for complete.
+            asks_again: Ask for finished sessions again too.
+        """
         self.summary = DownloadSummary()
         self.workload = Workload(lakehouse.calendar, lakehouse.settings.page_limit)
+        self.asking = AskingAgain(lakehouse, BarJudge())
         self._lakehouse = lakehouse
         self._calendar = lakehouse.calendar
         self._run_id = run_id
         self._interrupts = interrupts
         self._accept_empty = accept_empty
+        self._accept_disputed = accept_disputed
+        self._asks_again = asks_again
         self._waiting: deque[RequestRange] = deque()
         self._running: dict[Future[RangeResult], RequestRange] = {}
         self._batch: list[RangeResult] = []
@@ -99,12 +116,17 @@ class Download:
             StorageError: The disk refuses; what was committed stays.
         """
         finished, missing = self._split_keys(keys)
+        again = self._find_disputed(missing)
+        if self._asks_again:
+            again += self._find_receipts([outcome.key for outcome in finished])
+        known = {receipt.key for receipt in again}
         for outcome in finished:
-            yield self._count(outcome)
+            if outcome.key not in known:
+                yield self._count(outcome)
         for outcome in self._hold_back(missing):
             yield self._count(outcome)
-        if missing:
-            for outcome in self._fetch_all(_frame_sessions(missing)):
+        if missing or again:
+            for outcome in self._fetch_all(_frame_sessions(missing), again):
                 yield self._count(outcome)
         logger.info("download finished run=%s %s", self._run_id, self.summary.describe())
 
@@ -116,10 +138,10 @@ class Download:
         A process that died between a receipt and the ledger leaves sessions that only their
         receipts know; the ledger learns them here, and they are not asked for again.
         """
-        ledger, store = self._lakehouse.ledger, self._lakehouse.store
+        ledger = self._lakehouse.ledger
         records = ledger.records(keys)
-        unknown = [key for key in keys if key not in records or records[key].state not in GREEN]
-        late = [receipt for key in unknown if (receipt := _find_receipt(store, key)) is not None]
+        unknown = [key for key in keys if key not in records or records[key].state not in KEPT]
+        late = self._find_receipts(unknown)
         if late:
             ledger.record_receipts(late)
             records |= ledger.records([receipt.key for receipt in late])
@@ -141,6 +163,21 @@ class Download:
             )
         return finished, missing
 
+    def _find_disputed(self, missing: dict[str, str]) -> list[Receipt]:
+        """Take what is disputed out of ``missing``; return its receipts.
+
+        One whose receipt is gone stays: it is asked for like any other.
+        """
+        keys = [key for key, state in missing.items() if state == states.DISPUTED]
+        found = [receipt for receipt in self._find_receipts(keys) if receipt.rows]
+        for receipt in found:
+            del missing[receipt.key]
+        return found
+
+    def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
+        found = (find_receipt(self._lakehouse, key) for key in keys)
+        return [receipt for receipt in found if receipt is not None]
+
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
         """Yield, and take out of ``missing``, disputed sessions that are not due again yet."""
         if self._accept_empty:
@@ -160,25 +197,32 @@ class Download:
 
     # -- the loop ----------------------------------------------------------------------
 
-    def _fetch_all(self, missing: pl.DataFrame) -> Iterator[Outcome]:
-        """Fetch what is missing with a pool of threads, committing in groups."""
+    def _fetch_all(self, missing: pl.DataFrame, again: Sequence[Receipt]) -> Iterator[Outcome]:
+        """Fetch what is missing with a pool of threads, committing in groups, then ask again."""
         lakehouse = self._lakehouse
-        bars = read_bar_facts(lakehouse.tables, missing)
-        self._waiting.extend(self._plan_ranges(label_sessions(lakehouse, missing)))
+        stored = _frame_sessions({receipt.key: receipt.state for receipt in again})
+        bars = read_bar_facts(lakehouse.tables, pl.concat([missing, stored]))
+        self.asking = open_asking(lakehouse, bars, is_deliberate=self._asks_again)
+        self.asking.add(again)
+        if missing.height:
+            self._waiting.extend(self._plan_ranges(label_sessions(lakehouse, missing)))
         self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,
             lakehouse.store,
             lakehouse.calendar,
-            bars,
+            self.asking.judge,
             self._run_id,
             accept_empty=self._accept_empty,
+            page_limit=lakehouse.settings.page_limit,
         )
         lakehouse.stop.clear()
         self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            yield from self._loop(pool, fetcher, Room.measure(lakehouse, bars))
+            room = Room.measure(lakehouse, bars)
+            yield from self._loop(pool, fetcher, room)
+            yield from self._ask_again(self.asking, pool, fetcher, room)
         except self._interrupts:
             lakehouse.stop.set()
             yield from self._flush()
@@ -186,6 +230,25 @@ class Download:
         finally:
             lakehouse.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask_again(
+        self, asking: AskingAgain, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
+    ) -> Iterator[Outcome]:
+        """Look again at what its bars dispute, and yield what became of it."""
+        budget = allow_requests(self.summary.requests)
+        if asking.receipts and not self.summary.aborted:
+            asking.refresh_bars()
+            asking.reconsider()
+        while ranges := [] if self.summary.aborted else asking.plan(budget):
+            self._waiting.extend(ranges)
+            self.workload.add(ranges)
+            yield from self._loop(pool, fetcher, room)
+            asking.reconsider()
+        if self._accept_disputed:
+            asking.accept()
+        self._waiting.clear()
+        for receipt in asking.receipts.values():
+            yield _describe_stored(receipt, self._run_id)
 
     def _loop(
         self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
@@ -258,6 +321,11 @@ class Download:
         is_timeframe = isinstance(error, NotEntitledError) and error.is_timeframe
         if is_timeframe and self._closed_until == dt.date.min:
             self._waiting = deque(sorted(self._waiting, key=_session_order, reverse=True))
+        if span.page_limit is not None:
+            # What is stored stays as it is; the next run asks again.
+            self.workload.drop(span)
+            self.asking.requests += requests
+            return
         can_split = span.first_session != span.last_session and not self.summary.aborted
         if can_split and not isinstance(error, BadRequestError):
             halves = self._replace(span, split_range(span, self._calendar, bars))
@@ -313,10 +381,12 @@ class Download:
         if not batch:
             return
         ledger, store = self._lakehouse.ledger, self._lakehouse.store
-        off_session = [prepared for result in batch for prepared in result.off_session]
-        receipts = store.commit([p for result in batch for p in result.sessions] + off_session)
+        first = [result for result in batch if result.span.page_limit is None]
+        off_session = [prepared for result in first for prepared in result.off_session]
+        receipts = store.commit([p for result in first for p in result.sessions] + off_session)
         proven = receipts[: len(receipts) - len(off_session)]
         ledger.record_receipts(proven)
+        self.asking.weigh([result for result in batch if result.span.page_limit is not None])
         for result in batch:
             self.summary.requests += result.requests
             ledger.record_attempt(
@@ -330,15 +400,11 @@ class Download:
             )
         self.workload.enter("fetches")
         self.summary.off_session_rows += sum(r.rows for r in receipts[len(proven) :])
+        self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
         for receipt in proven:
-            yield Outcome(
-                receipt.key,
-                receipt.state,
-                rows=receipt.rows,
-                bytes=receipt.bytes,
-                content_hash=receipt.content_hash,
-            )
-        yield from self._refuse([refusal for result in batch for refusal in result.refusals])
+            if receipt.state != states.DISPUTED:
+                yield _describe_stored(receipt, self._run_id)
+        yield from self._refuse([refusal for result in first for refusal in result.refusals])
 
     def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
         """Return the entry of a range in the attempts, which are the history of the lake."""
@@ -370,12 +436,19 @@ class Download:
         return outcome
 
 
-def _find_receipt(store: LakeStore, key: str) -> Receipt | None:
-    """Return the receipt of a session, ``None`` where there is none that can be believed."""
-    try:
-        return store.read_receipt(*decode_key(key))
-    except (MissingPartitionError, LedgerMismatchError):
-        return None
+def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
+    """Return the outcome of a session by its receipt: green, or disputed by its bar."""
+    is_disputed = receipt.state == states.DISPUTED
+    return Outcome(
+        receipt.key,
+        receipt.state,
+        rows=receipt.rows,
+        bytes=receipt.bytes,
+        content_hash=receipt.content_hash,
+        is_reused=not is_disputed and receipt.run_id != run_id,
+        kind=states.DISPUTED if is_disputed else "",
+        message=describe_dispute(receipt) if is_disputed else "",
+    )
 
 
 def _session_order(span: RequestRange) -> tuple[dt.date, str]:

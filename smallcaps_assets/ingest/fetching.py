@@ -3,6 +3,7 @@
 What does not belong here: threads, commits and the order of ranges (``download``).
 """
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.conditions import VolumeMeter
+from smallcaps_assets.core.disputes import Asking
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.tape import locate_sessions, read_instants
 from smallcaps_assets.errors import NotEntitledError, SmallcapsError
-from smallcaps_assets.ingest.proof import BarFacts
+from smallcaps_assets.ingest.proof import BarFacts, BarJudge
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.parquet import release_unused
@@ -25,17 +27,28 @@ from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import FetchedTrades
+from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT
 from smallcaps_assets.polygon.turns import PROCESSOR
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRange:
-    """A run of neighbouring sessions of one ticker, fetched by one page chain."""
+    """A run of neighbouring sessions of one ticker, fetched by one page chain.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        first_session: First session.
+        last_session: Last one, included.
+        expected_rows: Trades by the daily bars; ``None``: they do not tell.
+        page_limit: Trades of a page where stored sessions are asked for again, cut otherwise
+            than before; ``None``: they are asked for as usual.
+    """
 
     ticker: str
     first_session: dt.date
     last_session: dt.date
     expected_rows: int | None
+    page_limit: int | None = None
 
     def describe(self) -> str:
         """Return ticker and bounds for logs and the ledger."""
@@ -83,7 +96,13 @@ class TradeSource(Protocol):
     """What fetching needs of a vendor's client; flat files may be another one."""
 
     def fetch_trades(
-        self, ticker: str, gte_ns: int, lt_ns: int, *, expected_rows: int | None
+        self,
+        ticker: str,
+        gte_ns: int,
+        lt_ns: int,
+        *,
+        expected_rows: int | None,
+        page_limit: int | None = None,
     ) -> FetchedTrades:
         """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
         ...
@@ -97,17 +116,24 @@ class RangeFetcher:
         client: Where trades come from.
         store: Encodes sessions; it writes nothing here.
         calendar: The sessions.
-        bars: What the daily bars say.
+        judge: What the daily bars say, and make of an answer.
         run_id: Name of the run, for the receipts.
         accept_empty: Believe the vendor's "no trades" against the daily bar.
+        page_limit: Trades of a page, as a rule.
     """
 
     client: TradeSource
     store: LakeStore
     calendar: SessionCalendar
-    bars: BarFacts
+    judge: BarJudge
     run_id: str
     accept_empty: bool = False
+    page_limit: int = MAX_PAGE_LIMIT
+
+    @property
+    def bars(self) -> BarFacts:
+        """Return what the daily bars say."""
+        return self.judge.facts
 
     def fetch(self, span: RequestRange) -> RangeResult:
         """Fetch one range.
@@ -118,7 +144,11 @@ class RangeFetcher:
         started = dt.datetime.now(dt.UTC)
         gte_ns, lt_ns = day_bounds_ns(span.first_session, span.last_session)
         fetched = self.client.fetch_trades(
-            span.ticker, gte_ns, lt_ns, expected_rows=span.expected_rows
+            span.ticker,
+            gte_ns,
+            lt_ns,
+            expected_rows=span.expected_rows,
+            page_limit=span.page_limit or self.page_limit,
         )
         result = RangeResult(
             span,
@@ -165,9 +195,8 @@ class RangeFetcher:
         """Judge one session of the answer and add it to ``result``."""
         ticker = result.span.ticker
         if rows is not None:
-            result.sessions.append(
-                self._prepare(ticker, session_date, answer, rows, facts, Tree.TRADES)
-            )
+            prepared = self._prepare(ticker, session_date, answer, rows, facts, Tree.TRADES)
+            result.sessions.append(self._compare(prepared, result.span))
             return
         state = self.bars.judge_empty(ticker, session_date)
         is_disputed = state == states.EMPTY_DISPUTED
@@ -185,6 +214,17 @@ class RangeFetcher:
             bar_trade_count=bar.trade_count if bar else None,
         )
         result.sessions.append(answer.tape.prepare(ticker, session_date, empty, rows=slice(0, 0)))
+
+    def _compare(self, prepared: PreparedSession, span: RequestRange) -> PreparedSession:
+        """Compare a session with its bar; an answer that lacks some of it is remembered."""
+        receipt = prepared.receipt
+        limit = span.page_limit or self.page_limit
+        asking = Asking(self.judge.today, limit, receipt.content_hash)
+        judged = self.judge.judge(replace(receipt, askings=(asking,)))
+        is_whole = not (judged.volume_deficit or judged.count_deficit)
+        if is_whole and span.page_limit is None:
+            judged = replace(judged, askings=())
+        return dataclasses.replace(prepared, receipt=judged)
 
     def _dispute(self, ticker: str, session_date: dt.date) -> Refusal:
         bar = self.bars.find(ticker, session_date)
@@ -208,13 +248,13 @@ class RangeFetcher:
     ) -> PreparedSession:
         """Measure the labelled trades of one New York day by the vendor's rules, and encode."""
         own = answer.volumes.measure(rows.start, rows.stop)
-        bar = self.bars.find(ticker, session_date)
+        original = answer.volumes.measure_originals(rows.start, rows.stop)
         measured = replace(
             facts,
             volume=own.volume,
             trade_count=own.trade_count,
-            bar_volume=bar.volume if bar else None,
-            bar_trade_count=bar.trade_count if bar else None,
+            original_volume=original.volume,
+            original_trade_count=original.trade_count,
         )
         return answer.tape.prepare(ticker, session_date, measured, rows=rows, tree=tree)
 

@@ -5,7 +5,9 @@ and whether one is whole (``ingest``), the bytes of a file (``table_files``).
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -26,7 +28,9 @@ class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):
         is_closed: Every session of the month is over, published and has bars.
         sessions: Sessions that have bars.
         covered: Dates of which every ticker that traded is listed, so that a ticker without a
-            bar is known not to have traded.
+            bar is known not to have traded: those that the lake's own source gave.
+        fetched: Dates whose bars came from the lake's own source, and when; ``()``: unknown.
+        asked_again: Dates whose bars were asked for again, and when last.
     """
 
     month: str
@@ -34,6 +38,24 @@ class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_closed: bool
     sessions: int
     covered: tuple[dt.date, ...]
+    fetched: tuple[tuple[dt.date, dt.date], ...] = ()
+    asked_again: tuple[tuple[dt.date, dt.date], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BarDates:
+    """When bars came: by date, the UTC date on which it was.
+
+    Attributes:
+        fetched: Bars of the lake's own source.
+        asked_again: Bars that were asked for again.
+    """
+
+    fetched: Mapping[dt.date, dt.date] = field(default_factory=dict)
+    asked_again: Mapping[dt.date, dt.date] = field(default_factory=dict)
+
+
+NO_DATES: Final = BarDates()
 
 
 class BarMonthStore:
@@ -49,7 +71,13 @@ class BarMonthStore:
         self.fs = fs
 
     def write_daily_bars(
-        self, month: str, bars: pl.DataFrame, *, covered: Iterable[dt.date], is_closed: bool
+        self,
+        month: str,
+        bars: pl.DataFrame,
+        *,
+        covered: Iterable[dt.date],
+        is_closed: bool,
+        dates: BarDates = NO_DATES,
     ) -> BarMonthFacts:
         """Write the daily bars of a month, in place of those it has.
 
@@ -58,6 +86,7 @@ class BarMonthStore:
             bars: ``schemas.DAILY_BARS`` of this month.
             covered: Dates of which every ticker that traded is listed.
             is_closed: Every session of the month is over, published and has bars.
+            dates: When the bars of each date came, where they came from the lake's own source.
 
         Returns:
             What is known of the month.
@@ -77,6 +106,8 @@ class BarMonthStore:
             is_closed=is_closed,
             sessions=bars["session_date"].n_unique(),
             covered=tuple(sorted(covered)),
+            fetched=tuple(sorted(dates.fetched.items())),
+            asked_again=tuple(sorted(dates.asked_again.items())),
         )
         ordered = bars.sort(DAILY_BARS.key)
         content = encode_table(DAILY_BARS, ordered, msgspec.to_builtins(facts))

@@ -88,6 +88,29 @@ def commit_sessions(
     return receipts
 
 
+def restate_sessions(layout: LakeLayout, fs: FileSystem, receipts: Sequence[Receipt]) -> None:
+    """Put receipts in place of those of the same rows, each whole or not at all.
+
+    The data files stay as they are, so a reader sees the old receipt or the new one.
+
+    Raises:
+        StorageError: The disk refuses; each session has its old receipt or its new one.
+    """
+    writes = []
+    for receipt in receipts:
+        place = (receipt.ticker, receipt.session_date, Tree.TRADES)
+        writes.append(_Write.plan(layout.find_root(*place), place, b"", encode_receipt(receipt)))
+    for root in dict.fromkeys(write.root for write in writes):
+        fs.make_folders(root.staging_dir, root=root.folder)
+    folders = list(dict.fromkeys(write.folder for write in writes))
+    with fs.discarding([write.staged_receipt for write in writes]):
+        for write in writes:
+            refuse_links(write.folder, write.root.folder)
+            fs.write_new(write.staged_receipt, write.receipt_text)
+        fs.sync_group([write.staged_receipt for write in writes])
+        _name_receipts(fs, writes, folders)
+
+
 def commit_copies(root: LakeRoot, fs: FileSystem, copies: Sequence[SessionCopy]) -> None:
     """Store copies of sessions of other roots in one root, each whole or not at all.
 

@@ -34,13 +34,18 @@ from smallcaps_assets.lake.ledger_rows import (
     Attempt,
     Failure,
     ReindexFacts,
+    Revision,
+    Row,
     SessionRecord,
     Totals,
     attempt_row,
+    comparison_row,
     failure_row,
     format_instant,
+    may_be_judged,
     plan_rows,
     receipt_row,
+    revision_row,
 )
 from smallcaps_assets.lake.pulse import Pulse, encode_pulse, step_row
 from smallcaps_assets.lake.receipts import Receipt
@@ -114,6 +119,7 @@ class Ledger(LedgerReader):
         with self._writing() as connection:
             rows = [receipt_row(receipt, now, attempts=1) for receipt in receipts]
             connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
+            connection.executemany(ledger_sql.RECORD_COMPARISON, map(comparison_row, receipts))
             connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", now))
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
@@ -127,6 +133,32 @@ class Ledger(LedgerReader):
         rows = [failure_row(failure, self._now()) for failure in failures]
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_FAILURE, rows)
+
+    def note_comparisons(self, rows: Iterable[Row]) -> None:
+        """Note what bars that came later say of sessions that they do not dispute.
+
+        Args:
+            rows: ``ticker``, ``session_date``, ``bar_volume``, ``bar_trade_count``,
+                ``volume_deficit``, ``count_deficit`` and ``marks``, as texts and numbers.
+        """
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.NOTE_COMPARISON, rows)
+
+    def record_revisions(self, revisions: Sequence[Revision]) -> None:
+        """Append answers that differ from what was stored; the list is never changed."""
+        rows = [revision_row(revision, self._now()) for revision in revisions]
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_REVISION, rows)
+
+    def record_unjudged(self, months: Iterable[str]) -> None:
+        """Note months whose bars are new, so that stored sessions are to be compared with them."""
+        with self._writing() as connection:
+            connection.executemany(ledger_sql.RECORD_UNJUDGED, [(month,) for month in months])
+
+    def record_judged(self, month: str) -> None:
+        """Note that the stored sessions of a month were compared with its bars."""
+        with self._writing() as connection:
+            connection.execute(ledger_sql.FORGET_UNJUDGED, (month,))
 
     def record_imports(self, records: Sequence[ImportRecord]) -> None:
         """Record sessions of archives that did not prove complete, in one transaction.
@@ -187,10 +219,16 @@ class Ledger(LedgerReader):
         now = self._now()
         with self._writing() as connection, counted_at_end(connection):
             connection.execute(ledger_sql.CREATE_FOUND)
+            connection.execute(ledger_sql.FORGET_COMPARISONS)
+            unjudged = set()
             for receipt in receipts:
                 row = receipt_row(receipt, now, attempts=0)
                 connection.execute(ledger_sql.INSERT_FOUND, row)
                 connection.execute(ledger_sql.RECORD_RECEIPT, row)
+                connection.execute(ledger_sql.RECORD_COMPARISON, comparison_row(receipt))
+                if may_be_judged(receipt):
+                    unjudged.add((f"{receipt.session_date:%Y-%m}",))
+            connection.executemany(ledger_sql.RECORD_UNJUDGED, unjudged)
             count = connection.execute(ledger_sql.COUNT_FOUND).fetchone()[0]
             forgotten = connection.execute(ledger_sql.FORGET_UNPROVEN).rowcount
             demoted = connection.execute(ledger_sql.DEMOTE_UNPROVEN).rowcount
@@ -203,6 +241,7 @@ class Ledger(LedgerReader):
             connection.execute(ledger_sql.FORGET_UNIMPORTED)
             connection.execute(ledger_sql.DEMOTE_UNIMPORTED)
             connection.execute(ledger_sql.RECORD_FACT, ("indexed_at", now))
+            connection.execute(ledger_sql.RECORD_FACT, ("compared_at", now))
         self._fold_log()
         return ReindexFacts(receipts=count, unproven=forgotten + demoted)
 

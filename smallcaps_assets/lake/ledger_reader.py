@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 import polars as pl
 
+from smallcaps_assets.core.disputes import MARKS
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.pace import Step
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
@@ -36,11 +37,13 @@ from smallcaps_assets.lake.ledger_rows import (
     select_parameters,
 )
 from smallcaps_assets.lake.pulse import Pulse, parse_pulse, parse_step
-from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
+from smallcaps_assets.lake.states import DISPUTED, EMPTY_DISPUTED, GREEN, STATES
 from smallcaps_assets.schemas import COVERAGE, RECEIPTS
 
 DISPUTED_REPEATS: Final = 3
-"""Times that a disputed empty session is asked for again, once a day at most."""
+"""Times that a disputed session is asked for again by itself, once a day at most."""
+RESTING: Final = (EMPTY_DISPUTED, DISPUTED)
+"""States that are not asked for again before another day."""
 
 
 STEPS_READ: Final = 600
@@ -62,6 +65,39 @@ RUN_COLUMNS: Final = {
     **dict.fromkeys(("attempts", "requests", "answered_requests", "sessions", "rows"), pl.Int64()),
 }
 """Columns of :meth:`LedgerReader.runs`, as SQLite gives them."""
+
+
+_RATIOS: Final = {"volume_deficit": pl.Float64(), "count_deficit": pl.Float64()}
+FIGURE_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    "state": pl.String(),
+    "volume": pl.Float64(),
+    "trade_count": pl.Int64(),
+    "original_volume": pl.Float64(),
+    "original_trade_count": pl.Int64(),
+    "bar_volume": pl.Float64(),
+    "bar_trade_count": pl.Int64(),
+    **_RATIOS,
+    "marks": pl.String(),
+}
+"""Columns of :meth:`LedgerReader.figures`, as SQLite gives them."""
+DEFICIT_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    "state": pl.String(),
+    **_RATIOS,
+    "marks": pl.String(),
+    "asked": pl.Int64(),
+    "is_same": pl.Int64(),
+}
+"""Columns of :meth:`LedgerReader.deficits`, as SQLite gives them."""
+
+REVISION_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    **dict.fromkeys(("recorded_at", "run_id", "counts"), pl.String()),
+    **dict.fromkeys(("old_rows", "new_rows"), pl.Int64()),
+    **dict.fromkeys(("old_hash", "new_hash", "folder"), pl.String()),
+}
+"""Columns of :meth:`LedgerReader.revisions`."""
 
 
 class LedgerReader:
@@ -119,6 +155,11 @@ class LedgerReader:
         A ledger that was lost and made anew is not, and would ask for everything again.
         """
         return bool(self._fetch(ledger_sql.FACT, {"name": "indexed_at"}))
+
+    @property
+    def is_compared(self) -> bool:
+        """Return whether the receipts were read since sessions are compared with their bars."""
+        return bool(self._fetch(ledger_sql.FACT, {"name": "compared_at"}))
 
     def missing_keys(
         self,
@@ -230,6 +271,61 @@ class LedgerReader:
         rows = self._fetch(ledger_sql.UNPROVEN) if has_imports else []
         return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
 
+    def unjudged_months(self) -> list[str]:
+        """Return the months (``YYYY-MM``) whose bars were not compared with what is stored."""
+        return [row[0] for row in self._fetch(ledger_sql.UNJUDGED)] if self._has_marks() else []
+
+    def figures(self, first: dt.date, last: dt.date) -> pl.DataFrame:
+        """Return what the stored sessions traded and what their bars said, both dates included.
+
+        Returns:
+            :data:`FIGURE_COLUMNS`, sorted by ticker and session.
+        """
+        rows = self._fetch(ledger_sql.FIGURES, select_parameters(None, first, last))
+        return frame_keys(rows, FIGURE_COLUMNS)
+
+    def deficits(self) -> pl.DataFrame:
+        """Return the sessions that lack some of their bar, or were asked for again for it.
+
+        Returns:
+            :data:`DEFICIT_COLUMNS`, sorted by ticker and session.
+        """
+        rows = self._fetch(ledger_sql.DEFICITS) if self._has_marks() else []
+        return frame_keys(rows, DEFICIT_COLUMNS).cast({"is_same": pl.Boolean()})
+
+    def compared_dates(self) -> pl.DataFrame:
+        """Return ``session_date``, ``volume`` and ``trade_count``: sessions compared in each."""
+        rows = self._fetch(ledger_sql.COMPARED)
+        schema = {"session_date": pl.String(), "volume": pl.Int64(), "trade_count": pl.Int64()}
+        frame = pl.DataFrame(rows, schema, orient="row")
+        return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+
+    def marks(self) -> dict[str, int]:
+        """Return how many stored sessions have each mark, in the order of ``MARKS``."""
+        rows = self._fetch(ledger_sql.MARKS) if self._has_marks() else []
+        counts = {mark: sum(n for marks, n in rows if mark in marks.split(",")) for mark in MARKS}
+        return {mark: count for mark, count in counts.items() if count}
+
+    def revisions(self, since: dt.datetime | None = None, limit: int = 1000) -> pl.DataFrame:
+        """Return answers that differed from what was stored, the newest first.
+
+        Args:
+            since: Only those recorded since an instant; all by default.
+            limit: Rows at most.
+
+        Returns:
+            :data:`REVISION_COLUMNS`; ``counts`` says which of both answers does, ``old`` or
+            ``new``, and ``folder`` where the other one lies.
+        """
+        start = format_instant(since) if since else ""
+        parameters = {"since": start, "limit": limit}
+        rows = self._fetch(ledger_sql.REVISIONS, parameters) if self._has_marks() else []
+        return frame_keys(rows, REVISION_COLUMNS)
+
+    def settled_keys(self) -> list[str]:
+        """Return the keys of sessions with a deficit that settled or was accepted, sorted."""
+        return [row[0] for row in self._fetch(ledger_sql.SETTLED)] if self._has_marks() else []
+
     def is_ask_due(self, key: str, today: dt.date) -> bool:
         """Return whether a ticker-session may be asked for on this UTC date.
 
@@ -240,7 +336,7 @@ class LedgerReader:
             DataError: The key is not one.
         """
         record = self.records([key]).get(key)
-        if record is None or record.last_asked_date is None or record.state != EMPTY_DISPUTED:
+        if record is None or record.last_asked_date is None or record.state not in RESTING:
             return record is None or record.state not in GREEN
         return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date < today
 
@@ -299,7 +395,8 @@ class LedgerReader:
 
     def coverage(self) -> pl.DataFrame:
         """Return ``schemas.COVERAGE``, sorted by its key."""
-        return COVERAGE.conform(frame_keys(self._fetch(ledger_sql.COVERAGE), COVERAGE.schema))
+        rows = self._fetch(self._without_marks() + ledger_sql.COVERAGE)
+        return COVERAGE.conform(frame_keys(rows, COVERAGE.schema))
 
     def coverage_by_year(self) -> pl.DataFrame:
         """Return ``ticker``, ``year``, ``planned`` and ``done``, sorted by ticker and year."""
@@ -319,7 +416,8 @@ class LedgerReader:
     def receipts(self) -> pl.DataFrame:
         """Return ``schemas.RECEIPTS``, sorted by its key."""
         text = {"committed_timestamp": pl.String(), "is_seam_ambiguous": pl.Int8()}
-        frame = frame_keys(self._fetch(ledger_sql.RECEIPTS), {**RECEIPTS.schema, **text})
+        rows = self._fetch(self._without_marks() + ledger_sql.RECEIPTS)
+        frame = frame_keys(rows, {**RECEIPTS.schema, **text})
         committed = pl.col("committed_timestamp").str.to_datetime(time_unit="ns", time_zone="UTC")
         frame = frame.with_columns(committed, pl.col("is_seam_ambiguous").cast(pl.Boolean))
         return RECEIPTS.conform(frame)
@@ -381,6 +479,12 @@ class LedgerReader:
         schema = {"hour": pl.String(), "kind": pl.String(), "attempts": pl.Int64()}
         frame = pl.DataFrame(rows, schema, orient="row")
         return frame.with_columns(pl.col("hour").str.to_datetime("%Y-%m-%dT%H:%M"))
+
+    def _has_marks(self) -> bool:
+        return bool(self._fetch(ledger_sql.HAS_COMPARISONS)[0][0])
+
+    def _without_marks(self) -> str:
+        return "" if self._has_marks() else ledger_sql.WITHOUT_COMPARISONS
 
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         with self._lock, translated_errors(self.path):

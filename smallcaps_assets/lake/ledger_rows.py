@@ -8,14 +8,16 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from smallcaps_assets.core.disputes import UNPROVEN
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.receipts import Receipt
-from smallcaps_assets.lake.states import EMPTY_DISPUTED, GREEN, STATES
+from smallcaps_assets.lake.receipts import COMPARED_SINCE, Receipt
+from smallcaps_assets.lake.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
 
 MESSAGE_LENGTH: Final = 1000
 """Characters kept of an error's message."""
@@ -169,6 +171,23 @@ class CommittedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """Two answers about one ticker-session that differ.
+
+    Attributes:
+        old: Receipt of the one that was stored.
+        new: Receipt of the one that came.
+        is_replaced: The new one counts; otherwise the old one still does.
+        folder: Where the one lies that does not count.
+    """
+
+    old: Receipt
+    new: Receipt
+    is_replaced: bool
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ReindexFacts:
     """What a rebuild of the ledger found.
 
@@ -237,10 +256,16 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
         now: When it is recorded.
         attempts: Attempts that it adds: none when the ledger is rebuilt.
     """
+    is_disputed = receipt.state == DISPUTED
+    dates = sorted({asking.asked_on for asking in receipt.askings}) if is_disputed else []
     return {
         "ticker": receipt.ticker,
         "session_date": receipt.session_date.isoformat(),
         "state": receipt.state,
+        "kind": DISPUTED if is_disputed else None,
+        "message": describe_dispute(receipt) if is_disputed else None,
+        "asked": len(dates),
+        "asked_date": dates[-1].isoformat() if dates else None,
         "rows": receipt.rows,
         "bytes": receipt.bytes,
         "sha256": receipt.sha256,
@@ -254,6 +279,66 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
         "run_id": receipt.run_id,
         "updated_at": now,
     }
+
+
+def comparison_row(receipt: Receipt) -> Row:
+    """Return the row of ``comparisons``: what a session traded against its bar."""
+    hashes = {asking.content_hash for asking in receipt.askings}
+    return {
+        "ticker": receipt.ticker,
+        "session_date": receipt.session_date.isoformat(),
+        "volume": receipt.volume,
+        "trade_count": receipt.trade_count,
+        "original_volume": receipt.original_volume,
+        "original_trade_count": receipt.original_trade_count,
+        "bar_volume": receipt.bar_volume,
+        "bar_trade_count": receipt.bar_trade_count,
+        "volume_deficit": receipt.volume_deficit,
+        "count_deficit": receipt.count_deficit,
+        "marks": ",".join(receipt.marks),
+        "asked_again": len(receipt.askings),
+        "is_same": len(hashes) == 1,
+        "revision": receipt.revision,
+    }
+
+
+def revision_row(revision: Revision, now: str) -> Row:
+    """Return the row of ``revisions``."""
+    old, new = revision.old, revision.new
+    return {
+        "recorded_at": now,
+        "run_id": new.run_id,
+        "ticker": old.ticker,
+        "session_date": old.session_date.isoformat(),
+        "counts": "new" if revision.is_replaced else "old",
+        "old_rows": old.rows,
+        "new_rows": new.rows,
+        "old_hash": old.content_hash,
+        "new_hash": new.content_hash,
+        "folder": str(revision.folder),
+    }
+
+
+def may_be_judged(receipt: Receipt) -> bool:
+    """Say whether bars of now may say more of a session than its receipt does."""
+    is_old = receipt.receipt_version < COMPARED_SINCE
+    return receipt.rows > 0 and (is_old or UNPROVEN in receipt.marks)
+
+
+def describe_dispute(receipt: Receipt) -> str:
+    """Say what a session lacks of its bar, and what becomes of it."""
+    lacks = []
+    if receipt.volume_deficit and receipt.bar_volume is not None:
+        lacks.append(f"{receipt.volume:,.10g} of {receipt.bar_volume:,.10g} shares")
+    if receipt.count_deficit and receipt.bar_trade_count is not None:
+        lacks.append(f"{receipt.trade_count:,} of {receipt.bar_trade_count:,} trades")
+    worst = max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
+    answers = f"{len(receipt.askings)} answers so far"
+    return (
+        f"the daily bar has more: {' and '.join(lacks)} came ({worst:.2%} lack; {answers}); the "
+        "rows are kept, and each download asks again; `smallcaps download --accept-disputed` "
+        "accepts them as they are"
+    )
 
 
 def attempt_row(attempt: Attempt, now: str) -> Row:
@@ -282,7 +367,7 @@ def failure_row(failure: Failure, now: str) -> Row:
         DataError: Its key is none, or its state is none of a failure.
     """
     ticker, session_date = decode_key(failure.key)
-    if failure.state in GREEN or failure.state not in STATES:
+    if failure.state in KEPT or failure.state not in STATES:
         raise DataError(f"{failure.key}: expected a state of a failure, found {failure.state!r}")
     is_disputed = failure.state == EMPTY_DISPUTED
     return {

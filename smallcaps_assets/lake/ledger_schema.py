@@ -241,5 +241,45 @@ ADDITIONS: Final = (
         rows INTEGER NOT NULL
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS comparisons (
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        volume REAL,
+        trade_count INTEGER,
+        original_volume REAL,
+        original_trade_count INTEGER,
+        bar_volume REAL,
+        bar_trade_count INTEGER,
+        volume_deficit REAL,
+        count_deficit REAL,
+        marks TEXT NOT NULL,
+        asked INTEGER NOT NULL,
+        is_same INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS deficits ON comparisons (session_date)
+    WHERE volume_deficit > 0 OR count_deficit > 0 OR asked > 1
+    """,
+    "CREATE INDEX IF NOT EXISTS marked ON comparisons (marks) WHERE marks <> ''",
+    """
+    CREATE TABLE IF NOT EXISTS revisions (
+        id INTEGER PRIMARY KEY,
+        recorded_at TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        counts TEXT NOT NULL,
+        old_rows INTEGER NOT NULL,
+        new_rows INTEGER NOT NULL,
+        old_hash TEXT NOT NULL,
+        new_hash TEXT NOT NULL,
+        folder TEXT NOT NULL
+    )
+    """,
+    "CREATE TABLE IF NOT EXISTS unjudged_months (month TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 """Statements that give a ledger of this version what came later; each may run again."""

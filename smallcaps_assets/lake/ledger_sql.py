@@ -48,18 +48,35 @@ WHERE is_planned <> excluded.is_planned OR state = 'not_yet_available'
 RECORD_RECEIPT: Final = """
 INSERT INTO sessions (
     ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
-    repeats_dropped, is_seam_ambiguous, committed_at, attempts, run_id, updated_at
+    repeats_dropped, is_seam_ambiguous, committed_at, error_kind, error_message, attempts,
+    asked_count, last_asked_date, run_id, updated_at
 ) VALUES (
     :ticker, :session_date, :state, :rows, :bytes, :sha256, :content_hash, :pages, :requests,
-    :repeats_dropped, :is_seam_ambiguous, :committed_at, :attempts, :run_id, :updated_at
+    :repeats_dropped, :is_seam_ambiguous, :committed_at, :kind, :message, :attempts,
+    :asked, :asked_date, :run_id, :updated_at
 )
 ON CONFLICT DO UPDATE SET
     state = excluded.state, rows = excluded.rows, bytes = excluded.bytes,
     sha256 = excluded.sha256, content_hash = excluded.content_hash, pages = excluded.pages,
     requests = excluded.requests, repeats_dropped = excluded.repeats_dropped,
     is_seam_ambiguous = excluded.is_seam_ambiguous, committed_at = excluded.committed_at,
-    error_kind = NULL, error_message = NULL, attempts = attempts + excluded.attempts,
-    run_id = excluded.run_id, updated_at = excluded.updated_at
+    error_kind = excluded.error_kind, error_message = excluded.error_message,
+    attempts = attempts + excluded.attempts, asked_count = excluded.asked_count,
+    last_asked_date = excluded.last_asked_date, run_id = excluded.run_id,
+    updated_at = excluded.updated_at
+"""
+RECORD_COMPARISON: Final = """
+INSERT OR REPLACE INTO comparisons VALUES (
+    :ticker, :session_date, :volume, :trade_count, :original_volume, :original_trade_count,
+    :bar_volume, :bar_trade_count, :volume_deficit, :count_deficit, :marks, :asked_again, :is_same,
+    :revision
+)
+"""
+# What a bar that came later says of a session that it does not dispute.
+NOTE_COMPARISON: Final = """
+UPDATE comparisons SET bar_volume = :bar_volume, bar_trade_count = :bar_trade_count,
+    volume_deficit = :volume_deficit, count_deficit = :count_deficit, marks = :marks
+WHERE ticker = :ticker AND session_date = :session_date
 """
 
 # A failed request takes nothing from a session that is stored; only damage does.
@@ -78,7 +95,8 @@ ON CONFLICT DO UPDATE SET
     asked_count = asked_count + excluded.asked_count,
     last_asked_date = coalesce(excluded.last_asked_date, last_asked_date),
     run_id = excluded.run_id, updated_at = excluded.updated_at
-WHERE NOT is_green OR excluded.state = 'quarantined'
+WHERE (NOT is_green AND state <> 'disputed')
+    OR excluded.state = 'quarantined'
 """
 
 RECORD_ATTEMPT: Final = """
@@ -97,7 +115,7 @@ MISSING: Final = """
 SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open_sessions
 WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
     AND session_date BETWEEN :first AND :last
-    AND (:due_on IS NULL OR state <> 'empty_disputed'
+    AND (:due_on IS NULL OR state NOT IN ('empty_disputed', 'disputed')
         OR (asked_count <= :repeats AND last_asked_date < :due_on))
 GROUP BY ticker
 """
@@ -106,7 +124,7 @@ SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open
 WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
     AND session_date BETWEEN :first AND :last
     AND ticker IN (SELECT value FROM json_each(:tickers))
-    AND (:due_on IS NULL OR state <> 'empty_disputed'
+    AND (:due_on IS NULL OR state NOT IN ('empty_disputed', 'disputed')
         OR (asked_count <= :repeats AND last_asked_date < :due_on))
 GROUP BY ticker
 """
@@ -157,7 +175,8 @@ SELECT sum(sessions), sum(rows), sum(bytes),
 FROM tallies WHERE state IN ('complete', 'empty', 'empty_unverified')
 """
 COVERAGE: Final = """
-SELECT ticker, session_date, state, rows, error_kind FROM sessions
+SELECT ticker, session_date, state, rows, error_kind, nullif(marks, ''), revision
+FROM sessions LEFT JOIN comparisons USING (ticker, session_date)
 WHERE is_planned = 1 OR state = 'not_yet_available'
 ORDER BY ticker, session_date
 """
@@ -172,8 +191,65 @@ SELECT ticker, year, requests FROM requests_by_year ORDER BY ticker, year
 """
 RECEIPTS: Final = """
 SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
-    repeats_dropped, is_seam_ambiguous, committed_at
-FROM sessions WHERE is_green = 1 ORDER BY ticker, session_date
+    repeats_dropped, is_seam_ambiguous, committed_at, volume, trade_count, bar_volume,
+    bar_trade_count, nullif(marks, ''), revision
+FROM sessions LEFT JOIN comparisons USING (ticker, session_date)
+WHERE is_green = 1 ORDER BY ticker, session_date
+"""
+HAS_COMPARISONS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'comparisons'"
+WITHOUT_COMPARISONS: Final = """
+WITH comparisons (
+    ticker, session_date, volume, trade_count, bar_volume, bar_trade_count, marks, revision
+) AS (SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE false)
+"""
+"""Stands before a statement where the ledger was made before bars were compared."""
+MARKS: Final = """
+SELECT marks, count(*) FROM comparisons INDEXED BY marked WHERE marks <> '' GROUP BY marks
+"""
+DEFICITS: Final = """
+SELECT ticker, session_date, state, volume_deficit, count_deficit, marks, asked, is_same
+FROM comparisons INDEXED BY deficits JOIN sessions USING (ticker, session_date)
+WHERE volume_deficit > 0 OR count_deficit > 0 OR asked > 1
+ORDER BY ticker, session_date
+"""
+COMPARED: Final = """
+SELECT session_date, count(volume_deficit), count(count_deficit) FROM comparisons
+GROUP BY session_date ORDER BY session_date
+"""
+# By ticker and not by date: that is how the table lies, and a month is a small part of it.
+FIGURES: Final = """
+WITH RECURSIVE tickers (ticker) AS (
+    SELECT min(ticker) FROM comparisons
+    UNION ALL
+    SELECT (SELECT min(ticker) FROM comparisons WHERE comparisons.ticker > tickers.ticker)
+    FROM tickers WHERE ticker IS NOT NULL
+)
+SELECT ticker, session_date, state, volume, trade_count, original_volume, original_trade_count,
+    bar_volume, bar_trade_count, volume_deficit, count_deficit, marks
+FROM tickers CROSS JOIN comparisons USING (ticker) CROSS JOIN sessions USING (ticker, session_date)
+WHERE session_date BETWEEN :first AND :last
+ORDER BY ticker, session_date
+"""
+RECORD_REVISION: Final = """
+INSERT INTO revisions (
+    recorded_at, run_id, ticker, session_date, counts, old_rows, new_rows, old_hash, new_hash,
+    folder
+) VALUES (
+    :recorded_at, :run_id, :ticker, :session_date, :counts, :old_rows, :new_rows, :old_hash,
+    :new_hash, :folder
+)
+"""
+REVISIONS: Final = """
+SELECT ticker, session_date, recorded_at, run_id, counts, old_rows, new_rows, old_hash, new_hash,
+    folder
+FROM revisions WHERE recorded_at >= :since ORDER BY id DESC LIMIT :limit
+"""
+UNJUDGED: Final = "SELECT month FROM unjudged_months ORDER BY month"
+RECORD_UNJUDGED: Final = "INSERT OR IGNORE INTO unjudged_months VALUES (?)"
+FORGET_UNJUDGED: Final = "DELETE FROM unjudged_months WHERE month = ?"
+SETTLED: Final = """
+SELECT ticker || '_' || session_date FROM comparisons INDEXED BY marked
+WHERE marks <> '' AND instr(marks, 'bar_residual') ORDER BY 1
 """
 RECENT_ERRORS: Final = """
 SELECT recorded_at, run_id, ticker, first_session, last_session, kind, message
@@ -221,11 +297,12 @@ CREATE TEMP TABLE found (
     PRIMARY KEY (ticker, session_date)
 ) WITHOUT ROWID
 """
+FORGET_COMPARISONS: Final = "DELETE FROM comparisons"
 INSERT_FOUND: Final = "INSERT INTO found VALUES (:ticker, :session_date)"
 COUNT_FOUND: Final = "SELECT count(*) FROM found"
 FORGET_UNPROVEN: Final = """
 DELETE FROM sessions
-WHERE is_green = 1 AND is_planned = 0 AND NOT EXISTS (
+WHERE (is_green = 1 OR state = 'disputed') AND is_planned = 0 AND NOT EXISTS (
     SELECT 1 FROM found
     WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
 )
@@ -233,8 +310,8 @@ WHERE is_green = 1 AND is_planned = 0 AND NOT EXISTS (
 DEMOTE_UNPROVEN: Final = """
 UPDATE sessions SET state = 'planned', rows = NULL, bytes = NULL, sha256 = NULL,
     content_hash = NULL, pages = NULL, requests = NULL, repeats_dropped = NULL,
-    is_seam_ambiguous = NULL, committed_at = NULL
-WHERE is_green = 1 AND NOT EXISTS (
+    is_seam_ambiguous = NULL, committed_at = NULL, error_kind = NULL, error_message = NULL
+WHERE (is_green = 1 OR state = 'disputed') AND NOT EXISTS (
     SELECT 1 FROM found
     WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
 )

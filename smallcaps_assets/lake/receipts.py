@@ -12,12 +12,16 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.disputes import Asking, Figures
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.seals import encode_sealed, hash_fields, parse_sealed
 
-RECEIPT_VERSION: Final = 1
+RECEIPT_VERSION: Final = 2
 """Version of the fields below; a newer receipt is refused, an older one is read."""
+
+COMPARED_SINCE: Final = 2
+"""Version since which a receipt says how its session compares with its daily bar."""
 
 _SEAL: Final = "receipt_sha256"
 
@@ -42,7 +46,7 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     """What the fetch of a ticker-session knows and its rows do not tell.
 
     Attributes:
-        state: ``complete`` with rows; ``empty`` or ``empty_unverified`` without;
+        state: ``complete`` or ``disputed`` with rows; ``empty`` or ``empty_unverified`` without;
             ``imported_unproven`` in the tree of imports.
         pages: Pages of the request range it came from.
         requests: Requests of that range, retries included.
@@ -55,6 +59,15 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
         bar_trade_count: Trades by the daily bar; ``None``: unknown.
         volume: Shares by the vendor's condition rules; ``None``: not measured.
         trade_count: Trades by those rules; ``None``: not measured.
+        original_volume: Shares with withdrawn originals counted, as a bar older than a cancel
+            has them; ``None``: not measured.
+        original_trade_count: Trades counted likewise.
+        volume_deficit: Share of the bar's volume that lacks; ``None``: not compared.
+        count_deficit: The same of its trades.
+        marks: What its bar leaves open, of ``core.disputes.MARKS``.
+        askings: Answers about it since its bar disputes it, the oldest first.
+        revision: 1, and one more each time that its receipt was replaced on purpose.
+        is_accepted_disputed: A person accepted what its bar disputes.
         is_accepted_empty: A person accepted that there are no trades.
         is_imported: It came from files, not from requests.
         archive: What the import knows; ``None``: it came from requests.
@@ -76,9 +89,29 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     bar_trade_count: int | None = None
     volume: float | None = None
     trade_count: int | None = None
+    original_volume: float | None = None
+    original_trade_count: int | None = None
+    volume_deficit: float | None = None
+    count_deficit: float | None = None
+    marks: tuple[str, ...] = ()
+    askings: tuple[Asking, ...] = ()
+    revision: int = 1
+    is_accepted_disputed: bool = False
     is_accepted_empty: bool = False
     is_imported: bool = False
     archive: ImportFacts | None = None
+
+    @property
+    def figures(self) -> Figures:
+        """Return what it traded, and what its bar says."""
+        return Figures(
+            self.volume,
+            self.trade_count,
+            self.original_volume,
+            self.original_trade_count,
+            self.bar_volume,
+            self.bar_trade_count,
+        )
 
 
 class Receipt(FetchFacts, frozen=True, kw_only=True):

@@ -40,6 +40,19 @@ class LakeRoot:
     quarantine_dir: Path
 
     @property
+    def revisions_dir(self) -> Path:
+        """Return the folder of answers that others took the place of, in the same file system."""
+        return self.quarantine_dir.with_name("revisions")
+
+    def revision_folder(self, ticker: str, session_date: dt.date, name: str) -> Path:
+        """Return the folder of one replaced answer of a ticker-session.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        return self.revisions_dir / ticker_folder(ticker) / date_folder(session_date) / name
+
+    @property
     def marker_file(self) -> Path:
         """Return the file that says which root of which lake this is; home has ``lake.json``."""
         return self.folder / "root.json"

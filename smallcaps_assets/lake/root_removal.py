@@ -108,8 +108,9 @@ class _Emptying:
         own = (self.root.staging_dir, self.root.compacted_dir, *map(self.root.tree_dir, Tree))
         for folder in own:
             self._remove_empty(folder)
-        if self.root != self.layout.home and self.root.quarantine_dir.is_dir():
-            yield self.root.quarantine_dir
+        if self.root != self.layout.home:
+            kept = (self.root.quarantine_dir, self.root.revisions_dir)
+            yield from (folder for folder in kept if folder.is_dir())
         self.fs.sync_folder(self.root.folder)
 
     def _remove_empty(self, path: Path) -> bool:

@@ -21,6 +21,9 @@ EMPTY_UNVERIFIED: Final = "empty_unverified"
 EMPTY_DISPUTED: Final = "empty_disputed"
 """Asked for; the vendor has no trades, but the daily bar shows volume."""
 
+DISPUTED: Final = "disputed"
+"""Asked for; the rows are stored, but fall short of the daily bar by volume or count: red."""
+
 FAILED: Final = "failed"
 """Asked for without a whole answer; kind and message say why."""
 
@@ -42,6 +45,7 @@ STATES: Final = (
     EMPTY,
     EMPTY_UNVERIFIED,
     EMPTY_DISPUTED,
+    DISPUTED,
     FAILED,
     QUARANTINED,
     NOT_ENTITLED,
@@ -54,4 +58,7 @@ EMPTY_STATES: Final = frozenset({EMPTY, EMPTY_UNVERIFIED})
 """States of a receipt without rows."""
 
 GREEN: Final = EMPTY_STATES | {COMPLETE}
-"""States that have a receipt, and need no further request."""
+"""States that need no further request: each has a receipt."""
+
+KEPT: Final = GREEN | {DISPUTED}
+"""States that have a receipt."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
@@ -22,7 +23,7 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
-from smallcaps_assets.lake.commit import commit_sessions
+from smallcaps_assets.lake.commit import commit_sessions, restate_sessions
 from smallcaps_assets.lake.damages import (
     Damage,
     DamageKind,
@@ -39,11 +40,12 @@ from smallcaps_assets.lake.files import FileSystem, find_abandoned, refuse_links
 from smallcaps_assets.lake.layout import LakeLayout, LakeRoot, Tree
 from smallcaps_assets.lake.month_sessions import MonthSessions
 from smallcaps_assets.lake.month_store import MonthStore
-from smallcaps_assets.lake.parquet import ZSTD_LEVEL, decode_trades
+from smallcaps_assets.lake.parquet import ZSTD_LEVEL, TapeEncoder, decode_trades
 from smallcaps_assets.lake.placement import SESSION_BYTES, Placement
 from smallcaps_assets.lake.preparing import PreparedSession, StorableTape
 from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
 from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
+from smallcaps_assets.lake.revisions import keep_revision
 from smallcaps_assets.schemas import TRADES
 
 
@@ -107,6 +109,36 @@ class LakeStore:
         size = sum(len(session.content) + SESSION_BYTES for session in batch)
         with self._commit_lock:
             return commit_sessions(self.layout, self.fs, batch, self._placement.choose(size))
+
+    def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Replace the receipts of stored sessions whose rows stay; return them as written.
+
+        Raises:
+            StorageError: The disk refuses; each session has its old receipt or its new one.
+        """
+        now = dt.datetime.now(dt.UTC)
+        renewed = [msgspec.structs.replace(receipt, committed_at=now) for receipt in receipts]
+        with self._commit_lock:
+            restate_sessions(self.layout, self.fs, renewed)
+        return renewed
+
+    def keep_revision(self, receipt: Receipt, content: bytes | None = None) -> Path:
+        """Copy an answer to the folder of revisions, before or beside the one that counts.
+
+        Args:
+            receipt: Its receipt.
+            content: Its data file; that of the stored session by default.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            DataError: Its file is damaged; `smallcaps repair` moves it aside.
+            StorageError: The disk refuses.
+        """
+        if content is None:
+            content = self._read_content(receipt)
+        return keep_revision(self.layout, self.fs, receipt, content)
 
     def read_receipt(
         self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
@@ -297,6 +329,17 @@ class LakeStore:
     def _read(self, path: Path, root: LakeRoot) -> bytes:
         refuse_links(path, root.folder)
         return self.fs.read(path)
+
+    def _read_content(self, receipt: Receipt) -> bytes:
+        """Return the data file of a stored session, made again where a month alone has its rows."""
+        if not receipt.rows:
+            return b""
+        root = self.layout.find_root(receipt.ticker, receipt.session_date)
+        try:
+            return self._read(root.trades_file(receipt.ticker, receipt.session_date), root)
+        except MissingPartitionError:
+            trades = self._read_rows(receipt, Tree.TRADES, verify=True)
+            return TapeEncoder(trades, zstd_level=self._zstd_level).encode(0, trades.height)
 
     def _temporary_dirs(self) -> list[Path]:
         months = sorted(self.layout.daily_bars_dir.glob("month=*"))

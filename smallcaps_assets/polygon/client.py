@@ -112,7 +112,13 @@ class PolygonClient:
         self._gateway.transport.close()
 
     def fetch_trades(
-        self, ticker: str, gte_ns: int, lt_ns: int, *, expected_rows: int | None = None
+        self,
+        ticker: str,
+        gte_ns: int,
+        lt_ns: int,
+        *,
+        expected_rows: int | None = None,
+        page_limit: int | None = None,
     ) -> FetchedTrades:
         """Fetch every trade of a ticker in ``[gte_ns, lt_ns)``.
 
@@ -122,6 +128,7 @@ class PolygonClient:
             lt_ns: Nanosecond after the last.
             expected_rows: Trades by the daily bars, if known: an answer of exactly so many
                 needs no proof that nothing follows a full last page.
+            page_limit: Trades of one page; those of the configuration by default.
 
         Raises:
             VendorError: The answer did not come to a proven end; nothing of it is returned.
@@ -133,9 +140,9 @@ class PolygonClient:
             raise DataError(f"empty interval: expected gte_ns < lt_ns, got {gte_ns} and {lt_ns}")
         path = f"/v3/trades/{quote(check_ticker(ticker), safe='')}"
         chain = TradesChain(ticker, gte_ns, lt_ns, self._start_trail(path))
-        fetch = Fetch(self._gateway)
+        fetch, limit = Fetch(self._gateway), page_limit or self.config.page_limit
         while not chain.trail.is_finished:
-            chain.accept(fetch.repeat(lambda: self._ask_trades(fetch, chain, expected_rows)))
+            chain.accept(fetch.repeat(lambda: self._ask_trades(fetch, chain, limit, expected_rows)))
         return _report(chain, fetch)
 
     @overload
@@ -212,10 +219,10 @@ class PolygonClient:
         return trail
 
     def _ask_trades(
-        self, fetch: Fetch, chain: TradesChain, expected_rows: int | None
+        self, fetch: Fetch, chain: TradesChain, limit: int, expected_rows: int | None
     ) -> CheckedPage:
         """Return the next page of a chain; a suspicious end of it has to be proven."""
-        path, limit = chain.trail.path, self.config.page_limit
+        path = chain.trail.path
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
         page = chain.check(fetch.ask_trades(path, chain.trail.choose_query(first), chain.ticker))
         if chain.needs_proof(page, limit, expected_rows):

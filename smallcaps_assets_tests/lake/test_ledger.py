@@ -153,7 +153,7 @@ def test_record_receipts_ends_a_failure(ledger: Ledger) -> None:
 
     ledger.record_receipts([make_receipt(A1)])
 
-    assert ledger.coverage().row(0)[2:] == ("complete", 500, None)
+    assert ledger.coverage().row(0)[2:5] == ("complete", 500, None)
     assert ledger.failed_sessions().is_empty()
 
 

@@ -1,0 +1,307 @@
+"""Sessions that their bars dispute, asked for again: cut differently, within a budget.
+
+What belongs here: which stored sessions of a run are asked for again, in which ranges, and which
+of two answers counts.  What does not: the rule (``core.disputes``), sending and committing as such
+(``download``), bars that came later (``judging``).
+"""
+
+import datetime as dt
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+from msgspec.structs import replace
+
+from smallcaps_assets.core.disputes import (
+    YEAR_ASKED,
+    Asking,
+    choose_limit,
+    count_tickers,
+    count_years,
+    is_candidate,
+    may_ask,
+    select_bad_dates,
+)
+from smallcaps_assets.ingest.bar_dates import refresh_bar_dates, select_young_dates
+from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
+from smallcaps_assets.ingest.judging import (
+    find_receipt,
+    judge_stored,
+    open_judge,
+    remember_answer,
+    restate,
+    store_restated,
+)
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.proof import BarFacts, BarJudge
+from smallcaps_assets.lake.ledger_rows import Revision
+from smallcaps_assets.lake.preparing import PreparedSession
+from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.states import DISPUTED
+
+logger = logging.getLogger(__name__)
+
+SAMPLE: Final = 3
+"""Sessions of a date whose bars are at fault that are asked for again all the same: answers that
+heal would show that it is not the bars."""
+
+
+@dataclass(slots=True)
+class AskingAgain:
+    """The second look of one download at stored sessions.
+
+    Attributes:
+        lakehouse: The lake; the caller holds its lock.
+        judge: What the bars make of answers.
+        is_deliberate: A person asks for stored sessions again: all of them, whatever it costs.
+        receipts: The sessions, by key, as they are stored now.
+        changed: Other sessions whose colour changed.
+        revisions: Answers that differed from what was stored.
+        requests: What was spent on it so far.
+    """
+
+    lakehouse: Lakehouse
+    judge: BarJudge
+    is_deliberate: bool = False
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    revisions: list[Revision] = field(default_factory=list)
+    requests: int = 0
+    _asked: set[str] = field(default_factory=set)
+    _healed: set[dt.date] = field(default_factory=set)
+
+    def add(self, receipts: Iterable[Receipt]) -> None:
+        """Take stored sessions that are to be looked at again."""
+        self.receipts |= {receipt.key: receipt for receipt in receipts}
+
+    # -- without asking for trades -----------------------------------------------------
+
+    def refresh_bars(self) -> None:
+        """Ask for bars again that may have changed, and judge what is stored by them.
+
+        Bars that came within days of their session are asked for once a run; those of a date on
+        which most tickers fall short, once a day.
+        """
+        disputed = self._list_disputed()
+        young = select_young_dates(self.judge.facts, {r.session_date for r in disputed})
+        asked_again, today = self.judge.facts.asked_again, self.judge.today
+        bad = {date for date in self._find_bad_dates() if asked_again.get(date) != today}
+        wanted = sorted(young | (bad & {receipt.session_date for receipt in disputed}))
+        if not wanted:
+            return
+        self.requests += refresh_bar_dates(self.lakehouse, wanted)
+        self._follow(judge_stored(self.lakehouse))
+
+    def reconsider(self) -> None:
+        """Judge what is disputed again, where a field was set aside since."""
+        judge = open_judge(self.lakehouse, self.judge.facts)
+        if judge.set_aside == self.judge.set_aside:
+            return
+        self.judge = judge
+        frame = self.lakehouse.ledger.deficits()
+        keys = [
+            f"{ticker}_{date}"
+            for ticker, date, state in frame.select("ticker", "session_date", "state").iter_rows()
+            if state == DISPUTED and date.year in judge.set_aside
+        ]
+        found = [receipt for key in keys if (receipt := self._find(key)) is not None]
+        self._follow([receipt.key for receipt in restate(self.lakehouse, judge, found)])
+
+    def accept(self) -> None:
+        """Take what is still disputed for complete, because a person said so."""
+        accepted = [
+            self.judge.judge(
+                replace(receipt, is_accepted_disputed=True, revision=receipt.revision + 1)
+            )
+            for receipt in self._list_disputed()
+        ]
+        self.add(store_restated(self.lakehouse, accepted))
+
+    # -- which to ask for --------------------------------------------------------------
+
+    def plan(self, budget: int) -> list[RequestRange]:
+        """Return the next ranges to ask for again; none: all that may be asked for was.
+
+        Args:
+            budget: Requests that may be spent on it altogether.
+        """
+        ranges, left = [], budget - self.requests
+        for chain in self._list_chains():
+            rows = sum(max(r.rows, r.bar_trade_count or 0) for r in chain)
+            limit = choose_limit(rows, {r.askings[-1].page_limit for r in chain if r.askings})
+            cost = rows // limit + 1 + (rows >= limit)
+            if not self.is_deliberate and cost > left:
+                continue
+            left -= cost
+            self._asked.update(receipt.key for receipt in chain)
+            first, last = chain[0], chain[-1]
+            ranges.append(
+                RequestRange(
+                    first.ticker, first.session_date, last.session_date, rows, page_limit=limit
+                )
+            )
+        return ranges
+
+    def _list_chains(self) -> Iterator[list[Receipt]]:
+        """Yield runs of neighbouring sessions of one ticker that may be asked for now."""
+        settings, calendar = self.lakehouse.settings, self.lakehouse.calendar
+        chosen = sorted(self._choose(), key=lambda r: (r.ticker, r.session_date))
+        for _, receipts in groupby(chosen, key=lambda receipt: receipt.ticker):
+            chain: list[Receipt] = []
+            for receipt in receipts:
+                place = calendar.index_of(receipt.session_date)
+                is_next = bool(chain) and place == calendar.index_of(chain[-1].session_date) + 1
+                rows = sum(r.rows for r in chain) + receipt.rows
+                is_long = len(chain) >= settings.range_max_sessions
+                if chain and (not is_next or is_long or rows > settings.range_max_rows):
+                    yield chain
+                    chain = []
+                chain.append(receipt)
+            yield chain
+
+    def _choose(self) -> Iterator[Receipt]:
+        """Yield sessions to ask for: of years and dates that look odd as a whole, a few first."""
+        waiting = [receipt for key, receipt in self.receipts.items() if key not in self._asked]
+        if self.is_deliberate:
+            yield from waiting
+            return
+        bad = self._find_bad_dates() - self._healed
+        asked_on = Counter(self.receipts[key].session_date for key in self._asked)
+        asked_in = self._count_candidates()
+        for receipt in waiting:
+            date, today = receipt.session_date, self.judge.today
+            if receipt.state != DISPUTED or not may_ask(receipt.askings, today):
+                continue
+            if date in bad and asked_on[date] >= SAMPLE:
+                continue
+            if asked_in.get(date.year, 0) < 0:
+                asked_in[date.year] += 1
+            elif date.year in asked_in:
+                continue
+            asked_on[date] += 1
+            yield receipt
+
+    def _count_candidates(self) -> dict[int, int]:
+        """Return, of years that may be set aside, how many sessions are too few to tell (< 0)."""
+        deficits = self.lakehouse.ledger.deficits()
+        if deficits.is_empty():
+            return {}
+        years = count_years(deficits, self.lakehouse.ledger.compared_dates())
+        lacking = years.filter(is_candidate())
+        counts = {year: asked - YEAR_ASKED for year, asked in lacking["year", "asked"].iter_rows()}
+        # Answers enough, and the field counts all the same: they heal, so all are asked for.
+        return {year: count for year, count in counts.items() if count < 0}
+
+    def _find_bad_dates(self) -> frozenset[dt.date]:
+        deficits = self.lakehouse.ledger.deficits()
+        if deficits.is_empty():
+            return frozenset()
+        compared = self.lakehouse.ledger.compared_dates()
+        return select_bad_dates(count_tickers(deficits, compared))
+
+    # -- what came ---------------------------------------------------------------------
+
+    def weigh(self, results: Sequence[RangeResult]) -> None:
+        """Store of each answer and what was there before the one that counts, and keep the other.
+
+        Raises:
+            StorageError: The disk refuses; what was stored stays.
+        """
+        self.requests += sum(result.requests for result in results)
+        replaced: list[PreparedSession] = []
+        kept: list[Receipt] = []
+        for result in results:
+            for prepared in result.sessions:
+                self._weigh(prepared, replaced, kept)
+            for refusal in result.refusals:
+                self._note_refusal(refusal.key, result, kept)
+        written = self.lakehouse.store.commit(replaced)
+        self.lakehouse.ledger.record_receipts(written)
+        self.add([*written, *store_restated(self.lakehouse, kept)])
+
+    def _weigh(
+        self, prepared: PreparedSession, replaced: list[PreparedSession], kept: list[Receipt]
+    ) -> None:
+        """Compare an answer with what is stored; add it to what is committed or restated."""
+        new = prepared.receipt
+        old = self.receipts.get(new.key) or find_receipt(self.lakehouse, new.key)
+        if old is None:
+            replaced.append(prepared)
+            return
+        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        askings = (*before.askings, *new.askings)
+        if new.content_hash == old.content_hash:
+            if _lacks(old) or old.state == DISPUTED:
+                kept.append(self._judge(old, askings))
+            else:
+                self.add([old])
+            return
+        is_better = new.rows > 0 if old.rows == 0 else new.rows > 0 and _worst(new) <= _worst(old)
+        self._keep_other(old, prepared, is_replaced=is_better)
+        if is_better:
+            if _worst(new) < _worst(old):
+                self._healed.add(new.session_date)
+            receipt = self._judge(replace(new, revision=old.revision), askings)
+            replaced.append(PreparedSession(receipt, prepared.content, prepared.tree))
+        else:
+            kept.append(self._judge(old, askings))
+
+    def _judge(self, receipt: Receipt, askings: tuple[Asking, ...]) -> Receipt:
+        renewed = replace(receipt, askings=askings, revision=receipt.revision + 1)
+        return self.judge.judge(renewed)
+
+    def _note_refusal(self, key: str, result: RangeResult, kept: list[Receipt]) -> None:
+        """Remember that the vendor had no trades this time; what is stored stays."""
+        old = self.receipts.get(key)
+        if old is None:
+            return
+        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        none = Asking(self.judge.today, result.span.page_limit or 0, "")
+        kept.append(self._judge(old, (*before.askings, none)))
+
+    def _keep_other(self, old: Receipt, prepared: PreparedSession, *, is_replaced: bool) -> None:
+        """Keep the answer that does not count beside the lake, and list both."""
+        new, store = prepared.receipt, self.lakehouse.store
+        if is_replaced:
+            folder = store.keep_revision(old)
+        else:
+            folder = store.keep_revision(replace(new, revision=old.revision + 1), prepared.content)
+        revision = Revision(old, new, is_replaced, folder)
+        self.revisions.append(revision)
+        self.lakehouse.ledger.record_revisions([revision])
+        logger.info("answer differs key=%s is_replaced=%s", old.key, is_replaced)
+
+    # -- helpers -----------------------------------------------------------------------
+
+    def _list_disputed(self) -> list[Receipt]:
+        return [receipt for receipt in self.receipts.values() if receipt.state == DISPUTED]
+
+    def _find(self, key: str) -> Receipt | None:
+        return self.receipts.get(key) or find_receipt(self.lakehouse, key)
+
+    def _follow(self, keys: Iterable[str]) -> None:
+        """Read again what was written by another way."""
+        for key in keys:
+            receipt = find_receipt(self.lakehouse, key)
+            if key in self.receipts and receipt is not None:
+                self.receipts[key] = receipt
+            else:
+                self.changed.add(key)
+
+
+def open_asking(
+    lakehouse: Lakehouse, facts: BarFacts, *, is_deliberate: bool = False
+) -> AskingAgain:
+    """Return the second look of a download whose sessions have these bars."""
+    return AskingAgain(lakehouse, open_judge(lakehouse, facts), is_deliberate)
+
+
+def _lacks(receipt: Receipt) -> bool:
+    return bool(receipt.volume_deficit or receipt.count_deficit)
+
+
+def _worst(receipt: Receipt) -> float:
+    return max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
