@@ -22,6 +22,9 @@ def command(replay: Path | None, seed: int, port: int, faults: tuple[str, ...]) 
     """Serve the vendor's API until stopped; the first line of stdout is the address.
 
     Without --replay it serves a synthetic market of small caps over 2023 and 2024.
+
+    A fault is KIND[:name=value,...], for example short_page:by=row,rows=7,ticker=CON; the kinds
+    and names are listed by `python -m smallcaps_assets.emulator serve --help`.
     """
     source = ["--replay", str(replay.absolute())] if replay else ["--seed", str(seed)]
     fault_arguments = [part for fault in faults for part in ("--fault", fault)]

@@ -8,6 +8,7 @@ import argparse
 import datetime as dt
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Final
 
 import psutil
 
-from smallcaps_assets.emulator.faults import KINDS, FaultError, parse_fault
+from smallcaps_assets.emulator.faults import KINDS, OPTIONS, FaultError, parse_fault
 from smallcaps_assets.emulator.market import FIRST_SESSION, LAST_SESSION, Market, MarketConfig
 from smallcaps_assets.emulator.replay import Replay
 from smallcaps_assets.emulator.server import EmulatorServer
@@ -52,7 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m smallcaps_assets.emulator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
-        "serve", help="serve until stopped", epilog=f"Kinds of faults: {', '.join(KINDS)}."
+        "serve",
+        help="serve until stopped",
+        epilog=_describe_faults(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = serve.add_mutually_exclusive_group()
     source.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
@@ -65,6 +69,21 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--parent-pid", type=int, help="stop when this process is gone")
     _add_market_options(serve)
     return parser
+
+
+def _describe_faults() -> str:
+    """Return every kind of fault and every option, a paragraph each."""
+    lists = {
+        "KIND of a fault, and its own options": KINDS,
+        "options of every fault": OPTIONS,
+    }
+    lines = []
+    for title, entries in lists.items():
+        lines += ["", f"{title}:"]
+        for name, text in entries.items():
+            said = f"{name:<20} {text.replace('`', '')}"
+            lines += textwrap.wrap(said, 96, initial_indent="  ", subsequent_indent=" " * 23)
+    return "\n".join(lines).strip()
 
 
 def _add_market_options(serve: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ class Payload:
         ticker: Ticker it is about, if any.
         first: First New York date it is about, if any.
         last: Last New York date it is about.
+        chain: What the whole chain asks for, whatever its pages; empty if there is no chain.
         is_bare: ``results`` is the whole body, without an envelope.
         redo: Makes the page again as a fault wants it, or ``None`` if the endpoint has no chain.
     """
@@ -51,6 +52,7 @@ class Payload:
     ticker: str | None = None
     first: dt.date | None = None
     last: dt.date | None = None
+    chain: str = ""
     is_bare: bool = False
     redo: Callable[[Fault], "Payload"] | None = None
 

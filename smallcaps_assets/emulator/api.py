@@ -197,6 +197,7 @@ def _render(target: str, name: str, payload: Payload) -> _Kept:
         last=payload.last,
         page=payload.page,
         is_last=payload.next_url is None,
+        chain=payload.chain,
     )
     return _Kept(occasion, Answer(200, b"", pack(body)))
 

@@ -45,7 +45,14 @@ _REFUSALS: Final = {
     "not_authorized": (200, "NOT_AUTHORIZED", NOT_ENTITLED),
     "error_status": (200, "ERROR", "internal error, please try again"),
 }
-_CHAIN_FAULTS: Final = {"looping_cursor", "trailing_cursor", "repeated_page", "seam_overlap"}
+_CHAIN_FAULTS: Final = {
+    "looping_cursor",
+    "trailing_cursor",
+    "repeated_page",
+    "seam_overlap",
+    "short_page",
+    "revised_history",
+}
 _FIXED_ANSWERS: Final = {
     "500": Answer(500, HTML_PAGE, content_type=HTML),
     "502": Answer(502, HTML_PAGE, content_type=HTML),
@@ -89,6 +96,14 @@ def _answer_without_payload(fault: Fault) -> Answer | None:
 
 
 def _damage_payload(fault: Fault, payload: Payload) -> Payload:
+    """Return what is said after the fault, with the error that it says beside."""
+    damaged = _damage_members(fault, payload)
+    if not fault.error:
+        return damaged
+    return replace(damaged, envelope={**damaged.envelope, "error": fault.error})
+
+
+def _damage_members(fault: Fault, payload: Payload) -> Payload:
     """Return what is said after the fault; most faults of delivery leave it as it is."""
     kind = fault.kind
     if kind in _CHAIN_FAULTS and payload.redo is not None:

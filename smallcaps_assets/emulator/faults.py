@@ -41,6 +41,12 @@ KINDS: Final = {
     "looping_cursor": "a `next_url` that leads to the same page again",
     "repeated_page": "the rows of the page before, then the chain goes on",
     "seam_overlap": "the page starts with the last `rows=` rows (default 3) of the page before",
+    "short_page": "`rows=` rows (default 3) or a `share=` of a page of trades are missing, and the "
+    "chain goes on; `by=page` (default): another page limit loses others; `by=row`: the same rows "
+    "of each New York date whatever the pages; `date=`: only rows of that date",
+    "revised_history": "one trade of each New York date (or of `date=`), the `at=` first, middle "
+    "or last (default first), is as `revision=` says: removed (default), inserted (another right "
+    "behind it), price, size (halved) or correction (cancelled)",
     "out_of_order": "the rows of the page in reverse",
     "cut_body": "the connection ends after half of the announced body",
     "cut_json": "half of the JSON, announced as if it were all",
@@ -58,7 +64,24 @@ KINDS: Final = {
 """Every kind of fault and what it does."""
 
 
-_PAGES: Final = (None, "first", "middle", "last")
+OPTIONS: Final = {
+    "endpoint": "only this endpoint: trades, grouped, range, tickers, details, splits ...",
+    "ticker": "only requests about this ticker",
+    "date": "only requests whose New York dates include this one",
+    "page": "only this page of a chain: a number from 1, first, middle or last",
+    "times": "so many requests, then never again",
+    "each": "each distinct request so many times",
+    "after": "only after so many requests that it would have hit",
+    "generation": "from this asking on of the same range of trades, whatever its page limit: 2 "
+    "spares the first",
+    "probability": "this share of the requests; `seed` makes the choice repeatable",
+    "error": "the body says this as its member `error`, beside the status it has",
+}
+"""What restricts or accompanies a fault of any kind, for the help."""
+
+PLACES: Final = ("first", "middle", "last")
+REVISIONS: Final = ("removed", "inserted", "price", "size", "correction")
+_CHOICES: Final = {"by": ("page", "row"), "at": PLACES, "revision": REVISIONS}
 
 
 class FaultError(ValueError):
@@ -84,7 +107,14 @@ class Fault:
         retry_after: Value of the header Retry-After, if any.
         seconds: Length of a pause or of an outage.
         rows: Rows of an overlap; MiB of a gzip bomb.
-        after: Requests before an outage.
+        share: Share of the rows that a ``short_page`` lacks, instead of a number.
+        by: What decides which rows a ``short_page`` lacks: ``page`` or ``row``.
+        revision: What a ``revised_history`` does: one of ``REVISIONS``.
+        at: Which trade of a date it does it to: one of ``PLACES``.
+        error: Member ``error`` of the body, whatever its status; empty for none.
+        after: Requests that match before it begins.
+        generation: It begins when the same range is asked for the so-manieth time; counted when
+            its first page is.
         requests: Requests that fail in an outage.
         before: First date that the plan includes.
         status: Status of a ``response``.
@@ -104,7 +134,13 @@ class Fault:
     retry_after: float | None = None
     seconds: float = 1.0
     rows: int | None = None
+    share: float | None = None
+    by: str = "page"
+    revision: str = "removed"
+    at: str = "first"
+    error: str = ""
     after: int = 0
+    generation: int = 1
     requests: int | None = None
     before: dt.date | None = None
     status: int = 200
@@ -114,8 +150,26 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FaultError(f"unknown fault {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if not (str(self.page).isdigit() or self.page in _PAGES):
+        if not (str(self.page).isdigit() or self.page in {None, *PLACES}):
             raise FaultError(f"page {self.page!r}: expected first, middle, last or a number")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                wanted = f"expected {' or '.join(choices)}"
+                raise FaultError(f"{name} {getattr(self, name)!r}: {wanted}")
+        self._check_rows()
+
+    def _check_rows(self) -> None:
+        """Refuse numbers of rows that mean nothing, or two things."""
+        if self.rows is not None and self.rows < 0:
+            raise FaultError(f"rows {self.rows}: expected 0 or more")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise FaultError(f"share {self.share:g}: expected more than 0, at most 1")
+        if self.share is not None and self.rows is not None:
+            raise FaultError("rows and share: expected one of them, both say how many rows")
+        if self.by == "row" and self.page is not None:
+            raise FaultError(
+                "by=row loses the same rows whatever the pages: page goes with by=page"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +184,7 @@ class Occasion:
         last: Last New York date asked for.
         page: Number of the page in its chain.
         is_last: The answer has no ``next_url``.
+        chain: What the whole chain asks for, whatever its pages; empty if there is no chain.
     """
 
     target: str
@@ -139,6 +194,7 @@ class Occasion:
     last: dt.date | None = None
     page: int = 1
     is_last: bool = True
+    chain: str = ""
 
 
 @dataclass(slots=True)
@@ -159,6 +215,7 @@ class FaultBook:
     ) -> None:
         self.faults = tuple(faults)
         self._states = [_State() for _ in self.faults]
+        self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._clock = clock
 
@@ -173,6 +230,8 @@ class FaultBook:
     def strike(self, occasion: Occasion) -> Fault | None:
         """Return the first fault that hits this request, and count it."""
         with self._lock:
+            if occasion.page == 1:
+                self._asked[occasion.chain or occasion.target] += 1
             for fault, state in zip(self.faults, self._states, strict=True):
                 if _matches(fault, occasion) and self._is_due(fault, state, occasion):
                     state.hits += 1
@@ -182,6 +241,10 @@ class FaultBook:
     def _is_due(self, fault: Fault, state: _State, occasion: Occasion) -> bool:
         state.met += 1
         state.by_target[occasion.target] += 1
+        # A chain that began before the book did counts as asked for once.
+        asked = max(1, self._asked[occasion.chain or occasion.target])
+        if state.met <= fault.after or asked < fault.generation:
+            return False
         if fault.kind == "outage":
             return self._is_out(fault, state)
         if fault.times is not None and state.hits >= fault.times:
@@ -193,8 +256,6 @@ class FaultBook:
 
     def _is_out(self, fault: Fault, state: _State) -> bool:
         """Return whether the outage lasts: by requests if they are given, else by time."""
-        if state.met <= fault.after:
-            return False
         if fault.requests is not None:
             return state.hits < fault.requests
         if state.ends_at is None:

@@ -17,7 +17,7 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode
 
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.emulator.source import Source
+from smallcaps_assets.emulator.source import TradeHistory
 from smallcaps_assets.emulator.tape import Span, Tape
 
 DEFAULT_LIMIT: Final = 1_000
@@ -123,7 +123,7 @@ class TradePage:
     next_query: TradeQuery | None
 
 
-def read_trade_page(source: Source, ticker: str, query: TradeQuery) -> TradePage:
+def read_trade_page(source: TradeHistory, ticker: str, query: TradeQuery) -> TradePage:
     """Return the page that ``query`` asks for."""
     pieces: list[bytes] = []
     missing = query.limit

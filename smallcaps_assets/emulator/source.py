@@ -15,7 +15,17 @@ class SourceError(Exception):
     """A source that cannot be read; the message says which file and why."""
 
 
-class Source(Protocol):
+class TradeHistory(Protocol):
+    """What pages of trades are cut from."""
+
+    def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
+        """Yield tapes that hold every trade of ``span`` and perhaps others.
+
+        Tapes do not overlap in time and come in the order of time, or against it.
+        """
+
+
+class Source(TradeHistory, Protocol):
     """A market that can be asked what the vendor is asked.
 
     Attributes:
@@ -30,12 +40,6 @@ class Source(Protocol):
     @property
     def is_immutable(self) -> bool:
         """Return whether answers may be kept."""
-
-    def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
-        """Yield tapes that hold every trade of ``span`` and perhaps others.
-
-        Tapes do not overlap in time and come in the order of time, or against it.
-        """
 
     def read_grouped_bars(self, session_date: dt.date) -> Sequence[WireRow]:
         """Return the unadjusted bars of a date, sorted by ticker: ``T o h l c v vw n``."""

@@ -62,9 +62,13 @@ class Tape:
         """Render rows as they are, whatever fields they have, sorted by ``sip_timestamp``."""
         times = np.array([row["sip_timestamp"] for row in rows], dtype=np.int64)
         order = np.argsort(times, kind="stable")
-        texts = [_ENCODER.encode(rows[index]) for index in order]
+        return cls.from_texts(times[order], [_ENCODER.encode(rows[index]) for index in order])
+
+    @classmethod
+    def from_texts(cls, times: npt.NDArray[np.int64], texts: Sequence[bytes]) -> Self:
+        """Return rows that are rendered already, sorted by ``times``."""
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
-        return cls(times[order], _locate_ends(lengths), b",".join(texts))
+        return cls(times, _locate_ends(lengths), b",".join(texts))
 
     @classmethod
     def from_frame(cls, trades: pl.DataFrame) -> Self:
@@ -88,6 +92,12 @@ class Tape:
     def size_bytes(self) -> int:
         """Return roughly what the tape takes in memory."""
         return len(self.body) + self.times.nbytes + self.ends.nbytes
+
+    def split_rows(self) -> list[bytes]:
+        """Return the JSON of each row."""
+        starts = [0, *(self.ends[:-1] + 1).tolist()]
+        ends = self.ends.tolist()
+        return [self.body[start:end] for start, end in zip(starts, ends, strict=False)]
 
     def locate(self, span: Span) -> tuple[int, int]:
         """Return the half-open row numbers of ``span``."""

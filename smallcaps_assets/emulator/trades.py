@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.emulator.alterations import ALTERATIONS
 from smallcaps_assets.emulator.answers import NEXT_HOST, Payload
 from smallcaps_assets.emulator.faults import Fault
 from smallcaps_assets.emulator.paging import Position, TradePage, TradeQuery, read_trade_page
@@ -29,7 +30,8 @@ def answer_trades(source: Source, names: Mapping[str, str], query: Mapping[str, 
     asked = TradeQuery.parse(query)
 
     def redo(fault: Fault) -> Payload:
-        return _describe(ticker, asked, _redo_page(source, ticker, asked, fault))
+        read = ALTERATIONS.get(fault.kind, _redo_page)
+        return _describe(ticker, asked, read(source, ticker, asked, fault))
 
     payload = _describe(ticker, asked, read_trade_page(source, ticker, asked))
     return replace(payload, redo=redo)
@@ -47,6 +49,7 @@ def _describe(ticker: str, asked: TradeQuery, page: TradePage) -> Payload:
         ticker=ticker,
         first=first,
         last=last,
+        chain=f"{ticker} {asked.span}",
     )
 
 

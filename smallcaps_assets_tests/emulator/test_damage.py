@@ -61,12 +61,14 @@ ANSWERS: dict[str, Check] = {
     "slow": lambda answer: answer.elapsed.total_seconds() >= 0.05 and answer.ok,
     "stall": lambda answer: len(answer.json()["results"]) == 4,
 }
+ALTERATIONS = {"short_page", "revised_history"}
+"""Of which ``test_alterations`` tells."""
 BREAKS = {"cut_body", "reset", "refuse", "cut_gzip", "bad_gzip"}
 CHAINS = {"looping_cursor", "repeated_page", "seam_overlap", "trailing_cursor", "gzip_bomb"}
 
 
 def test_every_kind_is_tested_here() -> None:
-    assert set(KINDS) == set(ANSWERS) | BREAKS | CHAINS
+    assert set(KINDS) == set(ANSWERS) | BREAKS | CHAINS | ALTERATIONS
 
 
 @pytest.mark.parametrize("kind", ANSWERS)

@@ -33,6 +33,15 @@ def count_hits(book: FaultBook, *occasions: Occasion) -> list[bool]:
         ("slow:seconds=0.5,date=2024-01-03", Fault("slow", seconds=0.5, date=JANUARY)),
         ("outage:after=5,requests=3", Fault("outage", after=5, requests=3)),
         ("500:probability=0.2,seed=7,each=1", Fault("500", probability=0.2, seed=7, each=1)),
+        (
+            "short_page:page=last,share=0.5,error=partial result",
+            Fault("short_page", page="last", share=0.5, error="partial result"),
+        ),
+        ("short_page:by=row,rows=7,seed=2", Fault("short_page", by="row", rows=7, seed=2)),
+        (
+            "revised_history:revision=size,at=last,after=1,generation=2",
+            Fault("revised_history", revision="size", at="last", after=1, generation=2),
+        ),
     ],
 )
 def test_parse_fault_reads_the_text_form(text: str, fault: Fault) -> None:
@@ -44,6 +53,24 @@ def test_parse_fault_reads_the_text_form(text: str, fault: Fault) -> None:
 )
 def test_parse_fault_refuses_what_it_cannot_understand(text: str) -> None:
     with pytest.raises(FaultError):
+        parse_fault(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("short_page:by=colour", "by 'colour': expected page or row"),
+        ("short_page:share=1.5", "share 1.5: expected more than 0, at most 1"),
+        ("short_page:rows=-1", "rows -1: expected 0 or more"),
+        ("short_page:rows=3,share=0.5", "rows and share: expected one of them"),
+        ("short_page:by=row,page=last", "page goes with by=page"),
+        ("short_page:rows=many", "rows"),
+        ("revised_history:at=noon", "at 'noon': expected first or middle or last"),
+        ("revised_history:revision=lost", "expected removed or inserted or price or size or"),
+    ],
+)
+def test_parse_fault_says_what_was_expected(text: str, words: str) -> None:
+    with pytest.raises(FaultError, match=words):
         parse_fault(text)
 
 
@@ -113,6 +140,21 @@ def test_chance_depends_on_seed_and_request_alone() -> None:
 
     assert forward == backward[::-1]
     assert 60 < sum(forward) < 140
+
+
+def test_any_fault_may_begin_later() -> None:
+    assert count_hits(FaultBook([Fault("503", after=2)]), *[PLAIN] * 4) == [False] * 2 + [True] * 2
+
+
+def test_a_generation_counts_how_often_a_range_was_asked_for_whatever_its_pages() -> None:
+    first = replace(PLAIN, target="1", chain="A", is_last=False)
+    second, proof = replace(first, target="2", page=2), replace(PLAIN, target="3", chain="A end")
+    again = replace(first, target="4")
+    book = FaultBook([Fault("short_page", generation=2)])
+
+    hits = count_hits(book, first, second, proof, again, second)
+
+    assert hits == [False, False, False, True, True]
 
 
 def test_an_outage_begins_and_ends_by_requests() -> None:
