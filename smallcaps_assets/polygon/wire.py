@@ -49,9 +49,10 @@ class Page(Generic[Rows]):
 
 
 class _Envelope(msgspec.Struct):
-    """What every body has."""
+    """What every body has; an ``error`` of any type beside a good status is one all the same."""
 
     status: str = ""
+    error: Any = None
 
 
 class _Body(_Envelope, Generic[Row]):
@@ -145,7 +146,7 @@ def _decoder(body_type: object, row_type: object) -> msgspec.json.Decoder[Any]:
 def _decode(
     decoder: msgspec.json.Decoder[Envelope], body: bytes, url: str, secret: str
 ) -> Envelope:
-    """Return a body whose status is good."""
+    """Return a body whose status is good, and which says of no error."""
     try:
         envelope = decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -155,6 +156,9 @@ def _decode(
     if envelope.status not in GOOD_STATUSES:
         _raise_refusal(body, url, secret)
         raise PayloadError("the body has no status", url=url, status=HTTPStatus.OK)
+    if envelope.error:
+        text = f"status {envelope.status} with an error: {_clean(envelope.error, secret)}"
+        raise refuse(HTTPStatus.OK, text, url=url)
     return envelope
 
 

@@ -19,6 +19,7 @@ from smallcaps_assets.errors import (
     VendorUnavailableError,
 )
 from smallcaps_assets_tests.polygon.polygon_factories import (
+    KEY,
     RETRIES,
     fetch,
     make_frame,
@@ -48,6 +49,7 @@ TRANSIENT: dict[str, type[VendorError]] = {
     "gzip_bomb": PayloadError,
     "html": PayloadError,
     "out_of_order": PayloadError,
+    "short_page": PayloadError,
 }
 TRANSIENT_CASES = [(kind, page) for kind in TRANSIENT for page in PAGES] + [
     ("looping_cursor", "middle"),
@@ -78,7 +80,8 @@ def emulator() -> Iterator[EmulatorServer]:
 
 
 def make_fault(kind: str, page: str, times: int | None = None) -> Fault:
-    return Fault(kind, page=page, times=times, rows=3, seconds=0.01)
+    error = "partial result" if kind == "short_page" else ""
+    return Fault(kind, page=page, times=times, rows=3, seconds=0.01, error=error)
 
 
 @pytest.mark.parametrize(("kind", "page"), TRANSIENT_CASES)
@@ -105,6 +108,42 @@ def test_a_lasting_fault_fails_the_whole_answer_after_bounded_retries(
         fetch(emulator, page_limit=LIMIT, max_body_bytes=2**20)
 
     assert caught.value.requests == PAGES[page] + RETRIES == emulator.stats.requests
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_error_beside_a_good_status_is_believed(emulator: EmulatorServer, rows: int) -> None:
+    """L27: whatever rows a page has, one that says "partial result" is none."""
+    error = f"partial result\x1b for {KEY}"
+    emulator.faults = [Fault("short_page", page="last", rows=rows, error=error)]
+
+    with pytest.raises(PayloadError, match="status OK with an error: partial result") as caught:
+        fetch(emulator, page_limit=LIMIT)
+
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("You've exceeded the maximum requests per minute", RateLimitError),
+        ({"code": 7}, PayloadError),
+        (["late"], PayloadError),
+    ],
+)
+def test_an_error_of_any_type_is_one(
+    emulator: EmulatorServer, error: object, expected: type[VendorError]
+) -> None:
+    emulator.faults = [Fault(body=render_page(ROWS, error=error))]
+
+    with pytest.raises(expected):
+        fetch(emulator, page_limit=LIMIT)
+
+
+@pytest.mark.parametrize("error", [None, "", []])
+def test_an_empty_error_is_none(emulator: EmulatorServer, error: object) -> None:
+    emulator.faults = [Fault(body=render_page(ROWS, error=error))]
+
+    assert_frame_equal(fetch(emulator, page_limit=100).trades, make_frame(ROWS))
 
 
 @pytest.mark.parametrize("page", PAGES)
