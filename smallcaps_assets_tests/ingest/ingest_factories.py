@@ -39,9 +39,9 @@ def make_session(session_date: dt.date, count: int, **changes: object) -> Rows:
     ]
 
 
-def make_sessions(session_dates: Iterable[dt.date], count: int = 2) -> Rows:
+def make_sessions(session_dates: Iterable[dt.date], count: int = 2, **changes: object) -> Rows:
     """Return ``count`` trades of each date."""
-    return [row for date in session_dates for row in make_session(date, count)]
+    return [row for date in session_dates for row in make_session(date, count, **changes)]
 
 
 def make_keys(ticker: str, session_dates: Iterable[dt.date]) -> list[str]:
@@ -120,7 +120,11 @@ def serve(
         yield server
 
 
-def write_bars(lakehouse: Lakehouse, counts: Mapping[tuple[str, dt.date], int]) -> None:
+def write_bars(
+    lakehouse: Lakehouse,
+    counts: Mapping[tuple[str, dt.date], int],
+    volume_of: Callable[[int], float] = lambda count: count * 100.0,
+) -> None:
     """Store daily bars of January 2024 by their number of trades; the month is covered."""
     keys = pl.DataFrame(
         list(counts), {"ticker": pl.String(), "session_date": pl.Date()}, orient="row"
@@ -128,7 +132,8 @@ def write_bars(lakehouse: Lakehouse, counts: Mapping[tuple[str, dt.date], int]) 
     prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), 5.0)
     count = pl.Series("trade_count", list(counts.values()), pl.Int64)
     bars = keys.with_columns(count, **{name: pl.lit(price) for name, price in prices.items()})
-    bars = bars.with_columns(volume=pl.col("trade_count") * 100.0).sort(DAILY_BARS.key)
+    volume = pl.Series("volume", [volume_of(n) for n in counts.values()], pl.Float64)
+    bars = bars.with_columns(volume).sort(DAILY_BARS.key)
     covered = [date for date in SESSIONS if date.month == 1]
     lakehouse.tables.write_daily_bars(
         "2024-01", bars.select(DAILY_BARS.schema.names()), covered=covered, is_closed=True
