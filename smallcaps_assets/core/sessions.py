@@ -108,6 +108,20 @@ class SessionCalendar:
             )
         return self._dates[index]
 
+    def closed_days_before(self, date: dt.date) -> list[dt.date]:
+        """Return the dates between the session before ``date`` and the session ``date``, in order.
+
+        They belong to it: every date belongs to exactly one session, which is the next one.  A
+        Monday has Saturday and Sunday.  What lies before the first session belongs to none.
+
+        Raises:
+            CoverageError: The calendar does not reach that date.
+            DataError: The date is no session.
+        """
+        index = self.index_of(date)
+        before = self._dates[max(0, index - 1)]
+        return [before + dt.timedelta(days=day) for day in range(1, (date - before).days)]
+
     def last_available(self, now: dt.datetime, delay_h: float) -> dt.date:
         """Return the newest session that is closed and published at ``now``.
 

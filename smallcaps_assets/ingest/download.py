@@ -42,6 +42,7 @@ from smallcaps_assets.ingest.fetching import (
 )
 from smallcaps_assets.ingest.judging import find_receipt
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.off_session import store_off_session
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
 from smallcaps_assets.ingest.room import Room
@@ -277,6 +278,7 @@ class Download:
                 parts = cut_range(span, self._calendar, fetcher.bars, self._closed_until)
                 self._waiting.extendleft(self._replace(span, parts))
             elif room.fits([*self._running.values(), span], self._batch):
+                span = self._skip_closed_days(span)
                 self.workload.start(span)
                 self._running[pool.submit(fetcher.fetch, span)] = span
             else:
@@ -331,13 +333,24 @@ class Download:
             halves = self._replace(span, split_range(span, self._calendar, bars))
             self._waiting.extendleft(halves if is_timeframe else reversed(halves))
             return
-        self.workload.drop(span)
         if is_timeframe:
-            self._closed_until = max(self._closed_until, span.last_session)
+            first = span.first_date(self._calendar)
+            self._closed_until = max(self._closed_until, first)
+            if first < span.first_session:
+                # A closed day before the session lies too far back; the session may not.
+                self._waiting.extendleft(self._replace(span, iter([span])))
+                return
+        self.workload.drop(span)
         state = states.FAILED
         if isinstance(error, NotEntitledError):
             state = states.NOT_ENTITLED
         yield from self._refuse(refuse_range(span, self._calendar, error, state))
+
+    def _skip_closed_days(self, span: RequestRange) -> RequestRange:
+        """Return a range without days before its first session that the plan does not reach."""
+        if span.first_date(self._calendar) > self._closed_until:
+            return span
+        return replace(span, not_before=self._closed_until + dt.timedelta(days=1))
 
     def _look_for_outage(self, error: SmallcapsError) -> None:
         """Abort when the vendor fails many ranges in a row: the rest stays missing, not failed."""
@@ -382,9 +395,11 @@ class Download:
             return
         ledger, store = self._lakehouse.ledger, self._lakehouse.store
         first = [result for result in batch if result.span.page_limit is None]
-        off_session = [prepared for result in first for prepared in result.off_session]
-        receipts = store.commit([p for result in first for p in result.sessions] + off_session)
-        proven = receipts[: len(receipts) - len(off_session)]
+        # A green session is never asked for again: what belongs to it is on the disk before it.
+        self.summary.off_session_rows += store_off_session(
+            store, [r for r in batch if r.span.page_limit is None or r.is_whole]
+        )
+        proven = store.commit([prepared for result in first for prepared in result.sessions])
         ledger.record_receipts(proven)
         self.asking.weigh([result for result in batch if result.span.page_limit is not None])
         for result in batch:
@@ -399,7 +414,6 @@ class Download:
                 )
             )
         self.workload.enter("fetches")
-        self.summary.off_session_rows += sum(r.rows for r in receipts[len(proven) :])
         self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
         for receipt in proven:
             if receipt.state != states.DISPUTED:

@@ -35,6 +35,8 @@ from smallcaps_assets.polygon.turns import PROCESSOR
 class RequestRange:
     """A run of neighbouring sessions of one ticker, fetched by one page chain.
 
+    What is asked for begins with the closed days that belong to its first session.
+
     Attributes:
         ticker: Vendor's symbol.
         first_session: First session.
@@ -42,6 +44,7 @@ class RequestRange:
         expected_rows: Trades by the daily bars; ``None``: they do not tell.
         page_limit: Trades of a page where stored sessions are asked for again, cut otherwise
             than before; ``None``: they are asked for as usual.
+        not_before: First date that the plan of the key may reach back to.
     """
 
     ticker: str
@@ -49,10 +52,16 @@ class RequestRange:
     last_session: dt.date
     expected_rows: int | None
     page_limit: int | None = None
+    not_before: dt.date = dt.date.min
 
     def describe(self) -> str:
         """Return ticker and bounds for logs and the ledger."""
         return f"{self.ticker} {self.first_session}..{self.last_session}"
+
+    def first_date(self, calendar: SessionCalendar) -> dt.date:
+        """Return the first New York date that is asked for: a closed day, or the first session."""
+        days = [*calendar.closed_days_before(self.first_session), self.first_session]
+        return next((day for day in days if day >= self.not_before), self.first_session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class RangeResult:
     Attributes:
         sessions: Sessions ready to be committed.
         off_session: Prints on dates that are no session, ready to be committed.
+        closed_days: Dates that are no session of which all prints are in ``off_session``, so that
+            what the lake has of them otherwise is out of date.
         refusals: Sessions that stay open.
     """
 
@@ -89,7 +100,14 @@ class RangeResult:
     rows: int = 0
     sessions: list[PreparedSession] = field(default_factory=list)
     off_session: list[PreparedSession] = field(default_factory=list)
+    closed_days: list[dt.date] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether no bar disputes any session of it."""
+        are_green = all(session.receipt.state in states.GREEN for session in self.sessions)
+        return are_green and not self.refusals
 
 
 class TradeSource(Protocol):
@@ -142,7 +160,7 @@ class RangeFetcher:
             VendorError: The page chain did not come to a proven end; nothing of it is kept.
         """
         started = dt.datetime.now(dt.UTC)
-        gte_ns, lt_ns = day_bounds_ns(span.first_session, span.last_session)
+        gte_ns, lt_ns = day_bounds_ns(span.first_date(self.calendar), span.last_session)
         fetched = self.client.fetch_trades(
             span.ticker,
             gte_ns,
@@ -177,12 +195,21 @@ class RangeFetcher:
     def _cut(self, result: RangeResult, trades: pl.DataFrame, facts: FetchFacts) -> None:
         """Cut a labelled answer by session and make each ready for its commit."""
         span, answer = result.span, _Answer(self.store, trades)
-        cuts = locate_sessions(answer.instants, span.first_session, span.last_session)
+        first_date = span.first_date(self.calendar)
+        cuts = locate_sessions(answer.instants, first_date, span.last_session)
         for session_date in self.calendar.dates(span.first_session, span.last_session):
             self._add(result, session_date, answer, cuts.pop(session_date, None), facts)
         for off_date, rows in cuts.items():
             off = self._prepare(span.ticker, off_date, answer, rows, facts, Tree.OFF_SESSION)
             result.off_session.append(off)
+        # A session that stays open may have been answered wrongly, its closed days too.
+        closed = {
+            day
+            for prepared in result.sessions
+            for day in self.calendar.closed_days_before(prepared.receipt.session_date)
+            if day >= first_date
+        }
+        result.closed_days.extend(sorted(closed | cuts.keys()))
 
     def _add(
         self,

@@ -52,7 +52,8 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
         requests: Requests of that range, retries included.
         repeats_dropped: Exact repeats dropped at page seams.
         is_seam_ambiguous: Rows at a seam had no identity, so equal ones were kept.
-        gte_ns: First instant asked for, nanoseconds since 1970.
+        gte_ns: First instant of what was asked for, the closed days before its first session
+            included; nanoseconds since 1970.
         lt_ns: End of what was asked for, not included.
         vendor_status: Status of the last page, ``OK`` or ``DELAYED``.
         bar_volume: Shares by the daily bar; ``None``: no bar is known.

@@ -124,6 +124,33 @@ def test_dates_includes_both_bounds() -> None:
     assert CALENDAR.dates(date_of("2024-12-07"), date_of("2024-12-08")) == []
 
 
+@given(st.dates(CALENDAR.first, CALENDAR.last))
+def test_every_date_belongs_to_exactly_one_session(date: dt.date) -> None:
+    """L36: the next session, so that no print lies between two spans."""
+    around = CALENDAR.dates(
+        max(date - dt.timedelta(days=10), CALENDAR.first),
+        min(date + dt.timedelta(days=10), CALENDAR.last),
+    )
+    owners = [s for s in around if date in [*CALENDAR.closed_days_before(s), s]]
+
+    assert owners == [session for session in around if session >= date][:1]
+
+
+@pytest.mark.parametrize(
+    ("session", "closed"),
+    [
+        ("2024-03-19", []),
+        ("2024-03-18", ["2024-03-16", "2024-03-17"]),
+        ("2024-01-16", ["2024-01-13", "2024-01-14", "2024-01-15"]),
+        ("2024-07-05", ["2024-07-04"]),
+        ("2003-01-02", []),
+    ],
+    ids=["Tuesday", "Monday", "long weekend", "holiday", "first of the calendar"],
+)
+def test_closed_days_belong_to_the_session_after_them(session: str, closed: list[str]) -> None:
+    assert CALENDAR.closed_days_before(date_of(session)) == [date_of(day) for day in closed]
+
+
 OUTSIDE = [dt.date(2002, 12, 31), CALENDAR.last + dt.timedelta(days=1)]
 
 

@@ -142,7 +142,8 @@ def write_bars(
 
 def find_asked(server: EmulatorServer) -> list[tuple[str, dt.date, dt.date]]:
     """Return ticker, first and last session of the ranges asked for, in order of arrival."""
-    starts = {day_bounds_ns(date, date)[0]: date for date in SESSIONS}
+    firsts = {date: [*load_calendar().closed_days_before(date), date][0] for date in SESSIONS}
+    starts = {day_bounds_ns(first, first)[0]: date for date, first in firsts.items()}
     ends = {day_bounds_ns(date, date)[1]: date for date in SESSIONS}
     return [
         (request.path.removeprefix("/v3/trades/"), starts[gte_ns], ends[lt_ns])

@@ -88,21 +88,6 @@ def test_rows_are_stored_as_sent(tmp_path: Path) -> None:
     assert_frame_equal(stored.select(truth.columns), truth)
 
 
-def test_prints_on_a_date_that_is_no_session_are_kept_and_counted(tmp_path: Path) -> None:
-    friday, monday = SESSIONS[3], SESSIONS[4]
-    saturday = friday + dt.timedelta(days=1)
-    rows = {"ABCD": make_sessions([friday, saturday, monday], 3)}
-
-    with serve(rows) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url)
-        done = download(lakehouse, make_keys("ABCD", [friday, monday]))
-
-    off = lakehouse.store.read_trades("ABCD", saturday, tree=Tree.OFF_SESSION)
-    assert (off.height, done.summary.off_session_rows, done.summary.rows) == (3, 3, 6)
-    assert done.keys_in(states.COMPLETE) == make_keys("ABCD", [friday, monday])
-    assert lakehouse.ledger.totals().rows == 6
-
-
 # -- resume --------------------------------------------------------------------------------
 
 
