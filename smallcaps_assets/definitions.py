@@ -26,6 +26,7 @@ from smallcaps_assets.defs.freshness import (
 )
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
+from smallcaps_assets.defs.recheck_job import recheck_job
 from smallcaps_assets.defs.reference_assets import (
     build_daily_bars,
     daily_bars_are_whole,
@@ -79,6 +80,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.plan_new_sessions,
             jobs.plan_sessions,
             jobs.download_missing,
+            recheck_job,
             jobs.compact_closed_months,
             jobs.audit_lake,
             jobs.refresh_catalog,

@@ -28,7 +28,7 @@ def command(*, deep: bool, as_json: bool) -> None:
             click.echo(encode_document(document_audit(verdicts, work.lakehouse.clock())))
         else:
             print_verdicts(verdicts, Console())
-    sys.exit(0 if all(verdict.passed for verdict in verdicts.values()) else 1)
+    sys.exit(1 if any(verdict.is_failure for verdict in verdicts.values()) else 0)
 
 
 def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from smallcaps_assets.cli.downloading import run_download
+from smallcaps_assets.cli.downloading import RunOptions, run_download
 from smallcaps_assets.cli.plan_command import FILE, join_paths
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.summaries import print_failures, print_landed
 from smallcaps_assets.cli.workplace import open_workplace
+from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.selection import parse_selection
+from smallcaps_assets.lake.export import EVERYTHING
 
 DATE = click.DateTime(["%Y-%m-%d"])
 
@@ -27,13 +29,22 @@ DATE = click.DateTime(["%Y-%m-%d"])
 @click.option(
     "--accept-empty", is_flag=True, help="Believe `no trades` against the daily bar's volume."
 )
+@click.option(
+    "--accept-disputed",
+    is_flag=True,
+    help="Accept sessions that lack some of their daily bar, after asking again.",
+)
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Ask for finished sessions of --tickers, --from, --to again too; list what changed.",
+)
 def command(
     watchlists: tuple[Path, ...],
     tickers: str | None,
     first: dt.datetime | None,
     last: dt.datetime | None,
-    *,
-    accept_empty: bool,
+    **accepts: bool,
 ) -> None:
     """Fetch every missing planned session; finished ones are not asked for again.
 
@@ -41,10 +52,16 @@ def command(
     """
     console = Console()
     selection = parse_selection(tickers, first, last)
+    options = RunOptions(**accepts)
+    if options.again and selection == EVERYTHING:
+        raise ConfigError(
+            "--again: expected --tickers, --from or --to, so that not the whole lake is paid for "
+            "twice; `smallcaps recheck` asks for a sample of it"
+        )
     with open_workplace(needs_source=True, watchlist=join_paths(watchlists)) as work:
         if watchlists and not run_plan(work, console):
             sys.exit(1)
-        is_complete = run_download(work, selection, console, accept_empty=accept_empty)
+        is_complete = run_download(work, selection, console, options)
         print_landed(work.lakehouse, console)
         if not is_complete:
             print_failures(work.lakehouse, console)

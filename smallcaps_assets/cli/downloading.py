@@ -1,11 +1,13 @@
 """The runs behind `smallcaps download`: spans of missing keys, one run after another."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 from rich.console import Console
 
 from smallcaps_assets.cli.progress import watch_progress
+from smallcaps_assets.cli.summaries import print_revisions
 from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.defs.failures import describe_failure
 from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
@@ -14,18 +16,52 @@ from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.defs.runs import end_dead_runs
 from smallcaps_assets.defs.states import align_states
-from smallcaps_assets.defs.tick_assets import ABORTED_TAG, ACCEPT_EMPTY_TAG, NO_WAIT_TAG
+from smallcaps_assets.defs.tick_assets import (
+    ABORTED_TAG,
+    ACCEPT_DISPUTED_TAG,
+    ACCEPT_EMPTY_TAG,
+    AGAIN_TAG,
+    NO_WAIT_TAG,
+)
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.backfill import ensure_indexed
-from smallcaps_assets.ingest.selection import select_missing
+from smallcaps_assets.ingest.selection import select_missing, select_planned
 from smallcaps_assets.lake.export import EVERYTHING, Selection
 
 BRIDGED_KEYS = 100
 """Finished keys between two missing ones that one run passes over: cheaper than a second run."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the runs of a download are told, by tags.
+
+    Attributes:
+        accept_empty: Believe "no trades" against the daily bar.
+        accept_disputed: Accept what the daily bar disputes.
+        again: Ask for finished sessions of the selection again too.
+    """
+
+    accept_empty: bool = False
+    accept_disputed: bool = False
+    again: bool = False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Return the tags of a run."""
+        chosen = {
+            ACCEPT_EMPTY_TAG: self.accept_empty,
+            ACCEPT_DISPUTED_TAG: self.accept_disputed,
+            AGAIN_TAG: self.again,
+        }
+        return {NO_WAIT_TAG: "true"} | {tag: "true" for tag, is_on in chosen.items() if is_on}
+
+
+NO_OPTIONS = RunOptions()
+
+
 def run_download(
-    work: Workplace, selection: Selection, console: Console, *, accept_empty: bool = False
+    work: Workplace, selection: Selection, console: Console, options: RunOptions = NO_OPTIONS
 ) -> bool:
     """Download what is missing; return whether all of it is complete now.
 
@@ -41,30 +77,51 @@ def run_download(
     ordered = work.instance.get_dynamic_partitions(PLANNED_SET)
     # A run that was killed between a receipt and its event left keys that no span may hold.
     align_states(work.instance, work.lakehouse, ordered)
-    missing = select_missing(work.lakehouse, selection)
-    if not missing:
+    wanted, others = _select(work, selection, ordered, options)
+    if not wanted:
         console.print("nothing is missing: every planned session in question is complete")
         return True
     work.settings.require_key()
     with work.lakehouse.writing("smallcaps download", 0.0):
         pass  # a root of the settings that is not there is told before a run begins
-    tags = {NO_WAIT_TAG: "true"} | ({ACCEPT_EMPTY_TAG: "true"} if accept_empty else {})
-    spans = find_spans(ordered, missing, select_missing(work.lakehouse, EVERYTHING))
-    console.print(f"{len(missing):,} sessions are missing; runs: {len(spans)}")
-    with watch_progress(work.lakehouse, missing, console):
-        for first, last in spans:
-            run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **tags})
-            if run.is_success:
-                continue
-            if run.status is dg.DagsterRunStatus.CANCELED:
-                align_states(work.instance, work.lakehouse, ordered)
-                console.print("stopped; what is finished stays: run the same command to go on")
-                break
-            for line in describe_failure(work.instance, run):
-                console.print(line, style="red", highlight=False)
-            if ABORTED_TAG in run.tags:
-                break
+    spans = find_spans(ordered, wanted, others)
+    verb = "are asked for again" if options.again else "are missing"
+    console.print(f"{len(wanted):,} sessions {verb}; runs: {len(spans)}")
+    begun = work.lakehouse.clock()
+    with watch_progress(work.lakehouse, wanted, console):
+        _run_spans(work, spans, options, console)
+    print_revisions(work.lakehouse.ledger.revisions(begun), console)
     return not select_missing(work.lakehouse, selection)
+
+
+def _select(
+    work: Workplace, selection: Selection, ordered: Sequence[str], options: RunOptions
+) -> tuple[list[str], Sequence[str]]:
+    """Return the keys to ask for, and those that may lie in no span unless they are among them."""
+    if options.again:
+        return select_planned(work.lakehouse, selection), ordered
+    lakehouse = work.lakehouse
+    return select_missing(lakehouse, selection), select_missing(lakehouse, EVERYTHING)
+
+
+def _run_spans(
+    work: Workplace, spans: Sequence[tuple[str, str]], options: RunOptions, console: Console
+) -> None:
+    """Run one span after another, until a person or an outage ends it."""
+    for first, last in spans:
+        run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **options.tags})
+        if run.is_success:
+            continue
+        if run.status is dg.DagsterRunStatus.CANCELED:
+            align_states(
+                work.instance, work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET)
+            )
+            console.print("stopped; what is finished stays: run the same command to go on")
+            break
+        for line in describe_failure(work.instance, run):
+            console.print(line, style="red", highlight=False)
+        if ABORTED_TAG in run.tags:
+            break
 
 
 def find_spans(

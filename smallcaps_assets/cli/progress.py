@@ -19,7 +19,7 @@ from smallcaps_assets.core.figures import MB, format_duration
 from smallcaps_assets.ingest.forecast import forecast
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.lake.states import DISPUTED, EMPTY_DISPUTED, FAILED, GREEN
 
 POLL_S = 1.0
 LINE_EVERY_S = 5.0
@@ -52,7 +52,7 @@ class Meter:
         elapsed_s = max(time.monotonic() - self.started, 1e-3)
         counts, totals = ledger.counts(), ledger.totals()
         done = sum(count for state, count in counts.items() if state in GREEN) - self.green
-        failed = counts.get("failed", 0) + counts.get("empty_disputed", 0)
+        failed = sum(counts.get(state, 0) for state in (FAILED, EMPTY_DISPUTED, DISPUTED))
         rows, size = totals.rows - self.rows, totals.bytes - self.size
         text = (
             f"{done / elapsed_s:.1f} sessions/s, {rows / elapsed_s:,.0f} trades/s, "

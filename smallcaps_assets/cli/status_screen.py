@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from smallcaps_assets.core.disputes import SURPLUS
 from smallcaps_assets.core.figures import MB, format_bytes, format_duration, format_share
 from smallcaps_assets.ingest.status_document import (
     CoveragePart,
@@ -96,6 +97,12 @@ def _describe_progress(status: StatusDocument, width: int) -> Iterator[Text]:
     if counts.not_yet_available:
         parts.append(f"{counts.not_yet_available:,} not yet out")
     yield _label("sessions", ", ".join(parts), "red" if counts.failed else "")
+    if counts.disputed:
+        text = f"{counts.disputed:,} disputed: fewer trades or shares than their daily bar"
+        yield _label("", f"{text}; download asks again", "red")
+    if counts.marks:
+        marked = ", ".join(f"{count:,} {mark}" for mark, count in counts.marks.items())
+        yield _label("bars", marked, "yellow" if counts.marks.keys() != {SURPLUS} else "")
 
 
 def _describe_facts(status: StatusDocument) -> Iterator[Text]:

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from smallcaps_assets.cli import point_to
 from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 
@@ -26,6 +28,23 @@ def print_landed(lakehouse: Lakehouse, console: Console) -> None:
         f"{totals.rows:,} trades, {format_bytes(totals.bytes)}, {totals.requests:,} requests",
         highlight=False,
     )
+
+
+def print_revisions(revisions: pl.DataFrame, console: Console) -> None:
+    """List the answers that differed from what was stored, the newest first."""
+    if revisions.is_empty():
+        return
+    title = f"{revisions.height} answers differ from what was stored; both are kept"
+    table = Table("session", "stored", "came", "which counts", "the other lies in", title=title)
+    for row in revisions.head(SHOWN_FAILURES).iter_rows(named=True):
+        table.add_row(
+            encode_key(row["ticker"], row["session_date"]),
+            f"{row['old_rows']:,} trades",
+            f"{row['new_rows']:,} trades",
+            "what came" if row["counts"] == "new" else "what was stored",
+            escape(row["folder"]),
+        )
+    console.print(table)
 
 
 def print_failures(lakehouse: Lakehouse, console: Console) -> None:
@@ -48,7 +67,8 @@ def print_verdicts(verdicts: Mapping[str, Verdict], console: Console) -> None:
     """Print each check with its verdict, numbers and first offenders."""
     table = Table("check", "verdict", "what was found")
     for name, verdict in verdicts.items():
-        word = "[green]passed[/]" if verdict.passed else "[red]FAILED[/]"
+        bad = "[yellow]look[/]" if verdict.is_warning else "[red]FAILED[/]"
+        word = "[green]passed[/]" if verdict.passed else bad
         table.add_row(name, word, escape(verdict.summary))
     console.print(table)
     for name, verdict in verdicts.items():

@@ -6,17 +6,23 @@ What does not: how facts are measured (``quality``, ``lake``) and how Dagster sh
 except where nothing is what is wanted.
 """
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.disputes import DIFFERS, RESIDUAL, UNPROVEN
 from smallcaps_assets.core.quality import KEY, label_residuals, select_residuals
 from smallcaps_assets.core.thresholds import Thresholds
 
 GREEN_STATES: Final = frozenset({"complete", "empty", "empty_unverified"})
 """States of a ticker-session that need no further request."""
+DISPUTED: Final = "disputed"
+"""State of a session whose rows fall short of its daily bar."""
+YELLOW_MARKS: Final = (RESIDUAL, DIFFERS, UNPROVEN)
+"""Marks that a person should know of."""
 NOT_YET_AVAILABLE: Final = "not_yet_available"
 """State of a session that cannot be fetched yet, so that nothing is missing."""
 UNPLANNED: Final = "unplanned"
@@ -34,12 +40,19 @@ class Verdict:
         summary: One sentence: what was found, and what was demanded.
         numbers: The numbers behind it.
         offenders: What to look at, worst first; no rows where all is well.
+        is_warning: Where it does not hold, a person should look, and nothing is wrong: yellow.
     """
 
     passed: bool
     summary: str
     numbers: dict[str, Number]
     offenders: pl.DataFrame = field(default_factory=pl.DataFrame)
+    is_warning: bool = False
+
+    @property
+    def is_failure(self) -> bool:
+        """Say whether something is wrong."""
+        return not self.passed and not self.is_warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,27 @@ class SizeFacts:
     estimated_bytes: float | None
     budget_bytes: float | None
     compared_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BarEvidence:
+    """What daily bars say of the stored sessions.
+
+    Attributes:
+        compared: Sessions compared with a bar that proves.
+        marks: Sessions by mark.
+        deficits: Sessions that lack some of their bar: ``ticker``, ``session_date``, ``state``,
+            ``volume_deficit``, ``count_deficit``, ``marks``, ``asked``.
+        bad_dates: Dates whose bars are at fault.
+        set_aside: One row per ``year`` and ``field`` that is set aside, with ``compared``,
+            ``deficits``, ``median`` and ``largest``.
+    """
+
+    compared: int
+    marks: Mapping[str, int]
+    deficits: pl.DataFrame
+    bad_dates: Collection[dt.date]
+    set_aside: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +343,50 @@ def judge_volume(
         numbers,
         _sort_worst(offenders, "volume_residual_ratio"),
     )
+
+
+def judge_disputes(evidence: BarEvidence) -> Verdict:
+    """Judge sessions whose rows fall short of their daily bar; none is tolerated.
+
+    A date whose bars are at fault is one line, however many tickers it has.
+    """
+    disputed = evidence.deficits.filter(pl.col("state") == DISPUTED)
+    is_bad = pl.col("session_date").is_in(list(evidence.bad_dates))
+    alone = disputed.filter(~is_bad).with_columns(
+        worst=pl.max_horizontal("volume_deficit", "count_deficit")
+    )
+    numbers: dict[str, Number] = {"disputed": disputed.height, "compared": evidence.compared}
+    summary = f"{disputed.height} sessions fall short of their daily bar, none tolerated"
+    for date in sorted(evidence.bad_dates):
+        count = disputed.filter(pl.col("session_date") == date).height
+        if count:
+            summary += f"; the bars of {date} are at fault ({count} tickers): asked again daily"
+    return Verdict(disputed.is_empty(), summary, numbers, _sort_worst(alone, "worst"))
+
+
+def judge_proof(evidence: BarEvidence, thresholds: Thresholds) -> Verdict:
+    """Judge what daily bars leave open of green sessions; it warns, and nothing is wrong.
+
+    Args:
+        evidence: What bars say.
+        thresholds: ``session_deficit``, to say which one would hold.
+    """
+    marks = evidence.marks
+    open_marks = {mark: marks[mark] for mark in YELLOW_MARKS if marks.get(mark)}
+    numbers: dict[str, Number] = {"compared": evidence.compared, **dict(marks)}
+    parts = [f"{evidence.compared} sessions are proven by a daily bar"]
+    parts += [f"{count} {mark}" for mark, count in open_marks.items()]
+    for year, field_name, compared, deficits, median, largest in evidence.set_aside.select(
+        "year", "field", "compared", "deficits", "median", "largest"
+    ).iter_rows():
+        parts.append(
+            f"{field_name} of {year} is set aside: {deficits / compared:.1%} of {compared} "
+            f"sessions lack a median of {median:.2%}; session_deficit = {largest:.4g} would hold, "
+            f"{thresholds.session_deficit:g} is set"
+        )
+    is_whole = not open_marks and evidence.compared > 0
+    settled = evidence.deficits.filter(pl.col("state") != DISPUTED, pl.col("marks") != "")
+    return Verdict(is_whole, "; ".join(parts), numbers, settled, is_warning=True)
 
 
 def _is_green() -> pl.Expr:

@@ -85,11 +85,11 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
 
 
 def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:
-    """Return WARN for what was not audited yet, ERROR for what is wrong."""
-    is_unknown = bool(verdict.numbers.get("never_audited"))
+    """Return WARN for what was not audited yet or needs a look, ERROR for what is wrong."""
+    is_unknown = verdict.is_warning or bool(verdict.numbers.get("never_audited"))
     return dg.AssetCheckSeverity.WARN if is_unknown else dg.AssetCheckSeverity.ERROR
 
 
 def count_failures(verdicts: Mapping[str, Verdict]) -> int:
     """Return how many audits failed."""
-    return sum(not verdict.passed for verdict in verdicts.values())
+    return sum(verdict.is_failure for verdict in verdicts.values())

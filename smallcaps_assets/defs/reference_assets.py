@@ -14,7 +14,9 @@ from smallcaps_assets.defs.metadata import (
     show_tables,
     show_verdict,
 )
+from smallcaps_assets.defs.states import align_changed
 from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
+from smallcaps_assets.ingest.judging import judge_new_bars
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.reference import (
     BarMonth,
@@ -60,6 +62,7 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
             for month in refresh_daily_bars(lakehouse, _month_names(context.partition_keys)):
                 failed += [month.problem] if month.problem else []
                 yield describe_month(month)
+            align_changed(context.instance, lakehouse, judge_new_bars(lakehouse))
         if failed:
             raise dg.Failure(
                 description=f"{len(failed)} months are not whole: {'; '.join(failed[:3])}",

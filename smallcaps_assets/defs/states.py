@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import AssetPartitionStatus
 
 from smallcaps_assets.defs.internals import AssetMaterializationPlannedData
-from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.states import GREEN
 from smallcaps_assets.schemas import TRADES
@@ -80,6 +80,16 @@ def align_states(
         _mark_green(instance, aligned.marked_green, states)
         mark_missing(instance, aligned.marked_missing)
     return aligned
+
+
+def align_changed(
+    instance: dg.DagsterInstance, lakehouse: Lakehouse, keys: Sequence[str]
+) -> AlignedStates:
+    """Make Dagster's states of some sessions equal to the ledger's, as far as they are planned."""
+    if not keys:
+        return AlignedStates((), ())
+    registered = set(instance.get_dynamic_partitions(PLANNED_SET))
+    return align_states(instance, lakehouse, [key for key in keys if key in registered])
 
 
 def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:

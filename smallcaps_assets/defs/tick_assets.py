@@ -12,6 +12,7 @@ from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.defs.runs import cancel_run, claim_run, end_dead_runs
 from smallcaps_assets.defs.serve_assets import report_catalog
+from smallcaps_assets.defs.states import align_changed
 from smallcaps_assets.errors import ConfigError, SmallcapsError
 from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -25,6 +26,10 @@ NO_WAIT_TAG = "smallcaps/refuse_when_locked"
 
 ACCEPT_EMPTY_TAG = "smallcaps/accept_empty"
 """Tag of runs that believe "no trades"; the same as the config ``accept_empty``."""
+ACCEPT_DISPUTED_TAG = "smallcaps/accept_disputed"
+"""Tag of runs that accept what bars dispute; the same as the config ``accept_disputed``."""
+AGAIN_TAG = "smallcaps/again"
+"""Tag of runs that ask for finished sessions again; the same as the config ``again``."""
 ABORTED_TAG = "smallcaps/aborted"
 """Tag of runs that ended before all keys were tried: why."""
 
@@ -39,9 +44,15 @@ class TradesConfig(dg.Config):
 
     Attributes:
         accept_empty: Believe "no trades" for sessions whose daily bar shows volume.
+        accept_disputed: Take sessions for complete that lack some of their daily bar, after they
+            were asked for again.
+        again: Ask for finished sessions again too; an answer that differs is kept beside the old
+            one and listed.
     """
 
     accept_empty: bool = False
+    accept_disputed: bool = False
+    again: bool = False
 
 
 @dg.asset(
@@ -82,6 +93,7 @@ def trades(
             # holds this generator, which is then closed late.
             cancel_run(context.instance, context.run.run_id)
             raise
+        align_changed(context.instance, lakehouse, backfill.changed)
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)
     if backfill.summary.aborted:
@@ -128,6 +140,8 @@ def open_backfill(
         run_id=context.run.run_id,
         interrupts=INTERRUPTS,
         accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
+        accept_disputed=config.accept_disputed or ACCEPT_DISPUTED_TAG in context.run.tags,
+        asks_again=config.again or AGAIN_TAG in context.run.tags,
     )
 
 
@@ -152,6 +166,7 @@ def describe_outcome(outcome: Outcome) -> Event:
             "state": outcome.state,
             "content_hash": outcome.content_hash,
             "reused": outcome.is_reused,
+            **({"marks": ", ".join(outcome.marks)} if outcome.marks else {}),
         },
     )
 

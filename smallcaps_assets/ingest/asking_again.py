@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
 from smallcaps_assets.core.disputes import (
+    LARGEST_LIMIT,
     YEAR_ASKED,
     Asking,
     choose_limit,
@@ -37,6 +39,7 @@ from smallcaps_assets.ingest.judging import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge
+from smallcaps_assets.lake.damages import hash_no_trades
 from smallcaps_assets.lake.ledger_rows import Revision
 from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import Receipt
@@ -61,6 +64,7 @@ class AskingAgain:
         changed: Other sessions whose colour changed.
         revisions: Answers that differed from what was stored.
         requests: What was spent on it so far.
+        answered: Keys of the sessions that the vendor answered about.
     """
 
     lakehouse: Lakehouse
@@ -70,12 +74,18 @@ class AskingAgain:
     changed: set[str] = field(default_factory=set)
     revisions: list[Revision] = field(default_factory=list)
     requests: int = 0
+    answered: set[str] = field(default_factory=set)
     _asked: set[str] = field(default_factory=set)
     _healed: set[dt.date] = field(default_factory=set)
 
     def add(self, receipts: Iterable[Receipt]) -> None:
         """Take stored sessions that are to be looked at again."""
         self.receipts |= {receipt.key: receipt for receipt in receipts}
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Return keys that were asked for again without an answer, sorted."""
+        return sorted(self._asked - self.answered)
 
     # -- without asking for trades -----------------------------------------------------
 
@@ -227,6 +237,7 @@ class AskingAgain:
     ) -> None:
         """Compare an answer with what is stored; add it to what is committed or restated."""
         new = prepared.receipt
+        self.answered.add(new.key)
         old = self.receipts.get(new.key) or find_receipt(self.lakehouse, new.key)
         if old is None:
             replaced.append(prepared)
@@ -255,12 +266,17 @@ class AskingAgain:
 
     def _note_refusal(self, key: str, result: RangeResult, kept: list[Receipt]) -> None:
         """Remember that the vendor had no trades this time; what is stored stays."""
+        self.answered.add(key)
         old = self.receipts.get(key)
-        if old is None:
+        if old is None or not old.rows:
             return
+        nothing = replace(old, rows=0, content_hash=hash_no_trades())
+        self._list(Revision(old, nothing, is_replaced=False, folder=Path()))
         before = remember_answer(old, self.lakehouse.settings.page_limit)
-        none = Asking(self.judge.today, result.span.page_limit or 0, "")
-        kept.append(self._judge(old, (*before.askings, none)))
+        asking = Asking(
+            self.judge.today, result.span.page_limit or LARGEST_LIMIT, nothing.content_hash
+        )
+        kept.append(self._judge(old, (*before.askings, asking)))
 
     def _keep_other(self, old: Receipt, prepared: PreparedSession, *, is_replaced: bool) -> None:
         """Keep the answer that does not count beside the lake, and list both."""
@@ -269,10 +285,13 @@ class AskingAgain:
             folder = store.keep_revision(old)
         else:
             folder = store.keep_revision(replace(new, revision=old.revision + 1), prepared.content)
-        revision = Revision(old, new, is_replaced, folder)
+        self._list(Revision(old, new, is_replaced, folder))
+
+    def _list(self, revision: Revision) -> None:
+        """List two answers that differ."""
         self.revisions.append(revision)
         self.lakehouse.ledger.record_revisions([revision])
-        logger.info("answer differs key=%s is_replaced=%s", old.key, is_replaced)
+        logger.info("answer differs key=%s is_new=%s", revision.old.key, revision.is_replaced)
 
     # -- helpers -----------------------------------------------------------------------
 

@@ -23,13 +23,16 @@ from smallcaps_assets.core.verdicts import (
     judge_corruption,
     judge_coverage,
     judge_days,
+    judge_disputes,
     judge_order,
     judge_orphans,
     judge_prices,
+    judge_proof,
     judge_size,
     judge_volume,
     judge_window_coverage,
 )
+from smallcaps_assets.ingest.judging import gather_evidence
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import write_last_audit
 from smallcaps_assets.ingest.month_repair import find_damaged_months, frame_month_damages
@@ -46,17 +49,20 @@ GROUP_SESSIONS: Final = 64
 
 
 def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Return the verdicts that need no file: coverage and size.
+    """Return the verdicts that need no file: coverage, size, and what bars prove.
 
     Raises:
         MissingPartitionError: No plan is published.
     """
     _, plan = lakehouse.tables.read_plan()
     states = lakehouse.ledger.coverage()
+    evidence = gather_evidence(lakehouse.ledger)
     return {
         "planned_sessions_are_covered": judge_coverage(states, lakehouse.thresholds),
         "event_windows_are_covered": judge_window_coverage(plan, states, lakehouse.thresholds),
         "size_is_as_planned": judge_size(measure_size(lakehouse, plan), lakehouse.thresholds),
+        "sessions_reach_their_bar": judge_disputes(evidence),
+        "bars_prove_sessions": judge_proof(evidence, lakehouse.thresholds),
     }
 
 

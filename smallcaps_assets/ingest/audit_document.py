@@ -23,7 +23,8 @@ class AuditedCheck(Part, frozen=True, kw_only=True):
         description: What it demands.
         is_deep: It reads the files, so that without ``--deep`` it tells the last result.
         passed: Whether what it demands is so.
-        severity: ``error``: something is wrong, or would be; ``warning``: it was never looked at.
+        severity: ``error``: something is wrong, or would be; ``warning``: it was never looked at,
+            or a person should know of it.
         summary: One sentence: what was found, and what was demanded.
         numbers: The numbers behind it, by name.
         offenders: What to look at, worst first: the first 200 rows, each by column.
@@ -45,8 +46,8 @@ class AuditDocument(Document, frozen=True, kw_only=True):
     Attributes:
         schema_version: Version of this document.
         told_at: When it was made.
-        passed: All checks passed; the exit code is 0 then, else 1.
-        failed: Names of the checks that did not.
+        passed: No check failed; the exit code is 0 then, else 1.
+        failed: Names of the checks that did; one that only warns is none of them.
         checks: Every check, in the order of reports.
     """
 
@@ -65,7 +66,7 @@ def document_audit(verdicts: Mapping[str, Verdict], now: dt.datetime) -> AuditDo
             description=audit.description,
             is_deep=audit.is_deep,
             passed=verdict.passed,
-            severity="warning" if verdict.numbers.get("never_audited") else "error",
+            severity=_judge_severity(verdict),
             summary=verdict.summary,
             numbers=verdict.numbers,
             offenders=plain_rows(verdict.offenders.head(SHOWN_OFFENDERS)),
@@ -73,5 +74,11 @@ def document_audit(verdicts: Mapping[str, Verdict], now: dt.datetime) -> AuditDo
         for audit in AUDITS
         if (verdict := verdicts.get(audit.name)) is not None
     ]
-    failed = [check.name for check in checks if not check.passed]
+    failed = [check.name for check in checks if verdicts[check.name].is_failure]
     return AuditDocument(told_at=now, passed=not failed, failed=failed, checks=checks)
+
+
+def _judge_severity(verdict: Verdict) -> Literal["error", "warning"]:
+    """Return whether a verdict that does not hold would be an error."""
+    is_unknown = verdict.is_warning or bool(verdict.numbers.get("never_audited"))
+    return "warning" if is_unknown else "error"

@@ -71,6 +71,11 @@ class Backfill:
         return sorted(self._changed | self._download.asking.changed)
 
     @property
+    def unanswered(self) -> list[str]:
+        """Return keys of stored sessions that were asked for again without an answer, sorted."""
+        return self._download.asking.unanswered
+
+    @property
     def revisions(self) -> list[Revision]:
         """Return the answers that differed from what was stored."""
         return self._download.asking.revisions

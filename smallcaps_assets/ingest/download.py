@@ -462,6 +462,7 @@ def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
         is_reused=not is_disputed and receipt.run_id != run_id,
         kind=states.DISPUTED if is_disputed else "",
         message=describe_dispute(receipt) if is_disputed else "",
+        marks=receipt.marks,
     )
 
 

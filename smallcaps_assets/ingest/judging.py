@@ -16,13 +16,21 @@ from msgspec.structs import replace
 from smallcaps_assets.core.disputes import (
     Asking,
     Figures,
+    count_tickers,
     count_years,
+    select_bad_dates,
     select_set_aside,
 )
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.core.verdicts import BarEvidence
+from smallcaps_assets.errors import (
+    LedgerMismatchError,
+    MissingPartitionError,
+    PartitionConflictError,
+)
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import COMPLETE, DISPUTED
 
@@ -48,6 +56,21 @@ def find_set_aside(lakehouse: Lakehouse) -> Mapping[int, frozenset[str]]:
     return select_set_aside(count_years(deficits, lakehouse.ledger.compared_dates()))
 
 
+def gather_evidence(ledger: LedgerReader) -> BarEvidence:
+    """Return what daily bars say of the stored sessions, from the ledger alone."""
+    deficits, compared = ledger.deficits(), ledger.compared_dates()
+    years = count_years(deficits, compared)
+    aside = select_set_aside(years)
+    is_aside = [field in aside.get(year, ()) for year, field in years["year", "field"].iter_rows()]
+    return BarEvidence(
+        compared=int(compared["volume"].sum()),
+        marks=ledger.marks(),
+        deficits=deficits.drop("is_same"),
+        bad_dates=select_bad_dates(count_tickers(deficits, compared)),
+        set_aside=years.filter(pl.Series(is_aside, dtype=pl.Boolean)),
+    )
+
+
 def judge_stored(lakehouse: Lakehouse) -> list[str]:
     """Compare stored sessions with the bars of months that are new; hold the lock of the lake.
 
@@ -65,6 +88,24 @@ def judge_stored(lakehouse: Lakehouse) -> list[str]:
         changed.update(receipt.key for receipt in _judge_month(lakehouse, month))
         lakehouse.ledger.record_judged(month)
     return sorted(changed)
+
+
+def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
+    """Do what :func:`judge_stored` does where there is a lake and no other process holds it.
+
+    Where one does, the next download judges: the months are noted.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    if not lakehouse.home.ledger_file.is_file() or not lakehouse.ledger.unjudged_months():
+        return []
+    try:
+        with lakehouse.writing("daily_bars", 0.0):
+            return judge_stored(lakehouse)
+    except PartitionConflictError as error:
+        logger.info("new bars are judged later: %s", error)
+        return []
 
 
 def restate(lakehouse: Lakehouse, judge: BarJudge, receipts: Iterable[Receipt]) -> list[Receipt]:

@@ -53,6 +53,16 @@ AUDITS: Final = (
         remedy="look at the largest sessions before going on; plan less, or add a disk.",
     ),
     Audit(
+        "sessions_reach_their_bar",
+        "No session has fewer shares or trades than its daily bar.",
+        remedy="download again: it asks again, cut differently; then `--accept-disputed`.",
+    ),
+    Audit(
+        "bars_prove_sessions",
+        "Every session with trades was compared with a bar that proves, and equals it.",
+        remedy="yellow, not red: `smallcaps recheck` asks for the offenders again.",
+    ),
+    Audit(
         "files_are_undamaged",
         "Rows, bytes, hashes and schema are those of the receipts.",
         is_deep=True,

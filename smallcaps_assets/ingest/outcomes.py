@@ -19,6 +19,7 @@ class Outcome:
         is_reused: It was finished before this download; no request was made for it.
         kind: Short word for why it is not green.
         message: What was expected, what came and what to do.
+        marks: What its daily bar leaves open, of ``core.disputes.MARKS``.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Outcome:
     is_reused: bool = False
     kind: str = ""
     message: str = ""
+    marks: tuple[str, ...] = ()
 
     @property
     def is_green(self) -> bool:

@@ -17,6 +17,7 @@ from smallcaps_assets.ingest.events import read_watchlists
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
+from smallcaps_assets.lake.bar_months import BarDates
 from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 from smallcaps_assets.settings import EMULATED_FIRST_SESSION, PlanMode
@@ -243,7 +244,13 @@ def _store_month(
     if is_over and not is_closed:
         problem = f"{month}: no bars for {len(lacking)} sessions, first {lacking[0]}"
     covered = [] if is_file else sorted(held)
-    lakehouse.tables.write_daily_bars(month, bars, covered=covered, is_closed=is_closed)
+    today = lakehouse.clock().astimezone(dt.UTC).date()
+    dates = BarDates(dict.fromkeys(covered, today))
+    lakehouse.tables.write_daily_bars(
+        month, bars, covered=covered, is_closed=is_closed, dates=dates
+    )
+    if lakehouse.home.ledger_file.is_file():
+        lakehouse.ledger.record_unjudged([month])
     facts = measure_bars(bars, lakehouse.calendar)
     numbers: dict[str, Number] = {
         "tickers": facts.tickers,

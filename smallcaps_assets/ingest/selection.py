@@ -4,7 +4,7 @@ import datetime as dt
 
 import polars as pl
 
-from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.keys import check_ticker, key_expression
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.export import Selection
@@ -53,6 +53,28 @@ def select_missing(lakehouse: Lakehouse, selection: Selection) -> list[str]:
         ConfigError: A ticker is not in the plan at all.
         MissingPartitionError: No plan is published.
     """
+    _check_tickers(lakehouse, selection)
+    missing = lakehouse.ledger.missing_keys(selection.tickers, selection.first, selection.last)
+    return missing.get_column("key").cast(pl.String).to_list()
+
+
+def select_planned(lakehouse: Lakehouse, selection: Selection) -> list[str]:
+    """Return the keys of all planned sessions within the selection, finished or not.
+
+    Raises:
+        ConfigError: A ticker is not in the plan at all.
+        MissingPartitionError: No plan is published.
+    """
+    plan = _check_tickers(lakehouse, selection)
+    first, last = selection.first or dt.date.min, selection.last or dt.date.max
+    chosen = plan.filter(pl.col("session_date").is_between(first, last))
+    if selection.tickers is not None:
+        chosen = chosen.filter(pl.col("ticker").is_in(selection.tickers))
+    return chosen.select(key_expression()).to_series().to_list()
+
+
+def _check_tickers(lakehouse: Lakehouse, selection: Selection) -> pl.DataFrame:
+    """Return the published plan once every ticker of the selection is in it."""
     _, plan = lakehouse.tables.read_plan()
     unknown = sorted(set(selection.tickers or ()) - set(plan["ticker"].unique()))
     if unknown:
@@ -60,5 +82,4 @@ def select_missing(lakehouse: Lakehouse, selection: Selection) -> list[str]:
             f"{', '.join(unknown)}: not in the published plan of {plan['ticker'].n_unique()} "
             "tickers; plan them first: smallcaps plan --watchlist FILE"
         )
-    missing = lakehouse.ledger.missing_keys(selection.tickers, selection.first, selection.last)
-    return missing.get_column("key").cast(pl.String).to_list()
+    return plan

@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -49,6 +50,7 @@ SHOWN_TICKERS: Final = 200
 DOWNLOADING: Final = "run "
 """How the note of a lock begins when a run holds it, ``ingest.backfill``."""
 RETRY_PREFIX: Final = "retry_"
+NO_MARKS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def measure_status(lakehouse: Lakehouse) -> StatusDocument:
@@ -103,7 +105,8 @@ class Look:
         """Return what is seen."""
         now = self.lakehouse.clock()
         holder, pulse = self.lakehouse.lock.holder(), self.ledger.pulse()
-        partitions, totals = count_partitions(self.ledger.counts()), self.ledger.totals()
+        totals = self.ledger.totals()
+        partitions = count_partitions(self.ledger.counts(), self.ledger.marks())
         health = judge_health(self._gather(now, partitions, holder, pulse))
         is_running = _is_download(holder)
         limit = self.lakehouse.settings.requests_per_minute
@@ -282,8 +285,10 @@ class Look:
         )
 
 
-def count_partitions(counts: Mapping[str, int]) -> PartitionsPart:
-    """Return planned ticker-sessions by how far they are."""
+def count_partitions(
+    counts: Mapping[str, int], marks: Mapping[str, int] = NO_MARKS
+) -> PartitionsPart:
+    """Return planned ticker-sessions by how far they are, and what bars leave open."""
     waiting = counts.get(states.NOT_YET_AVAILABLE, 0)
     planned = sum(counts.values()) - waiting
     done = sum(counts.get(state, 0) for state in states.GREEN)
@@ -295,9 +300,11 @@ def count_partitions(counts: Mapping[str, int]) -> PartitionsPart:
         complete=counts.get(states.COMPLETE, 0),
         empty=done - counts.get(states.COMPLETE, 0),
         failed=planned - done - open_ones,
+        disputed=counts.get(states.DISPUTED, 0),
         left=planned - done,
         not_yet_available=waiting,
         by_state=dict(counts),
+        marks=dict(marks),
     )
 
 

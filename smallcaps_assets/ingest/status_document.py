@@ -65,9 +65,12 @@ class PartitionsPart(Part, frozen=True, kw_only=True):
         complete: Stored with their trades.
         empty: Asked for, and without trades.
         failed: Asked for without a whole answer, disputed, damaged, or beyond the key's plan.
+        disputed: Those of them with rows that fall short of their daily bar.
         left: Planned less done.
         not_yet_available: Wanted, but not published yet; counted nowhere else.
         by_state: Count of each state of the ledger.
+        marks: Stored sessions by what their daily bar leaves open: ``unproven_by_bar``,
+            ``bar_surplus``, ``bar_residual``, ``bar_differs``.
     """
 
     planned: int
@@ -75,9 +78,11 @@ class PartitionsPart(Part, frozen=True, kw_only=True):
     complete: int
     empty: int
     failed: int
+    disputed: int
     left: int
     not_yet_available: int
     by_state: dict[str, int]
+    marks: dict[str, int]
 
 
 class StoredPart(Part, frozen=True, kw_only=True):
