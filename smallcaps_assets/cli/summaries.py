@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from smallcaps_assets.cli import point_to
 from smallcaps_assets.core.figures import format_bytes
@@ -35,7 +35,8 @@ def print_revisions(revisions: pl.DataFrame, console: Console) -> None:
     if revisions.is_empty():
         return
     title = f"{revisions.height} answers differ from what was stored; both are kept"
-    table = Table("session", "stored", "came", "which counts", "the other lies in", title=title)
+    where = Column("the other lies in", overflow="fold")
+    table = Table("session", "stored", "came", "which counts", where, title=title)
     for row in revisions.head(SHOWN_FAILURES).iter_rows(named=True):
         table.add_row(
             encode_key(row["ticker"], row["session_date"]),
