@@ -1,4 +1,4 @@
-"""`python -m campaigns.faults [--short] [--report FILE]`: every part, as a table.
+"""`python -m campaigns.faults [--short] [--only LANE] [--report FILE]`: every part, as a table.
 
 The parts run in lanes, each a process of its own on a vendor and a ground of its own.  Exit
 code 1 when a single case did not hold, or a lane did not come to its end.
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,17 +64,21 @@ def run_ends(ground: Ground, *, is_short: bool) -> Iterator[Part]:
 
 
 def run_damages(ground: Ground, *, is_short: bool) -> Iterator[Part]:
-    """Yield the parts in which answers, files, plans and neighbours are not what they were."""
+    """Yield the parts in which files, plans and neighbours are not what they were."""
     yield from run_damage(ground, is_short=is_short)
     yield timed(lambda: run_old_copies(ground))
     yield timed(lambda: run_month_damage(ground, 6 if is_short else 100))
-    yield timed(lambda: run_vendor_faults(ground))
-    yield timed(lambda: run_vendor_mixtures(ground, 3 if is_short else 100))
     yield timed(lambda: run_large(ground.folder, 300 if is_short else 10_000))
     yield timed(lambda: run_two_downloads(ground))
     yield timed(lambda: run_readers(ground))
     yield timed(lambda: run_plan_changes(ground, is_short=is_short))
     yield timed(lambda: run_clock_jumps(ground))
+
+
+def run_vendors(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which the vendor fails, lies or changes its mind."""
+    yield timed(lambda: run_vendor_faults(ground))
+    yield timed(lambda: run_vendor_mixtures(ground, 3 if is_short else 300))
 
 
 def run_any_order(ground: Ground, *, is_short: bool) -> Iterator[Part]:
@@ -86,7 +90,8 @@ LANES = {
     "crashes": run_crashes,
     "ends": run_ends,
     "damages": run_damages,
-    "any order": run_any_order,
+    "vendor": run_vendors,
+    "any-order": run_any_order,
 }
 
 
@@ -109,13 +114,13 @@ def run_lane(name: str, answers: Path, *, is_short: bool) -> None:
             file.flush()
 
 
-def run_lanes(*, is_short: bool) -> list[Part]:
-    """Run all lanes side by side; a lane that dies is a failure."""
+def run_lanes(names: Iterable[str], *, is_short: bool) -> list[Part]:
+    """Run lanes side by side; a lane that dies is a failure."""
     parts = []
     context = mp.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         lanes = {}
-        for name in LANES:
+        for name in names:
             answers = Path(folder) / f"{name}.jsonl"
             lanes[answers] = context.Process(
                 target=run_lane, args=(name, answers), kwargs={"is_short": is_short}, name=name
@@ -170,9 +175,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="the form that belongs to the gate")
     parser.add_argument("--report", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--only", choices=LANES, metavar="LANE", help=f"one of {', '.join(LANES)}")
     options = parser.parse_args()
+    if options.only and options.report:
+        parser.error("--only with --report: a part of the figures would replace all of them")
     started = time.monotonic()
-    parts = run_lanes(is_short=options.short)
+    parts = run_lanes([options.only] if options.only else LANES, is_short=options.short)
     show(parts)
     if options.report:
         write_report(options.report, render(parts, (time.monotonic() - started) / 60))
