@@ -42,10 +42,10 @@ class Judgement:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def find_mark(receipt: Receipt) -> str | None:
-    """Return the mark of a session whose bar does not prove it, ``None`` for none."""
-    mark: str | None = getattr(receipt, "bar_mark", None)
-    return mark
+def find_marks(receipt: Receipt) -> tuple[str, ...]:
+    """Return what the bar of a stored session leaves open, by its receipt."""
+    marks: tuple[str, ...] = getattr(receipt, "marks", ())
+    return marks
 
 
 def judge_sessions(
@@ -73,13 +73,13 @@ def judge_sessions(
 
 def _judge(lakehouse: Lakehouse, receipt: Receipt, state: str, truth: Receipt) -> str:
     """Return ``true``, ``red``, ``marked`` or ``unseen``, else what is wrong."""
-    mark = find_mark(receipt)
+    marks = find_marks(receipt)
     if receipt.content_hash == truth.content_hash:
-        is_doubted = state == "disputed" or (mark is not None and truth.bar_volume is not None)
-        return f"is true, but doubted ({state}, {mark})" if is_doubted else "true"
+        is_doubted = state == "disputed" or (marks and truth.bar_volume is not None)
+        return f"is true, but doubted ({state}, {', '.join(marks)})" if is_doubted else "true"
     if state not in GREEN:
         return "red"
-    if mark is not None:
+    if marks:
         return "marked"
     trades = lakehouse.store.read_trades(receipt.ticker, receipt.session_date)
     return _compare_bar(trades, truth) or "unseen"
