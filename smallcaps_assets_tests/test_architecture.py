@@ -110,6 +110,17 @@ def test_nothing_forks_a_process_that_runs_threads_of_polars() -> None:
     assert [path.name for path in sources if forks.search(path.read_text())] == []
 
 
+def test_readers_agree_on_what_a_decoder_may_raise() -> None:
+    """L29: one list of classes; a reader with a list of its own forgets one of them."""
+    lists = re.compile(r"except.*\b(msgspec|tomllib|UnicodeDecodeError|RecursionError)\b")
+
+    sources = [
+        p for p in (REPO_ROOT / "smallcaps_assets").rglob("*.py") if "emulator" not in str(p)
+    ]
+
+    assert [path.name for path in sources if lists.search(path.read_text())] == ["settings.py"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have names on Linux")
 def test_importing_wakes_no_thread_of_polars() -> None:
     """L20: who forks after an import, as a fork server does, has children that work."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import DataError
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -48,7 +49,7 @@ def encode_document(document: Document) -> str:
     text = msgspec.json.encode(document)
     try:
         msgspec.json.decode(text, type=type(document))
-    except msgspec.ValidationError as error:
+    except DECODER_FAULTS as error:
         raise DataError(f"{type(document).__name__} is not what its type says: {error}") from error
     return msgspec.json.format(text, indent=1).decode()
 
@@ -61,7 +62,7 @@ def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
     """
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         raise DataError(f"expected a {kind.__name__} as JSON, got something else: {error}") from (
             error
         )

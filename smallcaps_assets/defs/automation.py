@@ -11,6 +11,7 @@ from typing import Final
 import dagster as dg
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.defs import jobs
 from smallcaps_assets.defs.internals import (
@@ -213,6 +214,6 @@ def _read_cursor(text: str | None, today: str) -> RetryCursor:
     """Return today's count; yesterday's, or none that can be read, is zero."""
     try:
         cursor = msgspec.json.decode(text or "{}", type=RetryCursor)
-    except msgspec.DecodeError:
+    except DECODER_FAULTS:
         return RetryCursor(today)
     return cursor if cursor.date == today else RetryCursor(today)

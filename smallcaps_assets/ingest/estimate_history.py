@@ -7,6 +7,7 @@ import datetime as dt
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.estimating import PlanEstimate
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -70,7 +71,8 @@ def read_estimates(lakehouse: Lakehouse) -> list[EstimateEntry]:
         return [msgspec.json.decode(line, type=EstimateEntry) for line in lines]
     except MissingPartitionError:
         return []
-    except msgspec.DecodeError as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{path} is no history of estimates ({error}): restore it, or remove it to begin anew"
+            f"{path} is no history of estimates ({name_fault(error)}): restore it, or remove it to "
+            "begin anew"
         ) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
 from smallcaps_assets.core.windows import EventWindow, PlanBounds, parse_windows
@@ -208,6 +209,7 @@ class Lakehouse:
             backoff_base_s=settings.backoff_base_s,
             backoff_factor=settings.backoff_factor,
             retry_budget_s=settings.retry_budget_s,
+            chain_max_rows=settings.chain_max_rows,
         )
         return PolygonClient(config, self.limiter, stop=self.stop)
 
@@ -231,8 +233,8 @@ class Lakehouse:
             return {}
         try:
             config = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"SMALLCAPS_EVENT_CONFIG={path}: {error}") from error
+        except (OSError, *DECODER_FAULTS) as error:
+            raise ConfigError(f"SMALLCAPS_EVENT_CONFIG={path}: {name_fault(error)}") from error
         if unknown := sorted(config.keys() - {"windows", "thresholds"}):
             raise ConfigError(
                 f"{path}: expected the sections [windows] and [thresholds]; found {unknown}"

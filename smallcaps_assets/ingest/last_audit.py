@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -189,7 +190,7 @@ def _read_stored(lakehouse: Lakehouse) -> StoredAudit | None:
     try:
         content = lakehouse.fs.read(lakehouse.layout.last_audit_file)
         return msgspec.json.decode(content, type=StoredAudit)
-    except (MissingPartitionError, msgspec.DecodeError, UnicodeDecodeError):
+    except (MissingPartitionError, *DECODER_FAULTS):
         return None
 
 

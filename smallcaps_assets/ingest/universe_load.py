@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import BadRequestError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.parts import PartStore
@@ -247,7 +248,7 @@ class UniverseLoad:
         for name in self._parts.list_names(prefix):
             try:
                 found.append(msgspec.json.decode(self._parts.read(name), type=kind))
-            except msgspec.DecodeError as error:
+            except DECODER_FAULTS as error:
                 logger.warning("part is damaged name=%s reason=%s", name, error)
                 self._parts.clear(name)
         return found

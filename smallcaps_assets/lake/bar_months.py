@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import MONTH_PREFIX, LakeLayout
@@ -180,7 +181,7 @@ class BarMonthStore:
         facts = decode_facts(DAILY_BARS, self.fs.read(path), where=str(path))
         try:
             return msgspec.convert(facts, BarMonthFacts)
-        except msgspec.ValidationError as error:
+        except DECODER_FAULTS as error:
             raise DataError(
                 f"{path} lacks what is known of its month ({error}): materialize daily_bars again"
             ) from error

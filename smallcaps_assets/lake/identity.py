@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -155,10 +156,10 @@ def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
     path = layout.identity_file
     try:
         return msgspec.json.decode(fs.read(path), type=LakeIdentity)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{path} is damaged ({error}): expected kind, name, schema_version and created_at; "
-            "restore it from a copy, every receipt of the lake names the source"
+            f"{path} is damaged ({name_fault(error)}): expected kind, name, schema_version and "
+            "created_at; restore it from a copy, every receipt of the lake names the source"
         ) from error
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import FileSystem, find_existing
@@ -132,7 +133,7 @@ class LakeLock:
     def _read_note(self) -> Holder | None:
         try:
             return msgspec.json.decode(self._fs.read(self._note), type=Holder)
-        except (LakeError, msgspec.DecodeError):
+        except (LakeError, *DECODER_FAULTS):
             return None
 
     def _is_held(self) -> bool:

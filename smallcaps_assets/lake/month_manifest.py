@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.seals import encode_sealed, hash_fields, parse_sealed
 
@@ -105,5 +106,5 @@ def parse_manifest(text: bytes, *, where: str) -> MonthManifest:
         )
     try:
         return msgspec.convert(fields, MonthManifest)
-    except msgspec.ValidationError as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"manifest {where} is not one: {error}") from error

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.keys import decode_key, hash_keys, key_expression
 from smallcaps_assets.errors import DataError, LedgerMismatchError
 
@@ -105,9 +106,10 @@ def parse_plan_text(content: bytes, *, where: str) -> PlanText:
         pending = fields.pop(_PENDING, None)
         record = msgspec.convert(fields, PlanRecord)
         return PlanText(record, None if pending is None else msgspec.convert(pending, PlanRecord))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{where} is no record of a plan ({error}): plan again with `smallcaps plan`"
+            f"{where} is no record of a plan ({name_fault(error)}): plan again with "
+            "`smallcaps plan`"
         ) from error
 
 

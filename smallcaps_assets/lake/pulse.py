@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.core.pace import Costs, Step, Work
 from smallcaps_assets.lake.ledger_rows import Row
 
@@ -89,7 +90,7 @@ def parse_pulse(text: str) -> Pulse | None:
     """Return a pulse; ``None``: another version of this program wrote it."""
     try:
         return msgspec.json.decode(text, type=Pulse)
-    except msgspec.DecodeError:
+    except DECODER_FAULTS:
         return None
 
 

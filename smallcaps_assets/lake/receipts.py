@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.core.disputes import Asking, Figures
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
@@ -51,7 +52,7 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
         pages: Pages of the request range it came from.
         requests: Requests of that range, retries included.
         repeats_dropped: Exact repeats dropped at page seams.
-        is_seam_ambiguous: Rows at a seam had no identity, so equal ones were kept.
+        is_seam_ambiguous: Equal rows lay on both sides of a seam, and were kept.
         gte_ns: First instant of what was asked for, the closed days before its first session
             included; nanoseconds since 1970.
         lt_ns: End of what was asked for, not included.
@@ -184,5 +185,5 @@ def parse_receipt(text: bytes, *, where: str) -> Receipt:
         )
     try:
         return msgspec.convert(fields, Receipt)
-    except msgspec.ValidationError as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"receipt {where} is not one: {error}") from error

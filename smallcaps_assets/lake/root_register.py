@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import LakeLayout, LakeRoot
@@ -86,10 +87,10 @@ def read_register(layout: LakeLayout, fs: FileSystem) -> RootRegister | None:
         return msgspec.json.decode(fs.read(path), type=RootRegister)
     except MissingPartitionError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{path} is damaged ({error}): expected the roots of the lake with id and path; "
-            "remove it, list every root in SMALLCAPS_LAKE_ROOTS and run `smallcaps reindex`"
+            f"{path} is damaged ({name_fault(error)}): expected the roots of the lake with id and "
+            "path; remove it, list every root in SMALLCAPS_LAKE_ROOTS and run `smallcaps reindex`"
         ) from error
 
 

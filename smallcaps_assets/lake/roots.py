@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -127,10 +128,10 @@ def read_marker(fs: FileSystem, root: LakeRoot) -> RootMarker | None:
         return msgspec.json.decode(fs.read(root.marker_file), type=RootMarker)
     except MissingPartitionError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{root.marker_file} is damaged ({error}): expected id, lake, source, is_copy and "
-            "created_at; the register of the data folder, lake_roots.json, has the id"
+            f"{root.marker_file} is damaged ({name_fault(error)}): expected id, lake, source, "
+            "is_copy and created_at; the register of the data folder, lake_roots.json, has the id"
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -38,9 +39,10 @@ def parse_sealed(text: bytes, seal: str, *, what: str) -> dict[str, object]:
     """
     try:
         fields = msgspec.json.decode(text, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LedgerMismatchError(f"{what} is no JSON object: {error}") from error
-    if fields.pop(seal, None) != hash_fields(fields):
+        stated, found = fields.pop(seal, None), hash_fields(fields)
+    except DECODER_FAULTS as error:
+        raise LedgerMismatchError(f"{what} is no JSON object: {name_fault(error)}") from error
+    if stated != found:
         raise LedgerMismatchError(
             f"{what} was edited or damaged: its fields do not have the hash it states; run "
             "`smallcaps audit`, then `smallcaps repair`"

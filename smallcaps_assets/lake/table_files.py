@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import Table
 
@@ -76,7 +77,7 @@ def decode_facts(table: Table, content: bytes, *, where: str) -> dict[str, objec
     try:
         text = pl.read_parquet_metadata(io.BytesIO(content)).get(_FACTS_KEY, "{}")
         return msgspec.json.decode(text, type=dict[str, object])
-    except (*_UNREADABLE, msgspec.DecodeError) as error:
+    except (*_UNREADABLE, *DECODER_FAULTS) as error:
         raise _say_damaged(table, where, str(error)) from error
 
 

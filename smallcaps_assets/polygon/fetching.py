@@ -18,7 +18,7 @@ from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
 from smallcaps_assets.polygon.trades_wire import TradesPage, decode_trades_page
 from smallcaps_assets.polygon.transport import Answer, Transport
 from smallcaps_assets.polygon.turns import PROCESSOR
-from smallcaps_assets.polygon.wire import Page, Row, Rows, decode_item, decode_page
+from smallcaps_assets.polygon.wire import Page, Row, Rows, decode_item, decode_page, disbelieving
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Fetch:
             self.bytes_received += len(answer.data)
             gateway.meter.count_bytes(len(answer.data))
             gateway.meter.leave()
-            with PROCESSOR:
+            with PROCESSOR, disbelieving(answer.url):
                 return decode(answer)
         except RateLimitError as error:
             gateway.meter.count_rate_limit()

@@ -6,13 +6,14 @@ What belongs here: wire rows of these endpoints to columns.  What does not: trad
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import polars as pl
 
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets.polygon.trades_wire import Int32, Int64
 from smallcaps_assets.polygon.trail import disbelieve
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 
@@ -34,6 +35,10 @@ CONDITION_COLUMNS: Final = pl.Schema(
 """Columns of :func:`fetch_conditions`; null rules: the vendor gives none."""
 
 
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**13)]
+"""Since 1970, up to the year 2286."""
+
+
 class BarRow(msgspec.Struct, kw_only=True, gc=False):
     """One bar of the grouped endpoint, under the vendor's one-letter names."""
 
@@ -44,8 +49,8 @@ class BarRow(msgspec.Struct, kw_only=True, gc=False):
     close: float = msgspec.field(name="c")
     volume: float = msgspec.field(name="v")
     vwap: float | None = msgspec.field(name="vw", default=None)
-    trade_count: int | None = msgspec.field(name="n", default=None)
-    end_ms: int = msgspec.field(name="t")
+    trade_count: Int64 | None = msgspec.field(name="n", default=None)
+    end_ms: Milliseconds = msgspec.field(name="t")
 
 
 class SplitRow(msgspec.Struct, kw_only=True, gc=False):
@@ -74,7 +79,7 @@ class UpdateRulesByTape(msgspec.Struct):
 class ConditionRow(msgspec.Struct, kw_only=True):
     """One condition; ``id`` is unique only within a data type."""
 
-    id: int
+    id: Int32
     name: str
     type: str | None = None
     update_rules: UpdateRulesByTape = msgspec.field(default_factory=UpdateRulesByTape)

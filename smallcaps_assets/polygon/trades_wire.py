@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from smallcaps_assets.errors import DataError, PayloadError, VendorError
-from smallcaps_assets.polygon.wire import Page, decode_page
+from smallcaps_assets.polygon.wire import WIRE_FAULTS, Page, decode_page, disbelieving
 from smallcaps_assets.schemas import INSTANT, TRADES, VENDOR_COLUMNS
 
 Int8 = Annotated[int, msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
@@ -88,12 +88,13 @@ def decode_trades_page(body: bytes, ticker: str, *, url: str, secret: str = "") 
         RateLimitError: The vendor refuses because of the rate.
     """
     try:
-        if len(body) > BLOCK_BYTES:
-            page = _decode_in_blocks(body, ticker, url)
-            if page is not None:
-                return page
-        whole = decode_page(body, TradeRow, url=url, secret=secret)
-        return _replace_rows(whole, frame_trades(whole.rows, ticker))
+        with disbelieving(url):
+            if len(body) > BLOCK_BYTES:
+                page = _decode_in_blocks(body, ticker, url)
+                if page is not None:
+                    return page
+            whole = decode_page(body, TradeRow, url=url, secret=secret)
+            return _replace_rows(whole, frame_trades(whole.rows, ticker))
     except DataError as error:
         raise PayloadError(str(error), url=url, status=HTTPStatus.OK) from error
 
@@ -139,7 +140,7 @@ def _decode_in_blocks(body: bytes, ticker: str, url: str) -> TradesPage | None:
         if page.rows != [_STAND_IN]:
             return None
         frames = [frame_trades(rows, ticker) for rows in _iter_blocks(body, first + 1, last)]
-    except (VendorError, msgspec.DecodeError, UnicodeDecodeError):
+    except (VendorError, *WIRE_FAULTS):
         return None
     return _replace_rows(page, pl.concat(frames, rechunk=False))
 

@@ -22,6 +22,7 @@ from requests.auth import AuthBase
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError, ReadTimeoutError
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
@@ -237,11 +238,11 @@ def parse_retry_after(value: str | None) -> float | None:
 def _seconds_until(date: str) -> float:
     try:
         moment = email.utils.parsedate_to_datetime(date)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.UTC)
+        return (moment - dt.datetime.now(dt.UTC)).total_seconds()
+    except DECODER_FAULTS:
         return math.nan
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return (moment - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 def is_loopback(host: str | None) -> bool:

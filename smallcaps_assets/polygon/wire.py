@@ -1,16 +1,21 @@
 """The wire format: bodies to typed rows, and what the vendor says instead of them.
 
-What belongs here: envelopes, and rows of any type.  What does not: HTTP, the fields of trades and
-their columns (``trades_wire``), and whether a page fits into its chain (``trail``, ``chain``).
+What belongs here: envelopes, rows of any type, and the seam at which whatever a decoder raises
+becomes an error of ours.  What does not: HTTP, the fields of trades and their columns
+(``trades_wire``), and whether a page fits into its chain (``trail``, ``chain``).
 """
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
+import polars as pl
+import pyarrow as pa
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import (
     NotEntitledError,
     PayloadError,
@@ -27,6 +32,29 @@ GOOD_STATUSES: Final = frozenset({"OK", "DELAYED"})
 
 MAX_VENDOR_TEXT: Final = 300
 """Characters of the vendor's words that an error keeps."""
+
+WIRE_FAULTS: Final = (*DECODER_FAULTS, pl.exceptions.PolarsError, pa.ArrowException)
+"""What reading a body into rows and columns may raise besides errors of ours."""
+
+
+@contextmanager
+def disbelieving(url: str) -> Iterator[None]:
+    """Turn whatever reading a body raises into the failure of its page.
+
+    Args:
+        url: Address without its query, for errors.
+
+    Raises:
+        PayloadError: The body cannot be read.
+    """
+    try:
+        yield
+    except WIRE_FAULTS as error:
+        raise PayloadError(
+            f"expected an answer that can be read, got one that cannot: {name_fault(error)}",
+            url=url,
+            status=HTTPStatus.OK,
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +124,9 @@ def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
         NotEntitledError: The vendor refuses with status NOT_AUTHORIZED.
         RateLimitError: The vendor refuses because of the rate.
     """
-    envelope: _Body[Row] = _decode(_decoder(_Body, row_type), body, url, secret)
-    _check_facts(envelope, url)
+    with disbelieving(url):
+        envelope: _Body[Row] = _decode(_decoder(_Body, row_type), body, url, secret)
+        _check_facts(envelope, url)
     return Page(
         rows=envelope.results or [],
         status=envelope.status,
@@ -109,7 +138,8 @@ def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
 
 def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Row:
     """Return the one thing a body is about; raises like :func:`decode_page`."""
-    envelope: _ItemBody[Row] = _decode(_decoder(_ItemBody, row_type), body, url, secret)
+    with disbelieving(url):
+        envelope: _ItemBody[Row] = _decode(_decoder(_ItemBody, row_type), body, url, secret)
     if envelope.results is None:
         raise PayloadError("the body has no results", url=url, status=HTTPStatus.OK)
     return envelope.results
@@ -117,8 +147,11 @@ def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
 
 def read_vendor_text(body: bytes, *, secret: str = "") -> str:
     """Return what the vendor says about a refusal, or an empty text if that is unreadable."""
-    verdict = _read_verdict(body)
-    return "" if verdict is None else _clean(verdict.error or verdict.message, secret)
+    try:
+        verdict = _read_verdict(body)
+        return "" if verdict is None else _clean(verdict.error or verdict.message, secret)
+    except DECODER_FAULTS:
+        return ""
 
 
 def refuse(status: int, text: str, *, url: str) -> VendorError:
@@ -149,9 +182,10 @@ def _decode(
     """Return a body whose status is good, and which says of no error."""
     try:
         envelope = decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODER_FAULTS as error:
         _raise_refusal(body, url, secret)
-        message = f"expected JSON of trades or references, got {_describe(body)}: {error}"
+        reason = name_fault(error)
+        message = f"expected JSON of trades or references, got {_describe(body)}: {reason}"
         raise PayloadError(message, url=url, status=HTTPStatus.OK) from error
     if envelope.status not in GOOD_STATUSES:
         _raise_refusal(body, url, secret)
@@ -193,7 +227,7 @@ def _clean(text: object, secret: str) -> str:
 def _read_verdict(body: bytes) -> _Verdict | None:
     try:
         return msgspec.json.decode(body, type=_Verdict)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DECODER_FAULTS:
         return None
 
 
