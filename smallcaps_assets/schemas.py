@@ -318,9 +318,9 @@ RECEIPTS = Table(
         "content_hash": Column(pl.String(), "Hash of the rows, whatever the file's encoding."),
         "pages": Column(pl.Int64(), "Pages of the request range it came from."),
         "requests": Column(pl.Int64(), "Requests of that range, retries included."),
-        "repeats_dropped": Column(pl.Int64(), "Exact repeats dropped at page seams."),
+        "repeats_dropped": Column(pl.Int64(), "Rows sent again at page seams, and dropped."),
         "is_seam_ambiguous": Column(
-            pl.Boolean(), "Rows at a seam had no identity, so equal ones were kept."
+            pl.Boolean(), "Equal rows lay on both sides of a seam, and were kept."
         ),
         "committed_timestamp": Column(INSTANT, "When the receipt was written."),
         "volume": Column(

@@ -30,7 +30,9 @@ class SeamOverlap:
     """What two neighbouring pages have in common.
 
     Attributes:
-        rows: Rows at the head of the later page that repeat the tail of the earlier one.
+        rows: Rows at the head of the later page that have the identity of the last ones of the
+            earlier page.  They may still be trades that the tape holds twice: whoever drops them
+            has to be shown that it does not (:func:`is_overlap_repeated`).
         is_ambiguous: Equal rows lie on both sides, but nothing tells a repeat from another
             trade, so they are kept: ``rows`` is 0.
     """
@@ -114,10 +116,24 @@ def find_seam_overlap(previous_tail: pl.DataFrame, next_head: pl.DataFrame) -> S
     boundary = tail_instants[-1]
     if head_instants[0] != boundary:
         return NO_OVERLAP
-    return _judge_overlap(
-        previous_tail.filter(tail_instants == boundary).select(VENDOR_COLUMNS),
-        next_head.filter(head_instants == boundary).select(VENDOR_COLUMNS),
-    )
+    head = next_head.filter(head_instants == boundary).select(VENDOR_COLUMNS)
+    tail = previous_tail.filter(tail_instants == boundary).select(VENDOR_COLUMNS)
+    return _judge_overlap(tail, head) if _has_row(tail, head) else NO_OVERLAP
+
+
+def is_overlap_repeated(overlap: pl.DataFrame, instant: pl.DataFrame) -> bool | None:
+    """Say whether rows that came on both sides of a seam are on the tape once.
+
+    Args:
+        overlap: The rows, each the only one like it.
+        instant: All rows that the tape holds at their timestamp.
+
+    Returns:
+        Whether each is there exactly once; ``None``: one of them is not there at all.
+    """
+    rows = pl.concat([overlap.select(VENDOR_COLUMNS), instant.select(VENDOR_COLUMNS)])
+    counts = rows.select(pl.len().over(VENDOR_COLUMNS)).to_series().head(overlap.height) - 1
+    return bool((counts == 1).all()) if (counts > 0).all() else None
 
 
 def list_midnights(first: dt.date, last: dt.date) -> Integers:
@@ -166,6 +182,17 @@ def _measure_lists(lists: Any) -> Integers:  # noqa: ANN401  an array of Arrow, 
     if lists.null_count:
         lengths[lists.is_null().to_numpy(zero_copy_only=False)] = 0
     return lengths
+
+
+def _has_row(tail: pl.DataFrame, head: pl.DataFrame) -> bool:
+    """Say whether the first row of a page may be among the last ones of the page before.
+
+    Nearly always it is not, and this is cheap where many trades share an instant.
+    """
+    same = np.ones(tail.height, dtype=np.bool_)
+    for column in ("sequence_number", "price", "size"):
+        same &= tail[column].eq_missing(head[column][0]).to_numpy()
+    return bool(same.any())
 
 
 def _judge_overlap(tail: pl.DataFrame, head: pl.DataFrame) -> SeamOverlap:

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlsplit
 import polars as pl
 
 from smallcaps_assets.core.keys import check_ticker
-from smallcaps_assets.errors import DataError
-from smallcaps_assets.polygon.chain import CheckedPage, TradesChain
+from smallcaps_assets.errors import DataError, VendorError
+from smallcaps_assets.polygon.chain import CheckedPage, TradesChain, bound_rows
 from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
 from smallcaps_assets.polygon.counters import ClientCounters, Meter, Occupation
 from smallcaps_assets.polygon.fetching import Fetch, Gateway
@@ -42,8 +42,9 @@ class FetchedTrades:
         trades: ``ticker`` and the vendor's columns of ``schemas.TRADES``, in tape order.
         pages: Pages of the chain.
         requests: HTTP requests spent, retries included.
-        repeats_dropped: Exact repeats dropped at page seams.
-        is_seam_ambiguous: At some seam equal rows without identity were kept.
+        repeats_dropped: Rows dropped at page seams, because the vendor was shown to have sent
+            them again.
+        is_seam_ambiguous: At some seam equal rows were kept.
         status: ``OK``, or ``DELAYED`` if some page was.
         bytes_received: Bytes of good bodies on the wire.
         request_ids: The vendor's names of the pages.
@@ -133,16 +134,23 @@ class PolygonClient:
         Raises:
             VendorError: The answer did not come to a proven end; nothing of it is returned.
                 ``requests`` says what it cost.
+            PayloadError: More trades came than can be believed.
             InterruptedFetchError: The client was told to stop.
             DataError: Ticker or bounds cannot be asked for.
         """
         if gte_ns >= lt_ns:
             raise DataError(f"empty interval: expected gte_ns < lt_ns, got {gte_ns} and {lt_ns}")
         path = f"/v3/trades/{quote(check_ticker(ticker), safe='')}"
-        chain = TradesChain(ticker, gte_ns, lt_ns, self._start_trail(path))
+        most = bound_rows(expected_rows, self.config.chain_max_rows)
+        chain = TradesChain(ticker, gte_ns, lt_ns, self._start_trail(path), most)
         fetch, limit = Fetch(self._gateway), page_limit or self.config.page_limit
         while not chain.trail.is_finished:
-            chain.accept(fetch.repeat(lambda: self._ask_trades(fetch, chain, limit, expected_rows)))
+            page = fetch.repeat(lambda: self._ask_trades(fetch, chain, limit, expected_rows))
+            try:
+                chain.accept(page)
+            except VendorError as error:
+                error.requests = fetch.requests
+                raise
         return _report(chain, fetch)
 
     @overload
@@ -221,10 +229,13 @@ class PolygonClient:
     def _ask_trades(
         self, fetch: Fetch, chain: TradesChain, limit: int, expected_rows: int | None
     ) -> CheckedPage:
-        """Return the next page of a chain; a suspicious end of it has to be proven."""
+        """Return the next page of a chain; a suspicious seam or end of it has to be proven."""
         path = chain.trail.path
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
         page = chain.check(fetch.ask_trades(path, chain.trail.choose_query(first), chain.ticker))
+        if page.repeats.height:
+            instant = _ask_for(chain.last_ns, chain.last_ns + 1, MAX_PAGE_LIMIT)
+            page = chain.settle_seam(page, fetch.ask_trades(path, instant, chain.ticker))
         if chain.needs_proof(page, limit, expected_rows):
             at_ns, most = chain.choose_proof(page)
             rest = _ask_for(at_ns, chain.lt_ns, min(most, MAX_PAGE_LIMIT))

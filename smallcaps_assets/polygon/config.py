@@ -11,6 +11,9 @@ from smallcaps_assets.errors import ConfigError
 MAX_PAGE_LIMIT: Final = 50_000
 """Largest page the vendor serves."""
 
+DEFAULT_MAX_ROWS: Final = 5_000_000
+"""Most trades of one answer that are believed where no bar says how many there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
@@ -26,6 +29,7 @@ class ClientConfig:
         backoff_base_s: First pause before a retry.
         backoff_factor: Growth of that pause.
         retry_budget_s: Time one page may take with its retries; waiting for the rate is free.
+        chain_max_rows: Most trades of one answer where no bar says how many there are.
         max_body_bytes: Largest body, inflated; a page of 50,000 trades has about 12 MiB.
     """
 
@@ -38,6 +42,7 @@ class ClientConfig:
     backoff_base_s: float = 0.5
     backoff_factor: float = 1.6
     retry_budget_s: float = 300.0
+    chain_max_rows: int = DEFAULT_MAX_ROWS
     max_body_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:

@@ -45,9 +45,27 @@ def test_a_page_that_brings_nothing_new_and_names_a_next_one_is_not_believed() -
     """A chain that goes on for ever without a row ends as an error."""
     ties = [make_wire_trade(number) for number in range(3)]
     chain = make_chain(make_page(ties, "a"))
+    page = chain.check(make_page(ties, "b"))
 
     with pytest.raises(PayloadError, match="repeats known rows only"):
-        chain.check(make_page(ties, "b"))
+        chain.settle_seam(page, make_page(ties))
+
+
+def test_rows_on_both_sides_of_a_seam_are_dropped_only_where_the_tape_has_them_once() -> None:
+    """L35: a tape may hold a trade twice, and the page limit decides whether a seam divides it."""
+    ties = [make_wire_trade(number) for number in range(3)]
+    chain = make_chain(make_page(ties, "a"))
+    page = chain.check(make_page([ties[2], make_wire_trade(3)]))
+
+    dropped = chain.settle_seam(page, make_page(ties))
+    kept = chain.settle_seam(page, make_page([*ties, ties[2]]))
+    unknown = chain.settle_seam(page, make_page(ties, "more"))
+
+    assert (dropped.trades.height, dropped.is_ambiguous) == (1, False)
+    assert (kept.trades.height, kept.is_ambiguous) == (2, True)
+    assert (unknown.trades.height, unknown.is_ambiguous) == (2, True)
+    with pytest.raises(PayloadError, match="not there when asked for"):
+        chain.settle_seam(page, make_page(ties[:2]))
 
 
 def test_a_last_page_that_brings_nothing_new_has_to_prove_itself() -> None:

@@ -1,6 +1,7 @@
 """Whole answers: page chains of every length, ties, seams, cost, interruption."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.tape import Span, Tape
 from smallcaps_assets.errors import DataError, InterruptedFetchError, PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.limiter import RequestLimiter
@@ -248,14 +250,57 @@ def test_a_client_told_to_stop_drops_a_page_half_way() -> None:
             client.fetch_trades("ABCD", GTE_NS, LT_NS)
 
 
-def test_an_exact_repeat_with_an_identity_is_dropped_at_a_seam_only() -> None:
-    """A row sent twice on one page stays; across a seam it is a repeat, and the end is proven."""
-    with serve([make_wire_trade(number) for number in (0, 1, 1, 2)]) as server:
-        whole = fetch(server, page_limit=4)
-        cut = fetch(server, page_limit=2)
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_an_exact_repeat_on_an_honest_tape_stays_whatever_the_page_limit(limit: int) -> None:
+    """L35: a row with an identity, sent twice, was dropped where a seam divided it."""
+    rows = [make_wire_trade(number) for number in (0, 1, 1, 2)]
 
-    assert (whole.trades.height, whole.repeats_dropped) == (4, 0)
-    assert (cut.trades.height, cut.repeats_dropped) == (3, 1)
+    with serve(rows) as server:
+        fetched = fetch(server, page_limit=limit)
+
+    assert_frame_equal(fetched.trades, make_frame(rows))
+    assert fetched.repeats_dropped == 0
+
+
+class EndlessSource(StaticSource):
+    """A vendor that always has more trades, all of one instant."""
+
+    def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
+        del ticker, span
+        yield ENDLESS
+
+
+ENDLESS = Tape.from_rows([make_wire_trade(number) for number in range(52_000)])
+
+
+@pytest.mark.parametrize(("expected_rows", "most"), [(200, 50_800), (None, 5_000)])
+def test_an_answer_without_an_end_is_given_up_at_its_bound(
+    expected_rows: int | None, most: int
+) -> None:
+    """L30: 4.2 million rows came where the bars promised 1,150."""
+    with EmulatorServer(EndlessSource()) as server:
+        with pytest.raises(PayloadError, match=f"at most {most}") as caught:
+            fetch(server, expected_rows=expected_rows, page_limit=1_000, chain_max_rows=5_000)
+        asked = server.stats.requests
+
+    assert caught.value.requests == asked == most // 1_000 + 1
+
+
+def test_a_chain_of_one_instant_costs_what_its_pages_bring() -> None:
+    """L30: the rows of one instant were compared again, all of them, with each page."""
+    source = EndlessSource()
+
+    def measure(rows: int) -> float:
+        with EmulatorServer(source) as server:
+            started = time.thread_time()
+            with pytest.raises(PayloadError, match="without an end"):
+                fetch(server, page_limit=250, chain_max_rows=rows)
+            return time.thread_time() - started
+
+    measure(1_000)
+    few, many = measure(5_000), measure(40_000)
+
+    assert many < 8 * few * 2.5
 
 
 def test_closing_a_client_stops_no_other_that_shares_its_event() -> None:

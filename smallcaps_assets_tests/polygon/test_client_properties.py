@@ -47,6 +47,11 @@ wire_trades = st.lists(
 )
 """Trades with and without identity, some of the latter equal in every field."""
 
+repeated_trades = st.tuples(wire_trades, st.lists(st.integers(1, 3), min_size=14, max_size=14)).map(
+    lambda drawn: [row for row, count in zip(*drawn, strict=False) for _ in range(count)]
+)
+"""Tapes that hold trades, with an identity and without, several times."""
+
 trade_rows = st.builds(
     TradeRow,
     conditions=st.none() | st.lists(st.integers(0, 2**31 - 1), max_size=3).map(tuple),
@@ -76,18 +81,19 @@ def emulator(source: StaticSource) -> Iterator[EmulatorServer]:
         yield server
 
 
-@given(rows=wire_trades, limit=st.integers(1, 15))
+@given(rows=wire_trades | repeated_trades, limit=st.integers(1, 15))
 @settings(max_examples=60, deadline=None)
 def test_any_page_limit_gives_one_frame(
     emulator: EmulatorServer, source: StaticSource, rows: list[dict[str, Any]], limit: int
 ) -> None:
-    """L2, L4: equal rows, ties and rows without identity included."""
+    """L2, L4, L35: equal rows, ties and rows without identity included, exact repeats too."""
     source.trades["ABCD"] = rows
 
     with make_client(emulator.url, page_limit=limit, retries=0) as client:
         fetched = client.fetch_trades("ABCD", GTE_NS, LT_NS)
 
     assert_frame_equal(fetched.trades, sort_tape(make_frame(rows)))
+    assert fetched.repeats_dropped == 0
 
 
 @given(st.lists(trade_rows, max_size=5))
