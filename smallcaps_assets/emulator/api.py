@@ -7,8 +7,9 @@ does not: sockets (``server``).
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -42,6 +43,8 @@ from smallcaps_assets.emulator.trades import answer_trades
 Endpoint = Callable[[Source, Mapping[str, str], Mapping[str, str]], Payload]
 
 CONTROL: Final = "/_emulator/"
+MARKET_HEADER: Final = "X-Emulated-Market"
+"""Names the market with every answer, because another one may be served from the same port."""
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 
 _RANGE: Final = r"(?P<multiplier>\d+)/(?P<timespan>\w+)/(?P<first>[^/]+)/(?P<last>[^/]+)"
@@ -126,7 +129,8 @@ class Api:
         finally:
             size = len(answer.packed or answer.body)
             self.log.record_end(name, ticker, answer.status, size)
-        return answer
+        market = {MARKET_HEADER: quote(_name_market(self.source.name))}
+        return replace(answer, headers={**answer.headers, **market})
 
     def _answer_endpoint(
         self, request: Request, name: str, names: Mapping[str, str], endpoint: Endpoint
@@ -161,6 +165,8 @@ class Api:
         command = (request.method, request.path.removeprefix(CONTROL))
         if command == ("GET", "stats"):
             return _answer_json({"source": self.source.name, **self.stats.describe()})
+        if command == ("GET", "identity"):
+            return _answer_json({"kind": "emulator", "name": _name_market(self.source.name)})
         if command == ("GET", "requests"):
             return _answer_json([asked.describe() for asked in self.log.requests])
         if command == ("POST", "reset"):
@@ -169,7 +175,7 @@ class Api:
             return _answer_json({"status": "OK"})
         if command == ("POST", "faults"):
             return self._replace_faults(request.body)
-        return answer_error(404, "expected stats, requests, faults or reset", "")
+        return answer_error(404, "expected identity, stats, requests, faults or reset", "")
 
     def _replace_faults(self, body: bytes) -> Answer:
         try:
@@ -178,6 +184,13 @@ class Api:
         except (msgspec.MsgspecError, FaultError) as error:
             return answer_error(400, str(error), "")
         return _answer_json({"status": "OK", "faults": len(self.book.faults)})
+
+
+def _name_market(source_name: str) -> str:
+    """Return what a lake calls the source: its seed or its folder, empty for rows made by hand."""
+    if source_name.startswith("replay="):
+        return source_name
+    return source_name.split(maxsplit=1)[0] if source_name.startswith("seed=") else ""
 
 
 def _find_route(path: str) -> tuple[str, dict[str, str], Endpoint]:

@@ -57,7 +57,7 @@ class Replay:
     @property
     def name(self) -> str:
         """Return the folder."""
-        return f"replay={self.folder}"
+        return f"replay={self.folder.as_posix()}"
 
     @property
     def is_immutable(self) -> bool:

@@ -22,6 +22,7 @@ from smallcaps_assets.errors import (
     BadRequestError,
     InterruptedFetchError,
     NotEntitledError,
+    PartitionConflictError,
     RateLimitError,
     SmallcapsError,
     StorageError,
@@ -115,6 +116,7 @@ class Download:
 
         Raises:
             StorageError: The disk refuses; what was committed stays.
+            PartitionConflictError: An emulator of another market answers.
         """
         finished, missing = self._split_keys(keys)
         again = self._find_disputed(missing)
@@ -297,7 +299,7 @@ class Download:
             result = future.result()
         except InterruptedFetchError:
             return
-        except StorageError:
+        except (StorageError, PartitionConflictError):
             raise
         except SmallcapsError as error:
             yield from self._fail(span, error, room.bars)

@@ -210,6 +210,7 @@ class Lakehouse:
             backoff_factor=settings.backoff_factor,
             retry_budget_s=settings.retry_budget_s,
             chain_max_rows=settings.chain_max_rows,
+            emulated_market=self.source.name if is_emulated else "",
         )
         return PolygonClient(config, self.limiter, stop=self.stop)
 

@@ -19,6 +19,7 @@ from smallcaps_assets.errors import DataError, VendorError
 from smallcaps_assets.polygon.chain import CheckedPage, TradesChain, bound_rows
 from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
 from smallcaps_assets.polygon.counters import ClientCounters, Meter, Occupation
+from smallcaps_assets.polygon.emulators import Counterpart
 from smallcaps_assets.polygon.fetching import Fetch, Gateway
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.trail import CursorTrail, MarkedPage, PageMark, RowsChain
@@ -80,7 +81,9 @@ class PolygonClient:
         self.config = config
         self._owns_stop = stop is None
         own_stop = stop or threading.Event()
-        self._gateway = Gateway(config, limiter, Transport(config, own_stop), Meter(), own_stop)
+        transport = Transport(config, own_stop)
+        counterpart = Counterpart(config, transport)
+        self._gateway = Gateway(config, limiter, transport, counterpart, Meter(), own_stop)
 
     def __repr__(self) -> str:
         return f"PolygonClient({self.config!r})"

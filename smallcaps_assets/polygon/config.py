@@ -30,6 +30,8 @@ class ClientConfig:
         backoff_factor: Growth of that pause.
         retry_budget_s: Time one page may take with its retries; waiting for the rate is free.
         chain_max_rows: Most trades of one answer where no bar says how many there are.
+        emulated_market: Name of the market that an emulator has to serve, such as ``seed=1``;
+            empty: the vendor itself is asked.
         max_body_bytes: Largest body, inflated; a page of 50,000 trades has about 12 MiB.
     """
 
@@ -43,6 +45,7 @@ class ClientConfig:
     backoff_factor: float = 1.6
     retry_budget_s: float = 300.0
     chain_max_rows: int = DEFAULT_MAX_ROWS
+    emulated_market: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
 from smallcaps_assets.polygon.config import ClientConfig
 from smallcaps_assets.polygon.counters import Meter, Stage
+from smallcaps_assets.polygon.emulators import Counterpart
 from smallcaps_assets.polygon.limiter import RequestLimiter
 from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
 from smallcaps_assets.polygon.trades_wire import TradesPage, decode_trades_page
@@ -33,6 +34,7 @@ class Gateway:
         config: Address, key, page size and patience.
         limiter: The shared rate.
         transport: Sends requests.
+        counterpart: Knows who answers.
         meter: Counts them.
         stop: Ends all waiting.
     """
@@ -40,6 +42,7 @@ class Gateway:
     config: ClientConfig
     limiter: RequestLimiter
     transport: Transport
+    counterpart: Counterpart
     meter: Meter
     stop: threading.Event
 
@@ -103,6 +106,7 @@ class Fetch:
         self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
     ) -> Result:
         gateway = self._gateway
+        gateway.counterpart.confirm(deadline_s=self._deadline.at_s)
         gateway.meter.enter(Stage.RATE)
         waited_s = gateway.limiter.acquire(gateway.stop)
         self._deadline.extend(waited_s)
@@ -111,6 +115,7 @@ class Fetch:
         gateway.meter.enter(Stage.ANSWER)
         try:
             answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
+            gateway.counterpart.check(answer)
             self.bytes_received += len(answer.data)
             gateway.meter.count_bytes(len(answer.data))
             gateway.meter.leave()

@@ -47,7 +47,8 @@ class TradeRow(msgspec.Struct, kw_only=True, gc=False):
     """One trade as sent.
 
     The fields stand in the order in which the vendor sends them, which makes finding them
-    cheap; conditions are a tuple so that equal ones can be found.
+    cheap; conditions are a tuple so that equal ones can be found.  The vendor does not name the
+    ticker; where something does, it has to be the one asked for.
     """
 
     conditions: tuple[Int32, ...] | None = None
@@ -63,6 +64,8 @@ class TradeRow(msgspec.Struct, kw_only=True, gc=False):
     tape: Int8 | None = None
     trf_id: Int16 | None = None
     trf_timestamp: Int64 | None = None
+    ticker: str | None = None
+    symbol: str | None = msgspec.field(default=None, name="T")
 
 
 _ROWS: Final = msgspec.json.Decoder(list[TradeRow])
@@ -93,7 +96,7 @@ def decode_trades_page(body: bytes, ticker: str, *, url: str, secret: str = "") 
                 page = _decode_in_blocks(body, ticker, url)
                 if page is not None:
                     return page
-            whole = decode_page(body, TradeRow, url=url, secret=secret)
+            whole = decode_page(body, TradeRow, url=url, secret=secret, ticker=ticker)
             return _replace_rows(whole, frame_trades(whole.rows, ticker))
     except DataError as error:
         raise PayloadError(str(error), url=url, status=HTTPStatus.OK) from error
@@ -103,8 +106,11 @@ def frame_trades(rows: Sequence[TradeRow], ticker: str) -> pl.DataFrame:
     """Return rows as columns, as :func:`decode_trades_page` does.
 
     Raises:
-        DataError: A row has no size, or one that is no number.
+        DataError: A row has no size, or one that is no number, or names another ticker.
     """
+    named = {row.ticker for row in rows} | {row.symbol for row in rows}
+    if others := named - {None, ticker}:
+        raise DataError(f"expected trades of {ticker}, got some of {min(map(str, others))}")
     columns: dict[str, list[Any]] = {
         "sip_timestamp": [row.sip_timestamp for row in rows],
         "participant_timestamp": [row.participant_timestamp for row in rows],
@@ -136,7 +142,7 @@ def _decode_in_blocks(body: bytes, ticker: str, url: str) -> TradesPage | None:
         return None
     short = b'%b["%b"]%b' % (body[:first], _STAND_IN.encode(), body[last + 1 :])
     try:
-        page = decode_page(short, str, url=url)
+        page = decode_page(short, str, url=url, ticker=ticker)
         if page.rows != [_STAND_IN]:
             return None
         frames = [frame_trades(rows, ticker) for rows in _iter_blocks(body, first + 1, last)]

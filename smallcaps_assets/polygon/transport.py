@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -43,6 +43,9 @@ CHUNK_BYTES: Final = 256 * 1024
 MAX_REFUSAL_BYTES: Final = 64 * 1024
 """Bytes of an error page that are read."""
 
+MARKET_HEADER: Final = "X-Emulated-Market"
+"""Header in which an emulator names its market, percent-encoded, with every answer."""
+
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 
@@ -55,12 +58,14 @@ class Answer:
         encoding: Value of the header ``Content-Encoding``.
         url: Address without its query.
         max_bytes: Largest plain body.
+        market: What an emulator says that it serves; empty where the vendor answered.
     """
 
     data: bytes
     encoding: str
     url: str
     max_bytes: int
+    market: str = ""
 
     def inflate(self) -> bytes:
         """Return the plain body.
@@ -146,7 +151,9 @@ class Transport:
         if response.status_code != HTTPStatus.OK:
             raise self._refuse(response, encoding, url, deadline_s)
         limit = self._config.max_body_bytes
-        return Answer(self._read_raw(response.raw, url, limit, deadline_s), encoding, url, limit)
+        data = self._read_raw(response.raw, url, limit, deadline_s)
+        market = unquote(response.headers.get(MARKET_HEADER, ""))
+        return Answer(data, encoding, url, limit, market)
 
     def _read_raw(self, raw: BaseHTTPResponse, url: str, limit: int, deadline_s: float) -> bytes:
         """Return the body as it comes; requests would inflate it three times as slowly."""

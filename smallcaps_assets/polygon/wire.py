@@ -91,6 +91,7 @@ class _Body(_Envelope, Generic[Row]):
     request_id: str | None = None
     results_count: int | None = msgspec.field(default=None, name="resultsCount")
     adjusted: bool | None = None
+    ticker: str | None = None
 
 
 class _ItemBody(_Envelope, Generic[Row]):
@@ -110,7 +111,9 @@ class _Verdict(msgspec.Struct):
     message: Any = None
 
 
-def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Page[list[Row]]:
+def decode_page(
+    body: bytes, row_type: type[Row], *, url: str, secret: str = "", ticker: str | None = None
+) -> Page[list[Row]]:
     """Return a page of rows of any type that msgspec understands.
 
     Args:
@@ -118,15 +121,17 @@ def decode_page(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
         row_type: Type of a row.
         url: Address without its query, for errors.
         secret: The key, removed from what the vendor says.
+        ticker: Whose rows were asked for, where they are those of one ticker.
 
     Raises:
-        PayloadError: It is no JSON, or not of the vendor's types, or has no good status.
+        PayloadError: It is no JSON, or not of the vendor's types, or has no good status, or names
+            another ticker.
         NotEntitledError: The vendor refuses with status NOT_AUTHORIZED.
         RateLimitError: The vendor refuses because of the rate.
     """
     with disbelieving(url):
         envelope: _Body[Row] = _decode(_decoder(_Body, row_type), body, url, secret)
-        _check_facts(envelope, url)
+        _check_facts(envelope, url, ticker)
     return Page(
         rows=envelope.results or [],
         status=envelope.status,
@@ -196,7 +201,7 @@ def _decode(
     return envelope
 
 
-def _check_facts(envelope: _Body[Row], url: str) -> None:
+def _check_facts(envelope: _Body[Row], url: str, ticker: str | None) -> None:
     """Compare what the envelope says about itself with its rows."""
     count = len(envelope.results or ())
     message = ""
@@ -204,6 +209,8 @@ def _check_facts(envelope: _Body[Row], url: str) -> None:
         message = f"resultsCount says {envelope.results_count}, the body has {count}"
     elif envelope.adjusted:
         message = "expected unadjusted bars, got adjusted ones"
+    elif None not in {ticker, envelope.ticker} and envelope.ticker != ticker:
+        message = f"expected rows of {ticker}, got a body about {envelope.ticker}"
     if message:
         raise PayloadError(message, url=url, status=HTTPStatus.OK)
 

@@ -169,6 +169,7 @@ def test_other_processes_read_counts_and_set_faults(server: EmulatorServer) -> N
         "static",
     )
     assert KEY not in requests.get(f"{control}/requests", timeout=5).text
+    assert requests.get(f"{control}/identity", timeout=5).json()["name"] == ""
 
 
 def test_reset_forgets_requests_and_faults(server: EmulatorServer) -> None:

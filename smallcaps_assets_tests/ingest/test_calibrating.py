@@ -32,7 +32,8 @@ PILOT: Final = {"pilot_tickers": 3, "page_limit": 5_000, "last_session": dt.date
 
 def plan_pilot(folder: Path, server: EmulatorServer) -> Lakehouse:
     """Return a lakehouse that has published the pilot of a market, found by the rules."""
-    lakehouse = make_lakehouse(folder, server.url, **PILOT)
+    seed = int(server.source.name.split()[0].removeprefix("seed="))
+    lakehouse = make_lakehouse(folder, server.url, emulator_seed=seed, **PILOT)
     refresh_due_bars(lakehouse)
     for make in (make_watchlist, make_pilot, make_plan):
         assert make(lakehouse).verdict.passed
