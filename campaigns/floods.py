@@ -18,7 +18,8 @@ from smallcaps_assets_tests.polygon.dripping import DrippingServer
 
 MIB = 1024**2
 MEMORY_MIB = 300
-"""What two workers may take above a calm download: each a body at its limit, twice."""
+"""What two workers may take above a calm download: each a body at its limit, twice.  One that is
+announced as larger is not read at all."""
 BUDGET_S = 0.5
 PATIENCE_S = 60
 

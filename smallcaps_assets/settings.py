@@ -198,10 +198,7 @@ class Settings(BaseSettings):
     )
     range_max_sessions: int = Field(default=60, ge=1, description="Sessions of one range.")
     chain_max_rows: int = Field(
-        default=5_000_000,
-        ge=1,
-        description="Most trades of one range without daily bars; more are an answer without an "
-        "end. With bars: 4 times their count and 50,000.",
+        default=5_000_000, ge=1, description="Most trades of one range that has no daily bars."
     )
     connect_timeout_s: float = Field(default=10.0, gt=0, description="Time-out to connect.")
     read_timeout_s: float = Field(default=45.0, gt=0, description="Time-out between bytes.")

@@ -15,7 +15,7 @@ from smallcaps_assets.polygon.config import ClientConfig
 from smallcaps_assets.polygon.counters import Meter, Stage
 from smallcaps_assets.polygon.emulators import Counterpart
 from smallcaps_assets.polygon.limiter import RequestLimiter
-from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently
+from smallcaps_assets.polygon.retrying import Deadline, Retry, call_patiently, release_frames
 from smallcaps_assets.polygon.trades_wire import TradesPage, decode_trades_page
 from smallcaps_assets.polygon.transport import Answer, Transport
 from smallcaps_assets.polygon.turns import PROCESSOR
@@ -146,6 +146,7 @@ class Fetch:
                 on_retry=self._note_retry,
             )
         except (VendorError, InterruptedFetchError) as error:
+            release_frames(error)
             error.requests = self.requests
             raise
         finally:

@@ -8,6 +8,7 @@ patience, because it is no fault of the page.
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
@@ -92,6 +93,7 @@ def call_patiently(
     """
 
     def tell(state: tenacity.RetryCallState) -> None:
+        release_frames(_error_of(state))
         on_retry(Retry(_error_of(state), state.attempt_number, state.upcoming_sleep))
 
     retrying = tenacity.Retrying(
@@ -125,6 +127,17 @@ def pause(seconds: float, stop: threading.Event) -> None:
     """
     if stop.wait(seconds):
         raise InterruptedFetchError("told to stop during a pause")
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, a body of many MiB perhaps.
+
+    An error lives as long as the pause after it and longer, and so would the body that it refuses.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import logging
 import math
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from traceback import walk_tb
@@ -54,6 +55,13 @@ ROWS = make_wire_trades(4)
 def make_answer(body: bytes, *headers: str) -> bytes:
     head = "\r\n".join(["HTTP/1.1 200 OK", *headers, "", ""])
     return head.encode() + body
+
+
+def find_bodies(error: BaseException) -> list[bytes]:
+    """Return what the frames of an error hold of a megabyte and more."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    held = [value for frame in frames for value in frame.f_locals.values()]
+    return [value for value in held if isinstance(value, bytes) and len(value) > 2**20]
 
 
 def ask(url: str, **settings: object) -> int:
@@ -254,8 +262,7 @@ def test_a_refused_body_is_not_kept_by_its_error() -> None:
     with serve(ROWS, fault) as server, pytest.raises(PayloadError) as caught:
         ask(server.url, max_body_bytes=32 * 2**20)
 
-    kept = [value for frame, _ in walk_tb(caught.tb) for value in frame.f_locals.values()]
-    assert max(len(value) for value in kept if isinstance(value, bytes)) < 16 * 2**20
+    assert not find_bodies(caught.value)
 
 
 def test_a_plain_body_has_the_same_limit_as_a_packed_one() -> None:
@@ -351,3 +358,38 @@ def test_a_transport_has_a_connection_per_thread() -> None:
         transport.close()
 
     assert server.stats.requests == 3
+
+
+def test_a_body_announced_as_too_large_is_refused_before_it_is_read(script: Script) -> None:
+    """L42: 64 MiB of a body of 200 MiB were read and kept before it was refused."""
+    server = script(make_answer(b"", f"Content-Length: {200 * 2**20}"))
+
+    with pytest.raises(PayloadError, match="body of more than"):
+        ask(server.url)
+
+
+def test_a_body_that_is_too_large_is_bounded_and_let_go_of(script: Script) -> None:
+    """L42: its length is not announced, and the error that refuses it lives on."""
+    chunk = b"40000\r\n" + b" " * 2**18 + b"\r\n"
+    server = script(make_answer(chunk * 64, "Transfer-Encoding: chunked"))
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(PayloadError, match="body of more than 4194304"):
+            ask(server.url, max_body_bytes=4 * 2**20)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 6 * 2**20
+    assert kept < 2**20
+
+
+def test_an_error_keeps_no_body_that_cannot_be_read() -> None:
+    """L42: each retry of a page held the body of the one before."""
+    fault = Fault(body=b'{"status": "OK", "results": [' + b"[]," * 2**20 + b"[]]}")
+
+    with serve(ROWS, fault) as server, pytest.raises(PayloadError) as caught:
+        ask(server.url)
+
+    assert not find_bodies(caught.value)
