@@ -11,6 +11,7 @@
     │   │   └── VendorTimeoutError  no answer in time, transient
     │   ├── PayloadError            an answer that cannot be believed, transient
     │   ├── AuthenticationError     401, the key is wrong
+    │   ├── CertificateError        the certificate of who answers is not trusted
     │   ├── NotEntitledError        403 or status NOT_AUTHORIZED
     │   └── BadRequestError         400, 404 and other refusals
     ├── DataError                   data breaks its contract
@@ -118,6 +119,13 @@ class AuthenticationError(VendorError):
 
     kind = "unauthorized"
     page = "operations#new-key"
+
+
+class CertificateError(VendorError):
+    """The certificate of whoever answers is not trusted; every further request would fail too."""
+
+    kind = "certificate"
+    page = "operations#kinds-of-failure-and-what-to-do"
 
 
 class NotEntitledError(VendorError):

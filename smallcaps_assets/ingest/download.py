@@ -20,6 +20,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
+    CertificateError,
     InterruptedFetchError,
     NotEntitledError,
     PartitionConflictError,
@@ -320,7 +321,7 @@ class Download:
         attempt = self._describe_attempt(span, requests)
         self._lakehouse.ledger.record_attempt(replace(attempt, kind=error.kind, message=str(error)))
         self._look_for_outage(error)
-        if isinstance(error, AuthenticationError) or _lacks_trades(error):
+        if isinstance(error, AuthenticationError | CertificateError) or _lacks_trades(error):
             self.summary.aborted = str(error)
         is_timeframe = isinstance(error, NotEntitledError) and error.is_timeframe
         if is_timeframe and self._closed_until == dt.date.min:

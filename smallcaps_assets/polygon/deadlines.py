@@ -9,15 +9,17 @@ import contextlib
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
+from urllib3.util.ssl_ import create_urllib3_context
 
 _CURRENT: Final = threading.local()
 
@@ -93,17 +95,40 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Connections, through a proxy or not, whose answers end by the deadline."""
+    """Connections, through a proxy or not, whose answers end by the deadline.
 
-    def __init__(self) -> None:
+    Args:
+        trust: Certificates that are trusted besides those of requests (REQUESTS_CA_BUNDLE,
+            CURL_CA_BUNDLE, else its own list).
+    """
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._trust = trust
         super().__init__()
         _bind(self.poolmanager)
 
+    def init_poolmanager(self, *sizes: Any, **options: Any) -> None:  # noqa: ANN401  those of requests
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*sizes, **options, ssl_context=self._trust)
+
     def proxy_manager_for(self, proxy: str, **options: object) -> PoolManager:
         """Return the pools of connections through a proxy."""
+        options["ssl_context"] = self._trust
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
         _bind(manager)
         return manager
+
+
+def make_trust(scheme: str) -> ssl.SSLContext:
+    """Return what OpenSSL trusts: SSL_CERT_FILE, else the list of the machine.
+
+    Args:
+        scheme: Of the address; the list is long and is read for ``https`` alone.
+    """
+    trust = create_urllib3_context()
+    if scheme == "https":
+        trust.load_default_certs()
+    return trust
 
 
 def _bind(manager: PoolManager) -> None:

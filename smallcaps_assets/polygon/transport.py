@@ -9,6 +9,7 @@ import email.utils
 import http.client
 import ipaddress
 import math
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
+    CertificateError,
     InterruptedFetchError,
     PayloadError,
     RateLimitError,
@@ -34,7 +36,7 @@ from smallcaps_assets.errors import (
     VendorUnavailableError,
 )
 from smallcaps_assets.polygon.config import ClientConfig
-from smallcaps_assets.polygon.deadlines import BoundedAdapter, bounded_until
+from smallcaps_assets.polygon.deadlines import BoundedAdapter, bounded_until, make_trust
 from smallcaps_assets.polygon.inflate import inflate_body
 from smallcaps_assets.polygon.redaction import mask_secret
 from smallcaps_assets.polygon.wire import read_vendor_text, refuse
@@ -45,6 +47,8 @@ MAX_REFUSAL_BYTES: Final = 64 * 1024
 
 MARKET_HEADER: Final = "X-Emulated-Market"
 """Header in which an emulator names its market, percent-encoded, with every answer."""
+
+_UNREADABLE_BUNDLE: Final = {"NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE", "BAD_BASE64_DECODE"}
 
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
@@ -100,6 +104,10 @@ class Transport:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._trust = make_trust(urlsplit(config.base_url).scheme)
+        host = urlsplit(config.base_url).hostname
+        # Names a host that no proxy of the environment stands before: this machine.
+        self._proxies = {"no_proxy": host} if host and is_loopback(host) else None
 
     def get(self, path: str, parameters: Mapping[str, str], *, deadline_s: float) -> Answer:
         """Ask once.
@@ -118,14 +126,15 @@ class Transport:
         try:
             with bounded_until(deadline_s):
                 response = self._session().get(
-                    url, params=parameters, timeout=timeouts, stream=True, allow_redirects=False
+                    url,
+                    params=parameters,
+                    timeout=timeouts,
+                    stream=True,
+                    allow_redirects=False,
+                    proxies=self._proxies,
                 )
-        except requests.RequestException as error:
-            reason = _name_cause(error)
-            is_timeout = isinstance(error, requests.Timeout)
-            raise (VendorTimeoutError if is_timeout else VendorUnavailableError)(
-                f"no answer: {reason}; check the network and SMALLCAPS_BASE_URL", url=url
-            ) from error
+        except (OSError, HTTPError, *DECODER_FAULTS) as error:
+            raise _explain_silence(error, url) from error
         with response:
             return self._read(response, url, deadline_s)
 
@@ -140,7 +149,7 @@ class Transport:
         """Return the session of this thread."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = _open_session(self._config)
+            session = _open_session(self._config, self._trust)
             self._local.session = session
             with self._lock:
                 self._sessions.append(session)
@@ -264,15 +273,40 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def _open_session(config: ClientConfig) -> requests.Session:
+def _open_session(config: ClientConfig, trust: ssl.SSLContext) -> requests.Session:
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, BoundedAdapter())
+        session.mount(scheme, BoundedAdapter(trust))
     session.auth = BearerAuth(config.api_key)
     session.headers.update({"Accept-Encoding": "gzip", "User-Agent": "smallcaps-assets"})
-    # What the environment may add is a proxy, and to this machine none.
-    session.trust_env = not is_loopback(urlsplit(config.base_url).hostname)
     return session
+
+
+def _explain_silence(error: Exception, url: str) -> VendorError:
+    """Return the error behind a request that got no answer."""
+    if fault := _find_certificate_fault(error):
+        return CertificateError(
+            f"the certificate of the answering server is not trusted: {fault}; if a proxy or a "
+            "server of your own answers, set SSL_CERT_FILE or REQUESTS_CA_BUNDLE to the file (PEM) "
+            "of the certificates to trust",
+            url=url,
+        )
+    is_timeout = isinstance(error, requests.Timeout)
+    return (VendorTimeoutError if is_timeout else VendorUnavailableError)(
+        f"no answer: {_name_cause(error)}; check the network and SMALLCAPS_BASE_URL", url=url
+    )
+
+
+def _find_certificate_fault(error: Exception) -> str:
+    """Return what is wrong with a certificate, or with the file of those to trust; else nothing."""
+    if not isinstance(error, requests.RequestException):
+        # requests says so where the file of certificates is not there.
+        return str(error) if "certificate" in str(error).lower() else ""
+    root = _find_root(error)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return root.verify_message
+    is_file = isinstance(root, ssl.SSLError) and root.reason in _UNREADABLE_BUNDLE
+    return "the file of certificates to trust holds none" if is_file else ""
 
 
 def _explain_break(error: HTTPError, url: str, size: int) -> VendorError:
@@ -287,10 +321,13 @@ def _is_incomplete(cause: object) -> bool:
     return isinstance(cause, IncompleteRead | http.client.IncompleteRead)
 
 
+def _find_root(error: BaseException) -> BaseException:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return error
+
+
 def _name_cause(error: BaseException) -> str:
     """Return the names of an error and of what is at its root; their texts hold the query."""
-    root = error
-    while root.__cause__ or root.__context__:
-        root = root.__cause__ or root.__context__ or root
-    names = [type(error).__name__, type(root).__name__]
+    names = [type(error).__name__, type(_find_root(error)).__name__]
     return " from ".join(dict.fromkeys(names))
