@@ -226,6 +226,18 @@ def shift_days(days: int) -> Change:
     return lambda trades: trades.with_columns(moved)
 
 
+def move_sizes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give sizes to other trades of the same conditions, so that the same ones count."""
+    kind = pl.col("conditions").list.len().fill_null(0)
+    return rows.with_columns(pl.col("size").reverse().over(kind))
+
+
+def shift_clocks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Take winter time for summer time."""
+    clocks = pl.col("sip_timestamp", "participant_timestamp", "trf_timestamp")
+    return rows.with_columns(clocks + HOUR_NS)
+
+
 K = FindingKind
 REGULAR_ROWS: Final = 50_000
 DEFECTS: Final[dict[str, Defect]] = {
@@ -295,7 +307,26 @@ DEFECTS: Final[dict[str, Defect]] = {
         lambda rows: rows.with_columns(pl.col("size").cast(pl.Int64)), (K.VOLUME_DIFFERS,)
     ),
     "adjusted_prices": Defect(
-        lambda rows: rows.with_columns(pl.col("price") * 10), (K.PRICES_OUTSIDE,)
+        lambda rows: rows.with_columns(pl.col("price") * 10),
+        (K.PRICES_OUTSIDE, K.PRICES_DIFFER, K.VWAP_DIFFERS),
+    ),
+    "reversed_prices": Defect(
+        kinds=(K.PRICES_DIFFER, K.VWAP_DIFFERS),
+        select=lambda trades: trades.with_columns(pl.col("price").reverse()),
+    ),
+    "other_sizes": Defect(move_sizes, (K.VWAP_DIFFERS,)),
+    "late_clock": Defect(lambda rows: rows.with_columns(SIP + 10**9), (K.CLOCKS_DIFFER,)),
+    "summer_clock": Defect(shift_clocks, (K.PHASES_IMPLAUSIBLE,)),
+    "one_id": Defect(lambda rows: rows.with_columns(id=pl.lit("7")), (K.REPEATED_IDS,)),
+    "one_number": Defect(
+        lambda rows: rows.with_columns(sequence_number=pl.lit(7)), (K.REPEATED_NUMBERS,)
+    ),
+    "upside_down": Defect(
+        lambda rows: rows.with_columns(pl.col("sequence_number").reverse()),
+        (K.DISORDERED_NUMBERS,),
+    ),
+    "one_venue": Defect(
+        lambda rows: rows.with_columns(exchange=pl.lit(11)), (K.VENUES_CONTRADICT,)
     ),
     "repeated_rows": Defect(
         lambda rows: pl.concat([rows, rows.tail(5)]), (K.REPEATED_ROWS, K.COUNT_DIFFERS)

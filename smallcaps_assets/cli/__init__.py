@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "download": "Fetch every missing planned session; run again to resume.",
     "emulator": "Serve the vendor's API from a synthetic market or a replay.",
     "export": "Write the lake in the layout of other tools.",
-    "import": "Judge an archive of other files and import what is proven.",
+    "import": "Judge an archive of other files; import what agrees with its bars.",
     "plan": "Find events, plan the sessions to fetch, estimate and publish.",
     "recheck": "Ask the vendor again for a sample of what is stored.",
     "reconcile": "Make Dagster's partition states equal to the lake's.",

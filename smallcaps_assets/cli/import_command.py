@@ -27,7 +27,7 @@ SHOWN = (*NOT_IN_THE_LAKE, Action.ACCEPTED)
 @click.option(
     "--accept-unproven",
     is_flag=True,
-    help="Store what is readable, proven or not; receipts say so.",
+    help="Store what is readable, agreeing or not; receipts say so.",
 )
 @click.option("--dry-run", is_flag=True, help="Judge everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print every session and finding as JSON.")
@@ -37,8 +37,9 @@ def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: boo
     TICKER/date=YYYY-MM-DD/trades.parquet, or
     TICKER/year=YYYY/month=MM/day=YYYY-MM-DD/{premarket,market,afterhours}.parquet
 
-    Only sessions that equal their daily bar join the lake; other readable ones are kept apart, in
-    the view imported_trades, and are still fetched.  The same command again does nothing twice.
+    Only sessions that agree with their daily bar and with themselves join the lake; other readable
+    ones are kept apart, in the view imported_trades, and are still fetched.  The same command again
+    does nothing twice.
 
     Exit code 0: the lake has every session of the archive; 1: it lacks some, which are listed;
     2: wrong usage.
@@ -91,7 +92,7 @@ def list_lines(found: ImportedSession | Stray) -> Iterator[str]:
     if isinstance(found, Stray):
         yield f"{found.name}: no session: {found.message}"
     elif found.action in SHOWN and found.verdict is not None:
-        yield f"{found.key}: {found.verdict.value}: {DESCRIPTIONS[found.action]}"
+        yield f"{found.key}: {found.verdict.word}: {DESCRIPTIONS[found.action]}"
         yield from (f"  {finding}" for finding in found.findings)
 
 

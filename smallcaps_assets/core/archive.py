@@ -1,12 +1,14 @@
-"""Sessions of archives: are these all trades of that day, exactly as the vendor has them?
+"""Sessions of archives: do the trades of a day agree with their daily bar and with themselves?
 
 What belongs here: the facts of a file and of the session its files make, and the verdict.  What
-does not: columns and types (``archive_columns``, ``archive_times``), files and folders (``lake``),
-what is done about a verdict (``ingest``).
+does not: columns and types (``archive_columns``, ``archive_times``), what trades say against
+themselves (``archive_evidence``), files and folders (``lake``), what is done about a verdict
+(``ingest``).
 
-Nothing is believed for having the right name.  A session is proven when its shares and trades
-equal its daily bar by the vendor's rules, every column is there in full, instants are exact to the
-nanosecond, and its phases fit the conditions of its trades; without a daily bar none is.
+Nothing is believed for having the right name.  A session agrees when its shares, trades and prices
+are those of its daily bar by the vendor's rules, every column is there in full, instants are exact
+to the nanosecond, clocks, phases and conditions fit one another, and trades are told apart by what
+the vendor tells them apart by; without a daily bar none does.
 """
 
 import datetime as dt
@@ -18,11 +20,12 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.archive_columns import VENDOR_TYPES, ArchiveRows, parse_archive
+from smallcaps_assets.core.archive_evidence import look_at_clocks, look_at_identity
 from smallcaps_assets.core.archive_findings import Finding, FindingKind, Verdict, judge_findings
 from smallcaps_assets.core.archive_times import NS
+from smallcaps_assets.core.bar_prices import compare_prices
 from smallcaps_assets.core.phases import (
     AFTER_HOURS,
-    PHASES,
     PRE_MARKET,
     REGULAR,
     label_phases,
@@ -38,12 +41,6 @@ PAGE_ROWS: Final = 50_000
 
 ENOUGH_ROWS: Final = 200
 """Trades among which some share a nanosecond, unless they were dropped by timestamp."""
-
-EXTENDED_HOURS: Final = (12, 13)
-"""Conditions of trades outside regular hours, and of no others."""
-IMPLAUSIBLE_SHARE: Final = 0.1
-"""Trades in a phase that their conditions deny, from which the clock of the archive is wrong."""
-FEW_ROWS: Final = 3
 
 PRICES_OUTSIDE_SHARE: Final = 0.05
 """Prices outside the daily bar from which they are another scale, not late reports."""
@@ -162,14 +159,18 @@ def judge_session(
     if inside.is_empty():
         return ArchivedSession(TRADES.empty(), Verdict.UNUSABLE, tuple(findings))
     trades = label_trades(inside.select(pl.lit(ticker).alias("ticker"), pl.all()), calendar)
-    facts = _measure(trades, bar)
-    findings += [*_look_at_session(trades, facts), *_compare_bar(facts)]
+    bars = _frame_bar(trades, bar)
+    facts = measure_sessions(trades, bars, trades.select(DAILY_BARS.key).head(1))
+    values = facts.row(0, named=True)
+    findings += _look_at_facts(values)
+    findings += [*look_at_identity(trades), *look_at_clocks(trades, calendar)]
+    findings += [*_compare_bar(values), *_compare_prices(trades, bars)]
     return ArchivedSession(
         trades,
         judge_findings(trades.height, findings),
         tuple(findings),
-        volume=facts["volume"],
-        trade_count=facts["trade_count"],
+        volume=values["volume"],
+        trade_count=values["trade_count"],
     )
 
 
@@ -209,35 +210,26 @@ def _cut_day(trades: pl.DataFrame, session_date: dt.date) -> tuple[pl.DataFrame,
     return trades.filter(is_inside), [Finding(kind, f"{message}; they are left out")]
 
 
-def _measure(trades: pl.DataFrame, bar: Mapping[str, object] | None) -> dict[str, Any]:
+def _frame_bar(trades: pl.DataFrame, bar: Mapping[str, object] | None) -> pl.DataFrame:
     key = trades.select(DAILY_BARS.key).head(1)
     values = {name: [(bar or {}).get(name)] for name in _BAR_VALUES}
-    bars = pl.concat([key, pl.DataFrame(values, _BAR_VALUES)], how="horizontal")
-    return measure_sessions(trades, bars, key).row(0, named=True)
+    return pl.concat([key, pl.DataFrame(values, _BAR_VALUES)], how="horizontal")
 
 
-def _look_at_session(trades: pl.DataFrame, facts: Mapping[str, Any]) -> Iterator[Finding]:
+def _look_at_facts(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what the rows of the whole session say without any bar."""
     if absent := [phase for phase in EXPECTED_PHASES if not facts[f"{phase}_rows"]]:
         yield Finding(FindingKind.PHASES_ABSENT, f"no trades in {', '.join(absent)}")
     if facts["exact_duplicates"]:
         message = f"{facts['exact_duplicates']} rows repeat an earlier one in every column"
         yield Finding(FindingKind.REPEATED_ROWS, message)
-    is_extended = pl.col("conditions").list.eval(pl.element().is_in(EXTENDED_HOURS)).list.any()
-    is_odd = (pl.col("trading_phase") == REGULAR) == is_extended.fill_null(value=False)
-    odd = int(trades.select(is_odd.sum()).item())
-    is_many = odd >= FEW_ROWS or odd == trades.height
-    if is_many and odd > IMPLAUSIBLE_SHARE * trades.height:
-        counts = ", ".join(f"{facts[f'{phase}_rows']} {phase}" for phase in PHASES)
-        message = f"{odd} of {trades.height} rows lie in a phase their conditions deny ({counts})"
-        yield Finding(FindingKind.PHASES_IMPLAUSIBLE, f"{message}: the clock is shifted")
 
 
 def _compare_bar(facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield every difference from the daily bar, or that there is nothing to compare with."""
     if facts["bar_volume"] is None or facts["bar_trade_count"] is None:
         lacking = "daily bar" if facts["bar_volume"] is None else "number of trades in the bar"
-        yield Finding(FindingKind.NO_BAR, f"no {lacking} is known: nothing proves it whole")
+        yield Finding(FindingKind.NO_BAR, f"no {lacking} is known: nothing says what is missing")
     if facts["volume_residual"]:
         message = f"{facts['volume']:.10g} shares, the daily bar has {facts['bar_volume']:.10g}"
         yield Finding(FindingKind.VOLUME_DIFFERS, message)
@@ -250,3 +242,14 @@ def _compare_bar(facts: Mapping[str, Any]) -> Iterator[Finding]:
             f"daily bar's {facts['bar_low']:g} to {facts['bar_high']:g}: another scale"
         )
         yield Finding(FindingKind.PRICES_OUTSIDE, message)
+
+
+def _compare_prices(trades: pl.DataFrame, bars: pl.DataFrame) -> Iterator[Finding]:
+    """Yield the prices of the daily bar that the trades do not make."""
+    for row in compare_prices(trades, bars).iter_rows(named=True):
+        figure, tape, bar = row["figure"], row["tape_price"], row["bar_price"]
+        if bar is None:
+            yield Finding(FindingKind.NO_BAR, f"no {figure} in the daily bar is known")
+            continue
+        kind = FindingKind.VWAP_DIFFERS if figure == "vwap" else FindingKind.PRICES_DIFFER
+        yield Finding(kind, f"the trades make {figure} {tape:.10g}, the daily bar has {bar:.10g}")

@@ -1,7 +1,7 @@
 """Words for what an archive's files are: kinds of findings, their weights, the verdicts.
 
-What belongs here: the names, and which of them leave a session proven.  What does not: how a
-finding is made (``archive_times``, ``archive_columns``, ``archive``).
+What belongs here: the names, and which of them let a session agree with its bar.  What does not:
+how a finding is made (``archive_times``, ``archive_columns``, ``archive_evidence``, ``archive``).
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,20 @@ from typing import Final
 
 
 class Verdict(StrEnum):
-    """What an archive's session is worth."""
+    """What an archive's session is worth.
+
+    The values are those of receipts, ledgers and JSON, and never change: lakes of earlier versions
+    hold them.  ``proven`` claims more than can be shown: what is shown to a reader is ``word``.
+    """
 
     PROVEN = "proven"
     UNPROVEN = "unproven"
     UNUSABLE = "unusable"
+
+    @property
+    def word(self) -> str:
+        """Return what was found out: a session ``agrees`` with its bar, or it does not."""
+        return "agrees" if self is Verdict.PROVEN else self.value
 
 
 class FindingKind(StrEnum):
@@ -49,6 +58,13 @@ class FindingKind(StrEnum):
     VOLUME_DIFFERS = "volume_differs"
     COUNT_DIFFERS = "count_differs"
     PRICES_OUTSIDE = "prices_outside"
+    PRICES_DIFFER = "prices_differ"
+    VWAP_DIFFERS = "vwap_differs"
+    CLOCKS_DIFFER = "clocks_differ"
+    REPEATED_IDS = "repeated_ids"
+    REPEATED_NUMBERS = "repeated_numbers"
+    DISORDERED_NUMBERS = "disordered_numbers"
+    VENUES_CONTRADICT = "venues_contradict"
 
 
 NOTES: Final = frozenset(
@@ -86,7 +102,7 @@ class Finding:
 
     @property
     def is_note(self) -> bool:
-        """Say whether the session may be proven all the same."""
+        """Say whether the session may agree with its bar all the same."""
         return self.kind in NOTES
 
     def describe(self) -> str:
@@ -99,5 +115,5 @@ def judge_findings(rows: int, findings: Iterable[Finding]) -> Verdict:
     """Return the verdict on a session of some rows with its findings."""
     if not rows:
         return Verdict.UNUSABLE
-    is_proven = all(finding.is_note for finding in findings)
-    return Verdict.PROVEN if is_proven else Verdict.UNPROVEN
+    agrees = all(finding.is_note for finding in findings)
+    return Verdict.PROVEN if agrees else Verdict.UNPROVEN

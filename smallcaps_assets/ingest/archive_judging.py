@@ -3,6 +3,7 @@
 What does not belong here: threads, commits and what the lake has already (``importing``).
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from smallcaps_assets.core.archive import (
     refuse_file,
 )
 from smallcaps_assets.core.archive_findings import Verdict
+from smallcaps_assets.core.bar_prices import FIGURES
 from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.imports import Action, ImportedSession
@@ -55,7 +57,7 @@ class ArchiveJudge:
         lakehouse: The lake; nothing is written here.
         root: The archive.
         run_id: Name of the run, for the receipts.
-        accepts_unproven: Store what is readable, proven or not.
+        accepts_unproven: Store what is readable, agreeing or not.
         is_dry_run: Judge, and prepare nothing.
     """
 
@@ -90,7 +92,7 @@ class ArchiveJudge:
         record = ImportRecord(
             session.key,
             archived.verdict.value,
-            session.fingerprint,
+            _identify(session, bar),
             rows=prepared.receipt.rows if prepared else 0,
             bytes=prepared.receipt.bytes if prepared else 0,
             bar_volume=_read_bar(bar)[0],
@@ -104,7 +106,7 @@ class ArchiveJudge:
         if self.accepts_unproven and record.verdict == Verdict.UNPROVEN:
             return False
         seen = (record.fingerprint, record.bar_volume, record.bar_trade_count)
-        return seen == (session.fingerprint, *_read_bar(bar))
+        return seen == (_identify(session, bar), *_read_bar(bar))
 
     def _read(self, file: ArchivedFile, ticker: str) -> FileRows:
         try:
@@ -144,7 +146,7 @@ class ArchiveJudge:
             trade_count=archived.trade_count,
             is_imported=True,
             archive=ImportFacts(
-                fingerprint=session.fingerprint,
+                fingerprint=_identify(session, bar),
                 verdict=archived.verdict.value,
                 findings=described.findings,
                 is_accepted_unproven=described.action is Action.ACCEPTED,
@@ -160,6 +162,12 @@ class ArchiveJudge:
 def _read_bar(bar: Bar | None) -> tuple[float | None, int | None]:
     """Return shares and trades of a daily bar, as far as they are known."""
     return (bar["volume"], bar["trade_count"]) if bar else (None, None)
+
+
+def _identify(session: SessionFiles, bar: Bar | None) -> str:
+    """Return a hash of files and bar prices: equal ones are judged alike."""
+    prices = [bar[figure] for figure in FIGURES] if bar else None
+    return hashlib.sha256(f"{session.fingerprint} {prices}".encode()).hexdigest()
 
 
 def describe_session(session: SessionFiles, action: Action) -> ImportedSession:

@@ -1,4 +1,4 @@
-"""Import: the sessions of an archive, judged one by one; what is proven joins the lake.
+"""Import: the sessions of an archive, judged one by one; what agrees with its bar joins the lake.
 
 What belongs here: the way of sessions from the archive to the lake, in threads and in groups.
 What does not: what an archive may look like (``lake.archives``), the verdict (``core.archive``),
@@ -72,10 +72,10 @@ class Import:
         """Bind the import to an archive.
 
         Args:
-            lakehouse: The lake, and the daily bars that prove a session.
+            lakehouse: The lake, and the daily bars that sessions are compared with.
             folder: The archive: a folder of folders of tickers.
             run_id: Name of the run, for the receipts.
-            accept_unproven: Store what is readable, proven or not.
+            accept_unproven: Store what is readable, agreeing or not.
             is_dry_run: Judge everything and write nothing.
 
         Raises:
@@ -188,12 +188,12 @@ class Import:
             written = [judged.prepared for judged in batch if judged.prepared]
             self._require_room(written)
             receipts = self._lakehouse.store.commit(written) if written else []
-            proven = [
+            stored = [
                 receipt
                 for receipt, prepared in zip(receipts, written, strict=True)
                 if prepared.tree is Tree.TRADES
             ]
-            self._lakehouse.ledger.record_receipts(proven)
+            self._lakehouse.ledger.record_receipts(stored)
             records = [judged.record for judged in batch if judged.record]
             self._lakehouse.ledger.record_imports(records)
         yield from (judged.session for judged in batch)

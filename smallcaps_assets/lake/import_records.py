@@ -1,7 +1,7 @@
-"""What the ledger remembers of archives: the sessions that did not prove complete.
+"""What the ledger remembers of archives: the sessions that do not agree with their bars.
 
 What belongs here: the record and its row in SQLite.  What does not: statements (``ledger_sql``),
-the verdict (``core.archive``), and proven sessions, which have a receipt like any other.
+the verdict (``core.archive``), and sessions that agree, which have a receipt like any other.
 """
 
 import json
@@ -22,7 +22,8 @@ class ImportRecord:
     Attributes:
         key: Key of the ticker-session.
         verdict: ``unproven``, whose rows are kept apart, or ``unusable``.
-        fingerprint: Hash of names, sizes and times of its files in the archive.
+        fingerprint: Hash of names, sizes and times of its files in the archive, and of the prices
+            of its daily bar.
         rows: Trades kept.
         bytes: Size of the file kept.
         bar_volume: Shares of the daily bar it was compared with; ``None``: none was known.

@@ -31,10 +31,12 @@ class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What an import knows of a ticker-session that came from an archive.
 
     Attributes:
-        fingerprint: Hash of names, sizes and times of its files in the archive.
-        verdict: ``proven`` or ``unproven``.
+        fingerprint: Hash of names, sizes and times of its files in the archive, and of the prices
+            of its daily bar.
+        verdict: ``proven``: it agrees with its daily bar and with itself; ``unproven``: it does
+            not, or nothing tells.
         findings: What is missing or suspicious, a line each.
-        is_accepted_unproven: A person accepted it without proof.
+        is_accepted_unproven: A person accepted it all the same.
     """
 
     fingerprint: str

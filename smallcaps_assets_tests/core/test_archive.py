@@ -91,6 +91,13 @@ def test_order_of_rows_in_a_file_does_not_matter(row: int, seed: int) -> None:
         (BAR | {"volume": BAR["volume"] + 1}, FindingKind.VOLUME_DIFFERS),
         (BAR | {"trade_count": BAR["trade_count"] + 1}, FindingKind.COUNT_DIFFERS),
         (BAR | {"high": BAR["low"]}, FindingKind.PRICES_OUTSIDE),
+        (BAR | {"open": BAR["open"] + 0.01}, FindingKind.PRICES_DIFFER),
+        (BAR | {"high": BAR["high"] + 0.01}, FindingKind.PRICES_DIFFER),
+        (BAR | {"low": BAR["low"] - 0.01}, FindingKind.PRICES_DIFFER),
+        (BAR | {"close": BAR["close"] - 0.01}, FindingKind.PRICES_DIFFER),
+        (BAR | {"vwap": round(BAR["vwap"], 4) + 0.0002}, FindingKind.VWAP_DIFFERS),
+        (BAR | {"vwap": None}, FindingKind.NO_BAR),
+        (BAR | {"open": float("nan")}, FindingKind.NO_BAR),
     ],
 )
 def test_bar_that_says_otherwise_or_nothing_proves_nothing(

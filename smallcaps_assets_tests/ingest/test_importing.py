@@ -10,7 +10,9 @@ import pytest
 
 from smallcaps_assets.core.archive import ArchiveFile, classify_file, judge_session
 from smallcaps_assets.core.archive_findings import FindingKind, Verdict
+from smallcaps_assets.core.bar_prices import FIGURES
 from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import ConfigError, StorageError
 from smallcaps_assets.ingest.backfill import refresh_catalog
@@ -132,7 +134,7 @@ def imported(
 def test_import_judges_each_defect_in_both_layouts(
     imported: tuple[Lakehouse, dict[str, ImportedSession]], name: str
 ) -> None:
-    """L4, L5, L6, L7, L24: what other downloaders lost is seen, and the session stays missing."""
+    """L4, L5, L6, L7, L24, L33: what others lost or changed is seen, and the session is missing."""
     lakehouse, sessions = imported
     key, defect = encode_key(TICKERS[name], SESSION), DEFECTS[name]
 
@@ -153,7 +155,7 @@ def test_document_says_what_becomes_of_each_defect() -> None:
     documented = {name: (verdict, set(re.findall(r"\w+", kinds))) for name, verdict, kinds in rows}
 
     assert documented == {
-        name: (defect.verdict.value, {kind.value for kind in defect.kinds})
+        name: (defect.verdict.word, {kind.value for kind in defect.kinds})
         for name, defect in DEFECTS.items()
     }
 
@@ -187,15 +189,21 @@ def test_proven_session_is_what_the_vendor_sent(lakehouse: Lakehouse, archive: P
     assert lakehouse.store.read_trades(TICKER, SESSION).equals(make_vendor_trades())
 
 
-def test_real_tape_without_nanoseconds_has_no_other_fault(lakehouse: Lakehouse) -> None:
-    """A tape of 2013 as text: venues, conditions and order are real, instants have milliseconds."""
-    file = find_shared("us_stocks_sip/trades_v1/2013/10/2013-10-07.csv.gz")
-    session_date, calendar = dt.date(2013, 10, 7), lakehouse.calendar
-    rows = pl.read_csv(file, infer_schema=False).filter(pl.col("ticker") == "IBM")
-    parsed = classify_file(ArchiveFile("trades.parquet"), rows, "IBM", calendar)
-    blank = judge_session([parsed], "IBM", session_date, None, calendar)
+@pytest.mark.parametrize("decimals", [2, 4, 6])
+@pytest.mark.parametrize("day", [7, 8, 9, 10, 11])
+@pytest.mark.parametrize("ticker", ["AIG", "IBM"])
+def test_real_tape_without_nanoseconds_has_no_other_fault(
+    ticker: str, day: int, decimals: int
+) -> None:
+    """L33: a tape of 2013 as text: venues, conditions and order are real, instants have ms."""
+    session_date, calendar = dt.date(2013, 10, day), load_calendar()
+    file = find_shared(f"us_stocks_sip/trades_v1/2013/10/{session_date}.csv.gz")
+    rows = pl.read_csv(file, infer_schema=False).filter(pl.col("ticker") == ticker)
+    parsed = classify_file(ArchiveFile("trades.parquet"), rows, ticker, calendar)
+    bar = make_bar(judge_session([parsed], ticker, session_date, None, calendar).trades)
+    rounded = {name: round(bar[name], decimals) for name in FIGURES}
 
-    session = judge_session([parsed], "IBM", session_date, make_bar(blank.trades), calendar)
+    session = judge_session([parsed], ticker, session_date, bar | rounded, calendar)
 
     kinds = {finding.kind for finding in session.findings}
     assert kinds - {FindingKind.TYPES_DIFFER} == {FindingKind.COARSE_TIMESTAMPS}
@@ -266,6 +274,20 @@ def test_import_looks_again_when_a_daily_bar_came(tmp_path: Path, archive: Path)
 
     assert session.action is Action.STORED
     assert lakehouse.ledger.states([KEY]) == {KEY: states.COMPLETE}
+
+
+def test_import_looks_again_when_only_a_price_of_the_bar_changed(
+    tmp_path: Path, archive: Path
+) -> None:
+    lakehouse, bar = make_lakehouse(tmp_path / "data", URL), make_bar(make_vendor_trades())
+    store_bars(lakehouse, bar | {"vwap": bar["vwap"] + 1})
+    first = run_import(lakehouse, archive)[KEY]
+    store_bars(lakehouse, bar)
+
+    second = run_import(lakehouse, archive)[KEY]
+
+    assert first.kinds == {FindingKind.VWAP_DIFFERS}
+    assert (first.action, second.action) == (Action.KEPT_APART, Action.STORED)
 
 
 def test_import_looks_again_when_a_file_changed(lakehouse: Lakehouse, tmp_path: Path) -> None:
