@@ -264,29 +264,42 @@ def judge_days(facts: pl.DataFrame) -> Verdict:
     return Verdict(outside == 0, summary, numbers, _sort_worst(offenders, "outside_day_rows"))
 
 
-def judge_prices(facts: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+def judge_prices(facts: pl.DataFrame, prices: pl.DataFrame, thresholds: Thresholds) -> Verdict:
     """Judge trades that may set high and low, but lie outside those of their daily bar.
+
+    How many sessions have another open, high, low, close or vwap than their bar is said, and not
+    judged: a bar that was recalculated has other prices too.
 
     Args:
         facts: Table of ``quality.measure_sessions``.
+        prices: Table of ``bar_prices.compare_prices`` over the same sessions.
         thresholds: ``price_outside``, over all sessions with a bar.
     """
     compared = facts.drop_nulls(["bar_high", "bar_low"])
     outside = _total(compared, "price_outside_rows")
     eligible = _total(compared, "high_low_rows")
     ratio = outside / eligible if eligible else 0.0
-    offenders = compared.filter(pl.col("price_outside_rows") > 0).select(
-        *KEY, "price_outside_rows", "high_low_rows", "high", "bar_high", "low", "bar_low"
+    differing = prices.drop_nulls("bar_price").group_by(KEY).agg(pl.col("figure").sort())
+    differs = differing.select(*KEY, differs=pl.col("figure").list.join(", "))
+    offenders = (
+        compared.join(differs, on=KEY, how="left", validate="1:1")
+        .filter((pl.col("price_outside_rows") > 0) | pl.col("differs").is_not_null())
+        .select(
+            *(*KEY, "price_outside_rows", "high_low_rows"),
+            *("high", "bar_high", "low", "bar_low", "differs"),
+        )
     )
     numbers = _count_checked(facts) | {
         "compared_sessions": compared.height,
         "high_low_rows": eligible,
         "price_outside_rows": outside,
         "price_outside_ratio": ratio,
+        "price_differs_sessions": differing.height,
     }
     summary = (
         f"{outside} of {eligible} prices lie outside their daily bar ({ratio:.4%}), "
-        f"{thresholds.price_outside:.4%} tolerated"
+        f"{thresholds.price_outside:.4%} tolerated; open, high, low, close or vwap of "
+        f"{differing.height} sessions are not the bar's"
     )
     return Verdict(
         ratio <= thresholds.price_outside,

@@ -7,11 +7,12 @@ last deep result.  What does not: what is tolerable (``core.thresholds``), the v
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.bar_prices import compare_prices
 from smallcaps_assets.core.calibration import fit_bytes_per_trade
 from smallcaps_assets.core.conditions import merge_conditions
 from smallcaps_assets.core.figures import GB
@@ -112,11 +113,13 @@ class FileFacts:
         damages: ``ticker``, ``session_date``, ``kind``, ``message``.
         facts: Table of ``quality.measure_sessions`` of the undamaged ones.
         conditions: Table of ``quality.measure_residual_conditions``.
+        prices: Table of ``bar_prices.compare_prices``.
     """
 
     damages: pl.DataFrame
     facts: pl.DataFrame
     conditions: pl.DataFrame
+    prices: pl.DataFrame
 
 
 def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
@@ -137,13 +140,14 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
     nothing = _measure_trades(lakehouse, [], [])
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
     conditions = merge_conditions([nothing.conditions, *(part.conditions for part in parts)])
+    prices = pl.concat([nothing.prices, *(part.prices for part in parts)])
     thresholds = lakehouse.thresholds
     checked = len(receipts) + len(broken) + len(lost)
     return {
         "files_are_undamaged": judge_corruption(damages, checked),
         "tape_is_in_order": judge_order(facts),
         "timestamps_lie_in_their_day": judge_days(facts),
-        "prices_lie_within_the_bar": judge_prices(facts, thresholds),
+        "prices_lie_within_the_bar": judge_prices(facts, prices, thresholds),
         "volume_matches_the_bar": judge_volume(facts, conditions, thresholds),
         "no_orphans": _judge_orphans(lakehouse),
     }
@@ -165,7 +169,7 @@ def _measure_group(lakehouse: Lakehouse, receipts: Sequence[Receipt]) -> FileFac
                 lakehouse.store.read_trades(receipt.ticker, receipt.session_date, verify=False)
             )
     measured = _measure_trades(lakehouse, whole, frames)
-    return FileFacts(_frame_damages(damages), measured.facts, measured.conditions)
+    return replace(measured, damages=_frame_damages(damages))
 
 
 def _measure_trades(
@@ -185,7 +189,12 @@ def _measure_trades(
         keys = sessions.lazy()
         bars = stored.join(keys, on=["ticker", "session_date"], how="semi").collect()
     facts = measure_sessions(trades, bars, sessions)
-    return FileFacts(_frame_damages([]), facts, measure_residual_conditions(trades, facts))
+    return FileFacts(
+        _frame_damages([]),
+        facts,
+        measure_residual_conditions(trades, facts),
+        compare_prices(trades, bars),
+    )
 
 
 def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:

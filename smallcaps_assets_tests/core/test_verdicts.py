@@ -5,6 +5,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.bar_prices import compare_prices
 from smallcaps_assets.core.conditions import measure_conditions
 from smallcaps_assets.core.quality import measure_residual_conditions, measure_sessions
 from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds
@@ -23,7 +24,7 @@ from smallcaps_assets.core.verdicts import (
     judge_window_coverage,
 )
 from smallcaps_assets.lake import states as lake_states
-from smallcaps_assets.schemas import COVERAGE, EVENT_WINDOW_PLAN
+from smallcaps_assets.schemas import COVERAGE, DAILY_BARS, EVENT_WINDOW_PLAN
 from smallcaps_assets_tests.core.tape_factories import OPENING_NS, SESSION, make_bars, make_trades
 
 STRICT = Thresholds(volume_residual=0.0, count_residual=0.0, price_outside=0.0)
@@ -235,22 +236,39 @@ def test_judge_days_tolerates_no_row_of_another_day() -> None:
     assert judge_days(measure(make_trades({}))).passed
 
 
+AS_IN_THE_BAR = compare_prices(make_trades({}), DAILY_BARS.empty())
+"""No price of any session is another than its bar's."""
+
+
 def test_judge_prices_judges_the_lake_and_lists_the_sessions() -> None:
     """L23: a bar of another scale has all its prices outside."""
     trades = make_trades({}, {"price": 12.0}, {"ticker": "NOBAR", "price": 99.0})
     facts = measure(trades, {"high": 10.0, "low": 10.0})
 
-    verdict = judge_prices(facts, Thresholds(price_outside=0.4))
+    verdict = judge_prices(facts, AS_IN_THE_BAR, Thresholds(price_outside=0.4))
 
     assert not verdict.passed
     assert verdict.numbers["price_outside_ratio"] == 0.5
     assert verdict.numbers["compared_sessions"] == 1
     assert verdict.offenders["ticker"].to_list() == ["ABCD"]
-    assert judge_prices(facts, Thresholds(price_outside=0.5)).passed
+    assert judge_prices(facts, AS_IN_THE_BAR, Thresholds(price_outside=0.5)).passed
+
+
+def test_judge_prices_says_which_sessions_have_other_prices_and_does_not_judge_it() -> None:
+    """L33: what an import is refused for is at least said of what was downloaded."""
+    trades = make_trades({"price": 9.9}, {"price": 10.1})
+    bars = make_bars({"open": 10.1, "high": 10.1, "low": 9.9, "close": 9.9, "vwap": 10.0})
+    facts = measure_sessions(trades, bars, trades.select("ticker", "session_date").unique())
+
+    verdict = judge_prices(facts, compare_prices(trades, bars), STRICT)
+
+    assert verdict.passed
+    assert verdict.numbers["price_differs_sessions"] == 1
+    assert verdict.offenders["differs"].to_list() == ["close, open"]
 
 
 def test_judge_prices_passes_when_there_is_no_bar() -> None:
-    assert judge_prices(measure(make_trades({})), STRICT).passed
+    assert judge_prices(measure(make_trades({})), AS_IN_THE_BAR, STRICT).passed
 
 
 def test_judge_volume_adds_differences_of_both_signs() -> None:
