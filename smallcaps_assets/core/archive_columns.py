@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.archive_findings import Finding, FindingKind
-from smallcaps_assets.core.archive_times import measure_resolution, parse_instants
+from smallcaps_assets.core.archive_times import measure_resolution, parse_instants, show_value
 from smallcaps_assets.core.tape import read_instants
 from smallcaps_assets.schemas import INSTANT, TRADES, VENDOR_COLUMNS
 
@@ -233,9 +233,30 @@ def _note(column: pl.Series, dtype: pl.DataType, values: pl.Series) -> _Converte
 
 
 def _leave_out(column: pl.Series, dtype: pl.DataType) -> _Converted:
-    shown = str(column.drop_nulls().head(1).to_list())[:40]
-    message = f"{column.name}: expected {dtype}, got {column.dtype} {shown}: left out"
+    """Return no values, and name the first row with one that is none of the type."""
+    rows = _find_unfit(column, dtype).arg_true()
+    row = int(rows[0]) if rows.len() else 0
+    message = (
+        f"{column.name}: expected {dtype}, got {column.dtype} {show_value(column, row)} in row "
+        f"{row + 1}: left out"
+    )
     return _Converted(None, (Finding(FindingKind.LOSSY_TYPES, message),))
+
+
+def _find_unfit(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return where a column has values that are none of a type; everywhere, if no value can be."""
+    present = column.is_not_null()
+    if isinstance(dtype, pl.List) and column.dtype == pl.String:
+        return present & ~column.str.contains(_CONDITIONS).fill_null(value=True)
+    if not (dtype.is_numeric() and (column.dtype.is_numeric() or column.dtype == pl.String)):
+        return present
+    if column.dtype == pl.String:
+        present = present & (column != "")
+    values = column.cast(pl.Float64, strict=False)
+    fits = values.is_not_null()
+    if dtype.is_integer():
+        fits = fits & (values == values.round()) & values.cast(dtype, strict=False).is_not_null()
+    return present & ~fits.fill_null(value=False)
 
 
 def _build(columns: dict[str, pl.Series], height: int) -> pl.DataFrame:
@@ -257,9 +278,15 @@ def _find_bad_values(trades: pl.DataFrame) -> Iterator[Finding]:
         "price": ~(pl.col("price").is_finite() & (pl.col("price") >= 0)).fill_null(value=False),
         "size": ~(pl.col("size").is_finite() & (pl.col("size") >= 0)).fill_null(value=False),
     }
-    counts = trades.select(is_bad.sum().alias(name) for name, is_bad in broken.items())
-    if bad := {name: count for name, count in counts.row(0, named=True).items() if count}:
-        listed = ", ".join(f"{name} in {count}" for name, count in bad.items())
+    found = trades.select(
+        is_bad.arg_true().implode().alias(name) for name, is_bad in broken.items()
+    )
+    places = found.row(0, named=True)
+    if bad := {name: rows for name, rows in places.items() if rows}:
+        listed = ", ".join(
+            f"{name} in {len(rows)} (row {rows[0] + 1}: {show_value(trades[name], rows[0])})"
+            for name, rows in bad.items()
+        )
         message = f"of {trades.height} rows, null or impossible is {listed}"
         yield Finding(FindingKind.BAD_VALUES, message)
 
@@ -277,8 +304,14 @@ def _find_missing_values(trades: pl.DataFrame, converted: dict[str, pl.Series]) 
 def _find_foreign(rows: pl.DataFrame, ticker: str) -> Iterator[Finding]:
     """Yield a finding where a column of tickers names another one."""
     for name in TICKER_NAMES:
-        if name in rows.columns and rows[name].dtype in (pl.String, pl.Categorical):
-            others = rows[name].cast(pl.String).unique().drop_nulls().to_list()
-            if foreign := sorted(other for other in others if other != ticker)[:3]:
-                message = f"expected {ticker} in {name}, got {', '.join(foreign)}"
-                yield Finding(FindingKind.WRONG_TICKER, message)
+        if name not in rows.columns or rows[name].dtype.is_nested():
+            continue
+        named = rows[name].cast(pl.String, strict=False)
+        foreign = (named != ticker).fill_null(value=False).arg_true()
+        if foreign.len():
+            shown = ", ".join(sorted(set(named.gather(foreign)))[:3])
+            message = (
+                f"expected {ticker} in {name}, got {shown} in {foreign.len()} of {rows.height} "
+                f"rows, first in row {int(foreign[0]) + 1}"
+            )
+            yield Finding(FindingKind.WRONG_TICKER, message)

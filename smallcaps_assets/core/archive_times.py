@@ -34,6 +34,7 @@ _FLOAT_STEP_NS: Final = 128
 _COARSE_SHARE: Final = 0.05
 """Share of rows on a coarser step than a nanosecond from which they did not get there by chance."""
 
+_SHOWN_LETTERS: Final = 40
 _NAIVE_FORMAT: Final = "%Y-%m-%d %H:%M:%S%.f"
 _OFFSET: Final = r"(?:Z|[+-]\d{2}:?\d{2})$"
 _HOURS: Final = {
@@ -111,6 +112,12 @@ def measure_resolution(instants: Integers) -> Iterator[Finding]:
         yield Finding(FindingKind.COARSE_TIMESTAMPS, message)
 
 
+def show_value(column: pl.Series, row: int) -> str:
+    """Return a value of a column for a message, cut to what a line takes."""
+    value = column[row] if row < column.len() else None
+    return "null" if value is None else repr(value)[:_SHOWN_LETTERS]
+
+
 def _is_common(is_whole: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bool:
     """Say whether rows on a coarse step are more than chance would put there."""
     count = int(is_whole.sum())
@@ -153,15 +160,19 @@ def _parse_texts(texts: pl.Series, phase: str | None) -> Instants:
     if numbers.count() == filled.len():
         understood = _parse_numbers(numbers, is_float=False)
         return Instants(understood.values, (*note, *understood.findings))
-    if filled.str.contains(_OFFSET).all():
+    if 2 * int(filled.str.contains(_OFFSET).sum()) >= filled.len():
         texts = texts.str.replace("^(.{10}) ", "${1}T")
         times = texts.str.to_datetime("%+", time_unit="ns", time_zone="UTC", strict=False)
     else:
         texts = texts.str.replace("T", " ", literal=True)
         times = texts.str.to_datetime(_NAIVE_FORMAT, time_unit="ns", strict=False)
     if times.count() < filled.len():
-        odd = str(texts.filter(times.is_null() & texts.is_not_null()).item(0))[:40]
-        return _refuse(texts.name, f"expected times, got texts such as {odd!r}")
+        # Of numbers and times, those are meant that there are more of.
+        read = numbers if numbers.count() > times.count() else times
+        row = int((read.is_null() & texts.is_not_null()).arg_true()[0])
+        return _refuse(
+            texts.name, f"expected instants, got {show_value(texts, row)} in row {row + 1}"
+        )
     understood = parse_instants(times, phase)
     return Instants(understood.values, (*note, *understood.findings))
 

@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     Action.STORED: "agrees with its daily bar and with itself, stored in the lake",
     Action.ACCEPTED: "not shown to agree, stored in the lake because it was accepted",
     Action.KEPT_APART: "not shown to agree, kept apart in imported_trades, still to be fetched",
-    Action.LEFT: "unusable, left where it is",
+    Action.LEFT: "nothing that could be stored, left where it is",
     Action.KNOWN: "in the lake before",
     Action.UNCHANGED: "looked at before, and neither its files nor its daily bar changed",
 }

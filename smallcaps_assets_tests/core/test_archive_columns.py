@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Final
 
 import polars as pl
 import pytest
@@ -192,7 +193,45 @@ def test_parse_archive_names_another_ticker(name: str) -> None:
     parsed = parse(TRADES.with_columns(mixed.alias(name)))
 
     assert kinds(parsed) == {FindingKind.WRONG_TICKER}
-    assert "got WXYZ" in parsed.findings[-1].message
+    message = parsed.findings[-1].message
+    assert (
+        message
+        == f"expected {TICKER} in {name}, got WXYZ in 1 of {TRADES.height} rows, first in row 1"
+    )
+
+
+def test_parse_archive_takes_a_number_for_no_ticker() -> None:
+    assert kinds(parse(TRADES.with_columns(ticker=pl.lit(5)))) == {FindingKind.WRONG_TICKER}
+
+
+ROW: Final = 7
+IS_ROW: Final = pl.int_range(pl.len()) == ROW
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "value", "shown"),
+    [
+        ("price", pl.String, "abc", "price: expected Float64, got String 'abc' in row 8"),
+        ("exchange", pl.Int64, 99_999, "exchange: expected Int16, got Int64 99999 in row 8"),
+        ("tape", pl.Float64, 1.5, "tape: expected Int8, got Float64 1.5 in row 8"),
+        ("sequence_number", pl.String, "x", "expected Int64, got String 'x' in row 8"),
+        ("price", pl.Float64, -1.0, "price in 1 (row 8: -1.0)"),
+        ("price", pl.Float64, None, "price in 1 (row 8: null)"),
+        ("size", pl.Float64, float("inf"), "size in 1 (row 8: inf)"),
+        ("sip_timestamp", pl.String, "later", "expected instants, got 'later' in row 8"),
+    ],
+)
+def test_parse_archive_names_row_and_value_of_what_it_refuses(
+    name: str, dtype: pl.DataType, value: object, shown: str
+) -> None:
+    """L33: a refusal that names a value of another row sends its reader to the wrong place."""
+    rows = TRADES.with_columns(pl.col("sip_timestamp").dt.to_string("iso:strict"))
+    rows = rows if name == "sip_timestamp" else TRADES
+    changed = pl.when(IS_ROW).then(pl.lit(value, dtype)).otherwise(pl.col(name).cast(dtype))
+
+    parsed = parse(rows.with_columns(changed.alias(name)))
+
+    assert any(shown in finding.message for finding in parsed.findings), parsed.findings
 
 
 def test_list_sources_reads_no_other_column() -> None:
