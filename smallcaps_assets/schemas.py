@@ -110,8 +110,16 @@ SPLITS = Table(
     {
         "ticker": _TICKER,
         "execution_date": Column(pl.Date(), "First session that trades after the split."),
-        "split_from": Column(pl.Float64(), "Shares before."),
-        "split_to": Column(pl.Float64(), "Shares after; 1 for 10 is a reverse split."),
+        "split_from": Column(
+            pl.Float64(),
+            "Shares before; null: unknown, because the vendor's records contradict.",
+            nullable=True,
+        ),
+        "split_to": Column(
+            pl.Float64(),
+            "Shares after; 1 for 10 is a reverse split; null: unknown.",
+            nullable=True,
+        ),
     },
 )
 

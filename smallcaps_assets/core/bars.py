@@ -17,6 +17,7 @@ from smallcaps_assets.core.inputs import (
     parse_dates,
     parse_numbers,
 )
+from smallcaps_assets.core.keys import is_symbol_expression, show_symbol
 from smallcaps_assets.core.sessions import CALENDAR_START, SessionCalendar
 from smallcaps_assets.errors import CoverageError, SchemaError
 from smallcaps_assets.schemas import DAILY_BARS
@@ -54,6 +55,44 @@ class BarFacts:
     first_date: dt.date | None
     last_date: dt.date | None
     offenders: pl.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class SiftedBars:
+    """Bars of the vendor, and what of its rows is not believed.
+
+    Attributes:
+        bars: ``schemas.DAILY_BARS``, sorted by its key, each key once.
+        repeated: Rows equal to another one, dropped.
+        garbage: Rows left out because their ticker is none: ``ticker`` as it can be shown,
+            ``session_date``.
+        contradicting: Keys of which different rows came, all of them set aside.
+    """
+
+    bars: pl.DataFrame
+    repeated: int
+    garbage: pl.DataFrame
+    contradicting: pl.DataFrame
+
+
+def sift_bars(rows: pl.DataFrame) -> SiftedBars:
+    """Return the rows of the vendor that can be believed, and those that cannot.
+
+    Args:
+        rows: The columns of ``schemas.DAILY_BARS``, as the vendor sent them.
+    """
+    key = list(DAILY_BARS.key)
+    sound = rows.filter(is_symbol_expression())
+    distinct = sound.unique(maintain_order=True)
+    is_alone = pl.struct(key).is_unique()
+    garbage = rows.filter(~is_symbol_expression()).select(key)
+    shown = [show_symbol(symbol) for symbol in garbage["ticker"]]
+    return SiftedBars(
+        bars=DAILY_BARS.conform(distinct.filter(is_alone)).sort(key),
+        repeated=sound.height - distinct.height,
+        garbage=garbage.with_columns(ticker=pl.Series(shown, dtype=pl.String)).sort(key),
+        contradicting=distinct.filter(~is_alone).select(key).unique().sort(key),
+    )
 
 
 def parse_daily_bars(frame: pl.DataFrame) -> pl.DataFrame:

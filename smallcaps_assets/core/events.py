@@ -56,12 +56,15 @@ CRASH_RATIO: Final = -0.30
 _TOLERANCE: Final = 1e-9
 _ROUNDING: Final = 1e-13
 _PRICES: Final = ("open", "high", "close")
+_HISTORY: Final = ("ticker", "split_era")
+"""Bars that may be compared: of one ticker, and with no split of unknown ratio between them."""
 
 
 def detect_events(bars: pl.LazyFrame, splits: pl.LazyFrame | None = None) -> pl.LazyFrame:
     """Return every event of the rules.
 
-    Bars that are not usable are dropped first, so "the bar before" is the usable one before.
+    Bars that are not usable are dropped first, so "the bar before" is the usable one before.  No
+    rule looks back across a split of unknown ratio: a ticker's history begins anew there.
 
     Args:
         bars: ``schemas.DAILY_BARS`` in any order; each key once.
@@ -89,17 +92,17 @@ def _label_history(bars: pl.LazyFrame) -> pl.LazyFrame:
     )
     volumes_before = pl.col("adjusted_volume").shift(1)
     return adjusted.with_columns(
-        close_before=pl.col("adjusted_close").shift(1).over("ticker"),
-        mean_volume_before=volumes_before.rolling_mean(VOLUME_WINDOW).over("ticker"),
-        max_volume_before=volumes_before.rolling_max(VOLUME_WINDOW).over("ticker"),
+        close_before=pl.col("adjusted_close").shift(1).over(_HISTORY),
+        mean_volume_before=volumes_before.rolling_mean(VOLUME_WINDOW).over(_HISTORY),
+        max_volume_before=volumes_before.rolling_max(VOLUME_WINDOW).over(_HISTORY),
         max_close_before=pl.col("adjusted_close")
         .shift(1)
         .rolling_max(BREAKOUT_WINDOW)
-        .over("ticker"),
+        .over(_HISTORY),
         lowest_open_before=pl.col("adjusted_open")
         .shift(1)
         .rolling_min(PARABOLIC_MAX_BARS, min_samples=1)
-        .over("ticker"),
+        .over(_HISTORY),
     )
 
 
@@ -113,14 +116,14 @@ def _label_streaks(history: pl.LazyFrame) -> pl.LazyFrame:
     coloured = history.filter(pl.col("close") != pl.col("open")).with_columns(
         is_green=pl.col("close") > pl.col("open")
     )
-    numbered = coloured.with_columns(run=pl.struct("ticker", "is_green").rle_id())
+    numbered = coloured.with_columns(run=pl.struct(*_HISTORY, "is_green").rle_id())
     measured = numbered.with_columns(
         streak=pl.int_range(1, pl.len() + 1).over("run"),
         peak=pl.col("adjusted_high").cum_max().over("run"),
         base=pl.col("adjusted_open").first().over("run"),
     )
     return measured.with_columns(
-        pl.col("streak", "peak", "base").shift(1).over("ticker").name.suffix("_before")
+        pl.col("streak", "peak", "base").shift(1).over(_HISTORY).name.suffix("_before")
     )
 
 

@@ -23,6 +23,7 @@ TICKER_RULE: Final = (
 )
 """The same in words, for messages."""
 
+_SHOWN_CHARACTERS: Final = 40
 _TICKER: Final = re.compile(TICKER_PATTERN)
 
 
@@ -44,6 +45,21 @@ def is_ticker_expression(column: str = "ticker") -> pl.Expr:
     has_dots = ticker.str.contains("..", literal=True)
     has_line_end = ticker.str.contains("\n", literal=True)
     return (matches & ~has_dots & ~has_line_end).fill_null(value=False)
+
+
+def is_symbol_expression(column: str = "ticker") -> pl.Expr:
+    """Return whether each value of ``column`` may be a symbol in an answer of the vendor.
+
+    Its symbols begin with a capital or a digit (``BRK.A``, ``BCpC``); what else passes for a
+    ticker, such as ``ztest``, is a person's slip or a test of an exchange.
+    """
+    return is_ticker_expression(column) & pl.col(column).str.contains(r"^[A-Z0-9]")
+
+
+def show_symbol(symbol: str) -> str:
+    """Return what stands where a symbol should, cut and with control characters spelt out."""
+    shown = symbol if symbol.isprintable() else ascii(symbol)[1:-1]
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
 
 
 def encode_key(ticker: str, session_date: dt.date) -> str:

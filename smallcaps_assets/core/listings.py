@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.inputs import check_columns, check_tickers, parse_dates, parse_numbers
-from smallcaps_assets.core.keys import is_ticker_expression
+from smallcaps_assets.core.keys import is_symbol_expression
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import UNIVERSE
 
@@ -107,7 +107,7 @@ def merge_listings(listings: pl.DataFrame) -> tuple[pl.DataFrame, MergeFacts]:
     Returns:
         ``LISTING_COLUMNS``, sorted by ticker and then by the identity.
     """
-    good = listings.filter(is_ticker_expression())
+    good = listings.filter(is_symbol_expression())
     is_unnumbered = pl.all_horizontal(pl.col("composite_figi", "cik").is_null())
     named = good.with_columns(_alias=pl.when(is_unnumbered).then("name"))
     identity = ["ticker", "delisted_date", "is_active", "composite_figi", "share_class_figi", "cik"]

@@ -12,7 +12,7 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 
 
 def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:
-    """Judge overnight jumps that look like a split although none is on record.
+    """Judge overnight jumps that look like a split, after the splits on record were applied.
 
     Some of them are prices that doubled: each has to be looked at before gaps are believed.
     """
@@ -21,12 +21,17 @@ def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:
     bars = lakehouse.tables.read_daily_bars().select(columns).collect()
     jumps = measure_split_like_jumps(bars, splits)
     tickers = jumps["ticker"].n_unique()
+    misfits = jumps.drop_nulls("split")
     summary = (
-        f"{jumps.height} jumps of {tickers} tickers look like a split and none is on record; "
-        f"{splits.height} splits are known"
+        f"{jumps.height - misfits.height} jumps look like a split and none is on record; "
+        f"{splits.height} splits are known, {misfits.height} of them do not fit their prices"
     )
+    if misfits.height:
+        ticker, date, *_, split, problem = misfits.row(0)
+        summary += f", first {ticker} {date}, {split}: {problem}"
     numbers = {
         "split_like_jumps": jumps.height,
+        "misfitting_splits": misfits.height,
         "tickers": tickers,
         "splits_on_record": splits.height,
         "bars": bars.height,

@@ -2,6 +2,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smallcaps_assets.schemas import SPLITS
 from smallcaps_assets_tests.core.bar_factories import (
     Bar,
     day,
@@ -77,6 +78,20 @@ def test_walks_with_splits_agree_with_the_reference(
     )
 
     assert find_events(bars, splits) == find_reference_events(bars, splits)
+
+
+@walked
+@given(walks, st.integers(1, 60))
+def test_no_rule_looks_across_an_unknown_split(bars: pl.DataFrame, date: int) -> None:
+    """L43: what comes after it is what a ticker would show that was listed on that day."""
+    ticker = bars["ticker"][0]
+    unknown = pl.DataFrame([(ticker, day(date), None, None)], SPLITS.schema, orient="row")
+    is_after = (pl.col("ticker") == ticker) & (pl.col("session_date") >= day(date))
+
+    found = find_events(bars, unknown)
+
+    apart = find_events(bars.filter(~is_after)) + find_events(bars.filter(is_after))
+    assert sorted(found) == sorted(apart)
 
 
 @walked

@@ -1,7 +1,16 @@
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.splits import label_split_factor, measure_split_like_jumps, merge_splits
+from smallcaps_assets.core.splits import (
+    decide_splits,
+    label_split_factor,
+    measure_split_like_jumps,
+    merge_splits,
+    sift_splits,
+)
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import SPLITS
 from smallcaps_assets_tests.core.bar_factories import day, flat, make_bars, make_splits
@@ -118,7 +127,7 @@ def test_measure_split_like_jumps_shows_the_prices() -> None:
 
     jumps = measure_split_like_jumps(bars, SPLITS.empty())
 
-    assert jumps.rows() == [("AAAA", day(2), 1.0, 4.0, "4:1")]
+    assert jumps.rows() == [("AAAA", day(2), 1.0, 4.0, "4:1", None, "no split is on record")]
 
 
 @pytest.mark.parametrize(("date", "listed"), [(-1, 1), (0, 1), (1, 0), (2, 0), (3, 1)])
@@ -128,6 +137,98 @@ def test_measure_split_like_jumps_leaves_out_splits_on_record(date: int, listed:
     jumps = measure_split_like_jumps(bars, make_splits(("AAAA", day(date), 4, 1)))
 
     assert jumps.height == listed
+
+
+@pytest.mark.parametrize(
+    ("after", "split", "found"),
+    [
+        (4.0, (1, 1), ("4:1", "1 for 1", "a split of 1 for 1 is on record")),
+        (4.0, (8, 1), ("1:2", "1 for 8", "the split on record does not fit")),
+        (4.0, (1, 4), ("16:1", "4 for 1", "the split on record makes it")),
+        (1.0, (10, 1), ("1:10", "1 for 10", "the split on record makes it")),
+        (1.0, (4, 5), ("1.25:1", "5 for 4", "the split on record makes it")),
+        (1.5, (2, 3), ("2.25:1", "3 for 2", "the split on record makes it")),
+        (0.1, (1, 15), ("1.5:1", "15 for 1", "the split on record does not fit")),
+        (4.0, (4, 1), None),
+        (3.4, (4, 1), None),
+        (4.9, (4, 1), None),
+        (0.8, (4, 5), None),
+        (1.3, (1, 1), None),
+    ],
+)
+def test_measure_split_like_jumps_judges_a_record_by_what_it_leaves(
+    after: float, split: tuple[int, int], found: tuple[str, str, str] | None
+) -> None:
+    """L39: a record of any ratio, 1:1 and the wrong way among them, silenced the check."""
+    bars = make_bars([*flat(1), *flat(after)])
+
+    jumps = measure_split_like_jumps(bars, make_splits(("AAAA", day(1), *split)))
+
+    assert jumps.select("jump", "split", "problem").rows() == ([found] if found else [])
+
+
+def test_measure_split_like_jumps_applies_all_splits_between_two_bars() -> None:
+    bars = make_bars([*flat(6), *flat(1)], dates=[day(0), day(9)])
+    splits = make_splits(("AAAA", day(2), 1, 2), ("AAAA", day(5), 1, 3))
+
+    assert measure_split_like_jumps(bars, splits).is_empty()
+    assert measure_split_like_jumps(bars, splits.head(1))["jump"].to_list() == ["1:3"]
+
+
+def test_measure_split_like_jumps_compares_nothing_across_an_unknown_split() -> None:
+    bars = make_bars([*flat(1), *flat(4), *flat(8)])
+    unknown = pl.DataFrame([("AAAA", day(1), None, None)], SPLITS.schema, orient="row")
+
+    assert measure_split_like_jumps(bars, unknown)["session_date"].to_list() == [day(2)]
+
+
+RECORDS = [
+    ("GOOD", day(1), 1.0, 2.0),
+    ("GOOD", day(1), 2.0, 4.0),
+    ("WILD", day(2), 1.0, 15.0),
+    ("WILD", day(2), 15.0, 1.0),
+    ("ZERO", day(3), 0.0, 1.0),
+    ("", day(3), 1.0, 2.0),
+    ("ztest", day(3), 1.0, 2.0),
+]
+
+
+def test_sift_splits_sets_contradictions_aside_and_keeps_their_dates() -> None:
+    """L43: neither of two records of one date is believed, and nothing is compared across it."""
+    sifted = sift_splits(pl.DataFrame(RECORDS, SPLITS.schema, orient="row"))
+
+    assert sifted.splits.rows() == [
+        ("GOOD", day(1), 1.0, 2.0),
+        ("WILD", day(2), None, None),
+        ("ZERO", day(3), None, None),
+    ]
+    assert (sifted.repeated, sifted.garbage) == (1, 2)
+    assert sifted.set_aside.select("ticker", "split_from", "problem").rows() == [
+        ("WILD", 1.0, "contradicts another record"),
+        ("WILD", 15.0, "contradicts another record"),
+        ("ZERO", 0.0, "no positive ratio"),
+    ]
+
+
+@given(st.permutations(RECORDS))
+def test_sift_splits_ignores_the_order_of_records(rows: list[tuple[object, ...]]) -> None:
+    one, other = (
+        sift_splits(pl.DataFrame(some, SPLITS.schema, orient="row")) for some in (rows, RECORDS)
+    )
+
+    assert_frame_equal(one.splits, other.splits)
+    assert_frame_equal(one.set_aside, other.set_aside)
+
+
+def test_decide_splits_puts_decided_ones_in_place_of_all_others() -> None:
+    splits = sift_splits(pl.DataFrame(RECORDS, SPLITS.schema, orient="row")).splits
+
+    decided = decide_splits(splits, make_splits(("WILD", day(2), 15, 1), ("MORE", day(0), 1, 1)))
+
+    assert decided.filter(pl.col("ticker").is_in(["WILD", "MORE"])).rows() == [
+        ("MORE", day(0), 1.0, 1.0),
+        ("WILD", day(2), 15.0, 1.0),
+    ]
 
 
 def test_measure_split_like_jumps_does_not_cross_tickers() -> None:
