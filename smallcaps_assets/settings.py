@@ -107,6 +107,10 @@ class Settings(BaseSettings):
         "or as in PATH; they are united.",
     )
     splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
+    decided_splits: Path | None = Field(
+        default=None,
+        description="File of splits that win over all others of their ticker and date.",
+    )
     universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
     universe_types: str = Field(
         default="CS", description="Types of listings, separated by commas, or `all`."

@@ -186,6 +186,7 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "daily_bars_have_no_unrecorded_splits",
             "daily_bars_cover_listing_lives",
         },
+        "splits": {"splits_do_not_contradict"},
         "universe": {"universe_holds_delisted_listings"},
         "watchlist": {"watchlist_is_publishable"},
         "pilot_watchlist": {"pilot_is_publishable"},

@@ -2,9 +2,10 @@
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from smallcaps_assets.cli.workplace import Workplace
-from smallcaps_assets.defs.failures import describe_failure
+from smallcaps_assets.defs.failures import describe_failure, list_warnings
 from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
 from smallcaps_assets.defs.partitions import month_spans
@@ -14,6 +15,8 @@ from smallcaps_assets.ingest.reference import due_months
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import OutsideUniverse, PlanMode
 
+WARNINGS = ("daily_bars_are_whole", "splits_do_not_contradict", "planned_tickers_are_known")
+"""Checks that stop nothing and whose words belong on the screen of a plan."""
 OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_universe_action")
 """Metadata of `watchlist` that tell of rows outside the universe."""
 
@@ -29,6 +32,7 @@ def run_plan(work: Workplace, console: Console) -> bool:
     is_plain = work.settings.plan_mode is PlanMode.SESSIONS
     run = work.run_job(SESSIONS_JOB if is_plain else PLAN_JOB)
     if run.is_success:
+        report_warnings(work, run, console)
         if not is_plain:
             report_outside(work, console)
         return True
@@ -48,15 +52,15 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     """
     if work.settings.daily_bars is None:
         work.settings.require_key()
-    import_universe(work)
+    import_universe(work, console)
     is_optional = not work.settings.has_rules
     problems = []
     if not is_optional:
-        problems += _run(work, "refresh_splits", {})
+        problems += _run(work, "refresh_splits", {}, console)
     months = due_months(work.lakehouse)
     for first, last in month_spans(months):
         console.print(f"daily bars: {first[:7]} to {last[:7]}")
-        problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last})
+        problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last}, console)
     if not problems:
         return
     if not is_optional:
@@ -64,7 +68,7 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     console.print(f"[yellow]without daily bars nothing can be proven against them: {problems[0]}")
 
 
-def import_universe(work: Workplace) -> None:
+def import_universe(work: Workplace, console: Console) -> None:
     """Read the file of listings, where one is named; the vendor's take hours, on request.
 
     Raises:
@@ -72,7 +76,7 @@ def import_universe(work: Workplace) -> None:
     """
     if work.settings.universe is None:
         return
-    if problems := _run(work, UNIVERSE_JOB, {}):
+    if problems := _run(work, UNIVERSE_JOB, {}, console):
         raise SmallcapsError(f"the universe is not published: {'; '.join(problems)}")
 
 
@@ -100,6 +104,15 @@ def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> Non
         console.print(f"[red]{text}", highlight=False)
 
 
-def _run(work: Workplace, job: str, tags: dict[str, str]) -> list[str]:
+def report_warnings(work: Workplace, run: dg.DagsterRun, console: Console) -> None:
+    """Print what a run found worth a look and did not stop for."""
+    for text in list_warnings(work.instance, run, WARNINGS):
+        console.print(f"[yellow]{escape(text)}", highlight=False)
+
+
+def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> list[str]:
     run = work.run_job(job, tags)
-    return [] if run.is_success else describe_failure(work.instance, run)
+    if not run.is_success:
+        return describe_failure(work.instance, run)
+    report_warnings(work, run, console)
+    return []

@@ -1,6 +1,6 @@
 """Our errors, told to Dagster as one :class:`dagster.Failure`, and what a run says of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -42,6 +42,22 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
                 why = summary.value if summary else "failed"
                 lines.append(f"check {evaluation.check_name}: {why}")
     return lines or [f"run {run.run_id} ended as {run.status.value}"]
+
+
+def list_warnings(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, names: Collection[str]
+) -> list[str]:
+    """Return one line for each of the checks ``names`` that a run found not to hold."""
+    records = instance.get_records_for_run(
+        run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ).records
+    events = (record.event_log_entry.dagster_event for record in records)
+    found = [event.asset_check_evaluation_data for event in events if event is not None]
+    return [
+        f"{evaluation.check_name}: {evaluation.metadata['summary'].value}"
+        for evaluation in found
+        if evaluation.check_name in names and not evaluation.passed
+    ]
 
 
 def _explain_step(data: StepFailureData) -> str:

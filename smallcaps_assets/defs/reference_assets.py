@@ -98,13 +98,13 @@ def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetChec
 @dg.asset_check(
     asset=DAILY_BARS.name,
     additional_deps=[SPLITS.name],
-    description="No overnight jump looks like a split that is not on record.  Red: look the jumps "
-    "up; add splits by SMALLCAPS_SPLITS.",
+    description="No overnight jump looks like a split that is not on record, and every record fits "
+    "its prices.  Red: look the jumps up; decide by SMALLCAPS_DECIDED_SPLITS.",
 )
 def daily_bars_have_no_unrecorded_splits(
     lakehouse: dg.ResourceParam[Lakehouse],
 ) -> dg.AssetCheckResult:
-    """List the jumps within 2 % of n:1 or 1:n; some are prices that doubled."""
+    """List what splits on record leave unexplained; some jumps are prices that doubled."""
     with dagster_failures():
         verdict = judge_split_jumps(lakehouse)
     return _warn(verdict)
@@ -158,9 +158,18 @@ def universe(
     return publish_result(made, universe_holds_delisted_listings.name, file)
 
 
+splits_do_not_contradict = dg.AssetCheckSpec(
+    name="splits_do_not_contradict",
+    asset=SPLITS.name,
+    description="No two records of the vendor name different splits of a ticker and date.  Yellow: "
+    "write the right one of each into a file for SMALLCAPS_DECIDED_SPLITS.",
+)
+
+
 @dg.asset(
     name=SPLITS.name,
     group_name=GROUP,
+    check_specs=[splits_do_not_contradict],
     kinds={"polars", "parquet"},
     metadata=column_schema(SPLITS),
     owners=["team:market_data"],
@@ -170,8 +179,11 @@ def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
 
     - Grain: one split of a ticker on its execution date.
     - Source: the vendor, or the file of SMALLCAPS_SPLITS; none where daily bars come from a file
-      and no file of splits is named, so that the rules run on the bars as they are.
+      and no file of splits is named, so that the rules run on the bars as they are.  Splits of
+      SMALLCAPS_DECIDED_SPLITS win.
     - Cadence: before each plan.
+
+    Where records contradict one another the ratio is null, and no rule looks across the date.
     """
     with dagster_failures():
         made = refresh_splits(lakehouse)
@@ -181,13 +193,15 @@ def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
             **show_file(SPLITS, lakehouse.layout.splits_file),
             **show_numbers(made.numbers),
             **show_tables(made.tables),
-        }
+        },
+        check_results=[_warn(made.verdict, splits_do_not_contradict.name)],
     )
 
 
-def _warn(verdict: Verdict) -> dg.AssetCheckResult:
+def _warn(verdict: Verdict, check_name: str | None = None) -> dg.AssetCheckResult:
     """Return a result that warns and stops nothing."""
     return dg.AssetCheckResult(
+        check_name=check_name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata=show_verdict(verdict),

@@ -14,8 +14,8 @@ from smallcaps_assets.core.disputes import YOUNG_BAR
 from smallcaps_assets.errors import VendorError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts
-from smallcaps_assets.lake.bar_months import BarDates, BarMonthFacts
-from smallcaps_assets.polygon.reference import fetch_grouped_daily
+from smallcaps_assets.ingest.vendor_rows import fetch_sound_bars
+from smallcaps_assets.lake.bar_months import BarMonthFacts, BarOrigin
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ def select_young_dates(facts: BarFacts, dates: Collection[dt.date]) -> set[dt.da
 def refresh_bar_dates(lakehouse: Lakehouse, dates: Iterable[dt.date]) -> int:
     """Ask for the bars of dates again, store them, and note their months as unjudged.
 
-    A date of which the vendor sends nothing, or fails to send, keeps the bars that it has.
+    A date of which the vendor sends nothing, fails to send, or sends rows that contradict one
+    another, keeps the bars that it has.
 
     Returns:
         Requests that it took, about.
@@ -40,10 +41,11 @@ def refresh_bar_dates(lakehouse: Lakehouse, dates: Iterable[dt.date]) -> int:
     for date in dates:
         asked += 1
         try:
-            bars = fetch_grouped_daily(lakehouse.client, date)
+            sound = fetch_sound_bars(lakehouse, [date])
         except VendorError as error:
             logger.warning("bars not refreshed date=%s error=%s", date, error)
             continue
+        bars = sound.bars.clear() if date in sound.doubtful else sound.bars
         by_month.setdefault(f"{date:%Y-%m}", {})[date] = bars
     for month, frames in by_month.items():
         _replace_dates(lakehouse, month, frames, today)
@@ -68,9 +70,10 @@ def _replace_dates(
         pl.concat([rest, *came.values()]),
         covered={*facts.covered, *came},
         is_closed=facts.is_closed,
-        dates=BarDates(
+        origin=BarOrigin(
             {**dict(facts.fetched), **dict.fromkeys(came, today)},
             {**dict(facts.asked_again), **dict.fromkeys(frames, today)},
+            facts.left_out,
         ),
     )
 

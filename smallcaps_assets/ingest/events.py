@@ -19,7 +19,7 @@ from smallcaps_assets.core.watchlist import (
     measure_watchlist,
     parse_watchlist,
 )
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
@@ -107,6 +107,12 @@ def _find(lakehouse: Lakehouse) -> _Found:
 
 def _detect(lakehouse: Lakehouse) -> _Found:
     """Apply the rules to the stored daily bars."""
+    if unsound := lakehouse.tables.find_unsound_months():
+        raise DataError(
+            f"daily_bars: {', '.join(unsound)} hold bars that repeat a ticker and session, or "
+            "symbols that are none, stored by an earlier version: run `smallcaps plan`, which "
+            "fetches those months again"
+        )
     bars = lakehouse.tables.read_daily_bars()
     splits = lakehouse.tables.read_splits()
     watchlist = (

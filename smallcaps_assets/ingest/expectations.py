@@ -9,7 +9,7 @@ import polars as pl
 
 from smallcaps_assets.core.calibration import label_expected_rows
 from smallcaps_assets.core.plan import plan_request_ranges
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import session_range
 from smallcaps_assets.lake.ledger_reader import LedgerReader
@@ -117,7 +117,19 @@ def _read_counts(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
         return COUNTS
     bars = lakehouse.tables.read_daily_bars(*session_range(sessions))
     keys = sessions.lazy().select(KEY)
-    return bars.select(COUNT_COLUMNS).join(keys, on=KEY, how="semi").collect()
+    counts = (
+        bars.select(COUNT_COLUMNS)
+        .join(keys, on=KEY, how="semi")
+        .collect()
+        .unique(maintain_order=True)
+    )
+    if counts.select(KEY).is_duplicated().any():
+        months = ", ".join(lakehouse.tables.find_unsound_months())
+        raise DataError(
+            f"daily_bars: {months} hold different bars of one ticker and session, stored by an "
+            "earlier version: run `smallcaps plan`, which fetches those months again"
+        )
+    return counts
 
 
 def _learn_counts(lakehouse: Lakehouse, bars: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:

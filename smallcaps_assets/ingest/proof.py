@@ -43,7 +43,8 @@ class BarFacts:
         bars: By ticker and session.
         covered: Sessions of which the lake's own source listed every ticker that traded, so that
             a ticker without a bar is known not to have traded.
-        fetched: Covered sessions, and the UTC date on which their bars came, as far as known.
+        fetched: Sessions whose bars came from the lake's own source, and the UTC date on which
+            they did, as far as known.
         asked_again: Sessions whose bars were asked for again, and when last.
     """
 
@@ -135,7 +136,8 @@ class BarJudge:
     def proves(self, session_date: dt.date) -> bool:
         """Say whether the bars of a date prove."""
         if self.prove is BarsProve.OWN:
-            return session_date in self.facts.covered
+            facts = self.facts
+            return session_date in facts.covered or session_date in facts.fetched
         return self.prove is BarsProve.YES
 
     def _gather(self, receipt: Receipt) -> Evidence:

@@ -3,13 +3,12 @@
 import datetime as dt
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from smallcaps_assets.core.bars import measure_bars, parse_daily_bars
-from smallcaps_assets.core.splits import merge_splits
+from smallcaps_assets.core.splits import VendorSplits, decide_splits, merge_splits, sift_splits
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.core.windows import widest_window
 from smallcaps_assets.errors import DataError
@@ -17,9 +16,9 @@ from smallcaps_assets.ingest.events import read_watchlists
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.ingest.made import MadeTable
-from smallcaps_assets.lake.bar_months import BarDates
-from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
-from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+from smallcaps_assets.ingest.vendor_rows import SoundBars, fetch_sound_bars, fetch_sound_splits
+from smallcaps_assets.lake.bar_months import BarOrigin, LeftOut
+from smallcaps_assets.schemas import SPLITS
 from smallcaps_assets.settings import EMULATED_FIRST_SESSION, PlanMode
 
 logger = logging.getLogger(__name__)
@@ -58,17 +57,19 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
     for month in months:
         sessions = month_sessions(lakehouse, month)
         if bars is None:
-            frame = _fetch_sessions(lakehouse, sessions)
+            over = [session for session in sessions if session <= lakehouse.last_available]
+            sound = fetch_sound_bars(lakehouse, over)
         else:
             is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
-            frame = bars.filter(is_month)
-        yield _store_month(lakehouse, month, sessions, frame)
+            sound = SoundBars(bars.filter(is_month))
+        yield _store_month(lakehouse, month, sessions, sound)
 
 
 def judge_daily_bars(lakehouse: Lakehouse) -> Verdict:
     """Judge the stored bars: every month that is over is whole; oddities are listed.
 
-    Duplicate keys and wrong types never get here: they are refused when a month is stored.
+    Duplicate keys and wrong types never get here: they are refused, merged or set aside when a
+    month is stored.
     """
     months = lakehouse.tables.read_bar_months()
     is_over = [month_sessions(lakehouse, month.month)[-1] for month in months]
@@ -78,6 +79,8 @@ def judge_daily_bars(lakehouse: Lakehouse) -> Verdict:
         if not month.is_closed and last <= lakehouse.last_available
     ]
     facts = measure_bars(lakehouse.tables.read_daily_bars().collect(), lakehouse.calendar)
+    left_out = [month.left_out for month in months]
+    set_aside = sum(month.contradicting for month in left_out)
     numbers: dict[str, Number] = {
         "months": len(months),
         "broken_months": len(broken),
@@ -86,38 +89,85 @@ def judge_daily_bars(lakehouse: Lakehouse) -> Verdict:
         "unusable_bars": facts.unusable,
         "zero_volume_bars": facts.zero_volume,
         "non_session_bars": facts.non_session,
+        "bars_set_aside": set_aside,
+        "garbage_symbols": sum(month.garbage for month in left_out),
+        "repeated_bars": sum(month.repeated for month in left_out),
     }
     summary = (
         f"{len(broken)} of {len(months)} months lack sessions"
         + (f", first {broken[0]}" if broken else "")
         + f"; {facts.unusable} unusable bars and {facts.non_session} on no session are left out"
     )
-    return Verdict(bool(months) and not broken, summary, numbers, facts.offenders)
+    if set_aside:
+        summary += (
+            f"; {set_aside} bars are set aside, because the vendor sent different ones twice: "
+            "`smallcaps plan` asks for their months again"
+        )
+    if numbers["garbage_symbols"]:
+        summary += f"; {numbers['garbage_symbols']} rows of the vendor had no ticker for a symbol"
+    offenders = pl.concat([*map(_show_left_out, left_out), facts.offenders])
+    return Verdict(bool(months) and not broken and not set_aside, summary, numbers, offenders)
 
 
 def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
-    """Store the splits on record.
+    """Store the splits on record; its verdict is about records that contradict one another.
 
     Raises:
-        DataError: The file, or the vendor's answer, breaks the contract.
+        DataError: A file breaks its contract; the splits stored before stay.
     """
+    found, origin = _find_splits(lakehouse)
+    path = lakehouse.settings.decided_splits
+    decided = SPLITS.empty() if path is None else read_parsed(path, merge_splits)[0]
+    splits = decide_splits(found.splits, decided)
+    undecided = found.set_aside.join(decided, on=list(SPLITS.key), how="anti")
+    lakehouse.tables.write_table(SPLITS, splits, is_published=True)
+    reverse = splits.filter(pl.col("split_from") > pl.col("split_to"))
+    numbers: dict[str, Number] = {
+        "origin": origin,
+        "repeated_records": found.repeated,
+        "garbage_symbols": found.garbage,
+        "contradicting_records": found.set_aside.height,
+        "decided_splits": decided.height,
+        "unknown_splits": splits["split_to"].null_count(),
+        "reverse_splits": reverse.height,
+    }
+    newest = splits.sort("execution_date", "ticker", descending=[True, False]).head(SHOWN_SPLITS)
+    verdict = _judge_splits(undecided, numbers)
+    return MadeTable(splits.height, numbers, verdict, {"newest": newest})
+
+
+def _find_splits(lakehouse: Lakehouse) -> tuple[VendorSplits, str]:
+    """Return the splits of the source, nothing decided yet, and where they come from."""
     settings = lakehouse.settings
+    nothing = sift_splits(SPLITS.empty())
     if settings.splits is not None:
         splits, repeated = read_parsed(settings.splits, merge_splits)
-        origin = settings.splits.name
-    elif settings.daily_bars is not None:
-        splits, repeated = SPLITS.empty(), 0
-        origin = "none: daily bars come from a file without splits"
-    else:
-        first, last = bar_range(lakehouse)[0], lakehouse.last_available
-        splits, repeated = merge_splits(fetch_splits(lakehouse.client, first, last))
-        origin = "vendor"
-    lakehouse.tables.write_table(SPLITS, splits, is_published=True)
-    numbers: dict[str, Number] = {"origin": origin, "repeated_records": repeated}
-    reverse = splits.filter(pl.col("split_from") > pl.col("split_to"))
-    numbers["reverse_splits"] = reverse.height
-    newest = splits.sort("execution_date", "ticker", descending=[True, False]).head(SHOWN_SPLITS)
-    return MadeTable(splits.height, numbers, Verdict(True, "", {}), {"newest": newest})  # noqa: FBT003  a verdict's first field
+        return replace(nothing, splits=splits, repeated=repeated), settings.splits.name
+    if settings.daily_bars is not None:
+        return nothing, "none: daily bars come from a file without splits"
+    first, last = bar_range(lakehouse)[0], lakehouse.last_available
+    return fetch_sound_splits(lakehouse, first, last), "vendor"
+
+
+def _judge_splits(undecided: pl.DataFrame, numbers: dict[str, Number]) -> Verdict:
+    """Judge what the vendor's records leave open."""
+    summary = "no records contradict one another"
+    if undecided.height:
+        keys = undecided.select(SPLITS.key).unique().sort(SPLITS.key)
+        ticker, date = keys.row(0)
+        summary = (
+            f"{undecided.height} records are set aside, because they contradict one another or "
+            f"have no ratio: no rule looks across those {keys.height} dates, first {ticker} "
+            f"{date}; write the right split of each into a file for SMALLCAPS_DECIDED_SPLITS"
+        )
+    return Verdict(undecided.is_empty(), summary, numbers, undecided)
+
+
+def _show_left_out(left_out: LeftOut) -> pl.DataFrame:
+    rows = [(row.ticker, row.session_date, row.problem) for row in left_out.shown]
+    return pl.DataFrame(rows, ["ticker", "session_date", "problem"], orient="row").cast(
+        {"ticker": pl.String, "session_date": pl.Date, "problem": pl.String}
+    )
 
 
 def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
@@ -159,13 +209,18 @@ def bar_months(lakehouse: Lakehouse) -> list[str]:
 def due_months(lakehouse: Lakehouse) -> list[str]:
     """Return the months (``YYYY-MM``) of daily bars to refresh, oldest first.
 
-    A closed month from the vendor is final.  A file is read again in whole, because it may have
-    changed.
+    A closed month from the vendor is final, unless bars of it were set aside, or an earlier version
+    stored what is unsound.  A file is read again in whole, because it may have changed.
     """
     if lakehouse.settings.daily_bars is not None:
         return bar_months(lakehouse)
-    closed = {facts.month for facts in lakehouse.tables.read_bar_months() if facts.is_closed}
-    return [month for month in wanted_months(lakehouse) if month not in closed]
+    closed = {
+        facts.month
+        for facts in lakehouse.tables.read_bar_months()
+        if facts.is_closed and not facts.left_out.contradicting
+    }
+    final = closed.difference(lakehouse.tables.find_unsound_months())
+    return [month for month in wanted_months(lakehouse) if month not in final]
 
 
 def wanted_months(lakehouse: Lakehouse) -> list[str]:
@@ -221,18 +276,11 @@ def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:
     return lakehouse.calendar.dates(first, last)
 
 
-def _fetch_sessions(lakehouse: Lakehouse, sessions: Sequence[dt.date]) -> pl.DataFrame:
-    """Ask the vendor for the bars of each session that is over, several at once."""
-    due = [session for session in sessions if session <= lakehouse.last_available]
-    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="bars") as pool:
-        frames = list(pool.map(lambda day: fetch_grouped_daily(lakehouse.client, day), due))
-    return pl.concat([DAILY_BARS.empty(), *frames]).sort(DAILY_BARS.key)
-
-
 def _store_month(
-    lakehouse: Lakehouse, month: str, sessions: Sequence[dt.date], bars: pl.DataFrame
+    lakehouse: Lakehouse, month: str, sessions: Sequence[dt.date], sound: SoundBars
 ) -> BarMonth:
     """Write one month and say whether it is whole."""
+    bars, left_out = sound.bars, sound.left_out
     over = [session for session in sessions if session <= lakehouse.last_available]
     held = set(bars["session_date"].unique())
     lacking = [session for session in over if session not in held]
@@ -243,11 +291,12 @@ def _store_month(
     problem = ""
     if is_over and not is_closed:
         problem = f"{month}: no bars for {len(lacking)} sessions, first {lacking[0]}"
-    covered = [] if is_file else sorted(held)
+    # Where a key was set aside, a ticker without a bar may have traded.
+    covered = [] if is_file else sorted(held - sound.doubtful)
     today = lakehouse.clock().astimezone(dt.UTC).date()
-    dates = BarDates(dict.fromkeys(covered, today))
+    origin = BarOrigin({} if is_file else dict.fromkeys(held, today), left_out=left_out)
     lakehouse.tables.write_daily_bars(
-        month, bars, covered=covered, is_closed=is_closed, dates=dates
+        month, bars, covered=covered, is_closed=is_closed, origin=origin
     )
     if lakehouse.home.ledger_file.is_file():
         lakehouse.ledger.record_unjudged([month])
@@ -259,6 +308,9 @@ def _store_month(
         "unusable_bars": facts.unusable,
         "zero_volume_bars": facts.zero_volume,
         "non_session_bars": facts.non_session,
+        "bars_set_aside": left_out.contradicting,
+        "garbage_symbols": left_out.garbage,
+        "repeated_bars": left_out.repeated,
     }
     return BarMonth(month, bars.height, is_closed, problem, numbers)
 

@@ -13,11 +13,51 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.inputs import check_unique
+from smallcaps_assets.core.keys import is_ticker_expression
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.layout import MONTH_PREFIX, LakeLayout
 from smallcaps_assets.lake.table_files import decode_facts, encode_table
 from smallcaps_assets.schemas import DAILY_BARS
+
+CONTRADICTING: Final = "different bars of one session"
+"""Problem of a key that was set aside."""
+NO_TICKER: Final = "no ticker"
+"""Problem of a row that was left out."""
+
+
+class LeftOutBar(msgspec.Struct, frozen=True):
+    """A row, or a key, of the vendor that was not stored.
+
+    Attributes:
+        ticker: Its symbol, as it can be shown.
+        session_date: Its session.
+        problem: Why.
+    """
+
+    ticker: str
+    session_date: dt.date
+    problem: str
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the vendor's rows was not stored.
+
+    Attributes:
+        repeated: Rows equal to another one.
+        garbage: Rows whose symbol is none.
+        contradicting: Keys of which different rows came.
+        shown: All of those keys, and the first of the garbage.
+    """
+
+    repeated: int = 0
+    garbage: int = 0
+    contradicting: int = 0
+    shown: tuple[LeftOutBar, ...] = ()
+
+
+NOTHING_LEFT_OUT: Final = LeftOut()
 
 
 class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +69,11 @@ class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):
         is_closed: Every session of the month is over, published and has bars.
         sessions: Sessions that have bars.
         covered: Dates of which every ticker that traded is listed, so that a ticker without a
-            bar is known not to have traded: those that the lake's own source gave.
+            bar is known not to have traded.
         fetched: Dates whose bars came from the lake's own source, and when; ``()``: unknown.
         asked_again: Dates whose bars were asked for again, and when last.
+        is_sifted: Its keys are unique and its tickers are some; earlier versions did not look.
+        left_out: What of the vendor's rows was not stored.
     """
 
     month: str
@@ -41,22 +83,27 @@ class BarMonthFacts(msgspec.Struct, frozen=True, kw_only=True):
     covered: tuple[dt.date, ...]
     fetched: tuple[tuple[dt.date, dt.date], ...] = ()
     asked_again: tuple[tuple[dt.date, dt.date], ...] = ()
+    is_sifted: bool = False
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 @dataclass(frozen=True, slots=True)
-class BarDates:
-    """When bars came: by date, the UTC date on which it was.
+class BarOrigin:
+    """How the bars of a month came from the lake's own source, and what of them was not stored.
 
     Attributes:
-        fetched: Bars of the lake's own source.
-        asked_again: Bars that were asked for again.
+        fetched: UTC date on which the bars of a date came.
+        asked_again: The last UTC date on which they were asked for again.
+        left_out: What of the vendor's rows is not among the bars.
     """
 
     fetched: Mapping[dt.date, dt.date] = field(default_factory=dict)
     asked_again: Mapping[dt.date, dt.date] = field(default_factory=dict)
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
-NO_DATES: Final = BarDates()
+OF_A_FILE: Final = BarOrigin()
+"""Bars that the lake's own source did not give."""
 
 
 class BarMonthStore:
@@ -78,7 +125,7 @@ class BarMonthStore:
         *,
         covered: Iterable[dt.date],
         is_closed: bool,
-        dates: BarDates = NO_DATES,
+        origin: BarOrigin = OF_A_FILE,
     ) -> BarMonthFacts:
         """Write the daily bars of a month, in place of those it has.
 
@@ -87,13 +134,13 @@ class BarMonthStore:
             bars: ``schemas.DAILY_BARS`` of this month.
             covered: Dates of which every ticker that traded is listed.
             is_closed: Every session of the month is over, published and has bars.
-            dates: When the bars of each date came, where they came from the lake's own source.
+            origin: How the bars came from the lake's own source.
 
         Returns:
             What is known of the month.
 
         Raises:
-            DataError: It is no month, or a bar belongs to another one.
+            DataError: It is no month, a bar belongs to another one, or a key occurs twice.
             SchemaError: The bars break the contract.
             StorageError: The disk refuses; the bars stored before are unchanged.
         """
@@ -101,14 +148,17 @@ class BarMonthStore:
         months = bars["session_date"].dt.to_string("%Y-%m").unique().sort().to_list()
         if strangers := [other for other in months if other != month]:
             raise DataError(f"daily bars of {month}: expected no other month, found {strangers}")
+        check_unique(bars, DAILY_BARS.key, table=DAILY_BARS.name)
         facts = BarMonthFacts(
             month=month,
             rows=bars.height,
             is_closed=is_closed,
             sessions=bars["session_date"].n_unique(),
             covered=tuple(sorted(covered)),
-            fetched=tuple(sorted(dates.fetched.items())),
-            asked_again=tuple(sorted(dates.asked_again.items())),
+            fetched=tuple(sorted(origin.fetched.items())),
+            asked_again=tuple(sorted(origin.asked_again.items())),
+            is_sifted=True,
+            left_out=origin.left_out,
         )
         ordered = bars.sort(DAILY_BARS.key)
         content = encode_table(DAILY_BARS, ordered, msgspec.to_builtins(facts))
@@ -144,6 +194,27 @@ class BarMonthStore:
             DataError: A file is damaged, or was not written by this program.
         """
         return [self._read_month(month) for month in self.list_bar_months(first, last)]
+
+    def find_unsound_months(self) -> list[str]:
+        """Return the months that an earlier version stored with repeated keys or no tickers.
+
+        Their bars cannot be used; only months that this version did not write are looked into.
+
+        Raises:
+            DataError: A file is damaged, or was not written by this program.
+        """
+        return [
+            facts.month
+            for facts in self.read_bar_months()
+            if not facts.is_sifted and not self._is_sound(facts.month)
+        ]
+
+    def _is_sound(self, month: str) -> bool:
+        keys = pl.scan_parquet(self.layout.daily_bars_file(month), hive_partitioning=False).select(
+            DAILY_BARS.key
+        )
+        is_wrong = pl.struct(DAILY_BARS.key).is_duplicated() | ~is_ticker_expression()
+        return keys.filter(is_wrong).head(1).collect().is_empty()
 
     def read_covered_sessions(self, first: dt.date, last: dt.date) -> frozenset[dt.date]:
         """Return the dates of which every ticker that traded is listed.

@@ -42,7 +42,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**13)]
 class BarRow(msgspec.Struct, kw_only=True, gc=False):
     """One bar of the grouped endpoint, under the vendor's one-letter names."""
 
-    ticker: str = msgspec.field(name="T")
+    ticker: str | None = msgspec.field(name="T", default=None)
     open: float = msgspec.field(name="o")
     high: float = msgspec.field(name="h")
     low: float = msgspec.field(name="l")
@@ -56,10 +56,10 @@ class BarRow(msgspec.Struct, kw_only=True, gc=False):
 class SplitRow(msgspec.Struct, kw_only=True, gc=False):
     """One split."""
 
-    ticker: str
+    ticker: str | None = None
     execution_date: dt.date
-    split_from: float
-    split_to: float
+    split_from: float | None = None
+    split_to: float | None = None
 
 
 class UpdateRules(msgspec.Struct, gc=False):
@@ -89,8 +89,9 @@ def fetch_grouped_daily(client: PolygonClient, session_date: dt.date) -> pl.Data
     """Fetch the unadjusted bars of all tickers on one date.
 
     Returns:
-        ``schemas.DAILY_BARS`` sorted by ticker; without rows when the vendor has none, which is
-        right for a date without trading and wrong for a session.
+        The columns of ``schemas.DAILY_BARS``, sorted by ticker, as sent: symbols may be none
+        (empty where there was not even that), and keys may come more than once.  Without rows when
+        the vendor has none, which is right for a date without trading and wrong for a session.
 
     Raises:
         VendorError: No whole answer came, or one for another date or with adjusted bars.
@@ -108,14 +109,16 @@ def fetch_grouped_daily(client: PolygonClient, session_date: dt.date) -> pl.Data
         if name != "session_date"
     }
     bars = pl.DataFrame({**columns, "session_date": [session_date] * len(rows)}, DAILY_BARS.schema)
-    return DAILY_BARS.conform(bars.sort("ticker"))
+    named = bars.with_columns(pl.col("ticker").fill_null(""))
+    return DAILY_BARS.conform(named.sort("ticker"))
 
 
 def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.DataFrame:
     """Fetch the splits executed from ``first`` to ``last``, both included.
 
     Returns:
-        ``schemas.SPLITS`` sorted by its key; a split that the vendor lists twice is there twice.
+        The columns of ``schemas.SPLITS`` sorted by its key, as sent: symbols may be none, and a
+        split that the vendor lists twice is there twice.
 
     Raises:
         VendorError: No whole answer came.
@@ -123,7 +126,8 @@ def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.Dat
     query = {"execution_date.gte": first.isoformat(), "execution_date.lte": last.isoformat()}
     rows = _fetch_all_splits(client, query)
     columns = {name: [getattr(row, name) for row in rows] for name in SPLITS.columns}
-    return SPLITS.conform(pl.DataFrame(columns, SPLITS.schema).sort(SPLITS.key))
+    splits = pl.DataFrame(columns, SPLITS.schema).with_columns(pl.col("ticker").fill_null(""))
+    return SPLITS.conform(splits.sort(SPLITS.key))
 
 
 def fetch_conditions(client: PolygonClient) -> pl.DataFrame:

@@ -34,7 +34,12 @@ def test_write_daily_bars_stores_them_sorted_with_their_facts(store: BarMonthSto
     assert_frame_equal(store.read_daily_bars().collect(), FEBRUARY)
     assert store.read_bar_months() == [facts]
     assert facts == BarMonthFacts(
-        month="2024-02", rows=3, is_closed=False, sessions=2, covered=tuple(sorted(covered))
+        month="2024-02",
+        rows=3,
+        is_closed=False,
+        sessions=2,
+        covered=tuple(sorted(covered)),
+        is_sifted=True,
     )
 
 
