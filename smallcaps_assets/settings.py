@@ -23,7 +23,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smallcaps_assets.errors import ConfigError
@@ -107,10 +106,7 @@ class Settings(BaseSettings):
         "or as in PATH; they are united.",
     )
     splits: Path | None = Field(default=None, description="File of splits instead of the vendor.")
-    decided_splits: Path | None = Field(
-        default=None,
-        description="File of splits that win over all others of their ticker and date.",
-    )
+    decided_splits: Path | None = Field(default=None, description="File of splits that win.")
     universe: Path | None = Field(default=None, description="File of listings (vendor if unset).")
     universe_types: str = Field(
         default="CS", description="Types of listings, separated by commas, or `all`."
@@ -276,6 +272,14 @@ class Settings(BaseSettings):
     def _split_watchlists(cls, value: object) -> object:
         return split_paths(value) if isinstance(value, str | Path) else value
 
+    @field_validator("first_session", "last_session", mode="before")
+    @classmethod
+    def _check_date(cls, value: object) -> object:
+        # pydantic takes 20241204 for seconds since 1970.
+        if value is None or re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(value)):
+            return value
+        raise ValueError("expected a date as YYYY-MM-DD, such as 2024-12-04")
+
     @field_validator("batch")
     @classmethod
     def _check_batch(cls, value: str | None) -> str | None:
@@ -386,17 +390,11 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"SMALLCAPS_{'.'.join(map(str, fault['loc'])).upper()}: {_explain(fault)}"
-            if fault["loc"]
-            else _explain(fault)
+            (f"SMALLCAPS_{'.'.join(map(str, fault['loc'])).upper()}: " if fault["loc"] else "")
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError("; ".join(lines)) from error
-
-
-def _explain(fault: ErrorDetails) -> str:
-    """Return what pydantic says of a value, without its name for an error of ours."""
-    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _refuse_unknown_names() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.inputs import (
+    check_calendar_start,
     check_columns,
     check_tickers,
     check_unique,
@@ -18,8 +19,8 @@ from smallcaps_assets.core.inputs import (
     parse_numbers,
 )
 from smallcaps_assets.core.keys import is_symbol_expression, show_symbol
-from smallcaps_assets.core.sessions import CALENDAR_START, SessionCalendar
-from smallcaps_assets.errors import CoverageError, SchemaError
+from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.errors import SchemaError
 from smallcaps_assets.schemas import DAILY_BARS
 
 OFFENDERS_SHOWN: Final = 20
@@ -100,7 +101,7 @@ def parse_daily_bars(frame: pl.DataFrame) -> pl.DataFrame:
 
     Columns ``ticker``, ``date`` (or ``session_date``), ``open``, ``high``, ``low``, ``close``,
     ``volume``, and optionally ``vwap`` and ``trade_count``.  Whole numbers become fractions,
-    ISO text becomes a date; nothing else is guessed.
+    text becomes the date or the number that it is; nothing else is guessed.
 
     Returns:
         ``schemas.DAILY_BARS``, sorted by its key.
@@ -118,7 +119,8 @@ def parse_daily_bars(frame: pl.DataFrame) -> pl.DataFrame:
     bars = parse_dates(bars, "session_date", table=table)
     bars = parse_numbers(bars, [*_NUMBERS, "vwap"], pl.Float64, table=table)
     bars = parse_numbers(bars, ["trade_count"], pl.Int64, table=table)
-    _check_calendar_start(bars)
+    bars = bars.with_columns(pl.col("vwap").fill_nan(None))
+    check_calendar_start(bars, table=table)
     check_unique(bars, DAILY_BARS.key, table=table)
     return DAILY_BARS.conform(bars).sort(DAILY_BARS.key)
 
@@ -178,13 +180,3 @@ def _rename_date(frame: pl.DataFrame) -> pl.DataFrame:
     if "session_date" in frame.columns:
         raise SchemaError("daily_bars: expected one of date and session_date, got both")
     return frame.rename({"date": "session_date"})
-
-
-def _check_calendar_start(bars: pl.DataFrame) -> None:
-    early = bars.filter(pl.col("session_date") < CALENDAR_START)
-    if not early.is_empty():
-        shown = early.sort("session_date").select("ticker", "session_date").row(0)
-        raise CoverageError(
-            f"daily_bars: {early.height} bars lie before the calendar, which starts on "
-            f"{CALENDAR_START}; first {shown[0]} {shown[1]}: remove them"
-        )

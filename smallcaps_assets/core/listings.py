@@ -12,7 +12,13 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.inputs import check_columns, check_tickers, parse_dates, parse_numbers
+from smallcaps_assets.core.inputs import (
+    check_columns,
+    check_tickers,
+    parse_dates,
+    parse_flags,
+    parse_numbers,
+)
 from smallcaps_assets.core.keys import is_symbol_expression
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import UNIVERSE
@@ -257,6 +263,7 @@ def _parse_texts(listings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parse_states(listings: pl.DataFrame) -> pl.DataFrame:
+    listings = parse_flags(listings, "is_active")
     dtype = listings.schema["is_active"]
     if dtype not in (pl.Boolean(), pl.Null()):
         raise SchemaError(f"{UNIVERSE.name}: expected is_active as true or false, got {dtype}")

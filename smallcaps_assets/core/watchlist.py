@@ -12,7 +12,13 @@ import polars as pl
 
 from smallcaps_assets.core.bars import show_offenders
 from smallcaps_assets.core.events import EVENT_NAMES, EVENT_ORDER, IMPORTED_EVENT
-from smallcaps_assets.core.inputs import SHOWN_ROWS, check_tickers, parse_dates
+from smallcaps_assets.core.inputs import (
+    SHOWN_ROWS,
+    check_calendar_start,
+    check_tickers,
+    parse_dates,
+    parse_flags,
+)
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import WATCHLIST
@@ -20,7 +26,9 @@ from smallcaps_assets.schemas import WATCHLIST
 DATE_COLUMNS: Final = ("date", "trading_day", "session_date")
 """Names under which a watchlist from outside may hold its date; exactly one of them."""
 
-_KNOWN_COLUMNS: Final = ("ticker", *DATE_COLUMNS, "events", "event_count", "info_rich")
+KNOWN_COLUMNS: Final = ("ticker", *DATE_COLUMNS, "events", "event_count", "info_rich")
+"""Columns of a watchlist from outside that mean something; others are ignored."""
+
 _SEPARATORS: Final = r"[,|;]"
 _DECORATION: Final = r"[\[\]\s'\"]"
 _KEY: Final = list(WATCHLIST.key)
@@ -116,12 +124,15 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, ImportFacts]:
 
     Raises:
         SchemaError: A column is missing or of another type.
+        CoverageError: A date lies before the exchange calendar.
         DataError: No row is left, an event is unknown, or a ticker or a date is none.
     """
     table = WATCHLIST.name
     dated = _rename_date(frame)
     check_tickers(dated, table=table)
-    wanted = _select_wanted(parse_dates(dated, "session_date", table=table))
+    dated = parse_dates(dated, "session_date", table=table)
+    check_calendar_start(dated, table=table)
+    wanted = _select_wanted(dated)
     if wanted.is_empty():
         raise DataError(
             f"watchlist: expected at least one row to fetch, got none of {frame.height} rows"
@@ -136,7 +147,7 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, ImportFacts]:
         repeated_names=_count_names(named) - _count_names(watchlist),
         rows_without_events=named.filter("is_unnamed").height,
         wrong_counts=_count_wrong_counts(wanted, watchlist),
-        ignored_columns=tuple(name for name in frame.columns if name not in _KNOWN_COLUMNS),
+        ignored_columns=tuple(name for name in frame.columns if name not in KNOWN_COLUMNS),
     )
 
 
@@ -193,6 +204,7 @@ def _select_wanted(rows: pl.DataFrame) -> pl.DataFrame:
     """Drop the rows whose ``info_rich`` is false, where there is such a column."""
     if "info_rich" not in rows.columns:
         return rows
+    rows = parse_flags(rows, "info_rich")
     wanted = rows["info_rich"]
     if wanted.dtype != pl.Boolean() or wanted.null_count():
         raise SchemaError(

@@ -249,7 +249,9 @@ def _watchlist_dates(lakehouse: Lakehouse) -> list[dt.date]:
 
 def _reach(lakehouse: Lakehouse, date: dt.date) -> tuple[dt.date, dt.date]:
     """Return the first and last date that an event may ask for, or more than those."""
-    settings = lakehouse.settings
+    settings, calendar = lakehouse.settings, lakehouse.calendar
+    # A slip such as the year 1 or 9999 makes no window; it must not leave the range of dates.
+    date = min(max(date, calendar.first), calendar.last)
     if settings.plan_mode is PlanMode.EVENT_MONTHS:
         around = pl.Series([date]).dt.month_start()
         first = around.dt.offset_by(f"-{settings.plan_months_before}mo").item()

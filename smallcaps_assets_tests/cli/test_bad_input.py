@@ -26,7 +26,10 @@ HEADER: Final = "ticker,date,events"
     ("text", "words"),
     [
         (f"{BAR_COLUMNS},mood\n{BAR},1\n", ("unknown columns ['mood']", "expected")),
-        (f"{BAR_COLUMNS}\n{BAR.replace('8.5', 'x')}\n", ("expected open as a number", "String")),
+        (
+            f"{BAR_COLUMNS}\n{BAR.replace('8.5', 'x')}\n",
+            ("expected open as a number", "got 'x' in row 1"),
+        ),
         (f"{BAR_COLUMNS}\n{BAR.replace('ABCD', '../x')}\n", ("'../x'", "expected 1 to 20 letters")),
         (f"{BAR_COLUMNS}\n{BAR}\n{BAR}\n", ("ABCD", "2024-01-03")),
         (f"{BAR_COLUMNS}\n", ("expected at least one row",)),

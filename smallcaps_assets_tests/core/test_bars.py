@@ -51,7 +51,7 @@ def test_parse_daily_bars_keeps_what_it_wrote() -> None:
         ({"ticker": pl.lit(5)}, SchemaError, "ticker as String"),
         ({"date": pl.lit("2002-12-31")}, CoverageError, "before the calendar"),
         ({"date": pl.lit(5)}, SchemaError, "session_date as Date"),
-        ({"open": pl.lit("1")}, SchemaError, "open as a number"),
+        ({"open": pl.lit("1,5")}, SchemaError, "open as a number .* row 1 .B 2024-01-02"),
         ({"trade_count": pl.lit(0.5)}, SchemaError, "trade_count as a whole number"),
         ({"otc": pl.lit(1)}, SchemaError, "unknown columns \\['otc'\\]"),
         ({"session_date": pl.lit("2024-01-02")}, SchemaError, "got both"),

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.emulator import EmulatorServer, Fault, Market
-from smallcaps_assets.errors import DataError, SchemaError, VendorError
+from smallcaps_assets.errors import CoverageError, DataError, SchemaError, VendorError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.reference import (
     BarMonth,
@@ -136,6 +136,26 @@ def test_due_months_of_a_watchlist_are_those_its_windows_touch(
     lakehouse = make_vendor(tmp_path, market_server, watchlist=watchlist)
 
     assert due_months(lakehouse) == ["2024-01", "2024-06"]
+
+
+@pytest.mark.parametrize("mode", ["event_windows", "event_months"])
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        ("0001-01-01", r"watchlist\.csv: .* first row 2 \(A 0001-01-01\)"),
+        ("9999-12-31", "9999-12-31 lies outside the calendar"),
+    ],
+)
+def test_a_date_at_the_end_of_all_dates_is_refused_by_name(
+    market_server: EmulatorServer, tmp_path: Path, date: str, words: str, mode: str
+) -> None:
+    """L53: the days around the year 1 were a traceback."""
+    text = f"ticker,date\nBCPC,2024-06-14\nA,{date}\n"
+    watchlist = write_text(tmp_path / "watchlist.csv", text)
+    lakehouse = make_vendor(tmp_path, market_server, watchlist=watchlist, plan_mode=mode)
+
+    with pytest.raises(CoverageError, match=words):
+        _ = due_months(lakehouse), publish_plan(lakehouse)
 
 
 def test_bar_range_starts_a_year_of_sessions_before_the_first_one_wanted(

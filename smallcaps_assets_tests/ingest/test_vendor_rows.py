@@ -125,7 +125,8 @@ def test_symbols_that_are_none_are_left_out_and_shown(
     lakehouse: Lakehouse, source: StaticSource, symbol: str | None
 ) -> None:
     """L45: one that fires a rule stopped the plan and was not named."""
-    source.bars[BAD.isoformat()].append(make_bar(symbol, o=2, h=9, c=8))
+    garbage = make_bar(symbol, o=2, h=9, c=8)
+    source.bars[BAD.isoformat()] = [*source.bars[BAD.isoformat()], garbage]
 
     numbers = refresh(lakehouse)
     verdict = judge_daily_bars(lakehouse)

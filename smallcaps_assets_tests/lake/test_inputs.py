@@ -1,9 +1,12 @@
 import datetime as dt
 import gzip
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.inputs import read_input
@@ -75,7 +78,9 @@ def test_read_input_reads_a_watchlist_by_date(tmp_path: Path) -> None:
     [
         ("bars.csv", "", "empty file"),
         ("bars.csv", "ticker,date\n", "at least one row"),
-        ("bars.csv", "ticker,date\nAAA,2024-01-02,surplus\n", "cannot read"),
+        ("bars.csv", "ticker,date\n\nAAA,2024-01-02,surplus\n", "line 3 has 3 fields, .* has 2"),
+        ("bars.csv", 'ticker,date\nAAA,2024-01-02\n"B,2024-01-02\n', "a quote is not closed"),
+        ("bars.csv", "ticker,date, date\nAAA,2024-01-02,x\n", "'date' more than once"),
         ("bars.parquet", "no parquet", "cannot read"),
         ("bars.xlsx", "AAA", r"ends in \.parquet or \.csv"),
     ],
@@ -123,6 +128,65 @@ def test_read_input_refuses_a_folder_of_no_date(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="YYYY-MM-DD"):
         read_input(tmp_path)
+
+
+COLUMNS: Final = ("ticker", "date", "close")
+ROWS: Final = [("AAA", "2024-01-02", "5.01"), ("BBB", "2024-01-03", "7.5")]
+
+
+@st.composite
+def dialects(draw: st.DrawFn) -> bytes:
+    """Draw one table in the bytes of some program: line ends, separators, blanks, blank lines."""
+    separator = draw(st.sampled_from([",", ";", "\t"])) + draw(st.sampled_from(["", " "]))
+    surplus = draw(st.sampled_from(["", separator]))
+    blank = st.lists(st.sampled_from(["", separator * 2 + surplus]), max_size=2)
+    lines = draw(st.lists(st.just(""), max_size=2))
+    for row in (COLUMNS, *ROWS):
+        lines += [separator.join(row) + surplus, *draw(blank)]
+    text = draw(st.sampled_from(["", "\ufeff"])) + draw(line_ends).join(lines)
+    return text.encode()
+
+
+line_ends = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(dialects(), st.sampled_from([".csv", ".csv.gz"]))
+def test_read_input_reads_one_table_in_any_dialect(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str
+) -> None:
+    """L53: blank lines, lines of separators and CR line ends were refused."""
+    path = tmp_path_factory.mktemp("dialect") / f"bars{ending}"
+    path.write_bytes(gzip.compress(content) if ending == ".csv.gz" else content)
+
+    rows = read_input(path)
+
+    assert tuple(rows.columns) == COLUMNS
+    assert [tuple(map(str, row)) for row in rows.rows()] == ROWS
+
+
+def test_read_input_says_where_a_file_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "listings.csv"
+    path.write_bytes("ticker,name\nAAA,A\nBBB,Caf\u00e9\n".encode("latin-1"))
+    wide = tmp_path / "wide.csv"
+    wide.write_bytes("ticker,date\n".encode("utf-16"))
+
+    with pytest.raises(DataError, match="line 3 is not UTF-8"):
+        read_input(path)
+    with pytest.raises(DataError, match="UTF-16; save it as UTF-8"):
+        read_input(wide)
+
+
+def test_read_input_takes_columns_of_a_folder_in_any_order_and_more_than_it_needs(
+    tmp_path: Path,
+) -> None:
+    """L53: a column that nobody reads, or another order, refused the whole folder."""
+    write_day(tmp_path, "2024-03-14", {"ticker": ["AAA"], "event_count": [1], "gap": ["wide"]})
+    write_day(tmp_path, "2024-03-15", {"gap": [0.5], "event_count": [2.0], "ticker": ["BBB"]})
+
+    rows = read_input(tmp_path)
+
+    assert rows.select("ticker", "event_count").rows() == [("AAA", 1.0), ("BBB", 2.0)]
+    assert "gap" in rows.columns
 
 
 def test_read_input_refuses_files_that_differ_in_their_columns(tmp_path: Path) -> None:
