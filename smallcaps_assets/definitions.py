@@ -25,7 +25,12 @@ from smallcaps_assets.defs.freshness import (
     watch_freshness,
 )
 from smallcaps_assets.defs.partitions import build_months
-from smallcaps_assets.defs.plan_assets import download_estimate, download_queue, event_window_plan
+from smallcaps_assets.defs.plan_assets import (
+    download_estimate,
+    download_queue,
+    event_window_plan,
+    planned_tickers_are_known,
+)
 from smallcaps_assets.defs.recheck_job import recheck_job
 from smallcaps_assets.defs.reference_assets import (
     build_daily_bars,
@@ -69,6 +74,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             daily_bars_cover_listing_lives,
             daily_bars_are_fresh,
             plan_is_fresh,
+            planned_tickers_are_known,
             lake_audits,
             compacted_months_are_fresh,
         ],

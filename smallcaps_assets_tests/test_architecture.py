@@ -190,7 +190,11 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
         "universe": {"universe_holds_delisted_listings"},
         "watchlist": {"watchlist_is_publishable"},
         "pilot_watchlist": {"pilot_is_publishable"},
-        "event_window_plan": {"plan_is_publishable", "plan_is_fresh"},
+        "event_window_plan": {
+            "plan_is_publishable",
+            "plan_is_fresh",
+            "planned_tickers_are_known",
+        },
         "download_estimate": {"download_fits_the_disk"},
         "trades": {
             "planned_sessions_are_covered",

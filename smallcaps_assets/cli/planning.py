@@ -106,8 +106,8 @@ def report_failure(work: Workplace, run: dg.DagsterRun, console: Console) -> Non
 
 def report_warnings(work: Workplace, run: dg.DagsterRun, console: Console) -> None:
     """Print what a run found worth a look and did not stop for."""
-    for text in list_warnings(work.instance, run, WARNINGS):
-        console.print(f"[yellow]{escape(text)}", highlight=False)
+    for text, is_red in list_warnings(work.instance, run, WARNINGS):
+        console.print(f"[{'red' if is_red else 'yellow'}]{escape(text)}", highlight=False)
 
 
 def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> list[str]:

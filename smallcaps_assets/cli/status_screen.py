@@ -48,7 +48,7 @@ WHOLE = "ok"
 def render_status(status: StatusDocument, width: int, height: int) -> RenderableType:
     """Return the screen: at most ``height`` lines of ``width`` columns."""
     head = [*_describe_download(status), *_describe_progress(status, width)]
-    facts = [*_describe_facts(status), *_describe_errors(status)]
+    facts = [*_describe_facts(status), *_describe_errors(status), *_describe_unknown(status)]
     tail = list(_describe_recent(status))
     room = height - len(head) - len(facts)
     # The newest files give way first, then tickers; years and the sum of all stay longest.
@@ -173,6 +173,13 @@ def _describe_recent(status: StatusDocument) -> Iterator[Text]:
         ago = format_duration((status.told_at - file.at).total_seconds())
         size = f"{file.rows:,} trades, {format_bytes(file.bytes)}" if file.rows else file.state
         yield _label("committed" if not place else "", f"{file.key}, {size}, {ago} ago")
+
+
+def _describe_unknown(status: StatusDocument) -> Iterator[Text]:
+    """Yield the tickers that may not exist."""
+    if unknown := status.coverage.tickers_unknown:
+        words = f"{len(unknown):,} tickers without any daily bar, counted apart: "
+        yield _label("unknown", words + ", ".join(unknown), "yellow")
 
 
 def _describe_coverage(coverage: CoveragePart, width: int, height: int) -> Iterator[Text]:

@@ -129,7 +129,7 @@ class Recommendation:
 
 
 def judge_coverage_criterion(
-    planned: int, green: int, demanded: float, damaged: int = 0
+    planned: int, green: int, demanded: float, damaged: int = 0, *, unknown: int = 0
 ) -> Criterion:
     """Judge the share of planned sessions that are green and whole.
 
@@ -138,13 +138,17 @@ def judge_coverage_criterion(
         green: Those with a receipt.
         demanded: Share demanded.
         damaged: Green ones that the last deep audit found damaged: they count as missing.
+        unknown: Green sessions without trades of tickers that no bar knows, in neither number.
     """
     threshold = f"at least {format_share(demanded)}"
     if not planned:
-        return _unknown("coverage", threshold, "nothing is planned", "run `smallcaps plan`")
+        why = "no daily bar knows a planned ticker" if unknown else "nothing is planned"
+        return _unknown("coverage", threshold, why, "run `smallcaps plan`")
     whole = green - damaged
     is_met = whole >= demanded * planned
     lost = f"; {damaged:,} found damaged do not count" if damaged else ""
+    if unknown:
+        lost += f"; {unknown:,} of tickers that no daily bar knows are counted apart"
     return Criterion(
         "coverage",
         _stand(is_met=is_met),

@@ -32,6 +32,8 @@ class Thresholds:
             a ticker that did not trade has no bar.
         price_outside: Trades outside high and low of their daily bar, over the trades that may
             set them.
+        unknown_tickers: Planned tickers that no daily bar knows, over all planned ones, above
+            which their check is red.
     """
 
     coverage: float = 0.95
@@ -43,6 +45,7 @@ class Thresholds:
     session_deficit: float = 0.001
     missing_bars: float = 0.05
     price_outside: float = 0.001
+    unknown_tickers: float = 0.05
 
 
 DEFAULT_THRESHOLDS: Final = Thresholds()

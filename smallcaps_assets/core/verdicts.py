@@ -8,7 +8,7 @@ except where nothing is what is wanted.
 
 import datetime as dt
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -115,13 +115,14 @@ class _Share:
         return Verdict(ratio >= demanded, summary, shown, offenders)
 
 
-def judge_coverage(states: pl.DataFrame, thresholds: Thresholds) -> Verdict:
+def judge_coverage(states: pl.DataFrame, thresholds: Thresholds, *, apart: int = 0) -> Verdict:
     """Judge the share of planned ticker-sessions that are green.
 
     Args:
         states: ``schemas.COVERAGE`` of every planned session.  Those not yet available do not
             count.
         thresholds: ``coverage``.
+        apart: Green sessions that are not among them, because no bar knows their tickers.
     """
     due = states.filter(pl.col("state") != NOT_YET_AVAILABLE)
     missing = due.filter(~_is_green()).sort(KEY)
@@ -130,7 +131,12 @@ def judge_coverage(states: pl.DataFrame, thresholds: Thresholds) -> Verdict:
         for state, count in states["state"].value_counts().sort("state").iter_rows()
     }
     share = _Share("ticker-sessions", due.height, due.height - missing.height)
-    return share.judge(thresholds.coverage, counts, missing)
+    verdict = share.judge(thresholds.coverage, counts, missing)
+    if not apart:
+        return verdict
+    words = f"{apart} without trades, of tickers that no daily bar knows, are counted apart"
+    numbers = verdict.numbers | {"unknown_ticker_sessions": apart}
+    return replace(verdict, summary=f"{verdict.summary}; {words}", numbers=numbers)
 
 
 def judge_window_coverage(

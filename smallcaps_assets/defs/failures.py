@@ -46,15 +46,18 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
 
 def list_warnings(
     instance: dg.DagsterInstance, run: dg.DagsterRun, names: Collection[str]
-) -> list[str]:
-    """Return one line for each of the checks ``names`` that a run found not to hold."""
+) -> list[tuple[str, bool]]:
+    """Return a line, and whether it is red, of each check of ``names`` that did not hold."""
     records = instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ).records
     events = (record.event_log_entry.dagster_event for record in records)
     found = [event.asset_check_evaluation_data for event in events if event is not None]
     return [
-        f"{evaluation.check_name}: {evaluation.metadata['summary'].value}"
+        (
+            f"{evaluation.check_name}: {evaluation.metadata['summary'].value}",
+            evaluation.severity is dg.AssetCheckSeverity.ERROR,
+        )
         for evaluation in found
         if evaluation.check_name in names and not evaluation.passed
     ]

@@ -5,6 +5,7 @@ import dagster as dg
 from smallcaps_assets.defs.audit_assets import REPORT
 from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
 from smallcaps_assets.defs.freshness import daily_bars_are_fresh, plan_is_fresh
+from smallcaps_assets.defs.plan_assets import planned_tickers_are_known
 from smallcaps_assets.defs.reference_assets import (
     daily_bars_are_whole,
     daily_bars_cover_listing_lives,
@@ -41,6 +42,7 @@ _PLANNED = dg.AssetSelection.assets(
     daily_bars_have_no_unrecorded_splits,
     daily_bars_cover_listing_lives,
     plan_is_fresh,
+    planned_tickers_are_known,
 )
 
 plan_pilot = dg.define_asset_job(
@@ -57,7 +59,8 @@ plan_sessions = dg.define_asset_job(
     SESSIONS_JOB,
     selection=dg.AssetSelection.assets(
         EVENT_WINDOW_PLAN.name, "download_estimate", "download_queue"
-    ),
+    )
+    | dg.AssetSelection.checks(planned_tickers_are_known),
     description="Plan the sessions of the tickers in the settings, without events; register them.",
 )
 download_missing = dg.define_asset_job(

@@ -22,6 +22,7 @@ from smallcaps_assets.ingest.estimating import (
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.pictures import draw_estimate, draw_plan, publish_pictures
 from smallcaps_assets.ingest.planning import make_plan
+from smallcaps_assets.ingest.unknown_tickers import judge_planned_tickers
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 
 GROUP = "plan"
@@ -65,6 +66,23 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
         pictures = publish_pictures(lakehouse, figures)
     file = show_file(EVENT_WINDOW_PLAN, lakehouse.layout.plan_file)
     return publish_result(made, plan_is_publishable.name, file, pictures)
+
+
+@dg.asset_check(
+    asset=EVENT_WINDOW_PLAN.name,
+    description="Every planned ticker has a daily bar in a planned session.  Yellow: look the "
+    "named ones up; red above 5 % of the planned tickers: correct the watchlist.",
+)
+def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
+    """Name tickers that may not exist, because no trades of them and no bar prove nothing."""
+    with dagster_failures():
+        verdict = judge_planned_tickers(lakehouse)
+    is_red = bool(verdict.numbers["is_red"])
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if is_red else dg.AssetCheckSeverity.WARN,
+        metadata=show_verdict(verdict),
+    )
 
 
 @dg.asset(

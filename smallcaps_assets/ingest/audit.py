@@ -18,6 +18,7 @@ from smallcaps_assets.core.conditions import merge_conditions
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.quality import measure_residual_conditions, measure_sessions
+from smallcaps_assets.core.unknown_tickers import select_unknown_sessions
 from smallcaps_assets.core.verdicts import (
     SizeFacts,
     Verdict,
@@ -33,6 +34,7 @@ from smallcaps_assets.core.verdicts import (
     judge_volume,
     judge_window_coverage,
 )
+from smallcaps_assets.ingest.expectations import KEY
 from smallcaps_assets.ingest.judging import gather_evidence
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.last_audit import write_last_audit
@@ -55,12 +57,15 @@ def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
     Raises:
         MissingPartitionError: No plan is published.
     """
-    _, plan = lakehouse.tables.read_plan()
-    states = lakehouse.ledger.coverage()
+    record, plan = lakehouse.tables.read_plan()
+    states, thresholds = lakehouse.ledger.coverage(), lakehouse.thresholds
+    apart = select_unknown_sessions(states, record.unknown_tickers)
+    counted = states.join(apart, on=KEY, how="anti")
+    windows = plan.join(apart, on=KEY, how="anti")
     evidence = gather_evidence(lakehouse.ledger)
     return {
-        "planned_sessions_are_covered": judge_coverage(states, lakehouse.thresholds),
-        "event_windows_are_covered": judge_window_coverage(plan, states, lakehouse.thresholds),
+        "planned_sessions_are_covered": judge_coverage(counted, thresholds, apart=apart.height),
+        "event_windows_are_covered": judge_window_coverage(windows, counted, thresholds),
         "size_is_as_planned": judge_size(measure_size(lakehouse, plan), lakehouse.thresholds),
         "sessions_reach_their_bar": judge_disputes(evidence),
         "bars_prove_sessions": judge_proof(evidence, lakehouse.thresholds),

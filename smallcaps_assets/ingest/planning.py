@@ -15,6 +15,7 @@ from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.choosing import ChosenSessions, choose_sessions
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.unknown_tickers import find_unknown_tickers
 from smallcaps_assets.lake.tables import PlanRecord
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 from smallcaps_assets.settings import PlanMode
@@ -67,6 +68,7 @@ def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
 def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
     """Return the record of a candidate: what it is and what it was made of."""
     settings = lakehouse.settings
+    judged, unknown = find_unknown_tickers(lakehouse, chosen.plan)
     return PlanRecord(
         plan_hash=hash_keys(chosen.plan.select(key_expression()).to_series()),
         sessions=chosen.plan.height,
@@ -80,4 +82,6 @@ def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
         rows_per_event=chosen.rows_per_event,
         batch=settings.batch or "",
         batches=dict(chosen.batches),
+        judged_tickers=judged,
+        unknown_tickers=unknown,
     )

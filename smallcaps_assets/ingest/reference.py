@@ -157,8 +157,9 @@ def _judge_splits(undecided: pl.DataFrame, numbers: dict[str, Number]) -> Verdic
         ticker, date = keys.row(0)
         summary = (
             f"{undecided.height} records are set aside, because they contradict one another or "
-            f"have no ratio: no rule looks across those {keys.height} dates, first {ticker} "
-            f"{date}; write the right split of each into a file for SMALLCAPS_DECIDED_SPLITS"
+            f"have no ratio, first {ticker} {date}: no rule looks across such a date "
+            f"({keys.height} by ticker); write the right split of each into a file for "
+            "SMALLCAPS_DECIDED_SPLITS"
         )
     return Verdict(undecided.is_empty(), summary, numbers, undecided)
 

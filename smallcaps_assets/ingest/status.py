@@ -40,6 +40,7 @@ from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import Totals
 from smallcaps_assets.lake.lock import Holder
+from smallcaps_assets.lake.plan_record import parse_plan_text
 from smallcaps_assets.lake.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.pulse import Pulse
 
@@ -145,7 +146,7 @@ class Look:
                 )
                 for found in self.ledger.recent_sessions(SHOWN_ERRORS)
             ],
-            coverage=cover(list(self.ledger.coverage_by_year().iter_rows())),
+            coverage=cover(list(self.ledger.coverage_by_year().iter_rows()), self._find_unknown()),
         )
 
     def _gather(
@@ -230,6 +231,20 @@ class Look:
         rows = max(0.0, last.bytes_stored - files) / max(last.bytes_per_trade, 1e-9)
         return Work(last.ticker_sessions, last.requests, round(rows))
 
+    def _find_unknown(self) -> frozenset[str]:
+        """Return the planned tickers that no bar knows and that brought no trade."""
+        try:
+            content = self.lakehouse.fs.read(self.lakehouse.home.plan_record_file)
+        except MissingPartitionError:
+            return frozenset()
+        record = parse_plan_text(content, where=str(self.lakehouse.home.plan_record_file)).record
+        if not record.unknown_tickers:
+            return frozenset()
+        stored = self.ledger.stored_sessions()
+        return frozenset(record.unknown_tickers).difference(
+            stored.filter(stored["rows"] > 0)["ticker"].unique()
+        )
+
     def _measure_disk(self, left: Work | None, totals: Totals) -> DiskPart:
         placement = self.lakehouse.placement
         free = free_bytes(self.lakehouse)
@@ -308,12 +323,16 @@ def count_partitions(
     )
 
 
-def cover(cells: list[tuple[str, int, int, int]]) -> CoveragePart:
+def cover(
+    cells: list[tuple[str, int, int, int]], unknown: frozenset[str] = frozenset()
+) -> CoveragePart:
     """Return years times tickers.
 
     Args:
         cells: ``ticker, year, planned, done``, sorted by ticker and year.
+        unknown: Tickers that are counted apart.
     """
+    cells = [cell for cell in cells if cell[0] not in unknown]
     years: dict[int, tuple[int, int]] = {}
     for _, year, planned, done in cells:
         before = years.get(year, (0, 0))
@@ -337,6 +356,7 @@ def cover(cells: list[tuple[str, int, int, int]]) -> CoveragePart:
         ],
         tickers_planned=len(tickers),
         tickers_done=sum(not count for count in left.values()),
+        tickers_unknown=sorted(unknown),
     )
 
 

@@ -255,12 +255,15 @@ class CoveragePart(Part, frozen=True, kw_only=True):
         tickers: The tickers with most sessions left, at most 200, then by name.
         tickers_planned: Tickers of the plan.
         tickers_done: Tickers of which nothing is left.
+        tickers_unknown: Tickers that no daily bar knows and that brought no trade: counted in
+            nothing above, because no trades of them prove nothing.
     """
 
     years: list[YearCoverage]
     tickers: list[TickerCoverage]
     tickers_planned: int
     tickers_done: int
+    tickers_unknown: list[str]
 
 
 class StatusDocument(Document, frozen=True, kw_only=True):

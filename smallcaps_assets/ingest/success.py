@@ -38,6 +38,7 @@ from smallcaps_assets.ingest.report_document import MissingSession, ReportedDama
 from smallcaps_assets.lake.damages import DamageKind
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 
+COVERAGE_AUDIT: Final = "planned_sessions_are_covered"
 DAMAGE_AUDIT: Final = "files_are_undamaged"
 _HOUR_S: Final = 3600.0
 
@@ -118,11 +119,14 @@ class Evidence:
 
 def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
     """Return the criteria, and what follows from them."""
-    planned, demanded = evidence.plan.height, evidence.lakehouse.thresholds.coverage
+    demanded = evidence.lakehouse.thresholds.coverage
+    coverage = evidence.verdicts[COVERAGE_AUDIT].numbers
+    unknown = int(coverage.get("unknown_ticker_sessions", 0))
+    planned, landed = evidence.plan.height - unknown, evidence.landed.height - unknown
     lost = {(one.ticker, one.session_date) for one in evidence.damaged}
     damaged = sum(key in lost for key in evidence.landed.select(KEY).iter_rows())
     criteria = [
-        judge_coverage_criterion(planned, evidence.landed.height, demanded, damaged),
+        judge_coverage_criterion(planned, landed, demanded, damaged, unknown=unknown),
         *_judge_costs(evidence),
         judge_damage_criterion(evidence.audit),
         _judge_checks(evidence.verdicts),

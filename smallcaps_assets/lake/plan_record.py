@@ -34,6 +34,9 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
         rows_per_event: Watchlist rows that name each event.
         batch: The part of a larger plan that this is, ``2/5``; empty: it is whole.
         batches: Batch of each ticker of that larger plan.
+        judged_tickers: Tickers with a planned session on a date that had bars.
+        unknown_tickers: Those of them without a bar in any planned session, and the symbol that
+            may be meant; empty: none is near.
     """
 
     plan_hash: str
@@ -49,6 +52,8 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_event: dict[str, int] = {}
     batch: str = ""
     batches: dict[str, int] = {}
+    judged_tickers: int = 0
+    unknown_tickers: dict[str, str] = {}
 
 
 class PlanText(msgspec.Struct, frozen=True):

@@ -84,6 +84,27 @@ def test_plan_unites_watchlists_and_takes_a_batch(user: User) -> None:
     assert "3 months" not in finished.text
 
 
+def test_tickers_that_do_not_exist_are_named_and_counted_apart(user: User) -> None:
+    """L38: `con`, `bcpc` and `BRK-A` ended green, 100 % covered, with 0 trades."""
+    rows = "".join(f"{ticker},2024-01-30,E6\n" for ticker in ("con", "bcpc", "BRK-A", "CON"))
+    write_text(user.folder / "slips.csv", f"ticker,date,events\n{rows}")
+
+    planned = user.run("plan", "--watchlist", "slips.csv")
+    downloaded = user.run("download")
+    status = json.loads(user.run("status", "--json").out)["coverage"]
+    report = json.loads(user.run("report", "--json").out)
+
+    assert (planned.code, downloaded.code) == (0, 0)
+    assert "3 of 4 planned tickers have no bar in any planned session (75.00%" in planned.text
+    assert "BRK-A: did you mean BRK.A?; bcpc: did you mean BCPC?; con: did you mean CON?" in (
+        planned.text
+    )
+    assert status["tickers_unknown"] == ["BRK-A", "bcpc", "con"]
+    assert (status["tickers_planned"], status["tickers_done"]) == (1, 1)
+    assert "unknown" in user.run("status").out
+    assert "9 of tickers that no daily bar knows" in str(report["criteria"])
+
+
 def test_plan_by_budget_takes_what_fits(user: User) -> None:
     finished = user.run(
         "plan", "--watchlist", "watchlist.csv", "--budget-gb", "0.0001", "--mode", "event_windows"

@@ -20,6 +20,7 @@ def test_parse_thresholds_without_overrides_gives_the_defaults() -> None:
         "session_residual": 0.05,
         "missing_bars": 0.05,
         "price_outside": 0.001,
+        "unknown_tickers": 0.05,
     }
 
 
