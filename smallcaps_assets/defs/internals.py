@@ -1,7 +1,8 @@
 """What is used of Dagster and is not part of its public interface, in one place.
 
 What belongs here: imports from `dagster._core`, each with the reason, and the few calls that need
-them.  What does not: any rule of ours.  Dagster is pinned to one version (`constraints.txt`); to
+them.  What does not: any rule of ours, and the web server of `smallcaps ui`, whose are listed in
+`cli/ui_server.py`.  Dagster is pinned to one version (`constraints.txt`); to
 change it, look at this module first.
 
 - `AssetCheckEvaluationTargetMaterializationData`: a verdict reported outside a step has to name

@@ -84,12 +84,22 @@ class DagsterUi:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process.poll() is not None:
+            return
         family = self._process.children(recursive=True)
         self._process.terminate()
         _, alive = psutil.wait_procs([self._process, *family], timeout=GRACE_S)
         for process in alive:
             process.kill()
         psutil.wait_procs(alive, timeout=PATIENCE_S)
+
+    def stop(self) -> tuple[int, list[psutil.Process]]:
+        """Stop it as a service manager does; return its exit code, and what it left behind."""
+        family = self._process.children(recursive=True)
+        self._process.terminate()
+        code: int = self._process.wait(PATIENCE_S)
+        # Code servers end by themselves once nobody asks them any more.
+        return code, psutil.wait_procs(family, timeout=PATIENCE_S)[1]
 
     def wait_until_up(self) -> None:
         """Wait until the web server answers."""
@@ -162,7 +172,7 @@ class DagsterUi:
         return sorted(runs, key=lambda run: run["startTime"] or float("inf"))
 
     def _is_up(self) -> bool:
-        assert self._process.is_running(), self.log.read_text()
+        assert self._process.poll() is None, self.log.read_text()
         try:
             return requests.get(f"{self.url}/server_info", timeout=1).ok
         except requests.RequestException:
