@@ -13,7 +13,12 @@ from smallcaps_assets.defs.failures import describe_failure
 from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.defs.queue import require_registered_plan
+from smallcaps_assets.defs.queue import (
+    describe_foreign,
+    drop_foreign_keys,
+    require_registered_plan,
+    split_keys,
+)
 from smallcaps_assets.defs.runs import end_dead_runs
 from smallcaps_assets.defs.states import align_states
 from smallcaps_assets.defs.tick_assets import (
@@ -68,13 +73,16 @@ def run_download(
     Raises:
         ConfigError: The vendor's key is not set, or a root of the settings is not there.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
-        LedgerMismatchError: The published plan is not the registered one.
+        LedgerMismatchError: Sessions of the published plan are not registered.
     """
     refuse_if_held(work)
     end_dead_runs(work.instance, work.lakehouse.lock)
     require_registered_plan(work.instance, work.lakehouse)
     ensure_indexed(work.lakehouse)
-    ordered = work.instance.get_dynamic_partitions(PLANNED_SET)
+    ordered, foreign = split_keys(work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET))
+    if foreign:
+        console.print(describe_foreign(foreign), style="yellow", markup=False, highlight=False)
+        drop_foreign_keys(work.instance, work.lakehouse)
     # A run that was killed between a receipt and its event left keys that no span may hold.
     align_states(work.instance, work.lakehouse, ordered)
     wanted, others = _select(work, selection, ordered, options)

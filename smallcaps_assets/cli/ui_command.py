@@ -1,6 +1,7 @@
 """`smallcaps ui`: Dagster's web UI and daemon, with the source running where it is ours."""
 
 import errno
+import ipaddress
 import os
 import socket
 
@@ -10,7 +11,6 @@ from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.errors import ConfigError, SmallcapsError
 
 LOCALHOST = "127.0.0.1"
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
 
 
 @click.command("ui")
@@ -67,12 +67,19 @@ def serve(work: Workplace, listener: socket.socket, host: str) -> None:
     address = f"[{host}]" if ":" in host else host
     url = f"http://{address}:{listener.getsockname()[1]}"
     greeting = f"Dagster's UI: {url} (home: {instance.root_directory}); stop with Ctrl-C"
-    names = () if host in WILDCARDS else (host,)
-    if not serve_ui(instance, listener, names, greeting):
+    if not serve_ui(instance, listener, _list_names(host), greeting):
         raise SmallcapsError(
             "Dagster's daemon ended by itself, and without it no backfill, sensor or schedule "
             "runs; its last words are above: start `smallcaps ui` again"
         )
+
+
+def _list_names(host: str) -> tuple[str, ...]:
+    """Return the names that one gets by listening on a host; all addresses together have none."""
+    try:
+        return () if ipaddress.ip_address(host).is_unspecified else (host,)
+    except ValueError:
+        return (host,)
 
 
 def _explain_host(host: str, error: OSError) -> str:

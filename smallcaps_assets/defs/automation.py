@@ -27,8 +27,8 @@ from smallcaps_assets.defs.partitions import (
     month_spans,
     planned_ticker_sessions,
 )
-from smallcaps_assets.defs.queue import require_registered_plan
-from smallcaps_assets.defs.runs import UNFINISHED
+from smallcaps_assets.defs.queue import require_registered_plan, split_keys
+from smallcaps_assets.defs.runs import ALIVE
 from smallcaps_assets.defs.states import TRADES_KEY
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.backfill import ensure_indexed
@@ -45,8 +45,6 @@ THEN_PLAN: Final = "smallcaps/then_plan"
 """Tag of a run of `refresh_reference` that is to be followed by a plan."""
 PUBLICATION_MARGIN_H: Final = 0.5
 """Hours after publication at which the schedule looks for a new session."""
-
-ALIVE: Final = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
 
 
 class RetryCursor(msgspec.Struct, frozen=True):
@@ -148,7 +146,8 @@ def find_left_over(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> list[s
     last = newest_backfill(instance, TRADES_KEY)
     if last is None or last.status is not BulkActionStatus.COMPLETED_FAILED:
         return []
-    states = lakehouse.ledger.states(instance.get_dynamic_partitions(PLANNED_SET))
+    planned, _ = split_keys(lakehouse, instance.get_dynamic_partitions(PLANNED_SET))
+    states = lakehouse.ledger.states(planned)
     return [key for key, state in states.items() if state == PLANNED]
 
 

@@ -1,16 +1,26 @@
 """The published plan as Dagster's dynamic partition set, and the check that both are equal."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from smallcaps_assets.core.keys import hash_keys, key_expression
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.defs.internals import find_open_backfill
 from smallcaps_assets.defs.partitions import MAX_KEYS, PLANNED_SET
-from smallcaps_assets.defs.states import align_states
+from smallcaps_assets.defs.runs import ALIVE
+from smallcaps_assets.defs.states import TRADES_KEY, align_states
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+
+logger = logging.getLogger(__name__)
+
+SHOWN_KEYS: Final = 5
+"""Keys that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
         MissingPartitionError: No plan is published.
     """
     record, plan = lakehouse.tables.read_plan()
-    keys = plan.select(key_expression()).to_series().to_list()
+    keys = _list_keys(plan)
     if len(keys) > MAX_KEYS:
         raise ConfigError(
             f"the plan has {len(keys):,} ticker-sessions and one partition set holds at most "
@@ -83,19 +93,85 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
 def require_registered_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
     """Return the hash of the published plan after comparing it with the registered keys.
 
+    The plan is the truth: keys of the set that it does not hold are told and left out.
+
     Raises:
-        LedgerMismatchError: Plan and partition set differ.
+        LedgerMismatchError: Keys of the plan are not registered.
         MissingPartitionError: No plan is published.
     """
-    record, _ = lakehouse.tables.read_plan()
+    record, plan = lakehouse.tables.read_plan()
     registered = instance.get_dynamic_partitions(PLANNED_SET)
-    if hash_keys(registered) != record.plan_hash:
+    if hash_keys(registered) == record.plan_hash:
+        return record.plan_hash
+    lacking = _without(_list_keys(plan), registered)
+    if lacking:
         raise LedgerMismatchError(
             f"the published plan ({record.sessions} sessions, hash {record.plan_hash[:12]}) is "
-            f"not the registered one ({len(registered)} keys): materialize download_queue, or "
-            "run `smallcaps plan`, then start the backfill again"
+            f"not the registered one ({len(registered)} keys): {len(lacking)} of its sessions are "
+            f"not registered, the first is {lacking[0]}: materialize download_queue, or run "
+            "`smallcaps plan`, then start the backfill again"
         )
+    logger.warning(describe_foreign(_without(registered, _list_keys(plan))))
     return record.plan_hash
+
+
+def split_keys(lakehouse: Lakehouse, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return those of ``keys`` that the published plan holds, and the others, in their order.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    planned = set(_list_keys(lakehouse.tables.read_plan()[1]))
+    return [key for key in keys if key in planned], [key for key in keys if key not in planned]
+
+
+def drop_foreign_keys(
+    instance: dg.DagsterInstance, lakehouse: Lakehouse, run_id: str = ""
+) -> list[str]:
+    """Remove keys from the partition set that the plan does not hold; return them.
+
+    Nothing is removed while a backfill or another run is under way: Dagster ends a backfill as
+    failed when a key that it was to fetch is gone, and a range without its ends is none.
+
+    Args:
+        instance: Where the set is.
+        lakehouse: Where the plan is.
+        run_id: The run that asks, which is under way itself.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    record, plan = lakehouse.tables.read_plan()
+    registered = instance.get_dynamic_partitions(PLANNED_SET)
+    if len(registered) <= record.sessions or _is_at_work(instance, run_id):
+        return []
+    planned = _list_keys(plan)
+    if _without(planned, registered):
+        return []  # another plan, whose registration is to come
+    register_plan(instance, lakehouse)
+    return _without(registered, planned)
+
+
+def describe_foreign(keys: Sequence[str]) -> str:
+    """Return what is told about keys that were added to the set and are not planned."""
+    shown = ", ".join(map(repr, keys[:SHOWN_KEYS])) + (", ..." if len(keys) > SHOWN_KEYS else "")
+    return (
+        f"not in the published plan, and left out: {len(keys):,} partition keys, {shown}. What is "
+        "added in the UI is not planned by it: `smallcaps plan` plans sessions"
+    )
+
+
+def _is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Return whether a backfill of `trades`, or a run other than ``run_id``, is under way."""
+    if find_open_backfill(instance, TRADES_KEY):
+        return True
+    alive = instance.get_runs(filters=dg.RunsFilter(statuses=ALIVE))
+    return any(run.run_id != run_id for run in alive)
+
+
+def _list_keys(plan: pl.DataFrame) -> list[str]:
+    keys: list[str] = plan.select(key_expression()).to_series().to_list()
+    return keys
 
 
 def _without(keys: Sequence[str], existing: Sequence[str]) -> list[str]:

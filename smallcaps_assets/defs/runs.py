@@ -34,6 +34,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
 ]
 
+ALIVE = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
+"""States of runs that will still do something."""
+
 
 def claim_tags() -> dict[str, str]:
     """Return the tags of a run that this process executes."""

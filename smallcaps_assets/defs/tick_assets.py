@@ -1,6 +1,6 @@
 """Group `ticks`: every trade of the planned ticker-sessions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -9,7 +9,12 @@ from smallcaps_assets.defs.checks import report_ledger_checks
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
-from smallcaps_assets.defs.queue import require_registered_plan
+from smallcaps_assets.defs.queue import (
+    describe_foreign,
+    drop_foreign_keys,
+    require_registered_plan,
+    split_keys,
+)
 from smallcaps_assets.defs.runs import cancel_run, claim_run, end_dead_runs
 from smallcaps_assets.defs.serve_assets import report_catalog
 from smallcaps_assets.defs.states import align_changed
@@ -82,11 +87,14 @@ def trades(
     again; only missing sessions are requested.
     """
     with ending_run(context):
+        # Once: keys that are not planned may be gone from the set later.
+        asked = list(context.partition_keys)
         backfill = open_backfill(context, config, lakehouse)
+        keys = select_planned(lakehouse, asked)
         try:
             with backfill.held(wait_s=lock_wait(context)):
                 claim_run(context.instance, context.run.run_id)
-                for outcome in backfill.run(context.partition_keys):
+                for outcome in backfill.run(keys):
                     yield describe_outcome(outcome)
         except (*INTERRUPTS, GeneratorExit):
             # Else the run would end as failed.  The interrupt may also arrive while Dagster
@@ -96,6 +104,7 @@ def trades(
         align_changed(context.instance, lakehouse, backfill.changed)
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)
+        drop_foreign_keys(context.instance, lakehouse, context.run.run_id)
     if backfill.summary.aborted:
         context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: backfill.summary.aborted})
     if backfill.summary.failures or backfill.summary.aborted:
@@ -143,6 +152,18 @@ def open_backfill(
         accept_disputed=config.accept_disputed or ACCEPT_DISPUTED_TAG in context.run.tags,
         asks_again=config.again or AGAIN_TAG in context.run.tags,
     )
+
+
+def select_planned(lakehouse: Lakehouse, keys: Sequence[str]) -> list[str]:
+    """Return those of the keys of a run that are planned.
+
+    Raises:
+        ConfigError: None of them is.
+    """
+    planned, foreign = split_keys(lakehouse, keys)
+    if not planned:
+        raise ConfigError(f"this run has nothing to fetch: {describe_foreign(foreign)}")
+    return planned
 
 
 def describe_outcome(outcome: Outcome) -> Event:

@@ -1,15 +1,24 @@
 import datetime as dt
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import dagster as dg
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from smallcaps_assets.core.events import IMPORTED_EVENT
 from smallcaps_assets.core.keys import hash_keys
-from smallcaps_assets.defs.partitions import MAX_KEYS
-from smallcaps_assets.defs.queue import register_plan, require_registered_plan
+from smallcaps_assets.defs.partitions import MAX_KEYS, PLANNED_SET
+from smallcaps_assets.defs.queue import (
+    drop_foreign_keys,
+    register_plan,
+    require_registered_plan,
+    split_keys,
+)
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -137,11 +146,75 @@ def test_require_registered_plan_refuses_a_plan_that_was_not_registered(site: Si
     register_plan(site.instance, site.lakehouse)
     assert require_registered_plan(site.instance, site.lakehouse) == hash_keys(KEYS)
 
-    publish(site.lakehouse, KEYS[:2])
+    publish(site.lakehouse, [*KEYS[:2], "BRK.A_2024-01-10"])
     refused = site.download()
 
+    assert "1 of its sessions are not registered" in describe_failures(refused)
     assert "materialize download_queue" in describe_failures(refused)
+    assert site.keys == KEYS
     assert not list(site.lakehouse.layout.lake_dir.rglob("_SUCCESS"))
+
+
+foreign_keys = st.lists(
+    st.text(string.ascii_letters + string.digits + "_-. ", min_size=1, max_size=20)
+    | st.sampled_from(["BCPC_2024-01-12", "BCPC_2024-13-45", "bcpc_2024-01-10", "BCPC", "_"]),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+
+
+@settings(
+    max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(foreign_keys)
+def test_keys_added_by_hand_are_left_out_and_then_removed(site: Site, foreign: list[str]) -> None:
+    """L48: a typo in the UI's "Add a partition" blocked every download."""
+    plan_hash = publish(site.lakehouse, KEYS)
+    register_plan(site.instance, site.lakehouse)
+    site.instance.add_dynamic_partitions(PLANNED_SET, foreign)
+
+    assert require_registered_plan(site.instance, site.lakehouse) == plan_hash
+    assert split_keys(site.lakehouse, site.keys) == (KEYS, foreign)
+    assert drop_foreign_keys(site.instance, site.lakehouse) == foreign
+    assert site.keys == KEYS
+
+
+def test_a_run_skips_keys_added_by_hand_and_fetches_the_others(site: Site) -> None:
+    """L48: the range ends in the typo, and the plan is fetched all the same."""
+    publish(site.lakehouse, KEYS)
+    register_plan(site.instance, site.lakehouse)
+    site.instance.add_dynamic_partitions(PLANNED_SET, ["BCPC_2024-01-1O", "con"])
+
+    done = site.download()
+
+    assert done.success
+    assert set(site.lakehouse.ledger.states(KEYS).values()) == {"complete"}
+    assert site.keys == KEYS
+    assert read_statuses(site.instance)["MATERIALIZED"] == set(KEYS)
+
+
+def test_a_run_of_nothing_but_keys_added_by_hand_says_so(site: Site) -> None:
+    """L48."""
+    publish(site.lakehouse, KEYS)
+    register_plan(site.instance, site.lakehouse)
+    site.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
+
+    refused = site.run_range("download_missing", "typo", "typo")
+
+    assert "nothing to fetch: not in the published plan" in describe_failures(refused)
+    assert "'typo'" in describe_failures(refused)
+
+
+def test_keys_added_by_hand_stay_while_a_run_may_hold_them(site: Site) -> None:
+    """L48: a backfill whose key is gone ends as failed, whatever it has fetched."""
+    publish(site.lakehouse, KEYS)
+    register_plan(site.instance, site.lakehouse)
+    site.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
+    site.instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED))
+
+    assert drop_foreign_keys(site.instance, site.lakehouse) == []
+    assert site.keys == [*KEYS, "typo"]
 
 
 # -- through the job -------------------------------------------------------------------

@@ -91,3 +91,16 @@ def test_a_run_whose_process_is_dead_is_ended_as_canceled(site: Site) -> None:
     ended = site.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.CANCELED
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_keys_added_by_hand_are_told_and_removed(site: Site, *, broken: bool) -> None:
+    """L48: a key that is none ended every evaluation in an error."""
+    if broken:
+        add_run(site, dg.DagsterRunStatus.FAILURE, **{OWNER_TAG: DEAD})
+    site.instance.add_dynamic_partitions(PLANNED_SET, ["no key"])
+
+    said, _ = evaluate(site)
+
+    assert "left out: 1 partition keys, 'no key'" in said
+    assert site.keys == planned_keys(site.lakehouse)
