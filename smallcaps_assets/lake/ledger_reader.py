@@ -22,7 +22,10 @@ from smallcaps_assets.lake import history_sql, ledger_sql
 from smallcaps_assets.lake.database import open_database, translated_errors
 from smallcaps_assets.lake.import_records import ImportRecord, parse_import
 from smallcaps_assets.lake.ledger_rows import (
+    DEFICIT_COLUMNS,
+    FIGURE_COLUMNS,
     KEY_COLUMNS,
+    REVISION_COLUMNS,
     Activity,
     CommittedSession,
     Row,
@@ -65,39 +68,6 @@ RUN_COLUMNS: Final = {
     **dict.fromkeys(("attempts", "requests", "answered_requests", "sessions", "rows"), pl.Int64()),
 }
 """Columns of :meth:`LedgerReader.runs`, as SQLite gives them."""
-
-
-_RATIOS: Final = {"volume_deficit": pl.Float64(), "count_deficit": pl.Float64()}
-FIGURE_COLUMNS: Final = {
-    **KEY_COLUMNS,
-    "state": pl.String(),
-    "volume": pl.Float64(),
-    "trade_count": pl.Int64(),
-    "original_volume": pl.Float64(),
-    "original_trade_count": pl.Int64(),
-    "bar_volume": pl.Float64(),
-    "bar_trade_count": pl.Int64(),
-    **_RATIOS,
-    "marks": pl.String(),
-}
-"""Columns of :meth:`LedgerReader.figures`, as SQLite gives them."""
-DEFICIT_COLUMNS: Final = {
-    **KEY_COLUMNS,
-    "state": pl.String(),
-    **_RATIOS,
-    "marks": pl.String(),
-    "asked": pl.Int64(),
-    "is_same": pl.Int64(),
-}
-"""Columns of :meth:`LedgerReader.deficits`, as SQLite gives them."""
-
-REVISION_COLUMNS: Final = {
-    **KEY_COLUMNS,
-    **dict.fromkeys(("recorded_at", "run_id", "counts"), pl.String()),
-    **dict.fromkeys(("old_rows", "new_rows"), pl.Int64()),
-    **dict.fromkeys(("old_hash", "new_hash", "folder"), pl.String()),
-}
-"""Columns of :meth:`LedgerReader.revisions`."""
 
 
 class LedgerReader:

@@ -149,11 +149,11 @@ def test_dates_of_a_clock_that_was_wrong_count_as_today() -> None:
 
 
 def test_a_field_set_aside_excuses_small_deficits_in_it_alone() -> None:
-    aside = {"set_aside": frozenset({"trade_count"})}
+    aside = frozenset({"trade_count"})
 
-    assert judge(Deficit(0.0, 0.04), **aside) == (DIFFERS,)
-    assert judge(Deficit(0.0, 0.06), **aside) is None
-    assert judge(Deficit(0.02, 0.04), **aside) is None
+    assert judge(Deficit(0.0, 0.04), set_aside=aside) == (DIFFERS,)
+    assert judge(Deficit(0.0, 0.06), set_aside=aside) is None
+    assert judge(Deficit(0.02, 0.04), set_aside=aside) is None
 
 
 @given(rows=st.integers(0, 10**7), last=st.integers(1, LARGEST_LIMIT))
@@ -186,7 +186,7 @@ def test_the_budget_is_fifty_requests_or_a_twentieth() -> None:
     assert [allow_requests(n) for n in (0, 1_000, 4_000)] == [LEAST_BUDGET, LEAST_BUDGET, 200]
 
 
-def make_deficits(sessions: int, short: int, asked: int, healed: int) -> pl.DataFrame:
+def make_deficits(short: int, asked: int, healed: int) -> pl.DataFrame:
     """Return the sessions of 2023 of which ``short`` lack 2 % by count."""
     first = dt.date(2023, 1, 2)
     dates = [first + dt.timedelta(days=n) for n in range(short)]
@@ -217,7 +217,7 @@ def test_a_field_is_set_aside_for_a_year_on_evidence(
     sessions: int, short: int, asked: int, healed: int, *, is_set_aside: bool
 ) -> None:
     """Answers that heal never set a field aside, whatever the share of deficits."""
-    deficits = make_deficits(sessions, short, asked, healed)
+    deficits = make_deficits(short, asked, healed)
     compared = pl.DataFrame(
         {"session_date": [dt.date(2023, 1, 2)], "volume": [sessions], "trade_count": [sessions]}
     )

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,15 +107,15 @@ def test_a_young_session_settles_on_the_third_date_and_a_lost_ledger_asks_no_mor
 ) -> None:
     fault = Fault("short_page", rows=7, by="row", date=WEEK[0])
     with serve({"ABCD": make_shares(WEEK[:1])}, fault) as server:
-        for day in range(3):
-            at = SOON + dt.timedelta(days=day)
+        days = [SOON + dt.timedelta(days=day) for day in range(3)]
+        for at in days:
             lakehouse = open_lake(tmp_path, server, at)
             done = download(lakehouse, KEYS[:1])
-            assert done.keys_in(states.COMPLETE) == (KEYS[:1] if day == 2 else [])
+            assert done.keys_in(states.COMPLETE) == (KEYS[:1] if at == days[2] else [])
             lakehouse.ledger.close()
             lakehouse.layout.ledger_file.unlink()
         server.reset()
-        download(open_lake(tmp_path, server, at), KEYS[:1])
+        download(open_lake(tmp_path, server, days[2]), KEYS[:1])
         assert server.stats.requests == 0
 
 
