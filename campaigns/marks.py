@@ -42,12 +42,6 @@ class Judgement:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def find_marks(receipt: Receipt) -> tuple[str, ...]:
-    """Return what the bar of a stored session leaves open, by its receipt."""
-    marks: tuple[str, ...] = getattr(receipt, "marks", ())
-    return marks
-
-
 def judge_sessions(
     lakehouse: Lakehouse, keys: tuple[str, ...], truth: Mapping[str, Receipt]
 ) -> Judgement:
@@ -73,13 +67,14 @@ def judge_sessions(
 
 def _judge(lakehouse: Lakehouse, receipt: Receipt, state: str, truth: Receipt) -> str:
     """Return ``true``, ``red``, ``marked`` or ``unseen``, else what is wrong."""
-    marks = find_marks(receipt)
     if receipt.content_hash == truth.content_hash:
-        is_doubted = state == "disputed" or (marks and truth.bar_volume is not None)
-        return f"is true, but doubted ({state}, {', '.join(marks)})" if is_doubted else "true"
+        is_doubted = state == "disputed" or (receipt.marks and truth.bar_volume is not None)
+        return (
+            f"is true, but doubted ({state}, {', '.join(receipt.marks)})" if is_doubted else "true"
+        )
     if state not in GREEN:
         return "red"
-    if marks:
+    if receipt.marks:
         return "marked"
     trades = lakehouse.store.read_trades(receipt.ticker, receipt.session_date)
     return _compare_bar(trades, truth) or "unseen"

@@ -10,10 +10,12 @@ import pytest
 from smallcaps_assets.core.conditions import measure_volume
 from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.ingest.ingest_factories import download, hash_stored, make_keys
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,
+    GROUPED,
     HEALS_ON,
     MODELS,
     Clock,
@@ -192,3 +194,18 @@ def test_the_download_core_runs_on_a_simulated_vendor(tmp_path: Path) -> None:
     truth = vendor.hash_truth([(ticker, date) for ticker in vendor.sizes for date in DATES])
     assert hash_stored(lakehouse) == truth
     assert {asked.on for asked in vendor.asked} == {TODAY}
+
+
+def test_bars_may_be_asked_for_by_date() -> None:
+    vendor = make_vendor(MODELS["honest"], ABCD=240, TINY=3)
+
+    rows = [
+        row
+        for page in vendor.iter_pages(f"{GROUPED}{DATES[0]}", {}, row_type=BarRow)
+        for row in page
+    ]
+
+    assert [row.trade_count for row in rows] == vendor.read_bars(DATES[0], DATES[0])[
+        "trade_count"
+    ].to_list()
+    assert vendor.asked_bars == [(DATES[0], TODAY)]

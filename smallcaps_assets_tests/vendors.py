@@ -24,16 +24,21 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.bar_months import BarDates
 from smallcaps_assets.polygon.client import FetchedTrades
+from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
-from smallcaps_assets_tests.archive_factories import make_vendor_trades
+from smallcaps_assets_tests.archive_factories import HOUR_NS, make_vendor_trades
 from smallcaps_assets_tests.ingest.ingest_factories import make_lakehouse
 
 MAX_PAGE_LIMIT: Final = 50_000
 CANCELLED: Final = 8
 OFFICIAL: Final = (16, 15)
 """Conditions of the official open and close: no volume, no count."""
+
+GROUPED: Final = "/v2/aggs/grouped/locale/us/market/stocks/"
+BAR_FIELDS: Final = [name for name in DAILY_BARS.columns if name != "session_date"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -279,6 +284,7 @@ class SimulatedVendor:
         sizes: Trades of an ordinary session by ticker; a session has half to one and a half.
         page_limit: Rows of a page where a request names none.
         asked: Chains asked for so far.
+        asked_bars: Dates whose bars were asked for, and when.
     """
 
     model: Model
@@ -286,6 +292,7 @@ class SimulatedVendor:
     sizes: Mapping[str, int] = field(default_factory=lambda: {"ABCD": 240})
     page_limit: int = MAX_PAGE_LIMIT
     asked: list[Asked] = field(default_factory=list)
+    asked_bars: list[tuple[dt.date, dt.date]] = field(default_factory=list)
     _asks: Counter[tuple[str, dt.date]] = field(default_factory=Counter)
 
     def truth(self, ticker: str, session_date: dt.date) -> pl.DataFrame:
@@ -346,6 +353,19 @@ class SimulatedVendor:
             bars = rule.change(bars, self.clock.date)
         return DAILY_BARS.conform(bars)
 
+    def iter_pages(
+        self, path: str, parameters: Mapping[str, str], *, row_type: type[BarRow]
+    ) -> Iterator[list[BarRow]]:
+        """Yield the rows of the grouped endpoint for one date, which is all that is asked here."""
+        del parameters, row_type
+        date = dt.date.fromisoformat(path.removeprefix(GROUPED))
+        self.asked_bars.append((date, self.clock.date))
+        end_ms = (day_bounds_ns(date, date)[0] + 16 * HOUR_NS) // 10**6
+        yield [
+            BarRow(**{name: bar[name] for name in BAR_FIELDS}, end_ms=end_ms)
+            for bar in self.read_bars(date, date).iter_rows(named=True)
+        ]
+
     def _iter_bars(self, dates: Sequence[dt.date]) -> Iterator[pl.DataFrame]:
         model = self.model
         for ticker, size in self.sizes.items():
@@ -388,12 +408,18 @@ def open_lakehouse(folder: Path, vendor: SimulatedVendor, **changes: object) -> 
 
 
 def store_bars(lakehouse: Lakehouse, vendor: SimulatedVendor, month: str) -> pl.DataFrame:
-    """Store the bars of a month, ``2024-03``, as the vendor has them today, and return them."""
+    """Store the bars of a month, ``2024-03``, as the vendor has them today, and return them.
+
+    Bars of a file do not say when they came.
+    """
     first = dt.date.fromisoformat(f"{month}-01")
     last = (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
     covered = load_calendar().dates(first, last)
     bars = vendor.read_bars(first, last)
-    lakehouse.tables.write_daily_bars(month, bars, covered=covered, is_closed=True)
+    came = dict.fromkeys(covered, vendor.clock.date) if vendor.model.has_own_bars else {}
+    lakehouse.tables.write_daily_bars(
+        month, bars, covered=covered, is_closed=True, dates=BarDates(came, {})
+    )
     return bars
 
 
