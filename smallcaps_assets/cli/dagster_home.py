@@ -2,8 +2,10 @@
 
 import os
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smallcaps_assets.lake.database import find_damage
 from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.settings import Settings
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 EVENT_BATCH = 500
+DATABASE_FOLDERS = ("history", "schedules")
+"""Where Dagster keeps its databases, below its home."""
 
 
 def prepare_dagster_home(settings: Settings) -> str:
@@ -40,3 +44,24 @@ def open_instance() -> "dg.DagsterInstance":
     import dagster as dg  # noqa: PLC0415  half a second that `smallcaps status` does not need
 
     return dg.DagsterInstance.get()
+
+
+def find_damaged_databases(settings: Settings) -> dict[Path, str]:
+    """Return the databases of Dagster that cannot be believed, with what is wrong; all are read."""
+    home = settings.data_dir.absolute() / "dagster"
+    files = [path for name in DATABASE_FOLDERS for path in sorted((home / name).rglob("*.db"))]
+    found = {path: find_damage(path) for path in files}
+    return {path: reason for path, reason in found.items() if reason}
+
+
+def set_aside(path: Path) -> None:
+    """Move a damaged database of Dagster aside; Dagster makes an empty one in its place.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    fs = FileSystem()
+    # The log goes first: one left behind would be played into the new database.
+    for suffix in ("-wal", "-shm"):
+        fs.remove(path.with_name(path.name + suffix))
+    fs.rename(path, path.with_name(f"{path.name}.damaged"))

@@ -2,6 +2,7 @@
 
 import click
 
+from smallcaps_assets.cli.dagster_home import find_damaged_databases, set_aside
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import ensure_indexed
 
@@ -12,14 +13,22 @@ def command(*, dry_run: bool) -> None:
     """Make Dagster agree with the lake: after a restored disk, an import, a lost Dagster home.
 
     Sessions of the lake that Dagster does not show are added as materializations; partitions
-    that are green without a receipt turn red.  Nothing is fetched.
+    that are green without a receipt turn red.  Nothing is fetched.  A damaged database of Dagster
+    is moved aside and made anew: what it knew of runs is lost, and nothing else.
     """
     with open_workplace() as work:
         ensure_indexed(work.lakehouse)
+        damaged = find_damaged_databases(work.settings)
+        for path, reason in damaged.items():
+            verb = "would be moved" if dry_run else "moved"
+            click.echo(f"{path} is damaged ({reason}): {verb} to {path.name}.damaged, made anew")
         if dry_run:
-            click.echo(preview(work))
+            if not damaged:
+                click.echo(preview(work))
             return
         with work.lakehouse.writing("smallcaps reconcile", 0.0):
+            for path in damaged:
+                set_aside(path)
             click.echo(reconcile(work))
 
 

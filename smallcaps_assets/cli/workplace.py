@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from smallcaps_assets.cli.dagster_home import open_instance, prepare_dagster_home
+from smallcaps_assets.cli.dagster_home import (
+    find_damaged_databases,
+    open_instance,
+    prepare_dagster_home,
+)
 from smallcaps_assets.cli.emulator_process import running_emulator
-from smallcaps_assets.errors import StorageError
+from smallcaps_assets.errors import LedgerMismatchError, StorageError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.database import DAMAGES
 from smallcaps_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -104,11 +109,20 @@ def dagster_storage_errors(settings: Settings) -> Iterator[None]:
     """Turn the errors of Dagster's own databases, on a full disk above all, into one of ours.
 
     Raises:
-        StorageError: The body met one.
+        LedgerMismatchError: One of them is damaged.
+        StorageError: The disk refuses one.
     """
     try:
         yield
     except _database_errors() as error:
+        if damaged := find_damaged_databases(settings):
+            path, reason = next(iter(damaged.items()))
+            raise LedgerMismatchError(
+                f"{path}, one of Dagster's databases, is damaged ({reason}); stop `smallcaps ui`, "
+                "then `smallcaps reconcile` moves it aside and makes it anew from the lake"
+            ) from error
+        if not isinstance(error, _storage_errors()):
+            raise
         raise StorageError(
             f"Dagster's databases below {settings.data_dir.absolute() / 'dagster'} refuse: "
             f"{str(error).splitlines()[0]}; free space there or make it writable, then run the "
@@ -116,7 +130,12 @@ def dagster_storage_errors(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def _database_errors() -> tuple[type[Exception], ...]:
+def _storage_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import DatabaseError  # noqa: PLC0415  only loaded when something failed
 
     return DatabaseError, sqlite3.DatabaseError
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return what the databases of Dagster raise, damaged ones above all."""
+    return (*_storage_errors(), *DAMAGES)

@@ -12,7 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
-from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError, StorageError
+from smallcaps_assets.errors import (
+    LedgerMismatchError,
+    PartitionConflictError,
+    StorageError,
+)
 from smallcaps_assets.lake.ledger_schema import (
     ADDITIONS,
     CREATE_TALLY_TRIGGERS,
@@ -50,6 +54,13 @@ _STORAGE_CODES: Final = frozenset(
     }
 )
 _BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+DAMAGES: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
+"""What `sqlite3` raises on a damaged file: not its own errors alone, because a message or a text
+that is no UTF-8 cannot be decoded, and a length that is wrong asks for all the memory there is."""
+
+REASON_LENGTH: Final = 200
+"""Characters that are told of what SQLite says of a damaged file."""
+
 _PRIMARY_CODE: Final = 0xFF
 """Mask of the part of an extended result code that names its family."""
 
@@ -84,7 +95,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except DAMAGES as error:
         _raise_translated(error, path)
 
 
@@ -178,7 +189,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application_id != APPLICATION_ID:
         raise LedgerMismatchError(
-            f"{path} is no ledger of smallcaps_assets: move it away, then run `smallcaps reindex`"
+            f"{path} is no ledger of smallcaps_assets: `smallcaps reindex` moves it aside and "
+            "makes one from the receipts"
         )
     if version != LEDGER_VERSION:
         raise LedgerMismatchError(
@@ -188,9 +200,31 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _raise_translated(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
-    # Errors that the module raises itself, such as a wrong number of values, carry no code.
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+def find_damage(path: Path) -> str:
+    """Return what SQLite finds wrong with a database, whosever it is; empty: nothing.
+
+    A database that another process keeps locked, or that the disk refuses, is not called damaged.
+    """
+    connection = _connect(path, is_read_only=True)
+    try:
+        found = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except DAMAGES as error:
+        is_damage = _find_code(error) not in _BUSY_CODES | _STORAGE_CODES
+        return _quote(error) if is_damage else ""
+    finally:
+        connection.close()
+    return "" if found == "ok" else found
+
+
+def damaged_ledger(path: Path, what: object) -> LedgerMismatchError:
+    """Return the error that says what is wrong with the ledger at ``path``, and the remedy."""
+    return LedgerMismatchError(
+        f"{path}: {what}; the ledger is damaged, rebuild it from the receipts: `smallcaps reindex`"
+    )
+
+
+def _raise_translated(error: Exception, path: Path) -> NoReturn:
+    code = _find_code(error)
     if code in _BUSY_CODES:
         raise PartitionConflictError(
             f"{path}: another process kept the ledger locked for {BUSY_TIMEOUT_S:g} s; wait for it "
@@ -200,6 +234,16 @@ def _raise_translated(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
         raise StorageError(
             f"{path}: {error}; make room on the disk, or make the folder exist and writable"
         ) from error
-    raise LedgerMismatchError(
-        f"{path}: {error}; the ledger is damaged, rebuild it from the receipts: `smallcaps reindex`"
-    ) from error
+    raise damaged_ledger(path, _quote(error)) from error
+
+
+def _find_code(error: Exception) -> int:
+    # Errors that the module raises itself, such as a wrong number of values, carry no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+
+
+def _quote(error: Exception) -> str:
+    """Return what SQLite says of a damaged file: it quotes what it cannot read, whatever it is."""
+    what = str(error) if isinstance(error, sqlite3.Error) else "what it holds cannot be read"
+    line = "".join(letter for letter in what.partition("\n")[0] if letter.isprintable())
+    return line[:REASON_LENGTH]

@@ -17,10 +17,11 @@ import polars as pl
 from smallcaps_assets.core.disputes import MARKS
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.pace import Step
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake import history_sql, ledger_sql
-from smallcaps_assets.lake.database import open_database, translated_errors
+from smallcaps_assets.lake.database import damaged_ledger, open_database, translated_errors
 from smallcaps_assets.lake.import_records import ImportRecord, parse_import
+from smallcaps_assets.lake.ledger_checks import doubt, find_nonsense
 from smallcaps_assets.lake.ledger_rows import (
     DEFICIT_COLUMNS,
     FIGURE_COLUMNS,
@@ -37,6 +38,7 @@ from smallcaps_assets.lake.ledger_rows import (
     parse_committed,
     parse_instant,
     parse_record,
+    require_dates,
     select_parameters,
 )
 from smallcaps_assets.lake.pulse import Pulse, parse_pulse, parse_step
@@ -70,6 +72,7 @@ RUN_COLUMNS: Final = {
 """Columns of :meth:`LedgerReader.runs`, as SQLite gives them."""
 
 
+@doubt
 class LedgerReader:
     """The ledger at one path, read-only, for all threads of a process.
 
@@ -112,11 +115,10 @@ class LedgerReader:
             LedgerMismatchError: It is.
         """
         found = self._fetch("PRAGMA integrity_check(1)")[0][0]
-        if found != "ok":
-            raise LedgerMismatchError(
-                f"{self.path}: {found}; the ledger is damaged, rebuild it from the receipts: "
-                "`smallcaps reindex`"
-            )
+        with self._lock, translated_errors(self.path):
+            nonsense = found if found != "ok" else next(find_nonsense(self._connection), None)
+        if nonsense:
+            raise damaged_ledger(self.path, nonsense)
 
     @property
     def is_indexed(self) -> bool:
@@ -418,7 +420,8 @@ class LedgerReader:
             :data:`ERROR_COLUMNS`.
         """
         rows = self._fetch(ledger_sql.RECENT_ERRORS, {"limit": limit})
-        return pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
+        frame = pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
+        return require_dates(frame, instant="recorded_at", dates=("first_session", "last_session"))
 
     def runs(self) -> pl.DataFrame:
         """Return one row per run that asked for anything, the oldest first.

@@ -248,6 +248,16 @@ def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.
     return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
 
 
+def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) -> pl.DataFrame:
+    """Return a frame of texts, those columns of which are an instant and dates.
+
+    Raises:
+        polars.exceptions.InvalidOperationError: One is none.
+    """
+    frame.select(pl.col(instant).str.to_datetime(time_zone="UTC"), pl.col(dates).str.to_date())
+    return frame
+
+
 def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
     """Return ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and session.
 

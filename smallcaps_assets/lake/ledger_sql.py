@@ -261,11 +261,12 @@ SELECT coalesce(sum(sessions), 0), coalesce(sum(requests), 0),
 FROM attempts WHERE recorded_at >= :since
 """
 ACTIVITY_ERRORS: Final = """
-SELECT kind, count(*) FROM attempts
+SELECT CAST(kind AS TEXT), count(*) FROM attempts
 WHERE recorded_at >= :since AND kind IS NOT NULL GROUP BY kind ORDER BY kind
 """
 ACTIVITY_COUNTERS: Final = """
-SELECT name, sum(value) FROM counters WHERE recorded_at >= :since GROUP BY name ORDER BY name
+SELECT CAST(name AS TEXT), coalesce(sum(value), 0) FROM counters
+WHERE recorded_at >= :since GROUP BY name ORDER BY name
 """
 RECORD_STEP: Final = """
 INSERT INTO steps (recorded_at, run_id, seconds, sessions, requests, rows)

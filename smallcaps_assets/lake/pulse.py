@@ -109,4 +109,4 @@ def step_row(step: Step, run_id: str, now: str) -> Row:
 def parse_step(row: Sequence[Any]) -> Step:
     """Return the step of a row of ``ledger_sql.STEPS``."""
     seconds, sessions, requests, rows = row
-    return Step(seconds, Work(sessions, requests, rows))
+    return Step(float(seconds), Work(int(sessions), int(requests), int(rows)))

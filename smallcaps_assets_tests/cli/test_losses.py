@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets_tests.cli.cli_factories import User
+from smallcaps_assets_tests.cli.cli_factories import FAILED, User, check_refusal
 from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS
 
@@ -30,6 +30,27 @@ def damage_home(user: User) -> None:
         file.unlink()
 
 
+def garble_home(user: User, *names: str) -> None:
+    """Overwrite the middle of databases of Dagster."""
+    for name in names:
+        path = user.data_dir / "dagster" / "history" / name
+        content = bytearray(path.read_bytes())
+        content[200:12_000] = b"\xee" * 11_800
+        path.write_bytes(content)
+
+
+def garble_events(user: User) -> None:
+    garble_home(user, "runs/index.db")
+
+
+def garble_schema(user: User) -> None:
+    """Make the text of a table's statement one that is no UTF-8."""
+    path = user.data_dir / "lake" / "ledger.sqlite"
+    path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE sessions", b"CREATE TABLE sess\xee\xffns")
+    )
+
+
 def remove_catalog(user: User) -> None:
     (user.data_dir / "catalog.duckdb").unlink()
 
@@ -43,8 +64,10 @@ def damage_catalog(user: User) -> None:
     [
         (remove_ledger, "reindex"),
         (damage_ledger, "reindex"),
+        (garble_schema, "reindex"),
         (remove_home, "reconcile"),
         (damage_home, "reconcile"),
+        (garble_events, "reconcile"),
         (remove_catalog, "catalog"),
         (damage_catalog, "catalog"),
     ],
@@ -68,6 +91,52 @@ def test_one_command_makes_again_what_was_lost(
     }
     assert "nothing is missing" in filled.run("download").text
     assert market_server.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["download"],
+        ["audit"],
+        ["repair"],
+        ["reconcile"],
+        ["report"],
+        ["status", "--json"],
+    ],
+)
+def test_a_garbled_ledger_is_told_as_damage(filled: User, arguments: list[str]) -> None:
+    """L31: it was a traceback of whatever the decoder of texts raises."""
+    garble_schema(filled)
+
+    finished = filled.run(*arguments)
+
+    check_refusal(finished, FAILED, "ledger.sqlite", "damaged", "smallcaps reindex")
+
+
+@pytest.mark.parametrize("command", ["download", "reconcile --dry-run", "report --html"])
+def test_a_garbled_database_of_dagster_is_no_full_disk(filled: User, command: str) -> None:
+    """L31: it was told that free space is needed."""
+    garble_home(filled, "runs.db")
+
+    finished = filled.run(*command.split())
+
+    assert "runs.db" in finished.text
+    assert "damaged" in finished.text
+    assert "free space" not in finished.text
+
+
+def test_only_the_garbled_database_of_dagster_is_made_anew(filled: User) -> None:
+    """L31: what the others know stays."""
+    garble_home(filled, "runs.db")
+    history = filled.data_dir / "dagster" / "history"
+    before = (history / "runs" / "index.db").stat().st_ino
+
+    reconciled = filled.run("reconcile")
+
+    assert (reconciled.code, history.joinpath("runs.db.damaged").exists()) == (0, True)
+    assert (history / "runs" / "index.db").stat().st_ino == before
+    assert filled.run("download").code == 0
 
 
 @pytest.mark.slow
