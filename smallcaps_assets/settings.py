@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.paths import check_folder, expand_path, split_paths
 
 VENDOR_BASE_URL = "https://api.polygon.io"
 VENDOR_DOMAINS = ("polygon.io", "massive.com")
@@ -265,7 +266,21 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return tuple(Path(part).absolute() for part in value.split(os.pathsep) if part) or None
+        parts = [Path(part) for part in value.split(os.pathsep) if part]
+        return tuple(expand_path(part).absolute() for part in parts) or None
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _expand_paths(cls, value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(expand_path(part) if isinstance(part, Path) else part for part in value)
+        return expand_path(value) if isinstance(value, Path) else value
+
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _check_data_dir(cls, value: Path) -> Path:
+        check_folder(value.absolute())
+        return value
 
     @field_validator("watchlist", mode="before")
     @classmethod
@@ -349,18 +364,6 @@ class Settings(BaseSettings):
                 "MASSIVE_API_KEY to the key alone, as the vendor's dashboard shows it"
             )
         return key or "emulated"
-
-
-def split_paths(value: str | Path) -> tuple[Path, ...] | None:
-    """Return the paths of a list separated by commas, or as in PATH; ``None``: it has none.
-
-    What names a file or a folder as it stands is one path, whatever it contains.
-    """
-    text = str(value)
-    if text and Path(text).expanduser().exists():
-        return (Path(text),)
-    separator = os.pathsep if os.pathsep in text else ","
-    return tuple(Path(part.strip()) for part in text.split(separator) if part.strip()) or None
 
 
 def parse_batch(text: str) -> tuple[tuple[int, ...], int]:

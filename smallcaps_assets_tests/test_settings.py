@@ -1,12 +1,14 @@
 import datetime as dt
 import os
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from smallcaps_assets.errors import ConfigError
-from smallcaps_assets.settings import Source, load_settings, parse_batch, split_paths
+from smallcaps_assets.paths import split_paths
+from smallcaps_assets.settings import Settings, Source, load_settings, parse_batch
 from smallcaps_assets_tests.lakehouse_factories import write_text
 
 KEY: Final = "sk_live_0123456789abcdef"
@@ -260,3 +262,72 @@ def test_the_rules_choose_unless_a_watchlist_or_tickers_do(
         monkeypatch.setenv(name, value)
 
     assert load_settings().has_rules is has_rules
+
+
+PATHS: Final = [
+    name
+    for name, field in Settings.model_fields.items()
+    if "Path" in str(field.annotation) and name != "data_dir"
+]
+
+
+@pytest.mark.parametrize("name", ["data_dir", *PATHS])
+@pytest.mark.parametrize("is_file", [True, False], ids=["file", "environment"])
+def test_load_settings_expands_the_home_in_every_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, *, is_file: bool
+) -> None:
+    """L51: a line of `.env` made a folder called `~`."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if is_file:
+        write_text(tmp_path / ".env", f"SMALLCAPS_{name.upper()}=~/there\n")
+    else:
+        monkeypatch.setenv(f"SMALLCAPS_{name.upper()}", "~/there")
+
+    value = getattr(load_settings(), name)
+
+    expected = tmp_path / "home" / "there"
+    assert value == ((expected,) if name in {"lake_roots", "watchlist"} else expected)
+
+
+def test_load_settings_expands_every_home_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L51."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("SMALLCAPS_LAKE_ROOTS", os.pathsep.join(["~/a", "/b", "~/c"]))
+    monkeypatch.setenv("SMALLCAPS_WATCHLIST", "~/a.csv,~/b.csv")
+
+    settings = load_settings()
+
+    assert settings.lake_roots == (Path("/home/someone/a"), Path("/b"), Path("/home/someone/c"))
+    assert settings.watchlist == (Path("/home/someone/a.csv"), Path("/home/someone/b.csv"))
+
+
+def test_load_settings_refuses_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L51."""
+    monkeypatch.setenv("SMALLCAPS_DAILY_BARS", "~nobody-of-that-name/bars.csv")
+
+    with pytest.raises(ConfigError, match=r"SMALLCAPS_DAILY_BARS: ~nobody.*home of a user"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["a?b", "what?", "a%41b", "a%2fb", "a%E9"])
+def test_load_settings_refuses_a_data_folder_that_dagster_cannot_take(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """L37: Dagster's databases would lie elsewhere, or nowhere."""
+    monkeypatch.setenv("SMALLCAPS_DATA_DIR", f"/lakes/{text}/data")
+
+    found = "?" if "?" in text else text[1:4]
+    with pytest.raises(
+        ConfigError, match=re.escape(f"SMALLCAPS_DATA_DIR: /lakes/{text}/data")
+    ) as e:
+        load_settings()
+    assert repr(found) in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["a[1]", "a*b", "100%", "a%b", "a#b", "a b", "aé", "a{b}", "a'b"])
+def test_load_settings_takes_any_other_data_folder(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("SMALLCAPS_DATA_DIR", f"/lakes/{text}/data")
+
+    assert load_settings().data_dir == Path(f"/lakes/{text}/data")

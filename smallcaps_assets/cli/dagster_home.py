@@ -1,11 +1,16 @@
 """Dagster's home below the data folder, and the instance in it."""
 
+import glob
+import hashlib
 import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platformdirs import user_state_path
+
 from smallcaps_assets.lake.database import find_damage
+from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.settings import Settings
 
@@ -32,11 +37,31 @@ def prepare_dagster_home(settings: Settings) -> str:
     if not config.exists():
         template = resources.files("smallcaps_assets.cli") / "dagster.yaml"
         fs.publish({config: template.read_bytes()}, root=home)
-    os.environ["DAGSTER_HOME"] = str(home)
+    named = find_alias(home) if glob.has_magic(str(home)) else home
+    os.environ["DAGSTER_HOME"] = str(named)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     # A run begins with an event per partition; they are stored this many at once.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
-    return str(home)
+    return str(named)
+
+
+def find_alias(home: Path) -> Path:
+    """Return a link to a home whose path Dagster would take for a pattern, made where it is not.
+
+    Dagster looks for ``dagster.yaml`` by a pattern, and would find none, or another lake's.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    alias = user_state_path("smallcaps_assets") / "homes" / name
+    with storage_errors("make", alias):
+        if not alias.is_symlink():
+            alias.parent.mkdir(parents=True, exist_ok=True)
+            fresh = alias.with_name(f"{name}.{os.getpid()}")
+            fresh.symlink_to(home, target_is_directory=True)
+            fresh.replace(alias)
+    return alias
 
 
 def open_instance() -> "dg.DagsterInstance":

@@ -105,7 +105,9 @@ class FlatFile:
         return merged
 
     def _parse(self, lines: bytes) -> pl.DataFrame:
-        rows = pl.read_csv(self._header + lines, infer_schema=False, empty_string_is_null=False)
+        rows = pl.read_csv(
+            self._header + lines, infer_schema=False, empty_string_is_null=False, glob=False
+        )
         try:
             return rows.select("ticker", *(_convert(name) for name in TAPE_COLUMNS))
         except pl.exceptions.InvalidOperationError as error:
@@ -129,7 +131,9 @@ def _find_tickers(block: bytes) -> list[tuple[str, int, int]]:
     """Return each run of one ticker's lines: ticker, begin and end in the block."""
     if not block:
         return []
-    tickers = pl.read_csv(block, has_header=False, columns=[0], infer_schema=False).to_series()
+    tickers = pl.read_csv(
+        block, has_header=False, columns=[0], infer_schema=False, glob=False
+    ).to_series()
     ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
     if len(ends) < len(tickers):
         ends = np.append(ends, len(block))

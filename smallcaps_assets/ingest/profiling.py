@@ -96,7 +96,7 @@ def _count_new(lakehouse: Lakehouse, new: pl.DataFrame) -> Iterator[pl.DataFrame
 def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
     """Return the counts of some files; where one cannot be read, of the others."""
     try:
-        scan = pl.scan_parquet(list(paths), hive_partitioning=False)
+        scan = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)
         return count_quarters(scan).collect(engine="streaming").match_to_schema(COUNTS)
     except _UNREADABLE:
         if len(paths) == 1:
@@ -108,7 +108,7 @@ def _read_cache(lakehouse: Lakehouse) -> pl.DataFrame:
     """Return what earlier reports counted; a file that cannot be read is none."""
     try:
         content = lakehouse.fs.read(lakehouse.layout.profile_file)
-        return pl.read_parquet(io.BytesIO(content)).match_to_schema(CACHE)
+        return pl.read_parquet(io.BytesIO(content), glob=False).match_to_schema(CACHE)
     except (MissingPartitionError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return CACHE.to_frame()
 

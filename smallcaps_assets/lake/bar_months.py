@@ -177,7 +177,7 @@ class BarMonthStore:
         files = [self.layout.daily_bars_file(month) for month in self.list_bar_months(first, last)]
         if not files:
             return DAILY_BARS.empty().lazy()
-        bars = pl.scan_parquet(files, hive_partitioning=False)
+        bars = pl.scan_parquet(files, hive_partitioning=False, glob=False)
         bounds = (first or dt.date.min, last or dt.date.max)
         return bars.filter(pl.col("session_date").is_between(*bounds))
 

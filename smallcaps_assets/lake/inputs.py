@@ -85,7 +85,11 @@ def _read_csv(path: Path) -> pl.DataFrame:
     texts = {name: pl.String() for name in header if name.strip() in TEXT_COLUMNS}
     try:
         rows = pl.read_csv(
-            content, separator=separator, infer_schema_length=None, schema_overrides=texts
+            content,
+            separator=separator,
+            infer_schema_length=None,
+            schema_overrides=texts,
+            glob=False,
         )
     except pl.exceptions.ComputeError as error:
         if reason := _find_ragged_line(content, separator):
@@ -117,7 +121,9 @@ def _find_separator(content: bytes) -> str:
 
 
 def _read_header(path: Path, content: bytes, separator: str) -> list[str]:
-    names = pl.read_csv(content, separator=separator, n_rows=0, infer_schema=False).columns
+    names = pl.read_csv(
+        content, separator=separator, n_rows=0, infer_schema=False, glob=False
+    ).columns
     given = [name.strip() for name in names if name.strip()]
     renamed = [name for name in given if given.count(name) > 1 or "_duplicated_" in name]
     if renamed:

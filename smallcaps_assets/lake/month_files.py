@@ -225,7 +225,7 @@ def hash_part(content: bytes, sessions: pl.DataFrame) -> list[str]:
     hashes: list[str] = []
     start = 0
     try:
-        trades = pl.scan_parquet(io.BytesIO(content)).select(VENDOR_COLUMNS)
+        trades = pl.scan_parquet(io.BytesIO(content), glob=False).select(VENDOR_COLUMNS)
         for sizes in cut_batches(sessions["rows"].to_list()):
             piece = trades.slice(start, sum(sizes)).collect()
             hashes += hash_sessions(piece, sizes)

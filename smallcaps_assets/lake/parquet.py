@@ -170,7 +170,7 @@ def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
         DataError: One is damaged.
     """
     try:
-        trades = pl.read_parquet(list(contents), hive_partitioning=False)
+        trades = pl.read_parquet(list(contents), hive_partitioning=False, glob=False)
     except UNREADABLE as error:
         raise DataError(f"expected Parquet files, got damaged bytes: {error}") from error
     if trades.schema != TRADES.schema:

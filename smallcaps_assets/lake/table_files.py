@@ -61,7 +61,9 @@ def decode_table(table: Table, content: bytes, *, where: str) -> pl.DataFrame:
         DataError: It is damaged, or breaks the contract.
     """
     try:
-        return table.conform(pl.read_parquet(io.BytesIO(content), hive_partitioning=False))
+        return table.conform(
+            pl.read_parquet(io.BytesIO(content), hive_partitioning=False, glob=False)
+        )
     except _UNREADABLE as error:
         raise _say_damaged(table, where, str(error)) from error
     except SchemaError as error:

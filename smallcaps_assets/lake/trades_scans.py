@@ -73,7 +73,8 @@ def scan_trades(sources: TradesSources, question: TradesQuestion) -> pl.LazyFram
 
 def _scan(pieces: Sequence[_Piece], question: TradesQuestion) -> pl.LazyFrame:
     """Return the rows of files of one kind that are asked for."""
-    trades = pl.scan_parquet([piece.path for piece in pieces], hive_partitioning=False)
+    paths = [piece.path for piece in pieces]
+    trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
     conditions = [] if pieces[0].kind == _FILE else list(_ask(question))
     conditions += [_hide(piece.hidden) for piece in pieces if piece.hidden is not None]
     return trades.filter(*conditions) if conditions else trades
