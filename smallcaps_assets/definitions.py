@@ -45,7 +45,7 @@ from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
 from smallcaps_assets.defs.serve_assets import lake_catalog
 from smallcaps_assets.defs.tick_assets import trades
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.lakehouse import Lakehouse, adopt_source
 from smallcaps_assets.ingest.reference import bar_range
 from smallcaps_assets.settings import CALENDAR_START, load_settings
 
@@ -121,4 +121,4 @@ def _bar_bounds(lakehouse: Lakehouse) -> tuple[dt.date, dt.date | None]:
     return first, last if has_end else None
 
 
-defs = build_definitions(Lakehouse(load_settings()))
+defs = build_definitions(Lakehouse(adopt_source(load_settings())))

@@ -289,16 +289,18 @@ def test_load_settings_expands_the_home_in_every_path(
     assert value == ((expected,) if name in {"lake_roots", "watchlist"} else expected)
 
 
-def test_load_settings_expands_every_home_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_settings_expands_every_home_of_a_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """L51."""
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SMALLCAPS_LAKE_ROOTS", os.pathsep.join(["~/a", "/b", "~/c"]))
     monkeypatch.setenv("SMALLCAPS_WATCHLIST", "~/a.csv,~/b.csv")
 
     settings = load_settings()
 
-    assert settings.lake_roots == (Path("/home/someone/a"), Path("/b"), Path("/home/someone/c"))
-    assert settings.watchlist == (Path("/home/someone/a.csv"), Path("/home/someone/b.csv"))
+    assert settings.lake_roots == (tmp_path / "a", Path("/b"), tmp_path / "c")
+    assert settings.watchlist == (tmp_path / "a.csv", tmp_path / "b.csv")
 
 
 def test_load_settings_refuses_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

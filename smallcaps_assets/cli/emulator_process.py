@@ -32,7 +32,7 @@ def running_emulator(settings: Settings, *extra: str) -> Iterator[Settings]:
         ConfigError: The emulator does not start; its last words are in the message.
     """
     is_own = settings.base_url != VENDOR_BASE_URL
-    if settings.resolved_source is not Source.EMULATOR or is_own:
+    if settings.source is not Source.EMULATOR or is_own:
         yield settings
         return
     command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve"]

@@ -18,7 +18,7 @@ from smallcaps_assets.cli.dagster_home import (
 )
 from smallcaps_assets.cli.emulator_process import running_emulator
 from smallcaps_assets.errors import LedgerMismatchError, StorageError
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.lakehouse import Lakehouse, adopt_source
 from smallcaps_assets.lake.database import DAMAGES
 from smallcaps_assets.settings import Settings, load_settings
 
@@ -94,7 +94,7 @@ def open_workplace(*, needs_source: bool = False, **options: object | None) -> I
         StorageError: The disk refuses what Dagster writes.
     """
     apply_options(options)
-    settings = load_settings()
+    settings = adopt_source(load_settings())
     if not needs_source:
         with dagster_storage_errors(settings):
             yield Workplace(settings)

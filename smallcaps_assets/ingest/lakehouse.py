@@ -7,9 +7,10 @@ takes long to load is imported when it is first asked for: `smallcaps status` ne
 import datetime as dt
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
 from smallcaps_assets.core.windows import EventWindow, PlanBounds, parse_windows
-from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.files import FileSystem
 from smallcaps_assets.lake.identity import (
     LakeIdentity,
@@ -27,6 +28,7 @@ from smallcaps_assets.lake.identity import (
     check_lake,
     describe_source,
     open_lake,
+    read_identity,
 )
 from smallcaps_assets.lake.layout import LakeLayout
 from smallcaps_assets.lake.ledger import Ledger
@@ -56,6 +58,33 @@ WARM_UP_SESSIONS = 252
 def now_utc() -> dt.datetime:
     """Return the time, aware, in UTC."""
     return dt.datetime.now(dt.UTC)
+
+
+def adopt_source(settings: Settings) -> Settings:
+    """Return settings that name the source of their lake, where they name none.
+
+    A lake is bound to its source for ever, so nobody has to say it again; only what fetches from
+    the vendor needs more: the key.
+
+    Raises:
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    home = LakeLayout(settings.data_dir.absolute())
+    if settings.source is not None or _has_key(settings) or not home.identity_file.exists():
+        return settings
+    source = read_identity(home, FileSystem()).source
+    changes: dict[str, object] = {"source": Source(source.kind)}
+    market, _, value = source.name.partition("=")
+    if market == "seed":
+        changes["emulator_seed"] = int(value)
+    if market == "replay":
+        changes["emulator_replay"] = Path(value)
+    return settings.model_copy(update=changes)
+
+
+def _has_key(settings: Settings) -> bool:
+    return bool(settings.api_key and settings.api_key.get_secret_value())
 
 
 @dataclass(frozen=True)
@@ -104,9 +133,21 @@ class Lakehouse:
 
     @cached_property
     def source(self) -> LakeSource:
-        """Return the source that the lake is bound to."""
+        """Return the source that the lake is bound to.
+
+        Without a key nothing can be asked of a vendor, so a vendor's lake is what it says it is.
+
+        Raises:
+            ConfigError: The settings name none.
+        """
+        kind = self.settings.resolved_source
+        if kind is Source.VENDOR and not _has_key(self.settings):
+            with suppress(MissingPartitionError):
+                found = read_identity(self.home, self.fs).source
+                if found.kind == kind:
+                    return found
         return describe_source(
-            self.settings.resolved_source.value,
+            kind.value,
             base_url=self.settings.base_url,
             seed=self.settings.emulator_seed,
             replay=self.settings.emulator_replay,

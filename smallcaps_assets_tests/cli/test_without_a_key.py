@@ -1,0 +1,84 @@
+"""A lake that exists knows its source: what does not fetch needs neither a key nor a setting."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer, Market
+from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
+from smallcaps_assets_tests.cli.conftest import make_folder
+from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
+
+COMMANDS: Final = (
+    ["status"],
+    ["audit"],
+    ["report"],
+    ["repair"],
+    ["reindex"],
+    ["reconcile"],
+    ["catalog"],
+    ["compact"],
+    ["audit", "--deep"],
+    ["report", "--html"],
+    ["export", "--layout", "date", "out"],
+    ["plan", "--diff"],
+    ["relocate", "elsewhere"],
+)
+
+
+@pytest.fixture(scope="module")
+def bought(small_market: Market) -> Iterator[Path]:
+    """Return the folder of a lake that was bought of a vendor, who is gone now."""
+    folder = make_folder()
+    write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+    with EmulatorServer(small_market) as server:
+        someone = User(folder, {"SMALLCAPS_BASE_URL": server.url, "POLYGON_API_KEY": "key"})
+        finished = someone.run("download", "--watchlist", "watchlist.csv")
+    assert finished.code == 0, finished.text
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_lake_of_the_vendor_needs_a_key_to_fetch_only(bought: Path) -> None:
+    """L50: every command but a few asked for a key."""
+    nobody = User(bought, {"SMALLCAPS_WATCHLIST": "watchlist.csv"})
+
+    codes = {" ".join(command): nobody.run(*command).code for command in COMMANDS}
+
+    # An audit may fail for what it finds, which is no refusal.
+    assert {name for name, code in codes.items() if code == REFUSED} == set()
+    assert {name for name, code in codes.items() if code} <= {"audit"}
+
+
+def test_a_lake_of_the_vendor_says_that_a_fetch_needs_a_key(bought: Path) -> None:
+    """L50."""
+    write_text(bought / "more.csv", WATCHLIST_TEXT.replace("2024-01-10", "2024-02-14"))
+
+    finished = User(bought, {}).run("download", "--watchlist", "more.csv")
+
+    check_refusal(finished, REFUSED, "no key for", "set POLYGON_API_KEY")
+
+
+def test_a_download_of_nothing_needs_no_key(bought: Path) -> None:
+    """L50."""
+    finished = User(bought, {}).run("download")
+
+    assert (finished.code, "nothing is missing" in finished.text) == (0, True)
+
+
+def test_a_lake_of_an_emulated_market_starts_it_by_itself(filled: User) -> None:
+    """L50: its seed stands in the lake."""
+    nobody = User(filled.folder, {})
+
+    status, downloaded = nobody.run("status"), nobody.run("download", "--tickers", "CON")
+
+    assert (status.code, downloaded.code) == (0, 0), downloaded.text
+
+
+def test_another_source_is_refused_as_ever(bought: Path) -> None:
+    someone = User(bought, {"SMALLCAPS_SOURCE": "emulator"})
+
+    check_refusal(someone.run("report"), REFUSED, "is bound to vendor:loopback")
