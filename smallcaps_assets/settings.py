@@ -210,7 +210,7 @@ class Settings(BaseSettings):
         default=300.0, gt=0, description="Time one page may take, retries included."
     )
     outage_after: int = Field(
-        default=20, ge=1, description="Ranges failing in a row that end a download."
+        default=20, ge=1, description="Tickers failing in a row that end a download."
     )
 
     retries_per_day: int = Field(

@@ -5,10 +5,8 @@ Each outcome is yielded after its commit, never before.  The shape of the partit
 and the words on the screen belong to ``defs`` and ``cli``.
 """
 
-import datetime as dt
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -18,20 +16,16 @@ import polars as pl
 from smallcaps_assets.core.disputes import allow_requests
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
-    AuthenticationError,
-    BadRequestError,
-    CertificateError,
     InterruptedFetchError,
     NotEntitledError,
     PartitionConflictError,
-    RateLimitError,
     SmallcapsError,
     StorageError,
     VendorError,
-    VendorUnavailableError,
 )
 from smallcaps_assets.ingest.asking_again import AskingAgain, open_asking
 from smallcaps_assets.ingest.expectations import label_sessions, plan_ranges
+from smallcaps_assets.ingest.failing import FailurePolicy
 from smallcaps_assets.ingest.fetching import (
     RangeFetcher,
     RangeResult,
@@ -39,15 +33,17 @@ from smallcaps_assets.ingest.fetching import (
     RequestRange,
     close_range,
     cut_range,
+    give_up_range,
     refuse_range,
-    split_range,
 )
 from smallcaps_assets.ingest.judging import find_receipt
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.off_session import store_off_session
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.range_queue import RangeQueue, queue_ranges
 from smallcaps_assets.ingest.room import Room
+from smallcaps_assets.ingest.vendor_watch import VendorWatch
 from smallcaps_assets.ingest.workload import Workload
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.ledger import Attempt, Failure
@@ -103,17 +99,19 @@ class Download:
         self._accept_empty = accept_empty
         self._accept_disputed = accept_disputed
         self._asks_again = asks_again
-        self._waiting: deque[RequestRange] = deque()
+        self._waiting = RangeQueue()
         self._running: dict[Future[RangeResult], RequestRange] = {}
         self._batch: list[RangeResult] = []
         self._batch_since = time.monotonic()
-        self._closed_until = dt.date.min
-        self._failed_in_a_row = 0
+        settings = lakehouse.settings
+        watch = VendorWatch(settings.outage_after, settings.workers)
+        self._policy = FailurePolicy(lakehouse.calendar, watch, run_id)
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcome of each of ``keys``, finished ones first and without a request.
 
-        Sessions that were not reached (the download was aborted) have no outcome.
+        Sessions that were not reached (the download was aborted) have no outcome; the summary
+        counts them.
 
         Raises:
             StorageError: The disk refuses; what was committed stays.
@@ -131,7 +129,9 @@ class Download:
             yield self._count(outcome)
         if missing or again:
             for outcome in self._fetch_all(_frame_sessions(missing), again):
+                missing.pop(outcome.key, None)
                 yield self._count(outcome)
+        self.summary.unreached = list(missing)
         logger.info("download finished run=%s %s", self._run_id, self.summary.describe())
 
     # -- what is there already ---------------------------------------------------------
@@ -209,7 +209,7 @@ class Download:
         self.asking = open_asking(lakehouse, bars, is_deliberate=self._asks_again)
         self.asking.add(again)
         if missing.height:
-            self._waiting.extend(self._plan_ranges(label_sessions(lakehouse, missing)))
+            self._waiting = self._plan_ranges(label_sessions(lakehouse, missing))
         self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,
@@ -244,13 +244,12 @@ class Download:
             asking.refresh_bars()
             asking.reconsider()
         while ranges := [] if self.summary.aborted else asking.plan(budget):
-            self._waiting.extend(ranges)
+            self._waiting.put(ranges)
             self.workload.add(ranges)
             yield from self._loop(pool, fetcher, room)
             asking.reconsider()
         if self._accept_disputed:
             asking.accept()
-        self._waiting.clear()
         for receipt in asking.receipts.values():
             yield _describe_stored(receipt, self._run_id)
 
@@ -273,24 +272,29 @@ class Download:
         """Give the pool work; where a disk gets full, one range at a time, then none."""
         workers = self._lakehouse.settings.workers
         while self._waiting and len(self._running) < workers and not self.summary.aborted:
-            span = self._waiting.popleft()
-            if span.last_session <= self._closed_until:
+            span = self._waiting.take()
+            closed_until = self._policy.closed_until
+            if span.last_session <= closed_until:
                 self.workload.drop(span)
-                yield from self._refuse(close_range(span, self._calendar, self._closed_until))
-            elif span.first_session <= self._closed_until:
-                parts = cut_range(span, self._calendar, fetcher.bars, self._closed_until)
-                self._waiting.extendleft(self._replace(span, parts))
+                if span.page_limit is None:
+                    yield from self._refuse(close_range(span, self._calendar, closed_until))
+            elif span.first_session <= closed_until:
+                parts = list(cut_range(span, self._calendar, fetcher.bars, closed_until))
+                self._waiting.put_first(self._replace(span, parts)[::-1])
+            elif self._policy.is_given_up(span):
+                self.workload.drop(span)
+                yield from self._refuse(give_up_range(span, self._calendar))
             elif room.fits([*self._running.values(), span], self._batch):
-                span = self._skip_closed_days(span)
+                span = self._policy.skip_closed_days(span)
                 self.workload.start(span)
                 self._running[pool.submit(fetcher.fetch, span)] = span
             else:
-                self._waiting.appendleft(span)
+                self._waiting.put_first([span])
                 if self._running:
                     return
                 yield from self._flush()
                 if not room.fits([span], []):
-                    self.summary.aborted = room.describe_lack(self._waiting)
+                    self.summary.aborted = room.describe_lack(list(self._waiting))
 
     def _settle(
         self, future: Future[RangeResult], span: RequestRange, room: Room
@@ -305,7 +309,7 @@ class Download:
         except SmallcapsError as error:
             yield from self._fail(span, error, room.bars)
             return
-        self._failed_in_a_row = 0
+        self._policy.note_answer(span)
         room.learn(result)
         self.workload.finish(result)
         if not self._batch:
@@ -315,63 +319,34 @@ class Download:
     # -- failures ----------------------------------------------------------------------
 
     def _fail(self, span: RequestRange, error: SmallcapsError, bars: BarFacts) -> Iterator[Outcome]:
-        """Abort, ask again in halves, or refuse the sessions of a range that failed."""
+        """Abort, ask again in parts, or refuse the sessions of a range that failed."""
         requests = error.requests if isinstance(error, VendorError) else 0
         self.summary.requests += requests
         attempt = self._describe_attempt(span, requests)
         self._lakehouse.ledger.record_attempt(replace(attempt, kind=error.kind, message=str(error)))
-        self._look_for_outage(error)
-        if isinstance(error, AuthenticationError | CertificateError) or _lacks_trades(error):
-            self.summary.aborted = str(error)
-        is_timeframe = isinstance(error, NotEntitledError) and error.is_timeframe
-        if is_timeframe and self._closed_until == dt.date.min:
-            self._waiting = deque(sorted(self._waiting, key=_session_order, reverse=True))
         if span.page_limit is not None:
             # What is stored stays as it is; the next run asks again.
             self.workload.drop(span)
             self.asking.requests += requests
             return
-        can_split = span.first_session != span.last_session and not self.summary.aborted
-        if can_split and not isinstance(error, BadRequestError):
-            halves = self._replace(span, split_range(span, self._calendar, bars))
-            self._waiting.extendleft(halves if is_timeframe else reversed(halves))
-            return
-        if is_timeframe:
-            first = span.first_date(self._calendar)
-            self._closed_until = max(self._closed_until, first)
-            if first < span.first_session:
-                # A closed day before the session lies too far back; the session may not.
-                self._waiting.extendleft(self._replace(span, iter([span])))
+        reason = self._policy.note_failure(span, error, self._waiting)
+        self.summary.aborted = self.summary.aborted or reason
+        if not self.summary.aborted:
+            parts = self._policy.cut(span, error, bars, self._waiting)
+            if parts:
+                self._policy.put_parts(self._replace(span, parts), self._waiting)
+                return
                 return
         self.workload.drop(span)
-        state = states.FAILED
-        if isinstance(error, NotEntitledError):
-            state = states.NOT_ENTITLED
+        is_closed = isinstance(error, NotEntitledError)
+        state = states.NOT_ENTITLED if is_closed else states.FAILED
         yield from self._refuse(refuse_range(span, self._calendar, error, state))
 
-    def _skip_closed_days(self, span: RequestRange) -> RequestRange:
-        """Return a range without days before its first session that the plan does not reach."""
-        if span.first_date(self._calendar) > self._closed_until:
-            return span
-        return replace(span, not_before=self._closed_until + dt.timedelta(days=1))
-
-    def _look_for_outage(self, error: SmallcapsError) -> None:
-        """Abort when the vendor fails many ranges in a row: the rest stays missing, not failed."""
-        if not isinstance(error, VendorUnavailableError | RateLimitError):
-            return
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= self._lakehouse.settings.outage_after:
-            self.summary.aborted = (
-                f"the vendor failed {self._failed_in_a_row} ranges in a row, so the rest was not "
-                f"asked for ({error}); run the same command again when it is back"
-            )
-
-    def _replace(self, span: RequestRange, parts: Iterator[RequestRange]) -> list[RequestRange]:
+    def _replace(self, span: RequestRange, parts: list[RequestRange]) -> list[RequestRange]:
         """Return the parts of a range, which are to be fetched in its place."""
-        found = list(parts)
         self.workload.drop(span)
-        self.workload.add(found)
-        return found
+        self.workload.add(parts)
+        return parts
 
     def _refuse(self, refusals: Sequence[Refusal]) -> Iterator[Outcome]:
         """Record sessions that stay open, and yield them."""
@@ -433,20 +408,14 @@ class Download:
             run_id=self._run_id,
         )
 
-    def _plan_ranges(self, missing: pl.DataFrame) -> Iterator[RequestRange]:
-        """Yield the request ranges: newest and oldest first, to learn what the key may see.
-
-        Sessions that failed before are asked for last and apart: twenty sick ones would end
-        every download as an outage before it came to the others.
-        """
+    def _plan_ranges(self, missing: pl.DataFrame) -> RangeQueue:
+        """Return the request ranges; sessions that failed before are in ranges of their own."""
+        failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
+        self._policy.expect_failures(failed)
         frame = plan_ranges(self._lakehouse, missing)
         columns = ("ticker", "first_session", "last_session", "expected_rows")
-        ranges = deque(RequestRange(*row) for row in frame.select(columns).iter_rows())
-        newest = max(ranges, key=_session_order)
-        oldest = min(ranges, key=_session_order)
-        first = [newest] if newest == oldest else [newest, oldest]
-        yield from first
-        yield from (span for span in ranges if span not in first)
+        ranges = (RequestRange(*row) for row in frame.select(columns).iter_rows())
+        return queue_ranges(ranges, failed, self._run_id)
 
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
@@ -467,15 +436,6 @@ def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
         message=describe_dispute(receipt) if is_disputed else "",
         marks=receipt.marks,
     )
-
-
-def _session_order(span: RequestRange) -> tuple[dt.date, str]:
-    return span.last_session, span.ticker
-
-
-def _lacks_trades(error: SmallcapsError) -> bool:
-    """Say whether the plan of the key has no trades at all, so that every range would fail."""
-    return isinstance(error, NotEntitledError) and not error.is_timeframe
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ What does not belong here: threads, commits and the order of ranges (``download`
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.tape import locate_sessions, read_instants
-from smallcaps_assets.errors import NotEntitledError, SmallcapsError
+from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnavailableError
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.layout import Tree
@@ -314,10 +314,28 @@ def cut_range(
     dates = calendar.dates(span.first_session, span.last_session)
     early = [date for date in dates if date <= last]
     for part in (early, dates[len(early) :]):
-        counts = [bar.trade_count for date in part if (bar := bars.find(span.ticker, date))]
-        known = [count for count in counts if count is not None]
-        expected = sum(known) if len(known) == len(part) else None
-        yield RequestRange(span.ticker, part[0], part[-1], expected)
+        yield _join_sessions(span, part, bars)
+
+
+def split_sessions(
+    span: RequestRange, calendar: SessionCalendar, bars: BarFacts
+) -> Iterator[RequestRange]:
+    """Yield a range for each session of a range."""
+    for date in calendar.dates(span.first_session, span.last_session):
+        yield _join_sessions(span, [date], bars)
+
+
+def _join_sessions(span: RequestRange, dates: Sequence[dt.date], bars: BarFacts) -> RequestRange:
+    """Return the part of a range that neighbouring sessions are, asked for as all of it was.
+
+    Its expected rows are unknown where one session's are.
+    """
+    counts = [bar.trade_count for date in dates if (bar := bars.find(span.ticker, date))]
+    known = [count for count in counts if count is not None]
+    expected = sum(known) if len(known) == len(dates) else None
+    return dataclasses.replace(
+        span, first_session=dates[0], last_session=dates[-1], expected_rows=expected
+    )
 
 
 def refuse_range(
@@ -326,6 +344,18 @@ def refuse_range(
     """Return one refusal per session of a range that failed as a whole."""
     return [
         Refusal(encode_key(span.ticker, date), state, error.kind, str(error))
+        for date in calendar.dates(span.first_session, span.last_session)
+    ]
+
+
+def give_up_range(span: RequestRange, calendar: SessionCalendar) -> list[Refusal]:
+    """Return the refusals of sessions that failed before and are not asked for in this run."""
+    message = (
+        f"the vendor failed {span.ticker} again and again, so this session, which failed before, "
+        "was not asked for in this run; run the same command again later"
+    )
+    return [
+        Refusal(encode_key(span.ticker, date), states.FAILED, VendorUnavailableError.kind, message)
         for date in calendar.dates(span.first_session, span.last_session)
     ]
 

@@ -222,22 +222,106 @@ def test_an_outage_ends_the_download_and_leaves_the_rest_missing(tmp_path: Path)
         server.reset()
         again = download(lakehouse, keys)
 
-    assert "3 ranges in a row" in done.summary.aborted
+    assert "3 ranges in a row, of 3 tickers" in done.summary.aborted
+    left = sorted(set(keys) - done.outcomes.keys())
+    assert done.summary.unreached == left
+    assert f"3 sessions not reached, first {left[0]}" in done.summary.describe()
     assert (done.summary.finished, done.summary.failures) == (4, {"unavailable": 3})
     assert (len(done.outcomes), asked) == (7, 4 + 3 * PATIENCE)
     assert (again.summary.finished, server.stats.requests) == (6, 6)
 
 
-def test_sick_sessions_do_not_keep_a_download_from_the_others(tmp_path: Path) -> None:
-    rows, keys = make_many()
-    sick = [Fault("500", ticker=ticker) for ticker in list(rows)[1:5]]
-    with serve(rows, *sick) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, workers=1, outage_after=3)
-        first = download(lakehouse, keys)
-        second = download(lakehouse, keys)
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_ticker_that_always_fails_ends_nothing(tmp_path: Path, workers: int) -> None:
+    """L46: all of its ranges and their halves are one ticker that fails, and the rest is done."""
+    tickers = ["AAAA", "DFHH", "GGGG", "ZZZZ"]
+    dates = SESSIONS[:30]
+    rows = {ticker: make_sessions(dates, 1) for ticker in tickers}
+    keys = [key for ticker in tickers for key in make_keys(ticker, dates)]
+    with serve(rows, Fault("500", ticker="DFHH")) as server:
+        lakehouse = make_lakehouse(
+            tmp_path, server.url, workers=workers, outage_after=3, range_max_sessions=10
+        )
+        done = download(lakehouse, keys)
+        asked = server.stats.by_ticker["DFHH"]
+        again = download(lakehouse, keys)
 
-    assert first.summary.aborted
-    assert len(second.keys_in(states.COMPLETE)) == 6
+    sick = make_keys("DFHH", dates)
+    assert done.keys_in(states.FAILED) == again.keys_in(states.FAILED) == sick
+    assert len(done.keys_in(states.COMPLETE)) == 90
+    assert (done.summary.aborted, done.summary.unreached) == ("", [])
+    assert "DFHH fails, the rest is done (30 sessions open)" in done.summary.describe()
+    assert "DFHH fails, the rest is done" in again.summary.describe()
+    assert asked <= (11 + workers) * PATIENCE
+    assert server.stats.by_ticker["DFHH"] - asked <= (6 + workers) * PATIENCE
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("sick", [range(1), range(3), range(7, 10), range(40, 65)], ids=str)
+def test_sick_tickers_do_not_keep_a_download_from_the_others(
+    tmp_path: Path, sick: range, workers: int
+) -> None:
+    """L46: one or many, side by side or not, each is asked for, and known ones come last."""
+    rows, keys = make_many(100)
+    rows["T99"] = make_session(WEEK[0], 9)
+    names = [f"T{number:02d}" for number in sick]
+    with serve(rows, *(Fault("500", ticker=name) for name in names)) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers, outage_after=5)
+        first = download(lakehouse, keys)
+        before = len(server.requests)
+        second = download(lakehouse, [*keys, *make_keys("ZZZZ", WEEK[:1])])
+        order = [request.path.rpartition("/")[2] for request in server.requests[before:]]
+
+    failed = [key for name in names for key in make_keys(name, WEEK[:1])]
+    assert first.keys_in(states.FAILED) == failed
+    assert len(first.keys_in(states.COMPLETE)) == 100 - len(failed)
+    assert first.summary.aborted == ""
+    assert "the rest is done" in first.summary.describe()
+    assert "ZZZZ" in order[:workers]
+    assert second.keys_in(states.FAILED) == failed
+    assert second.summary.aborted == ""
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_date_that_fails_for_every_ticker_ends_nothing(tmp_path: Path, workers: int) -> None:
+    """L46: each range fails, and each is answered once that date is out of it."""
+    tickers = [f"T{number:02d}" for number in range(30)]
+    rows = {ticker: make_sessions(WEEK, 1) for ticker in tickers}
+    keys = [key for ticker in tickers for key in make_keys(ticker, WEEK)]
+    with serve(rows, Fault("502", date=WEEK[1])) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers)
+        done = download(lakehouse, keys)
+
+    assert done.keys_in(states.FAILED) == [key for key in keys if key.endswith(str(WEEK[1]))]
+    assert len(done.keys_in(states.COMPLETE)) == 4 * len(tickers)
+    assert done.summary.aborted == ""
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 12), (4, 20)])
+def test_a_vendor_that_is_down_costs_few_requests(tmp_path: Path, workers: int, most: int) -> None:
+    """L46: ranges of many sessions are not cut in parts while nobody is answered."""
+    tickers = [f"T{number:02d}" for number in range(50)]
+    keys = [key for ticker in tickers for key in make_keys(ticker, SESSIONS[:30])]
+    with serve({}, Fault("503")) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers, outage_after=5)
+        done = download(lakehouse, keys)
+
+    assert "tickers, so the rest was not asked for" in done.summary.aborted
+    assert server.stats.requests <= most * PATIENCE
+    assert done.outcomes.keys() | set(done.summary.unreached) == set(keys)
+
+
+def test_sessions_that_fail_between_others_are_found_by_later_runs(tmp_path: Path) -> None:
+    """L46: where many of a range fail, what is well arrives after some runs."""
+    dates = SESSIONS[:32]
+    faults = [Fault("500", date=date) for date in dates[::4]]
+    keys = make_keys("ABCD", dates)
+    with serve({"ABCD": make_sessions(dates, 1)}, *faults) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=1)
+        done = [download(lakehouse, keys) for _ in range(3)]
+
+    assert len(done[-1].keys_in(states.FAILED)) == 8
+    assert len(done[-1].keys_in(states.COMPLETE)) == 24
 
 
 @pytest.mark.parametrize(
