@@ -294,7 +294,10 @@ def build_fault(members: Mapping[str, Any]) -> Fault:
     try:
         return msgspec.convert(wanted, Fault, strict=False)
     except msgspec.ValidationError as error:
-        raise FaultError(f"fault {members.get('kind')!r}: {error}") from error
+        text, _, place = str(error).partition(" - at `$.")
+        name = place.rstrip("`")
+        at = f"{name}={members[name]}: " if name in members else ""
+        raise FaultError(f"fault {members.get('kind')!r}: {at}{text}") from error
 
 
 def _matches(fault: Fault, occasion: Occasion) -> bool:
