@@ -24,7 +24,7 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.bar_months import BarDates
+from smallcaps_assets.lake.bar_months import BarOrigin
 from smallcaps_assets.polygon.client import FetchedTrades
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS
@@ -414,11 +414,11 @@ def store_bars(lakehouse: Lakehouse, vendor: SimulatedVendor, month: str) -> pl.
     """
     first = dt.date.fromisoformat(f"{month}-01")
     last = (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
-    covered = load_calendar().dates(first, last)
+    dates = load_calendar().dates(first, last)
     bars = vendor.read_bars(first, last)
-    came = dict.fromkeys(covered, vendor.clock.date) if vendor.model.has_own_bars else {}
+    came = dict.fromkeys(dates, vendor.clock.date) if vendor.model.has_own_bars else {}
     lakehouse.tables.write_daily_bars(
-        month, bars, covered=covered, is_closed=True, dates=BarDates(came, {})
+        month, bars, covered=came, is_closed=True, origin=BarOrigin(came)
     )
     return bars
 

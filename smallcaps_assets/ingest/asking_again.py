@@ -14,10 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.disputes import (
     LARGEST_LIMIT,
+    RESIDUAL,
     YEAR_ASKED,
     Asking,
     choose_limit,
@@ -38,7 +40,7 @@ from smallcaps_assets.ingest.judging import (
     store_restated,
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.proof import BarFacts, BarJudge
+from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
 from smallcaps_assets.lake.damages import hash_no_trades
 from smallcaps_assets.lake.ledger_rows import Revision
 from smallcaps_assets.lake.preparing import PreparedSession
@@ -92,11 +94,11 @@ class AskingAgain:
     def refresh_bars(self) -> None:
         """Ask for bars again that may have changed, and judge what is stored by them.
 
-        Bars that came within days of their session are asked for once a run; those of a date on
-        which most tickers fall short, once a day.
+        Bars that came within days of their session are asked for once a run, those by which a
+        session settled too; those of a date on which most tickers fall short, once a day.
         """
         disputed = self._list_disputed()
-        young = select_young_dates(self.judge.facts, {r.session_date for r in disputed})
+        young = self._find_young_dates({receipt.session_date for receipt in disputed})
         asked_again, today = self.judge.facts.asked_again, self.judge.today
         bad = {date for date in self._find_bad_dates() if asked_again.get(date) != today}
         wanted = sorted(young | (bad & {receipt.session_date for receipt in disputed}))
@@ -104,6 +106,14 @@ class AskingAgain:
             return
         self.requests += refresh_bar_dates(self.lakehouse, wanted)
         self._follow(judge_stored(self.lakehouse))
+
+    def _find_young_dates(self, disputed: set[dt.date]) -> set[dt.date]:
+        """Return the dates of disputed and settled sessions whose bars may have changed since."""
+        deficits = self.lakehouse.ledger.deficits()
+        settled = deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
+        facts = read_bar_facts(self.lakehouse.tables, settled)
+        young = select_young_dates(facts, set(settled["session_date"]))
+        return young | select_young_dates(self.judge.facts, disputed)
 
     def reconsider(self) -> None:
         """Judge what is disputed again, where a field was set aside since."""

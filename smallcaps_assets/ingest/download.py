@@ -276,8 +276,7 @@ class Download:
             closed_until = self._policy.closed_until
             if span.last_session <= closed_until:
                 self.workload.drop(span)
-                if span.page_limit is None:
-                    yield from self._refuse(close_range(span, self._calendar, closed_until))
+                yield from self._refuse(close_range(span, self._calendar, closed_until))
             elif span.first_session <= closed_until:
                 parts = list(cut_range(span, self._calendar, fetcher.bars, closed_until))
                 self._waiting.put_first(self._replace(span, parts)[::-1])

@@ -365,11 +365,15 @@ def close_range(
 ) -> list[Refusal]:
     """Return the refusals of a range that lies before what the key is entitled to.
 
+    A range that is asked for again has none.
+
     Args:
         span: The range.
         calendar: The sessions.
         closed_until: Newest session that the vendor refused for lying too far back.
     """
+    if span.page_limit is not None:
+        return []  # What is asked for again is stored, and stays as it is.
     message = (
         f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
         f"{closed_until}; a larger plan opens it"

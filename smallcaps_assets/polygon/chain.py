@@ -182,20 +182,19 @@ class TradesChain:
             self._tail.append(own)
             self._frames.append(page.trades)
 
-    def needs_proof(self, page: CheckedPage, limit: int, expected_rows: int | None) -> bool:
+    def needs_proof(self, page: CheckedPage, limit: int) -> bool:
         """Say whether the end of the answer has to be proven.
 
         A full page without ``next_url`` may have lost it, and a last page that brings nothing
-        new may be a broken one.  Neither happens by chance more than once in a ``limit``.
+        new may be a broken one.  Neither happens by chance more than once in a ``limit``.  As
+        many rows as the daily bars count prove nothing: bars leave official prices out.
 
         Args:
             page: A checked page.
             limit: Rows of a full page.
-            expected_rows: Rows of the whole answer by the daily bars, if known.
         """
         is_suspicious = page.received == limit or (self.rows > 0 and page.trades.is_empty())
-        rows = self.rows + page.trades.height
-        return page.cursor is None and is_suspicious and rows != expected_rows
+        return page.cursor is None and is_suspicious
 
     def check_end(self, page: CheckedPage, rest: TradesPage) -> None:
         """Prove that nothing follows a last page.

@@ -130,8 +130,7 @@ class PolygonClient:
             ticker: The vendor's symbol; case matters.
             gte_ns: First nanosecond since 1970, of ``sip_timestamp``.
             lt_ns: Nanosecond after the last.
-            expected_rows: Trades by the daily bars, if known: an answer of exactly so many
-                needs no proof that nothing follows a full last page.
+            expected_rows: Trades by the daily bars, if known: they bound the answer.
             page_limit: Trades of one page; those of the configuration by default.
 
         Raises:
@@ -148,7 +147,7 @@ class PolygonClient:
         chain = TradesChain(ticker, gte_ns, lt_ns, self._start_trail(path), most)
         fetch, limit = Fetch(self._gateway), page_limit or self.config.page_limit
         while not chain.trail.is_finished:
-            page = fetch.repeat(lambda: self._ask_trades(fetch, chain, limit, expected_rows))
+            page = fetch.repeat(lambda: self._ask_trades(fetch, chain, limit))
             try:
                 chain.accept(page)
             except VendorError as error:
@@ -229,9 +228,7 @@ class PolygonClient:
             trail.resume(after)
         return trail
 
-    def _ask_trades(
-        self, fetch: Fetch, chain: TradesChain, limit: int, expected_rows: int | None
-    ) -> CheckedPage:
+    def _ask_trades(self, fetch: Fetch, chain: TradesChain, limit: int) -> CheckedPage:
         """Return the next page of a chain; a suspicious seam or end of it has to be proven."""
         path = chain.trail.path
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
@@ -239,7 +236,7 @@ class PolygonClient:
         if page.repeats.height:
             instant = _ask_for(chain.last_ns, chain.last_ns + 1, MAX_PAGE_LIMIT)
             page = chain.settle_seam(page, fetch.ask_trades(path, instant, chain.ticker))
-        if chain.needs_proof(page, limit, expected_rows):
+        if chain.needs_proof(page, limit):
             at_ns, most = chain.choose_proof(page)
             rest = _ask_for(at_ns, chain.lt_ns, min(most, MAX_PAGE_LIMIT))
             chain.check_end(page, fetch.ask_trades(path, rest, chain.ticker))

@@ -38,7 +38,8 @@ PATIENCE = 1 + RETRIES
 def test_busy_days_arrive_whole(tmp_path: Path, *, has_bars: bool) -> None:
     """L2, L4: page chains keep every row, and rows that share a timestamp all survive.
 
-    A full last page has to prove that it is the last, unless the daily bar agrees with it.
+    A full last page has to prove that it is the last, whatever the daily bar says: bars leave
+    official prices out, so equal counts may be chance.
     """
     counts = {"ONE": 1, "FULL": 50_000, "OVER": 50_001, "BUSY": 120_000}
     rows = {ticker: make_session(WEEK[0], count) for ticker, count in counts.items()}
@@ -50,8 +51,7 @@ def test_busy_days_arrive_whole(tmp_path: Path, *, has_bars: bool) -> None:
             write_bars(lakehouse, {(t, WEEK[0]): count for t, count in counts.items()})
         done = download(lakehouse, keys)
 
-    full = 1 if has_bars else 2
-    assert server.stats.by_ticker == {"ONE": 1, "FULL": full, "OVER": 2, "BUSY": 3}
+    assert server.stats.by_ticker == {"ONE": 1, "FULL": 2, "OVER": 2, "BUSY": 3}
     assert {key: outcome.rows for key, outcome in done.outcomes.items()} == dict(
         zip(keys, counts.values(), strict=True)
     )

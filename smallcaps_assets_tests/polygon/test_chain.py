@@ -74,8 +74,7 @@ def test_a_last_page_that_brings_nothing_new_has_to_prove_itself() -> None:
 
     page = chain.check(make_page(ties))
 
-    assert chain.needs_proof(page, 50_000, None)
-    assert not chain.needs_proof(page, 50_000, 3)
+    assert chain.needs_proof(page, 50_000)
     assert chain.choose_proof(page) == (ties[0]["sip_timestamp"], 3 + 3 + 1)
 
 

@@ -91,8 +91,8 @@ def test_fetch_trades_asks_as_often_as_the_rows_need(count: int, requests: int) 
     assert fetched.requests == requests
 
 
-@pytest.mark.parametrize(("expected_rows", "requests"), [(None, 2), (9, 2), (10, 1), (11, 2)])
-def test_fetch_trades_proves_the_end_of_a_full_page_unless_the_bars_do(
+@pytest.mark.parametrize(("expected_rows", "requests"), [(None, 2), (9, 2), (10, 2), (11, 2)])
+def test_fetch_trades_proves_the_end_of_a_full_page_whatever_bars_say(
     expected_rows: int | None, requests: int
 ) -> None:
     with serve(make_wire_trades(10)) as server:
