@@ -70,8 +70,8 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
 
 @dg.asset_check(
     asset=EVENT_WINDOW_PLAN.name,
-    description="Every planned ticker has a daily bar in a planned session.  Yellow: look the "
-    "named ones up; red above 5 % of the planned tickers: correct the watchlist.",
+    description="Every planned ticker has a daily bar in a planned session.  Yellow; red above "
+    "5 % of them.  Red: look the named ones up and correct the watchlist.",
 )
 def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Name tickers that may not exist, because no trades of them and no bar prove nothing."""

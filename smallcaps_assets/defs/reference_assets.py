@@ -161,7 +161,7 @@ def universe(
 splits_do_not_contradict = dg.AssetCheckSpec(
     name="splits_do_not_contradict",
     asset=SPLITS.name,
-    description="No two records of the vendor name different splits of a ticker and date.  Yellow: "
+    description="No two records of the vendor name different splits of a ticker and date.  Red: "
     "write the right one of each into a file for SMALLCAPS_DECIDED_SPLITS.",
 )
 
