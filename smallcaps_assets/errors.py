@@ -25,10 +25,23 @@
 
 ``transient`` is the only thing a retry looks at; ``kind`` is the short word that ends up in
 the ledger, in Dagster and in summaries; ``page`` is the page and the section below ``docs`` that
-say what to do.  No message holds a key or a query string.
+say what to do.  No message holds a key, a query string or a control character: what others say ends
+up on terminals, in the ledger, in logs and in pages.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_CONTROLS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves a cursor, rings, colours, turns the direction of writing or has no UTF-8; a line end
+and a tab are text."""
+
+
+def show_controls(text: str) -> str:
+    """Return a text of others with its control characters shown, as Python spells them."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class SmallcapsError(Exception):
@@ -37,6 +50,10 @@ class SmallcapsError(Exception):
     transient: ClassVar[bool] = False
     kind: ClassVar[str] = "error"
     page: ClassVar[str] = "operations#kinds-of-failure-and-what-to-do"
+
+    def __init__(self, *arguments: object) -> None:
+        shown = (show_controls(one) if isinstance(one, str) else one for one in arguments)
+        super().__init__(*shown)
 
 
 class ConfigError(SmallcapsError):

@@ -3,9 +3,9 @@
 import sys
 
 import click
-from rich.console import Console
 
 from smallcaps_assets.cli.summaries import print_verdicts
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.verdicts import Verdict
@@ -27,7 +27,7 @@ def command(*, deep: bool, as_json: bool) -> None:
         if as_json:
             click.echo(encode_document(document_audit(verdicts, work.lakehouse.clock())))
         else:
-            print_verdicts(verdicts, Console())
+            print_verdicts(verdicts, open_console())
     sys.exit(1 if any(verdict.is_failure for verdict in verdicts.values()) else 0)
 
 

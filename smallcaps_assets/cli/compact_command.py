@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.errors import ConfigError
@@ -28,7 +29,7 @@ def command(months: tuple[str, ...], *, is_list: bool) -> None:
 
     Exit code 1: a month could not be written, or one of --month was not.
     """
-    console = Console()
+    console = open_console()
     with open_workplace() as work:
         wanted = sorted(set(months)) or None
         if not is_list:

@@ -18,6 +18,7 @@ from smallcaps_assets.cli.summaries import (
     print_verdicts,
     shorten,
 )
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import refresh_catalog
 from smallcaps_assets.ingest.report import measure_lake
@@ -45,7 +46,7 @@ PACE: dict[str, object] = {
 )
 def command(data_dir: Path) -> None:
     """Plan, download, survive an outage, resume, audit: on synthetic data, without a key."""
-    console = Console()
+    console = open_console()
     with open_workplace(
         needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE
     ) as work:

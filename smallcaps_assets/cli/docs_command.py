@@ -1,11 +1,11 @@
 """`smallcaps docs`: the documents in the terminal, as the checkout or the wheel brought them."""
 
 import click
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
 from smallcaps_assets.cli.doc_pages import find_folder, list_pages, read_page
+from smallcaps_assets.cli.terminal import open_console
 
 
 @click.command("docs")
@@ -16,7 +16,7 @@ def command(page: str | None, section: str | None) -> None:
 
     For example: smallcaps docs operations full-disk
     """
-    console = Console()
+    console = open_console()
     if page is None:
         pages = Table("page", "what it is", title=f"documents in {find_folder()}")
         for name, title in list_pages().items():

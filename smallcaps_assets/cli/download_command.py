@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from smallcaps_assets.cli.downloading import RunOptions, run_download
 from smallcaps_assets.cli.plan_command import FILE, join_paths
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.summaries import print_failures, print_landed
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import open_workplace
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.selection import parse_selection
@@ -50,7 +50,7 @@ def command(
 
     Exit code 0: all complete; 1: some failed, and are listed; 2: wrong usage.
     """
-    console = Console()
+    console = open_console()
     selection = parse_selection(tickers, first, last)
     options = RunOptions(**accepts)
     if options.again and selection == EVERYTHING:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smallcaps_assets.cli.counting import count_along
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import refresh_catalog
 from smallcaps_assets.ingest.importing import Import
@@ -44,7 +45,7 @@ def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: boo
     Exit code 0: the lake has every session of the archive; 1: it lacks some, which are listed;
     2: wrong usage.
     """
-    console = Console()
+    console = open_console()
     with open_workplace() as work:
         lakehouse = work.lakehouse
         lock = nullcontext() if dry_run else lakehouse.writing("smallcaps import", 0.0)

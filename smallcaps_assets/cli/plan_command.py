@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from smallcaps_assets.cli.plan_summaries import print_change, print_estimate
 from smallcaps_assets.cli.planning import run_plan
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import open_workplace
 from smallcaps_assets.ingest.choosing import check_choice
 from smallcaps_assets.ingest.difference import measure_change, plain_change
@@ -89,7 +89,7 @@ def join_paths(paths: Sequence[Path]) -> str | None:
 
 def _plan(options: dict[str, object | None]) -> bool:
     """Publish a plan, and say what it costs."""
-    console = Console()
+    console = open_console()
     with open_workplace(needs_source=True, **options) as work:
         is_published = run_plan(work, console)
         if is_published:
@@ -105,5 +105,5 @@ def _compare(options: dict[str, object | None], *, as_json: bool) -> bool:
     if as_json:
         click.echo(json.dumps(plain_change(change), indent=1))
     else:
-        print_change(change, Console())
+        print_change(change, open_console())
     return not change.problems

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from smallcaps_assets.cli.download_command import DATE
 from smallcaps_assets.cli.summaries import print_revisions
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import ensure_indexed
 from smallcaps_assets.ingest.rechecking import (
@@ -46,7 +47,7 @@ def command(
     choice = RecheckChoice(
         parse_share(sample), seed, older_than, parse_selection(tickers, first, last)
     )
-    console = Console()
+    console = open_console()
     with open_workplace(needs_source=True) as work:
         ensure_indexed(work.lakehouse)
         begun = work.lakehouse.clock()

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import open_workplace
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -28,7 +29,7 @@ def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
     Everything is copied and read back before anything changes; then one rename switches to DEST,
     and only then the old files go.  Stop it as you like: the same command goes on.
     """
-    console = Console()
+    console = open_console()
     with open_workplace() as work:
         if dry_run:
             _, size = measure_move(work.lakehouse, dest, origin)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.ingest.backfill import ensure_indexed, refresh_catalog
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -32,7 +33,7 @@ def command(*, dry_run: bool, delete: bool) -> None:
         if not dry_run:
             refresh_catalog(work.lakehouse)
             align_dagster(work, facts)
-        print_facts(facts, Console(), is_dry_run=dry_run)
+        print_facts(facts, open_console(), is_dry_run=dry_run)
         if delete and not dry_run:
             delete_quarantine(work.lakehouse)
     sys.exit(0)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.ingest.report import measure_lake, require_ledger
@@ -35,7 +36,7 @@ def command(*, as_json: bool, as_html: bool) -> None:
     if as_json:
         click.echo(encode_document(report))
         return
-    print_report(report, Console())
+    print_report(report, open_console())
 
 
 def write_page(work: Workplace) -> Path:

@@ -9,10 +9,10 @@ import sys
 import time
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from smallcaps_assets.cli.status_screen import render_status
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import open_workplace
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -47,7 +47,7 @@ def command(*, watch: bool, as_json: bool, check: bool, stuck_after_min: float |
     if as_json:
         click.echo(encode_document(status))
     else:
-        console = Console()
+        console = open_console()
         height = console.height - 1 if console.is_terminal else PRINTED_LINES
         console.print(render_status(status, console.width, height))
     sys.exit(1 if check and not status.download.is_well else 0)
@@ -55,7 +55,7 @@ def command(*, watch: bool, as_json: bool, check: bool, stuck_after_min: float |
 
 def _watch(lakehouse: Lakehouse) -> StatusDocument:
     """Refresh a screen of its own until Ctrl-C, and return the last status."""
-    console = Console()
+    console = open_console()
     status = measure_status(lakehouse)
     with (
         contextlib.suppress(KeyboardInterrupt),

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, apply_options, open_workplace
 from smallcaps_assets.ingest import universe_load
 from smallcaps_assets.settings import load_settings
@@ -20,7 +21,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--file", type=FILE, help="Parquet or CSV of listings instead of the vendor.")
 def command(file: Path | None) -> None:
     """Load the listings, active and delisted; an interrupted load goes on where it stopped."""
-    console = Console()
+    console = open_console()
     apply_options({"universe": file and file.absolute()})
     is_vendor = load_settings().universe is None
     with open_workplace(needs_source=is_vendor) as work, showing_progress(console):

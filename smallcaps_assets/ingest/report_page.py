@@ -6,12 +6,13 @@ the drawings (``report_charts``).
 """
 
 import base64
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final, Literal, TypeVar
 
 from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
+from smallcaps_assets.errors import show_controls
 from smallcaps_assets.ingest.report_document import (
     RealityRow,
     ReportDocument,
@@ -288,6 +289,11 @@ def _cell(kind: str, text: str) -> str:
     if kind == "standing":
         return f'<td><span class="standing {BADGES[text]}">{escape(text)}</span></td>'
     return f'<td class="{kind}">{escape(cut)}</td>'
+
+
+def escape(text: str) -> str:
+    """Return a text of others as HTML that shows it: markup and control characters alike."""
+    return html.escape(show_controls(text))
 
 
 def _section(title: str, content: str) -> str:
