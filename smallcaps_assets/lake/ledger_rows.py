@@ -375,10 +375,12 @@ def describe_dispute(receipt: Receipt) -> str:
     if receipt.count_deficit and receipt.bar_trade_count is not None:
         lacks.append(f"{receipt.trade_count:,} of {receipt.bar_trade_count:,} trades")
     worst = max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
-    answers = f"{len(receipt.askings)} answers so far"
+    last = max((asking.asked_on for asking in receipt.askings), default=None)
+    answers = f"{len(receipt.askings)} answers, the last on {last}" if last else "no answer yet"
+    again = f"asked again from {last + dt.timedelta(days=1)} on" if last else "asked again"
     return (
         f"the daily bar has more: {' and '.join(lacks)} came ({worst:.2%} lack; {answers}); the "
-        "rows are kept, and each download asks again; `smallcaps download --accept-disputed` "
+        f"rows are kept, and {again}, or by the next `smallcaps download`; --accept-disputed "
         "accepts them as they are"
     )
 
