@@ -16,17 +16,22 @@ from smallcaps_assets.defs.internals import find_target
 from smallcaps_assets.defs.metadata import show_verdict
 from smallcaps_assets.ingest.audit import audit_lake, audit_ledger
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.last_audit import AUDITS, read_last_audit
+from smallcaps_assets.ingest.last_audit import AUDITS, Audit, read_last_audit
 from smallcaps_assets.schemas import TRADES
 
 AUDIT_JOB = "audit_lake"
+
+
+def _name_color(audit: Audit) -> str:
+    return "Yellow" if audit.is_warning else "Red"
+
 
 DEEP_AUDITS = frozenset(audit.name for audit in AUDITS if audit.is_deep)
 SPECS = [
     dg.AssetCheckSpec(
         name=audit.name,
         asset=TRADES.name,
-        description=f"{audit.description}  Red: {audit.remedy}",
+        description=f"{audit.description}  {_name_color(audit)}: {audit.remedy}",
     )
     for audit in AUDITS
 ]

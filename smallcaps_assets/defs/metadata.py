@@ -90,7 +90,9 @@ def _round(value: Number) -> Number:
 
 def _plain(value: object) -> str | int | float | bool | None:
     """Return what a table cell can hold."""
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, float):
+        return _round(value)
+    if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -28,13 +28,15 @@ class Audit:
         name: Name of the check.
         description: What it demands.
         is_deep: It reads the files.
-        remedy: What to do when it is red.
+        remedy: What to do when it does not hold.
+        is_warning: It is yellow then, not red.
     """
 
     name: str
     description: str
     is_deep: bool = False
     remedy: str = "docs/operations.md says what to do."
+    is_warning: bool = False
 
 
 AUDITS: Final = (
@@ -61,7 +63,8 @@ AUDITS: Final = (
     Audit(
         "bars_prove_sessions",
         "Every session with trades was compared with a bar that proves, and equals it.",
-        remedy="yellow, not red: `smallcaps recheck` asks for the offenders again.",
+        remedy="`smallcaps recheck` asks the vendor for the offenders again.",
+        is_warning=True,
     ),
     Audit(
         "files_are_undamaged",
