@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import polars as pl
 
 from smallcaps_assets.cli.plan_summaries import print_change, print_estimate
 from smallcaps_assets.cli.planning import run_plan
 from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import open_workplace
+from smallcaps_assets.core.plan import MAX_KEYS
+from smallcaps_assets.errors import DataError, LakeError
 from smallcaps_assets.ingest.choosing import check_choice
 from smallcaps_assets.ingest.difference import measure_change, plain_change
+from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.selection import parse_tickers
+from smallcaps_assets.lake.plan_record import PlanRecord
 from smallcaps_assets.settings import PlanMode
 
 FILE = click.Path(exists=True, path_type=Path)
@@ -91,10 +96,26 @@ def _plan(options: dict[str, object | None]) -> bool:
     """Publish a plan, and say what it costs."""
     console = open_console()
     with open_workplace(needs_source=True, **options) as work:
+        begun = work.lakehouse.clock()
         is_published = run_plan(work, console)
         if is_published:
             print_estimate(work.lakehouse, console)
+        elif (refused := _find_too_large(work.lakehouse, begun)) is not None:
+            console.print("what was refused:", style="yellow")
+            print_estimate(work.lakehouse, console, refused)
     return is_published
+
+
+def _find_too_large(
+    lakehouse: Lakehouse, begun: dt.datetime
+) -> tuple[PlanRecord, pl.DataFrame] | None:
+    """Return the plan that was refused since then for its size alone; ``None``: none was."""
+    try:
+        record, plan = lakehouse.tables.read_plan_candidate()
+    except (DataError, LakeError):
+        return None
+    is_of_this_run = record.created_at >= begun and record.sessions > MAX_KEYS
+    return (record, plan) if is_of_this_run else None
 
 
 def _compare(options: dict[str, object | None], *, as_json: bool) -> bool:

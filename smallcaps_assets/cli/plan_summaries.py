@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,10 +19,14 @@ from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets.settings import PlanMode
 
 
-def print_estimate(lakehouse: Lakehouse, console: Console) -> None:
-    """Print the published plan, why it is smaller than naive, and whether it fits."""
-    estimate = estimate_plan(lakehouse)
-    record, _ = lakehouse.tables.read_plan()
+def print_estimate(
+    lakehouse: Lakehouse,
+    console: Console,
+    planned: tuple[PlanRecord, pl.DataFrame] | None = None,
+) -> None:
+    """Print the published plan, or one that was refused, why it is smaller than naive, its cost."""
+    record, plan = planned or lakehouse.tables.read_plan()
+    estimate = estimate_plan(lakehouse, planned=(record, plan))
     console.print(_describe_plan(lakehouse, record), highlight=False)
     if record.mode != PlanMode.SESSIONS:
         watchlist = lakehouse.tables.read_table(WATCHLIST)
@@ -36,7 +41,8 @@ def print_estimate(lakehouse: Lakehouse, console: Console) -> None:
     verdict = judge_estimate(lakehouse, estimate)
     word = "[green]fits[/]" if verdict.passed else "[red]does not fit[/]"
     console.print(f"disk: {word}: {escape(verdict.summary)}", highlight=False)
-    console.print(f"pictures: {lakehouse.layout.reports_dir}", highlight=False, soft_wrap=True)
+    if planned is None:
+        console.print(f"pictures: {lakehouse.layout.reports_dir}", highlight=False, soft_wrap=True)
 
 
 def print_change(change: PlanChange, console: Console) -> None:

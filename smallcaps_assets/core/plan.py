@@ -22,6 +22,9 @@ from smallcaps_assets.core.windows import EventWindow
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.schemas import REQUEST_RANGES
 
+MAX_KEYS: Final = 100_000
+"""Ticker-sessions of a plan: Dagster's advice for one partition set; 250,000 fail on SQLite."""
+
 UNKNOWN_SHARE: Final = 10
 """A session of unknown size counts as this part of a range: ten of them fill one."""
 

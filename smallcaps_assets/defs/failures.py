@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from smallcaps_assets.defs.internals import StepFailureData
+from smallcaps_assets.defs.internals import DagsterAssetCheckFailedError, StepFailureData
 from smallcaps_assets.errors import SmallcapsError
 
 
@@ -33,11 +33,13 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
         if event is None:
             continue
         if event.is_step_failure:
-            text = _explain_step(event.step_failure_data)
-            lines.append(f"{event.step_key}: {text or f'see run {run.run_id} in `smallcaps ui`'}")
+            # What a blocking check stopped is told by the check.
+            if text := _explain_step(event.step_failure_data, run.run_id):
+                lines.append(f"{event.step_key}: {text}")
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed:
+            is_cause = evaluation.severity is dg.AssetCheckSeverity.ERROR
+            if is_cause and not evaluation.passed:
                 summary = evaluation.metadata.get("summary")
                 why = summary.value if summary else "failed"
                 lines.append(f"check {evaluation.check_name}: {why}")
@@ -63,11 +65,19 @@ def list_warnings(
     ]
 
 
-def _explain_step(data: StepFailureData) -> str:
-    """Return why a step failed: our own words, or the error at the root of it."""
+def _explain_step(data: StepFailureData, run_id: str) -> str:
+    """Return why a step failed, in words of ours; empty where a blocking check says it."""
     failure, error = data.user_failure_data, data.error
     if failure and failure.description:
         return failure.description.strip()
     while error and error.cause:
         error = error.cause
-    return error.message.strip() if error else ""
+    if error and error.cls_name == DagsterAssetCheckFailedError.__name__:
+        return ""
+    # The first word of a message is the name of a class, in some module of some library.
+    _, _, said = error.message.strip().partition(": ") if error else ("", "", "")
+    first = said.splitlines()[0] if said else "no reason given"
+    return (
+        f"a fault of this program, please report it: {first} (its trace: the run {run_id[:8]} in "
+        "`smallcaps ui`)"
+    )

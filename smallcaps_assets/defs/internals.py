@@ -13,6 +13,7 @@ change it, look at this module first.
 - `AssetGraphSubset`: the only way for a sensor to request a backfill; its constructor is private
   "until a public one exists", and the request itself is handled by the daemon as the UI's is.
 - `BulkActionStatus`: states of a backfill; the instance returns them and does not export them.
+- `DagsterAssetCheckFailedError`: a step that only a blocking check ended has nothing to say itself.
 - `StepFailureData`: what a failed step said, to print it in our own words.
 """
 
@@ -23,6 +24,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.events import AssetMaterializationPlannedData, RunFailureReason
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.execution.plan.objects import StepFailureData
@@ -39,6 +41,7 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetMaterializationPlannedData",
     "BulkActionStatus",
+    "DagsterAssetCheckFailedError",
     "PartitionBackfill",
     "RunFailureReason",
     "StepFailureData",

@@ -8,9 +8,6 @@ import dagster as dg
 PLANNED_SET = "planned_ticker_sessions"
 """Name of the dynamic set of ``trades``; a key is ``TICKER_YYYY-MM-DD``."""
 
-MAX_KEYS = 100_000
-"""Dagster's advice for one asset; 250,000 keys at once fail on SQLite."""
-
 planned_ticker_sessions = dg.DynamicPartitionsDefinition(name=PLANNED_SET)
 
 

@@ -31,8 +31,9 @@ plan_is_publishable = dg.AssetCheckSpec(
     name="plan_is_publishable",
     asset=EVENT_WINDOW_PLAN.name,
     blocking=True,
-    description="Unique sessions inside their windows; else nothing is published.  Red: a fault of "
-    "this program: report it with the offenders.",
+    description="Unique sessions inside their windows, at least one and at most 100,000; else "
+    "nothing is published.  Red: the summary says what to change; what it does not explain is a "
+    "fault of this program: report it with the offenders.",
 )
 download_fits_the_disk = dg.AssetCheckSpec(
     name="download_fits_the_disk",

@@ -9,9 +9,10 @@ import dagster as dg
 import polars as pl
 
 from smallcaps_assets.core.keys import hash_keys, key_expression
+from smallcaps_assets.core.plan import MAX_KEYS
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.defs.internals import find_open_backfill
-from smallcaps_assets.defs.partitions import MAX_KEYS, PLANNED_SET
+from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.defs.runs import ALIVE
 from smallcaps_assets.defs.states import TRADES_KEY, align_states
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError
@@ -64,11 +65,9 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
     keys = _list_keys(plan)
     if len(keys) > MAX_KEYS:
         raise ConfigError(
-            f"the plan has {len(keys):,} ticker-sessions and one partition set holds at most "
-            f"{MAX_KEYS:,}: the keys were left as they are.  Choose a smaller pilot "
-            "(SMALLCAPS_PILOT_TICKERS, SMALLCAPS_PILOT_MIN_EVENTS) or a shorter range "
-            "(SMALLCAPS_FIRST_SESSION, SMALLCAPS_LAST_SESSION); whole markets belong to the "
-            "whole-universe assets (month x batch partitions), which this version does not have"
+            f"the published plan has {len(keys):,} ticker-sessions and one partition set holds at "
+            f"most {MAX_KEYS:,}: the keys were left as they are; it was published by an older "
+            "version, so plan again: `smallcaps plan` publishes no plan of this size"
         )
     existing = instance.get_dynamic_partitions(PLANNED_SET)
     gone, new = set(existing) - set(keys), _without(keys, existing)

@@ -4,6 +4,7 @@ What belongs here: from the pilot, or from plain tickers, to a candidate plan.  
 check and its publication (``planning``), and what it costs (``estimating``).
 """
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -75,14 +76,36 @@ def choose_sessions(lakehouse: Lakehouse, pilot: pl.DataFrame | None) -> ChosenS
     return replace(part, numbers=numbers, batches=assigned)
 
 
+def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
+    """Return ``ticker, weight``: the bytes that are estimated of each ticker of a plan.
+
+    They are estimated by the bars and the default costs, so that what lands changes no batch.
+    """
+    calibration = default_calibration(lakehouse)
+    labelled = label_sessions(lakehouse, plan.select(KEY), STORED.to_frame())
+    stored = pl.col("estimated_rows") * calibration.bytes_per_trade + calibration.file_bytes
+    return labelled.group_by("ticker").agg(weight=stored.sum())
+
+
+def describe_range(lakehouse: Lakehouse) -> str:
+    """Return the dates that the settings ask for, the first and the last one."""
+    return f"{lakehouse.first_wanted} to {_last_wanted(lakehouse)}"
+
+
 def check_choice(lakehouse: Lakehouse) -> None:
     """Refuse settings that no plan can be made with, before anything is fetched for it.
 
     Raises:
-        ConfigError: A window, a threshold or a ticker is none.
+        ConfigError: A window, a threshold or a ticker is none, or no session lies in the dates.
     """
     _ = lakehouse.windows, lakehouse.thresholds
     parse_tickers(lakehouse.settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS")
+    bounds = lakehouse.bounds
+    if bounds.first and bounds.last and bounds.first_index > bounds.last_index:
+        raise ConfigError(
+            f"{describe_range(lakehouse)} has no XNYS session, because of a weekend or a holiday: "
+            "choose other dates (--from and --to, SMALLCAPS_FIRST_SESSION, SMALLCAPS_LAST_SESSION)"
+        )
 
 
 def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
@@ -152,7 +175,7 @@ def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> Ch
     wanted = parse_tickers(settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS") or ()
     chosen = [ticker for ticker in wanted if tickers is None or ticker in tickers]
     first = lakehouse.first_wanted
-    last = bounds.last or bounds.last_available
+    last = _last_wanted(lakehouse)
     plan = select_sessions(chosen, first, last, bounds)
     later = select_sessions(chosen, first, last, _after(bounds)).select(KEY)
     return ChosenSessions(
@@ -166,6 +189,11 @@ def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> Ch
         naive_sessions=plan.height,
         rows_per_event={},
     )
+
+
+def _last_wanted(lakehouse: Lakehouse) -> dt.date:
+    bounds = lakehouse.bounds
+    return bounds.last or bounds.last_available
 
 
 def _after(bounds: PlanBounds) -> PlanBounds:
@@ -186,17 +214,11 @@ def _count_events(pilot: pl.DataFrame) -> dict[str, int]:
 
 
 def _assign_batches(lakehouse: Lakehouse, plan: pl.DataFrame, count: int) -> dict[str, int]:
-    """Return the batch of each ticker, by estimated bytes, as an earlier batch had it.
-
-    Bytes are estimated by the bars and the default costs, so that what lands changes no batch.
-    """
-    calibration = default_calibration(lakehouse)
-    labelled = label_sessions(lakehouse, plan.select(KEY), STORED.to_frame())
-    stored = pl.col("estimated_rows") * calibration.bytes_per_trade + calibration.file_bytes
+    """Return the batch of each ticker, by estimated bytes, as an earlier batch had it."""
     record = read_record(lakehouse)
     is_alike = record is not None and record.batch and parse_batch(record.batch)[1] == count
     assigned = record.batches if record is not None and is_alike else {}
-    return assign_batches(plan, count, labelled.select("ticker", weight=stored), assigned)
+    return assign_batches(plan, count, weigh_tickers(lakehouse, plan), assigned)
 
 
 def _count_overlap(lakehouse: Lakehouse, tickers: Collection[str], count: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from smallcaps_assets.core.costs import Estimate
-from smallcaps_assets.core.plan import judge_plan, measure_plan
+from smallcaps_assets.core.plan import measure_plan
 from smallcaps_assets.core.selections import diff_plans
 from smallcaps_assets.ingest.calibrating import calibrate
 from smallcaps_assets.ingest.choosing import choose_sessions, read_record
@@ -19,6 +19,7 @@ from smallcaps_assets.ingest.expectations import KEY, read_stored
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.piloting import take_pilot
 from smallcaps_assets.ingest.reference import due_months
+from smallcaps_assets.ingest.refusals import explain_plan
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
 from smallcaps_assets.settings import PlanMode
 
@@ -70,7 +71,9 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
         DataError: A watchlist breaks its contract.
         MissingPartitionError: There are no daily bars for the rules to look at.
     """
-    new = _plan_anew(lakehouse)
+    pilot = _choose_pilot(lakehouse)
+    chosen = choose_sessions(lakehouse, pilot)
+    new = chosen.plan
     old = EVENT_WINDOW_PLAN.empty()
     if read_record(lakehouse) is not None:
         old = lakehouse.tables.read_plan()[1]
@@ -87,7 +90,7 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
         added=_measure_side(lakehouse, difference.added),
         removed=_measure_side(lakehouse, difference.removed),
         kept=difference.kept,
-        problems=judge_plan(facts),
+        problems=explain_plan(lakehouse, chosen, facts, pilot),
         unread_months=0 if has_file else len(due_months(lakehouse)),
     )
 
@@ -102,12 +105,11 @@ def plain_change(change: PlanChange) -> dict[str, object]:
     }
 
 
-def _plan_anew(lakehouse: Lakehouse) -> pl.DataFrame:
-    """Return the plan that would be judged now."""
-    pilot = None
-    if lakehouse.settings.plan_mode is not PlanMode.SESSIONS:
-        pilot = take_pilot(lakehouse, find_watchlist(lakehouse)).watchlist
-    return choose_sessions(lakehouse, pilot).plan
+def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
+    """Return the pilot that would be planned now; ``None``: the mode has no events."""
+    if lakehouse.settings.plan_mode is PlanMode.SESSIONS:
+        return None
+    return take_pilot(lakehouse, find_watchlist(lakehouse)).watchlist
 
 
 def _measure_side(lakehouse: Lakehouse, sessions: pl.DataFrame) -> Side:

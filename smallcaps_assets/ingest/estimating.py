@@ -63,17 +63,22 @@ class PlanEstimate:
     calibration: Calibration
 
 
-def estimate_plan(lakehouse: Lakehouse, calibration: Calibration | None = None) -> PlanEstimate:
-    """Estimate the published plan.
+def estimate_plan(
+    lakehouse: Lakehouse,
+    calibration: Calibration | None = None,
+    planned: tuple[PlanRecord, pl.DataFrame] | None = None,
+) -> PlanEstimate:
+    """Estimate the published plan, or one that was refused.
 
     Args:
         lakehouse: Where plan, bars and ledger are.
         calibration: What a trade and a file cost; this lake's own by default.
+        planned: A plan and its record; the published ones by default.
 
     Raises:
         MissingPartitionError: No plan is published.
     """
-    record, plan = lakehouse.tables.read_plan()
+    record, plan = planned or lakehouse.tables.read_plan()
     stored = read_stored(lakehouse)
     costs = calibration or calibrate(lakehouse, stored)
     labelled = label_sessions(lakehouse, plan.select(KEY), stored)

@@ -20,6 +20,7 @@ from smallcaps_assets.core.watchlist import (
     parse_watchlist,
 )
 from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.ingest.choosing import describe_range
 from smallcaps_assets.ingest.inputs import read_parsed
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
@@ -96,7 +97,16 @@ def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
             f"not even the first ticker fits the budget: {smallest.tickers} tickers need more, "
             f"{smallest.verdict.arithmetic}: raise SMALLCAPS_DISK_BUDGET_GB or make room"
         )
-    return f"no session has {min_events} events: lower SMALLCAPS_PILOT_MIN_EVENTS"
+    watchlist = lakehouse.tables.read_table(WATCHLIST)
+    ticker, date, most = (
+        watchlist.sort("event_count", descending=True)
+        .select("ticker", "session_date", "event_count")
+        .row(0)
+    )
+    return (
+        f"no session has {min_events} events, {ticker} has the most on {date}: {most}; lower "
+        "SMALLCAPS_PILOT_MIN_EVENTS"
+    )
 
 
 def _find(lakehouse: Lakehouse) -> _Found:
@@ -167,7 +177,8 @@ def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
     compared = compare_with_universe(lakehouse, found.watchlist)
     watchlist = compared.watchlist
     facts = measure_watchlist(watchlist, lakehouse.calendar)
-    verdict = judge_problems(judge_watchlist(facts), _count(facts), facts.offenders)
+    problems = judge_watchlist(facts) if facts.rows else (_explain_no_event(lakehouse, found),)
+    verdict = judge_problems(problems, _count(facts), facts.offenders)
     lakehouse.tables.write_table(WATCHLIST, watchlist, is_published=verdict.passed)
     per_event = pl.DataFrame(
         {"event": list(facts.rows_per_event), "rows": list(facts.rows_per_event.values())}
@@ -179,6 +190,31 @@ def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
         {"rows_per_event": per_event, "offenders": facts.offenders}
         | found.tables
         | compared.tables,
+    )
+
+
+def _explain_no_event(lakehouse: Lakehouse, found: _Found) -> str:
+    """Return why a watchlist holds no row."""
+    wanted = describe_range(lakehouse)
+    if found.watchlist.height:
+        found_rows = f"{found.watchlist.height:,} rows"
+        return f"expected at least one row, got none: none of {found_rows} lies in the universe"
+    bars = lakehouse.tables.read_daily_bars()
+    rows, tickers, first, last = (
+        bars.select(
+            pl.len(),
+            pl.col("ticker").n_unique(),
+            first=pl.col("session_date").min(),
+            last=pl.col("session_date").max(),
+        )
+        .collect()
+        .row(0)
+    )
+    return (
+        "expected at least one row, got none: the rules E1 to E11 find no event in the daily bars "
+        f"from {wanted}: {rows:,} bars of {tickers:,} tickers are stored, {first} to {last}; ask "
+        "for other dates (--from, --to), give bars of more sessions (SMALLCAPS_DAILY_BARS), or a "
+        "watchlist (--watchlist)"
     )
 
 

@@ -10,11 +10,13 @@ import polars as pl
 
 from smallcaps_assets.core.events import EVENT_ORDER
 from smallcaps_assets.core.keys import hash_keys, key_expression
-from smallcaps_assets.core.plan import judge_plan, measure_plan
+from smallcaps_assets.core.plan import MAX_KEYS, measure_plan
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.choosing import ChosenSessions, choose_sessions
+from smallcaps_assets.ingest.estimating import estimate_numbers, estimate_plan
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.refusals import explain_plan
 from smallcaps_assets.ingest.unknown_tickers import find_unknown_tickers
 from smallcaps_assets.lake.tables import PlanRecord
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
@@ -30,9 +32,8 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     """
     settings = lakehouse.settings
     is_plain = settings.plan_mode is PlanMode.SESSIONS
-    chosen = choose_sessions(
-        lakehouse, None if is_plain else lakehouse.tables.read_table(PILOT_WATCHLIST)
-    )
+    pilot = None if is_plain else lakehouse.tables.read_table(PILOT_WATCHLIST)
+    chosen = choose_sessions(lakehouse, pilot)
     has_windows = settings.plan_mode is PlanMode.EVENT_WINDOWS
     facts = measure_plan(
         chosen.plan,
@@ -40,12 +41,16 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
         last_available=lakehouse.last_available,
         windows=lakehouse.windows if has_windows else None,
     )
-    verdict = judge_problems(judge_plan(facts), chosen.numbers, facts.offenders)
+    verdict = judge_problems(
+        explain_plan(lakehouse, chosen, facts, pilot), chosen.numbers, facts.offenders
+    )
     record = _describe(lakehouse, chosen)
     lakehouse.tables.write_plan(
         chosen.plan, record, chosen.not_yet_available, is_published=verdict.passed
     )
     shown: dict[str, Number] = {"mode": record.mode, "plan_hash": record.plan_hash}
+    if facts.rows > MAX_KEYS:  # no estimate follows a plan that is refused
+        shown |= estimate_numbers(estimate_plan(lakehouse, planned=(record, chosen.plan)))
     return MadeTable(
         chosen.plan.height,
         chosen.numbers | shown,

@@ -183,6 +183,21 @@ class TableStore(BarMonthStore):
             )
         return found
 
+    def read_plan_candidate(self) -> tuple[PlanRecord, pl.DataFrame]:
+        """Return the plan that was refused last, and its record.
+
+        Raises:
+            MissingPartitionError: There is none: the last plan was published.
+            DataError: The file is damaged.
+        """
+        path = self.layout.plan_candidate_file
+        plan = self._read(EVENT_WINDOW_PLAN, path)
+        facts = decode_facts(EVENT_WINDOW_PLAN, self.fs.read(path), where=str(path))
+        try:
+            return msgspec.convert(facts, PlanRecord), plan
+        except msgspec.ValidationError as error:
+            raise DataError(f"{path} holds no record of a plan ({error})") from error
+
     def read_not_yet_available(self) -> pl.DataFrame:
         """Return ``ticker`` and ``session_date`` of what is wanted, but not available yet.
 

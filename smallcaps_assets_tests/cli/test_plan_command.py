@@ -7,7 +7,7 @@ import pytest
 
 from smallcaps_assets.cli.plan_command import join_paths
 from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets_tests.cli.cli_factories import User
+from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import count_trade_requests, write_text
 
 PICTURES = {
@@ -151,3 +151,36 @@ def test_plan_refuses_windows_wider_than_sixty_sessions(user: User) -> None:
 def test_join_paths_of_none_is_no_setting(tmp_path: Path) -> None:
     assert join_paths([]) is None
     assert join_paths([tmp_path]) == str(tmp_path)
+
+
+def test_dates_without_a_session_are_refused_before_anything_is_fetched(user: User) -> None:
+    """L53: a plan of a weekend ended in the name of a class of Dagster."""
+    dates = ("--from", "2024-01-13", "--to", "2024-01-15")
+
+    for options in (("--tickers", "BCPC"), ("--watchlist", "watchlist.csv"), ()):
+        finished = user.run("plan", *options, *dates)
+
+        check_refusal(finished, REFUSED, "2024-01-13 to 2024-01-15 has no XNYS session")
+    assert user.list_files() == []
+
+
+def test_a_watchlist_of_weekends_is_told_by_its_rows(user: User) -> None:
+    """L53: whoever reads it knows which rows, and is not sent to report a fault of ours."""
+    rows = "ticker,date,events\nBCPC,2024-01-13,E6\nCON,2024-01-15,E6\n"
+    write_text(user.folder / "watchlist.csv", rows)
+
+    finished = user.run("plan", "--watchlist", "watchlist.csv")
+
+    check_refusal(finished, FAILED, "dated on an XNYS session", "BCPC 2024-01-13, CON 2024-01-15")
+    assert "blocking asset check" not in finished.text
+
+
+def test_rules_that_find_nothing_are_told_by_the_bars(user: User) -> None:
+    """L53."""
+    rows = "".join(f"ABCD,2024-01-{day:02},1,1,1,1,100\n" for day in (3, 4, 5))
+    write_text(user.folder / "bars.csv", f"ticker,date,open,high,low,close,volume\n{rows}")
+
+    finished = user.run("plan", SMALLCAPS_DAILY_BARS=user.folder / "bars.csv")
+
+    check_refusal(finished, FAILED, "no event in the daily bars", "3 bars of 1 tickers are stored")
+    assert "blocking asset check" not in finished.text

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
+import polars as pl
 import pytest
 
-from smallcaps_assets.defs.partitions import MAX_KEYS
+from smallcaps_assets.core.plan import MAX_KEYS
+from smallcaps_assets.core.selections import assign_batches
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets_tests.defs.run_factories import Site, describe_failures, open_site
+from smallcaps_assets.ingest.choosing import weigh_tickers
+from smallcaps_assets.ingest.refusals import count_batches
+from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
 from smallcaps_assets_tests.lakehouse_factories import make_lakehouse, planned_keys, write_text
 
 WATCHLIST: Final = "ticker,date,events\nBCPC,2024-03-06,E6\nCON,2024-03-06,E6\n"
@@ -89,16 +95,41 @@ def test_every_mode_ends_in_the_same_partition_set(
         assert len(site.keys) == sessions
 
 
-def test_too_large_a_plan_is_estimated_and_not_registered(folder: Path) -> None:
-    with open_mode(folder, "http://127.0.0.1:9", **MANY) as site:
+def test_too_large_a_plan_is_estimated_and_not_published(folder: Path) -> None:
+    """L47: it was published before it was refused, and blocked every command."""
+    nowhere = "http://127.0.0.1:9"
+    with open_mode(folder, nowhere, **PLAIN | WEEK | {"source": "vendor"}) as site:
+        assert site.run("plan_sessions").success
+        before = site.keys
+    with open_mode(folder, nowhere, **MANY) as site:
+        site.instance.add_dynamic_partitions(PLANNED_SET, before)
+
         result = site.run("plan_sessions")
 
-        estimate = read_metadata(result, "download_estimate")
+        estimate = read_metadata(result, "event_window_plan")
+        why = read_checks(result)["plan_is_publishable"].metadata["summary"].value
         assert not result.success
         assert estimate["ticker_sessions"] > MAX_KEYS
         assert estimate["request_ranges"] > 1_000
-        assert "the keys were left as they are" in describe_failures(result)
-        assert site.keys == []
+        assert "the plan in force stays" in str(why)
+        assert "--batch 1/2" in str(why)
+        assert site.keys == before == planned_keys(site.lakehouse)
+        assert require_registered_plan(site.instance, site.lakehouse)
+
+
+def test_the_batches_that_are_advised_are_small_enough(folder: Path) -> None:
+    """L47: whole tickers of unequal size, none of them above the limit alone."""
+    with open_mode(folder, "http://127.0.0.1:9", **MANY) as site:
+        dates = site.lakehouse.calendar.dates(dt.date(2020, 1, 2), dt.date(2020, 12, 31))
+        keys = [(f"T{n}", date) for n in range(100, 130) for date in dates[: 7 * (n - 99)]]
+        plan = pl.DataFrame(keys, ["ticker", "session_date"], orient="row")
+
+        for most in (plan.height, 1_500, 400, 210):
+            count = count_batches(site.lakehouse, plan, most)
+            weights = weigh_tickers(site.lakehouse, plan)
+            dealt = assign_batches(plan, count, weights)
+            sizes = plan["ticker"].replace_strict(dealt).value_counts()["count"]
+            assert sizes.filter(sizes > most).is_empty()
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from smallcaps_assets.core.events import IMPORTED_EVENT
 from smallcaps_assets.core.keys import hash_keys
-from smallcaps_assets.defs.partitions import MAX_KEYS, PLANNED_SET
+from smallcaps_assets.core.plan import MAX_KEYS
+from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.defs.queue import (
     drop_foreign_keys,
     register_plan,
@@ -127,10 +128,9 @@ def test_register_plan_refuses_more_keys_than_dagster_bears(site: Site) -> None:
     register_plan(site.instance, site.lakehouse)
     publish_many(site.lakehouse, MAX_KEYS + 1)
 
-    with pytest.raises(ConfigError, match=r"100,001 .*at most 100,000.*left as they are") as raised:
+    with pytest.raises(ConfigError, match=r"100,001 .*at most 100,000.*left as they are"):
         register_plan(site.instance, site.lakehouse)
 
-    assert "whole-universe assets" in str(raised.value)
     assert site.keys == KEYS
     with pytest.raises(LedgerMismatchError):
         require_registered_plan(site.instance, site.lakehouse)
@@ -286,7 +286,7 @@ def test_plan_pilot_publishes_no_empty_plan_now_or_later(site: Site) -> None:
 
     check = read_checks(result)["plan_is_publishable"]
     assert (result.success, check.passed) == (False, False)
-    assert check.metadata["summary"].value == "expected at least one session, got none"
+    assert str(check.metadata["summary"].value).endswith("weekends and holidays: BCPC 2024-01-15")
     assert site.keys == before == planned_keys(site.lakehouse)
     assert register_plan(site.instance, site.lakehouse).removed == 0
 

@@ -104,7 +104,10 @@ def test_make_plan_publishes_none_that_is_empty_and_keeps_the_old_one(tmp_path: 
     verdict = publish_plan(lakehouse)["plan"]
 
     assert not verdict.passed
-    assert verdict.summary == "expected at least one session, got none"
+    assert verdict.summary == (
+        "expected at least one session, got none: no row of the watchlist is dated on an XNYS "
+        "session, but on weekends and holidays: ABCD 2024-01-15"
+    )
     assert planned_keys(lakehouse) == ["ABCD_2024-01-12", "ABCD_2024-01-16", "ABCD_2024-01-17"]
     assert lakehouse.layout.plan_candidate_file.is_file()
 
