@@ -29,6 +29,7 @@ from smallcaps_assets.core.disputes import (
     may_ask,
     select_bad_dates,
 )
+from smallcaps_assets.core.purposes import Purpose
 from smallcaps_assets.ingest.bar_dates import refresh_bar_dates, select_young_dates
 from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
 from smallcaps_assets.ingest.judging import (
@@ -160,7 +161,12 @@ class AskingAgain:
             first, last = chain[0], chain[-1]
             ranges.append(
                 RequestRange(
-                    first.ticker, first.session_date, last.session_date, rows, page_limit=limit
+                    first.ticker,
+                    first.session_date,
+                    last.session_date,
+                    rows,
+                    purpose=Purpose.AGAIN,
+                    page_limit=limit,
                 )
             )
         return ranges

@@ -24,7 +24,7 @@ from smallcaps_assets.errors import (
     VendorError,
 )
 from smallcaps_assets.ingest.asking_again import AskingAgain, open_asking
-from smallcaps_assets.ingest.expectations import label_sessions, plan_ranges
+from smallcaps_assets.ingest.expectations import label_sessions
 from smallcaps_assets.ingest.failing import FailurePolicy
 from smallcaps_assets.ingest.fetching import (
     RangeFetcher,
@@ -41,6 +41,7 @@ from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.off_session import store_off_session
 from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.purposes import plan_asked_ranges
 from smallcaps_assets.ingest.range_queue import RangeQueue, queue_ranges
 from smallcaps_assets.ingest.room import Room
 from smallcaps_assets.ingest.vendor_watch import VendorWatch
@@ -405,16 +406,15 @@ class Download:
             span.last_session,
             requests=requests,
             run_id=self._run_id,
+            purpose=span.purpose,
+            expected_requests=self.workload.weigh(span).requests,
         )
 
     def _plan_ranges(self, missing: pl.DataFrame) -> RangeQueue:
         """Return the request ranges; sessions that failed before are in ranges of their own."""
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
-        frame = plan_ranges(self._lakehouse, missing)
-        columns = ("ticker", "first_session", "last_session", "expected_rows")
-        ranges = (RequestRange(*row) for row in frame.select(columns).iter_rows())
-        return queue_ranges(ranges, failed, self._run_id)
+        return queue_ranges(plan_asked_ranges(self._lakehouse, missing), failed, self._run_id)
 
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
@@ -438,7 +438,12 @@ def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:
-    """Return ``ticker, session_date, has_failed`` of the states of keys, sorted by session."""
-    rows = [(*decode_key(key), state == states.FAILED) for key, state in missing.items()]
-    schema = {"ticker": pl.String, "session_date": pl.Date, "has_failed": pl.Boolean}
+    """Return ``ticker, session_date, state, has_failed`` of keys, sorted by session."""
+    rows = [(*decode_key(key), state, state == states.FAILED) for key, state in missing.items()]
+    schema = {
+        "ticker": pl.String,
+        "session_date": pl.Date,
+        "state": pl.String,
+        "has_failed": pl.Boolean,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row").sort("ticker", "session_date")

@@ -16,6 +16,7 @@ from smallcaps_assets.core.conditions import VolumeMeter
 from smallcaps_assets.core.disputes import Asking
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
+from smallcaps_assets.core.purposes import Purpose
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.tape import locate_sessions, read_instants
 from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnavailableError
@@ -41,7 +42,9 @@ class RequestRange:
         ticker: Vendor's symbol.
         first_session: First session.
         last_session: Last one, included.
-        expected_rows: Trades by the daily bars; ``None``: they do not tell.
+        expected_rows: Trades by the daily bars; ``None``: a session has no count.
+        estimated_rows: Trades by whatever else tells of them; ``None``: nothing does.
+        purpose: For what it is asked.
         page_limit: Trades of a page where stored sessions are asked for again, cut otherwise
             than before; ``None``: they are asked for as usual.
         not_before: First date that the plan of the key may reach back to.
@@ -51,6 +54,8 @@ class RequestRange:
     first_session: dt.date
     last_session: dt.date
     expected_rows: int | None
+    estimated_rows: int | None = None
+    purpose: Purpose = Purpose.PLAN
     page_limit: int | None = None
     not_before: dt.date = dt.date.min
 
@@ -301,10 +306,13 @@ def split_range(
     """Yield the two halves of a range of several sessions, the earlier first.
 
     A failing session fails alone, so a range that fails is asked for again in halves until
-    the failure is left with the session that causes it.
+    the failure is left with the session that causes it.  Halves are no ranges of the plan.
     """
     dates = calendar.dates(span.first_session, span.last_session)
-    return cut_range(span, calendar, bars, dates[len(dates) // 2 - 1])
+    failed = span
+    if span.purpose is Purpose.PLAN:
+        failed = dataclasses.replace(span, purpose=Purpose.RESUME)
+    return cut_range(failed, calendar, bars, dates[len(dates) // 2 - 1])
 
 
 def cut_range(
@@ -334,7 +342,11 @@ def _join_sessions(span: RequestRange, dates: Sequence[dt.date], bars: BarFacts)
     known = [count for count in counts if count is not None]
     expected = sum(known) if len(known) == len(dates) else None
     return dataclasses.replace(
-        span, first_session=dates[0], last_session=dates[-1], expected_rows=expected
+        span,
+        first_session=dates[0],
+        last_session=dates[-1],
+        expected_rows=expected,
+        estimated_rows=None,
     )
 
 

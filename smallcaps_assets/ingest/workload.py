@@ -66,7 +66,7 @@ class Workload:
     def weigh(self, span: RequestRange) -> Work:
         """Return the work that the bars promise of a range."""
         sessions = len(self._calendar.dates(span.first_session, span.last_session))
-        rows = span.expected_rows
+        rows = span.estimated_rows if span.expected_rows is None else span.expected_rows
         if rows is None:
             rows = sessions * DEFAULT_TRADES_PER_SESSION
         return Work(sessions, max(1, -(-rows // self._page_limit)), rows)

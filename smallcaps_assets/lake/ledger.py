@@ -175,6 +175,9 @@ class Ledger(LedgerReader):
         """Append one request range to the attempts, which are never changed."""
         with self._writing() as connection:
             connection.execute(ledger_sql.RECORD_ATTEMPT, attempt_row(attempt, self._now()))
+            connection.execute(
+                ledger_sql.RECORD_PURPOSE, (attempt.purpose, attempt.expected_requests)
+            )
 
     def record_counters(self, run_id: str, counters: Mapping[str, int]) -> None:
         """Add to counters that only the process at work knows, such as answers 429.

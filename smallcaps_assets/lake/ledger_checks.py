@@ -76,6 +76,15 @@ IMPLAUSIBLE: Final = {
         _not_of("text", "run_id", "ticker", "outcome", "kind", "message"),
         _not_of("integer", "sessions", "requests", "pages", "rows", "bytes"),
     ),
+    "comparisons": (
+        _no_date("session_date"),
+        _null("ticker", "marks", "asked", "is_same", "revision"),
+        _not_of("text", "ticker", "marks"),
+        _not_of("integer", "trade_count", "original_trade_count", "bar_trade_count"),
+        _not_of("integer", "asked", "is_same", "revision"),
+        _not_of("real", "volume", "original_volume", "bar_volume"),
+        _not_of("real", "volume_deficit", "count_deficit"),
+    ),
     "counters": (
         _no_instant("recorded_at"),
         _null("run_id", "name", "value"),

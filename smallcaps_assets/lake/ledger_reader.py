@@ -18,10 +18,11 @@ from smallcaps_assets.core.disputes import MARKS
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.pace import Step
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.lake import history_sql, ledger_sql
+from smallcaps_assets.lake import ledger_sql
 from smallcaps_assets.lake.database import damaged_ledger, open_database, translated_errors
 from smallcaps_assets.lake.import_records import ImportRecord, parse_import
 from smallcaps_assets.lake.ledger_checks import doubt, find_nonsense
+from smallcaps_assets.lake.ledger_history import LedgerHistory
 from smallcaps_assets.lake.ledger_rows import (
     DEFICIT_COLUMNS,
     FIGURE_COLUMNS,
@@ -65,15 +66,9 @@ ERROR_COLUMNS: Final = (
 )
 """Columns of :meth:`LedgerReader.recent_errors`, all text."""
 
-RUN_COLUMNS: Final = {
-    **dict.fromkeys(("run_id", "first_at", "last_at"), pl.String()),
-    **dict.fromkeys(("attempts", "requests", "answered_requests", "sessions", "rows"), pl.Int64()),
-}
-"""Columns of :meth:`LedgerReader.runs`, as SQLite gives them."""
-
 
 @doubt
-class LedgerReader:
+class LedgerReader(LedgerHistory):
     """The ledger at one path, read-only, for all threads of a process.
 
     Attributes:
@@ -422,36 +417,6 @@ class LedgerReader:
         rows = self._fetch(ledger_sql.RECENT_ERRORS, {"limit": limit})
         frame = pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
         return require_dates(frame, instant="recorded_at", dates=("first_session", "last_session"))
-
-    def runs(self) -> pl.DataFrame:
-        """Return one row per run that asked for anything, the oldest first.
-
-        Returns:
-            :data:`RUN_COLUMNS`; instants are those of its first and last answer.
-        """
-        frame = pl.DataFrame(self._fetch(history_sql.RUNS), RUN_COLUMNS, orient="row")
-        instant = pl.col("first_at", "last_at").str.to_datetime(time_unit="us", time_zone="UTC")
-        return frame.with_columns(instant)
-
-    def count_untimed(self) -> int:
-        """Return the stored sessions that were fetched by runs whose attempts are lost."""
-        return int(self._fetch(history_sql.UNTIMED)[0][0])
-
-    def newest_commit(self) -> dt.datetime | None:
-        """Return when the newest receipt was written; ``None``: nothing is stored."""
-        return parse_instant(self._fetch(history_sql.NEWEST_COMMIT)[0][0])
-
-    def count_committed_since(self, since: dt.datetime) -> int:
-        """Return the stored sessions whose receipts were written after an instant."""
-        found = self._fetch(history_sql.COMMITTED_SINCE, {"since": format_instant(since)})
-        return int(found[0][0])
-
-    def attempts_by_hour(self) -> pl.DataFrame:
-        """Return ``hour`` (UTC), ``kind`` (empty: it succeeded) and ``attempts``, sorted."""
-        rows = self._fetch(history_sql.ATTEMPTS_BY_HOUR)
-        schema = {"hour": pl.String(), "kind": pl.String(), "attempts": pl.Int64()}
-        frame = pl.DataFrame(rows, schema, orient="row")
-        return frame.with_columns(pl.col("hour").str.to_datetime("%Y-%m-%dT%H:%M"))
 
     def _has_marks(self) -> bool:
         return bool(self._fetch(ledger_sql.HAS_COMPARISONS)[0][0])

@@ -15,6 +15,7 @@ import polars as pl
 
 from smallcaps_assets.core.disputes import UNPROVEN
 from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.purposes import Purpose
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.receipts import COMPARED_SINCE, Receipt
 from smallcaps_assets.lake.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
@@ -80,6 +81,8 @@ class Attempt:
         kind: Short word of the error; empty: it succeeded.
         message: What was expected, what came, what to do.
         run_id: Run that asked.
+        purpose: For what it was asked, ``core.purposes``.
+        expected_requests: Requests that it was expected to take.
     """
 
     ticker: str
@@ -93,6 +96,8 @@ class Attempt:
     kind: str = ""
     message: str = ""
     run_id: str = ""
+    purpose: Purpose = Purpose.PLAN
+    expected_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,5 +281,12 @@ ADDITIONS: Final = (
     )
     """,
     "CREATE TABLE IF NOT EXISTS unjudged_months (month TEXT PRIMARY KEY) WITHOUT ROWID",
+    """
+    CREATE TABLE IF NOT EXISTS purposes (
+        attempt INTEGER PRIMARY KEY,
+        purpose TEXT NOT NULL,
+        expected_requests INTEGER NOT NULL
+    )
+    """,
 )
 """Statements that give a ledger of this version what came later; each may run again."""

@@ -108,6 +108,9 @@ INSERT INTO attempts (
     :rows, :bytes, :outcome, :kind, :message
 )
 """
+RECORD_PURPOSE: Final = """
+INSERT INTO purposes VALUES (last_insert_rowid(), ?, ?)
+"""
 RECORD_COUNTER: Final = "INSERT INTO counters VALUES (?, ?, ?, ?)"
 
 # One row per ticker: a row per session would cost five times as much.
@@ -349,6 +352,7 @@ WHERE state = 'imported_unproven' AND NOT EXISTS (
 )
 """
 HAS_IMPORTS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'imports'"
+HAS_PURPOSES: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'purposes'"
 HAS_STEPS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'steps'"
 IMPORTS: Final = """
 SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,
