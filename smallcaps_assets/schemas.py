@@ -211,6 +211,9 @@ REQUEST_RANGES = Table(
         "expected_rows": Column(
             pl.Int64(), "Trades by the daily bars; null: a session has no count.", nullable=True
         ),
+        "expected_files": Column(
+            pl.UInt32(), "Sessions that trades are expected of; of the others no file is made."
+        ),
     },
 )
 

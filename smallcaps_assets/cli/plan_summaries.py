@@ -109,9 +109,8 @@ def _print_costs(estimate: PlanEstimate, console: Console) -> None:
     table.add_row("ticker-sessions", *(f"{side.ticker_sessions:,}" for side in shown.values()))
     table.add_row("requests", *(f"{side.requests:,}" for side in shown.values()))
     table.add_row("stored", *(format_bytes(side.bytes_stored) for side in shown.values()))
-    table.add_row(
-        "time at the request rate", *(format_hours(side.hours) for side in shown.values())
-    )
+    table.add_row("on disk", *(format_bytes(side.bytes_on_disk) for side in shown.values()))
+    table.add_row("time", *(format_hours(side.hours) for side in shown.values()))
     console.print(table)
 
 
@@ -124,5 +123,5 @@ def _list_changes(sides: Sequence[Side]) -> dict[str, list[str]]:
         "their bytes, which stay": [format_bytes(side.stored_bytes) for side in sides],
         "requests for the others": [f"{side.cost.requests:,}" for side in sides],
         "bytes of the others": [format_bytes(side.cost.bytes_stored) for side in sides],
-        "time at the request rate": [format_hours(side.cost.hours) for side in sides],
+        "time": [format_hours(side.cost.hours) for side in sides],
     }

@@ -41,6 +41,12 @@ STYLES = {
 }
 KINDS = {"rate_limited": "429", "unavailable": "5xx or no answer", "timed_out": "timeouts"}
 """Words for kinds of failure that say more than their names, and take less room."""
+BASES = {
+    "pace": "the last pace",
+    "limit": "the limit of requests at best",
+    "estimate": "the estimate",
+}
+"""Words for what a time rests on."""
 WHOLE = "ok"
 """A cell of which nothing is left."""
 
@@ -128,7 +134,7 @@ def _describe_disk(status: StatusDocument) -> Text:
     text = f"{format_bytes(disk.free_bytes)} free, {format_bytes(disk.reserve_bytes)} stay free"
     if disk.needed_bytes is None or disk.margin_bytes is None or not status.partitions.left:
         return _label("disk", text)
-    text += f"; the rest needs {format_bytes(disk.needed_bytes)}: "
+    text += f"; the rest needs {format_bytes(disk.needed_bytes)} on disk: "
     if disk.fits:
         return _label("disk", f"{text}fits")
     return _label("disk", f"{text}{format_bytes(-disk.margin_bytes)} are lacking", "red")
@@ -141,7 +147,7 @@ def _describe_eta(forecast: ForecastPart, now: dt.datetime) -> Iterator[Text]:
         return
     plan = format_duration(forecast.plan_seconds)
     if forecast.run_seconds is None or forecast.run_done_at is None:
-        basis = "the last pace" if forecast.basis == "pace" else "the limit of requests at best"
+        basis = BASES.get(forecast.basis or "", "nothing")
         yield _label("ETA", f"{plan} of download left, by {basis}")
         return
     is_today = forecast.run_done_at.date() == now.date()

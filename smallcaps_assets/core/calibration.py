@@ -5,19 +5,26 @@ what was measured.  What does not: sums over a plan (``estimates``).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
 from smallcaps_assets.errors import ConfigError, DataError
 
-DEFAULT_BYTES_PER_TRADE: Final = 15.2
-"""Parquet with all vendor columns: 15.1 to 15.5 on files of 20,000 trades and more."""
-DEFAULT_FILE_BYTES: Final = 3_700
-"""Footer, dictionaries and page headers of a file: with 500 trades it has 22.6 bytes each."""
-DEFAULT_BLOCK_BYTES: Final = 10_240
-"""What a file system with blocks of 4 KB adds: a folder, a receipt, half a block of rounding."""
+DEFAULT_BYTES_PER_TRADE: Final = 18.0
+"""Parquet with all vendor columns: 17.7 to 18.1 on emulated markets of several seeds."""
+REPLAY_BYTES_PER_TRADE: Final = 8.5
+"""The same of flat files with stamps of milliseconds, ids that count up and one time per print."""
+DEFAULT_FILE_BYTES: Final = 2_560
+"""Footer and page headers: what a file with hardly any trade has."""
+FILE_GROWTH: Final = 0.1
+"""Share of that by which dictionaries grow with each e-fold of trades; alike on all tapes."""
+SESSION_BYTES: Final = 3 * 4096
+"""What a file system takes for a session besides its data: folder, receipt, a rounded end."""
+INDEX_BYTES: Final = 16 * 1024
+"""What ledger, catalog and Dagster take in the data folder for one session."""
+DEFAULT_BLOCK_BYTES: Final = SESSION_BYTES + INDEX_BYTES
 DEFAULT_RAW_BYTES_PER_TRADE: Final = 220
 """JSON of one trade as the vendor renders it, before its compression."""
 DEFAULT_TRADES_PER_SESSION: Final = 2_700
@@ -25,7 +32,16 @@ DEFAULT_TRADES_PER_SESSION: Final = 2_700
 DEFAULT_SHARES_PER_TRADE: Final = 190
 """Used when no bar has a trade count to fit to; prints of two tickers of 2013 average that."""
 
-_ROUNDING_BYTES: Final = 1
+DEFAULT_LATENCY_S: Final = 0.15
+"""Round trip of a request, one thread's: what an answer takes over a usual line."""
+DEFAULT_ROW_S: Final = 5e-6
+"""Processor's seconds of a trade from wire to file: 2 us on busy sessions, 5 us on small ones."""
+DEFAULT_SESSION_S: Final = 5e-3
+"""Processor's seconds of a session: its commit, and its event in Dagster."""
+
+SECONDS_PER_MINUTE: Final = 60
+PRIOR_FILES: Final = 0.5
+"""Files that the belief in the costs before anything landed counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +50,19 @@ class Calibration:
 
     Attributes:
         bytes_per_trade: Stored bytes that grow with the trades.
-        file_bytes: Stored bytes of a file whatever its trades.
-        block_bytes: Bytes the file system adds per session.
+        file_bytes: Stored bytes of a file with hardly any trade; :func:`size_expression` says
+            how it grows.
+        block_bytes: Bytes the file system and the indices of the lake add per session.
         raw_bytes_per_trade: Bytes on the wire, before compression.
         trades_per_session: Trades of a session nothing is known of.
         page_limit: Trades of a page, so of a request.
         requests_per_minute: Rate; 0 is unlimited.
+        requests_per_page: Requests that a page takes: more than one where the vendor has to be
+            asked again, or sends less than a page.
+        request_s: Seconds that a download takes for a request, all of its threads at work.
+        row_s: The same for a trade.
+        session_s: The same for a session.
+        learned_sessions: Sessions that landed and taught this; 0: it is believed beforehand.
     """
 
     bytes_per_trade: float = DEFAULT_BYTES_PER_TRADE
@@ -49,22 +72,42 @@ class Calibration:
     trades_per_session: int = DEFAULT_TRADES_PER_SESSION
     page_limit: int = 50_000
     requests_per_minute: float = 100.0
+    requests_per_page: float = 1.0
+    request_s: float = DEFAULT_LATENCY_S
+    row_s: float = DEFAULT_ROW_S
+    session_s: float = DEFAULT_SESSION_S
+    learned_sessions: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.bytes_per_trade, self.file_bytes, self.block_bytes, self.raw_bytes_per_trade)
-        amounts = (*sizes, self.trades_per_session, self.requests_per_minute)
+        times = (self.request_s, self.row_s, self.session_s, self.requests_per_page)
+        amounts = (*sizes, *times, self.trades_per_session, self.requests_per_minute)
         is_valid = all(math.isfinite(amount) and amount >= 0 for amount in amounts)
         if not is_valid or self.page_limit < 1:
             raise ConfigError(f"expected amounts of 0 or more and a page limit above 0, got {self}")
 
+    def predict_bytes(self, rows: float, files: int) -> float:
+        """Return the bytes of files with so many trades in all."""
+        if not files:
+            return 0.0
+        growth = 1 + FILE_GROWTH * math.log1p(rows / files)
+        return rows * self.bytes_per_trade + files * self.file_bytes * growth
+
+    def predict_seconds(self, requests: float, rows: float, sessions: int) -> float:
+        """Return how long a download takes: by its work, or by the rate where that is slower."""
+        work = self.request_s * requests + self.row_s * rows + self.session_s * sessions
+        if not self.requests_per_minute:
+            return work
+        return max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
+
 
 @dataclass(frozen=True, slots=True)
 class SizeFit:
-    """Bytes of a file as ``file_bytes + bytes_per_trade * rows``.
+    """Bytes of a file, as :func:`size_expression` puts them together.
 
     Attributes:
         bytes_per_trade: Bytes that grow with the trades.
-        file_bytes: Bytes of a file whatever its trades.
+        file_bytes: Bytes of a file with hardly any trade.
         files: Files it was fitted to.
     """
 
@@ -73,16 +116,36 @@ class SizeFit:
     files: int
 
 
-def fit_bytes_per_trade(rows: pl.Series, sizes: pl.Series) -> SizeFit:
-    """Fit the size of files to their rows by least squares.
+def size_expression(
+    rows: pl.Expr, files: pl.Expr, bytes_per_trade: pl.Expr, file_bytes: pl.Expr
+) -> pl.Expr:
+    """Return the bytes of files with trades: a part per file, and a part per trade.
 
-    The fit gives the files back their total size.  Where it would make a file or a trade cost
-    less than nothing (too few files, or all alike), the measured cost of a file is kept and the
-    rest is laid on the trades.
+    A file is more than its trades: footer, page headers and dictionaries, of which the last grow
+    with the logarithm of the trades.
+
+    Args:
+        rows: Trades in all.
+        files: Files that hold them, about equally; none: no trade is expected, and no file.
+        bytes_per_trade: Bytes that grow with the trades.
+        file_bytes: Bytes of a file with hardly any trade.
+    """
+    mean = pl.when(files > 0).then(rows / files).otherwise(0.0)
+    return rows * bytes_per_trade + files * file_bytes * _grow(mean)
+
+
+def fit_bytes_per_trade(
+    rows: pl.Series, sizes: pl.Series, prior: Calibration | None = None
+) -> SizeFit:
+    """Fit the size of files to their rows: by relative errors, then to their total size.
+
+    The belief of what a file takes besides its trades counts as much as half a file: so one file
+    already teaches what a trade takes, and files that are all alike do not turn the parts around.
 
     Args:
         rows: Trades of each file; files of none are left out, since there is no file.
         sizes: Bytes of each file.
+        prior: What is believed beforehand; the default costs by default.
 
     Raises:
         DataError: The series differ in length, hold a negative number, or no file has a trade.
@@ -92,18 +155,58 @@ def fit_bytes_per_trade(rows: pl.Series, sizes: pl.Series) -> SizeFit:
     files = pl.DataFrame({"rows": rows, "size": sizes}).cast(pl.Float64).filter(pl.col("rows") != 0)
     if files.is_empty() or files.select(pl.any_horizontal(pl.all() < 0).any()).item():
         raise DataError("expected files with trades and sizes of 0 or more, got none or less")
-    total_rows, total_size, slope = files.select(
-        pl.col("rows").sum(),
-        pl.col("size").sum(),
-        slope=(pl.cov("rows", "size") / pl.col("rows").var()).fill_nan(None),
-    ).row(0)
-    mean_size = total_size / files.height
-    file_bytes = mean_size - (slope or 0.0) * total_rows / files.height
-    if slope is None or slope < 0 or file_bytes < -_ROUNDING_BYTES:
-        file_bytes = min(DEFAULT_FILE_BYTES, mean_size)
-    file_bytes = max(0.0, file_bytes)
-    slope = (total_size - file_bytes * files.height) / total_rows
-    return SizeFit(bytes_per_trade=slope, file_bytes=file_bytes, files=files.height)
+    before = _bring_to_total(prior or Calibration(), files)
+    parts = files.select(
+        "size",
+        file=_grow(pl.col("rows")) * before.file_bytes,
+        trades=pl.col("rows") * before.bytes_per_trade,
+    )
+    file = _solve_file_share(parts)
+    # What is left to the total lies with the trades of the large files, which hardly weigh above.
+    around, told, size = (float(parts[name].sum()) for name in ("file", "trades", "size"))
+    if size < around * file:
+        file = size / around
+    return SizeFit(
+        bytes_per_trade=before.bytes_per_trade * max(0.0, size - around * file) / told,
+        file_bytes=before.file_bytes * file,
+        files=files.height,
+    )
+
+
+def _bring_to_total(prior: Calibration, files: pl.DataFrame) -> Calibration:
+    """Return what is believed, with the trades brought to the total size of files.
+
+    What a file takes besides its trades is a matter of the format, and alike on every tape.
+    """
+    around = files.select(_grow(pl.col("rows")).sum()).item() * prior.file_bytes
+    left = float(files["size"].sum()) - around
+    if left <= 0:
+        return prior
+    return replace(prior, bytes_per_trade=left / float(files["rows"].sum()))
+
+
+def _grow(rows: pl.Expr) -> pl.Expr:
+    """Return how many times its smallest cost a file of so many trades takes besides them."""
+    return 1 + FILE_GROWTH * rows.log1p()
+
+
+def _solve_file_share(parts: pl.DataFrame) -> float:
+    """Return how many times what is believed a file takes besides its trades, by relative errors.
+
+    Args:
+        parts: ``size``, ``file`` and ``trades`` of each file.
+    """
+    sized = parts.filter(pl.col("size") > 0)
+    file, trades = (sized[name] / sized["size"] for name in ("file", "trades"))
+    squares = float((file * file).sum()) + PRIOR_FILES, float((trades * trades).sum()) + PRIOR_FILES
+    both = float((file * trades).sum())
+    wanted = float(file.sum()) + PRIOR_FILES, float(trades.sum()) + PRIOR_FILES
+    area = squares[0] * squares[1] - both * both
+    file_share = (wanted[0] * squares[1] - wanted[1] * both) / area
+    trades_share = (wanted[1] * squares[0] - wanted[0] * both) / area
+    if trades_share < 0:
+        return wanted[0] / squares[0]
+    return max(0.0, file_share)
 
 
 def label_expected_rows(

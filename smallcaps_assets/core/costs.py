@@ -24,9 +24,10 @@ class Estimate:
         requests: Requests the vendor counts.
         bytes_raw: Bytes as the vendor renders them, before compression.
         bytes_stored: Bytes of the files.
-        hours: Time the request rate takes at best.
+        hours: Time that the work takes, or the request rate where that is slower.
         arithmetic: The whole computation in words and numbers.
-        bytes_overhead: Bytes the file system adds to the files.
+        bytes_overhead: Bytes that the file system and the lake's indices add to the files.
+        rows: Trades; 0 where nobody counts them.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Estimate:
     hours: float
     arithmetic: str
     bytes_overhead: int = 0
+    rows: int = 0
 
     @property
     def bytes_on_disk(self) -> int:

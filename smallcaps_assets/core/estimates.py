@@ -7,7 +7,7 @@ What belongs here: the methods.  What does not: how many trades a session holds
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -18,6 +18,7 @@ from smallcaps_assets.core.calibration import (
     SizeFit,
     fit_bytes_per_trade,
     label_expected_rows,
+    size_expression,
 )
 from smallcaps_assets.core.costs import (
     DISK_SHARE,
@@ -42,6 +43,7 @@ __all__ = [
     "Comparison",
     "DiskVerdict",
     "Estimate",
+    "Growth",
     "Landed",
     "SizeFit",
     "compare_estimates",
@@ -65,11 +67,8 @@ REQUESTS_PER_MINUTE: Final = 100.0
 NAIVE_WINDOW_SESSIONS: Final = 7
 """One window for all events: the widest, three sessions on each side."""
 
-UNLIMITED_REQUESTS_PER_MINUTE: Final = 6_000.0
-"""Pace assumed without a limit: the vendor recommends to stay below 100 requests a second."""
-
 _MINUTES_PER_HOUR: Final = 60
-_SECONDS_PER_MINUTE: Final = 60
+_SECONDS_PER_HOUR: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +80,27 @@ class Landed:
         rows: Trades stored.
         bytes_stored: Bytes of the files.
         requests: Requests spent, retries included.
-        elapsed_s: Seconds spent fetching; 0: unknown, and the configured rate counts.
     """
 
     ticker_sessions: int
     rows: int
     bytes_stored: int
     requests: int
-    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How many times what landed a whole plan is, by the daily bars.
+
+    Attributes:
+        rows: Trades over trades.
+        bytes: Bytes over bytes, that of files included.
+        requests: Requests of the plan: those that landed tell of pieces, not of ranges.
+    """
+
+    rows: float
+    bytes: float
+    requests: int
 
 
 def estimate_constants(
@@ -137,12 +149,17 @@ def label_costs(ranges: pl.DataFrame, calibration: Calibration) -> pl.DataFrame:
         calibration: What a trade and a file cost.
 
     Returns:
-        The ranges with ``rows``, ``requests``, ``bytes_raw``, ``bytes_stored`` and
+        The ranges with ``rows``, ``requests`` (one a page), ``bytes_raw``, ``bytes_stored`` and
         ``bytes_overhead`` (Int64).
     """
     sessions, rows = pl.col("session_count").cast(pl.Int64), pl.col("rows")
     pages = -(-rows // calibration.page_limit)
-    stored = rows * calibration.bytes_per_trade + sessions * calibration.file_bytes
+    stored = size_expression(
+        rows,
+        pl.col("expected_files"),
+        pl.lit(calibration.bytes_per_trade),
+        pl.lit(calibration.file_bytes),
+    )
     return ranges.with_columns(
         rows=pl.coalesce("expected_rows", sessions * calibration.trades_per_session)
     ).with_columns(
@@ -166,11 +183,12 @@ def estimate_calibrated(
         other_requests: Requests for reference data still to be fetched, daily bars above all.
     """
     costs = label_costs(ranges, calibration)
-    names = ("session_count", "rows", "requests", "bytes_raw", "bytes_stored", "bytes_overhead")
+    sums = ("rows", "requests", "bytes_raw", "bytes_stored", "bytes_overhead")
+    names = ("session_count", "expected_files", *sums)
     totals = costs.select(pl.col(names).cast(pl.Int64).sum()).row(0, named=True)
     unknown = costs.filter(pl.col("expected_rows").is_null()).select(pl.col("session_count").sum())
-    requests = totals["requests"] + other_requests
-    hours, pace = _spend_requests(requests, calibration.requests_per_minute)
+    requests = round(totals["requests"] * calibration.requests_per_page) + other_requests
+    hours, pace = _spend(calibration, requests, totals["rows"], totals["session_count"])
     arithmetic = "; ".join(
         [
             _explain_trades(totals, int(unknown.item()), calibration),
@@ -187,6 +205,7 @@ def estimate_calibrated(
         bytes_stored=totals["bytes_stored"],
         bytes_overhead=totals["bytes_overhead"],
         hours=hours,
+        rows=totals["rows"],
         arithmetic=arithmetic,
     )
 
@@ -199,7 +218,7 @@ def estimate_unmerged(
     Args:
         ticker_sessions: Sessions asked for, repeats counted again, a request or more for each.
         planned: The calibrated estimate of what is planned instead.
-        calibration: The rate.
+        calibration: What a request, a trade and a session take, and the rate.
         origin: Where the sessions come from, in words and numbers.
 
     Raises:
@@ -209,7 +228,8 @@ def estimate_unmerged(
         raise ConfigError(f"expected 0 sessions or more, got {ticker_sessions}")
     ratio = ticker_sessions / planned.ticker_sessions if planned.ticker_sessions else 0.0
     raw, stored = round(planned.bytes_raw * ratio), round(planned.bytes_stored * ratio)
-    hours, pace = _spend_requests(ticker_sessions, calibration.requests_per_minute)
+    rows = round(planned.rows * ratio)
+    hours, pace = _spend(calibration, ticker_sessions, rows, ticker_sessions)
     steps = (
         f"{origin} = {ticker_sessions:,} ticker-sessions, {ratio:.4g} times those planned",
         f"{format_bytes(planned.bytes_stored)} x {ratio:.4g} = {format_bytes(stored)} stored",
@@ -223,6 +243,7 @@ def estimate_unmerged(
         bytes_stored=stored,
         bytes_overhead=round(planned.bytes_overhead * ratio),
         hours=hours,
+        rows=rows,
         arithmetic="; ".join(steps),
     )
 
@@ -232,16 +253,16 @@ def estimate_measured(
     landed: Landed,
     calibration: Calibration,
     *,
-    rows_ratio: float | None = None,
+    growth: Growth | None = None,
 ) -> Estimate:
     """Extend what landed so far to a whole plan.
 
     Args:
         ticker_sessions: Sessions of the plan, those that landed included.
         landed: What landed, at least one session.
-        calibration: The rate when no time was measured, and the bytes that are not stored.
-        rows_ratio: Trades of the plan over those of the sessions that landed, both by daily
-            bars; ``None`` takes sessions over sessions, which errs when the busiest came first.
+        calibration: What things take, and the bytes that are not stored.
+        growth: The plan over what landed by the bars; ``None`` takes sessions over sessions,
+            which errs when the busiest came first.
 
     Raises:
         CoverageError: Nothing has landed yet.
@@ -249,23 +270,22 @@ def estimate_measured(
     if landed.ticker_sessions < 1:
         raise CoverageError("nothing landed yet: expected at least one session to extend")
     share = ticker_sessions / landed.ticker_sessions
-    growth = share if rows_ratio is None else rows_ratio
-    requests = round(landed.requests * share)
-    rows, stored = round(landed.rows * growth), round(landed.bytes_stored * growth)
-    hours, pace = _spend_requests(requests, _measure_rate(landed, calibration))
+    grown = growth or Growth(share, share, round(landed.requests * share))
+    rows, stored = round(landed.rows * grown.rows), round(landed.bytes_stored * grown.bytes)
+    hours, pace = _spend(calibration, grown.requests, rows, ticker_sessions)
     steps = _explain_landed(landed, ticker_sessions)
-    steps += f"; {landed.requests:,} x {share:.4g} = {requests:,} requests"
-    steps += f"; {landed.rows:,} x {growth:.4g} = {rows:,} trades"
+    steps += f"; {landed.rows:,} x {grown.rows:.4g} = {rows:,} trades"
     steps += f" x {calibration.raw_bytes_per_trade:g} bytes raw"
-    steps += f"; {landed.bytes_stored:,} bytes x {growth:.4g} = {format_bytes(stored)} stored"
+    steps += f"; {landed.bytes_stored:,} bytes x {grown.bytes:.4g} = {format_bytes(stored)} stored"
     return Estimate(
         method="measured",
         ticker_sessions=ticker_sessions,
-        requests=requests,
+        requests=grown.requests,
         bytes_raw=round(rows * calibration.raw_bytes_per_trade),
         bytes_stored=stored,
         bytes_overhead=ticker_sessions * calibration.block_bytes,
         hours=hours,
+        rows=rows,
         arithmetic=f"{steps}; {pace}",
     )
 
@@ -291,20 +311,32 @@ def _apply_constants(total: int, origin: str) -> Estimate:
     )
 
 
-def _measure_rate(landed: Landed, calibration: Calibration) -> float:
-    """Return the requests a minute that were reached, or the rate that is set."""
-    if landed.elapsed_s > 0 and landed.requests > 0:
-        return landed.requests / landed.elapsed_s * _SECONDS_PER_MINUTE
-    return calibration.requests_per_minute
-
-
 def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, str]:
     """Return the hours that requests take at a rate, and the computation in words."""
-    rate = requests_per_minute or UNLIMITED_REQUESTS_PER_MINUTE
-    hours = requests / rate / _MINUTES_PER_HOUR
-    limit = "" if requests_per_minute else " (no limit is set, this pace is assumed)"
-    pace = f"{requests:,} requests / {rate:,.4g} a minute{limit} / 60 = {format_hours(hours)}"
-    return hours, pace
+    hours = requests / requests_per_minute / _MINUTES_PER_HOUR
+    pace = f"{requests:,} requests / {requests_per_minute:,.4g} a minute / 60"
+    return hours, f"{pace} = {format_hours(hours)}"
+
+
+def _spend(calibration: Calibration, requests: int, rows: int, sessions: int) -> tuple[float, str]:
+    """Return the hours of a download, by its work or by the rate, and the computation in words."""
+    hours = calibration.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
+    free = replace(calibration, requests_per_minute=0.0)
+    work_h = free.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
+    origin = (
+        f"as {calibration.learned_sessions:,} sessions that landed showed"
+        if calibration.learned_sessions
+        else "believed before anything landed"
+    )
+    work = (
+        f"{requests:,} requests x {calibration.request_s:.3g} s + {rows:,} trades x "
+        f"{calibration.row_s * 1e6:.3g} us + {sessions:,} sessions x "
+        f"{calibration.session_s * 1e3:.3g} ms = {format_hours(work_h)} of work ({origin})"
+    )
+    if not calibration.requests_per_minute:
+        return hours, f"{work}; no limit of requests is set"
+    limit = _spend_requests(requests, calibration.requests_per_minute)[1]
+    return hours, f"{work}; {limit}; the longer counts"
 
 
 def _explain_trades(totals: Mapping[str, int], unknown: int, calibration: Calibration) -> str:
@@ -319,22 +351,27 @@ def _explain_trades(totals: Mapping[str, int], unknown: int, calibration: Calibr
 def _explain_requests(
     totals: Mapping[str, int], ranges: int, other_requests: int, calibration: Calibration
 ) -> str:
+    ratio = calibration.requests_per_page
+    spent = "" if ratio == 1 else f" x {ratio:.4g} as they took so far"
     return (
         f"sum over {ranges:,} ranges of max(1, trades / {calibration.page_limit:,} rounded up) = "
-        f"{totals['requests']:,} requests, + {other_requests:,} for reference data"
+        f"{totals['requests']:,} requests{spent}, + {other_requests:,} for reference data"
     )
 
 
 def _explain_bytes(totals: Mapping[str, int], calibration: Calibration) -> str:
-    rows, files = f"{totals['rows']:,}", f"{totals['session_count']:,}"
+    rows, sessions = f"{totals['rows']:,}", f"{totals['session_count']:,}"
     raw, stored, overhead = (
         format_bytes(totals[name]) for name in ("bytes_raw", "bytes_stored", "bytes_overhead")
     )
+    files = totals["expected_files"]
+    around = max(0.0, totals["bytes_stored"] - totals["rows"] * calibration.bytes_per_trade)
+    each = around / files if files else 0.0
     return (
         f"{rows} x {calibration.raw_bytes_per_trade:g} bytes = {raw} raw; "
-        f"{rows} x {calibration.bytes_per_trade:.4g} bytes + {files} files x "
-        f"{calibration.file_bytes:,.0f} bytes = {stored} stored; "
-        f"{files} x {calibration.block_bytes:,} bytes = {overhead} of folders, receipts and blocks"
+        f"{rows} x {calibration.bytes_per_trade:.4g} bytes + {files:,} files x "
+        f"{each:,.0f} bytes of footers and dictionaries = {stored} stored; {sessions} x "
+        f"{calibration.block_bytes:,} bytes = {overhead} of folders, receipts, blocks and indices"
     )
 
 

@@ -242,6 +242,9 @@ def _gather_ranges(ordered: pl.DataFrame, starts: Counts) -> pl.DataFrame:
             "session_count": (ends - starts).astype(np.uint32),
             "expected_rows": np.add.reduceat(expected.fill_null(0).to_numpy(), starts),
             "is_unknown": np.logical_or.reduceat(expected.is_null().to_numpy(), starts),
+            "expected_files": np.add.reduceat(
+                (expected.fill_null(1) > 0).to_numpy(), starts, dtype=np.uint32
+            ),
         }
     )
     known = pl.when(~pl.col("is_unknown")).then("expected_rows")

@@ -59,9 +59,9 @@ class Cost:
         stored_bytes: Everything stored, planned or not.
         missing_bytes: Estimate of the planned sessions that are missing.
         budget_bytes: What the lake may take; ``None``: no budget is set.
-        hours: Time spent on requests; ``None``: the attempts are lost.
-        missing_hours: What is missing at the rate reached; ``None``: no rate was.
-        planned_hours: Estimate of the whole plan.
+        hours: Time that the judged runs took; ``None``: the attempts are lost.
+        missing_hours: Estimate of what is missing; ``None``: there is none.
+        planned_hours: What was promised of the judged runs, and the estimate of what is missing.
     """
 
     stored_bytes: int
@@ -116,6 +116,27 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """Which estimate what landed is held against.
+
+    Attributes:
+        text: It in words.
+        remedy: What to do where it was far off.
+    """
+
+    text: str
+    remedy: str
+
+
+BEFORE: Final = Basis(
+    "what landed of what was estimated before it landed",
+    "run `smallcaps plan`: it estimates by what landed, and the report holds that against what "
+    "lands from then on",
+)
+"""What landed after the first estimate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """What follows from the criteria.
 
@@ -159,13 +180,16 @@ def judge_coverage_criterion(
     )
 
 
-def judge_size_criterion(cost: Cost, promise: Promise | None, tolerance: float) -> Criterion:
+def judge_size_criterion(
+    cost: Cost, promise: Promise | None, tolerance: float, basis: Basis = BEFORE
+) -> Criterion:
     """Judge bytes against the budget; without one, against the estimate of what landed.
 
     Args:
         cost: What is stored, what is missing and the budget.
         promise: Bytes of what landed; ``None``: there was no estimate, or nothing landed.
         tolerance: What may be above the estimate, over the estimate.
+        basis: Which estimate that was.
     """
     remedy = "raise SMALLCAPS_DISK_BUDGET_GB, or plan fewer sessions"
     if cost.budget_bytes is not None:
@@ -190,21 +214,21 @@ def judge_size_criterion(cost: Cost, promise: Promise | None, tolerance: float) 
         _stand(is_met=is_met),
         format_bytes(promise.real),
         f"at most {format_bytes(limit)}",
-        f"no disk budget is set; {format_bytes(promise.estimated)} were estimated of what landed, "
-        f"{format_share(tolerance)} more is tolerated",
-        "" if is_met else "run `smallcaps plan` for an estimate by what landed",
+        f"no disk budget is set; {basis.text}: {format_bytes(promise.real)} of "
+        f"{format_bytes(promise.estimated)}, {format_share(tolerance)} more is tolerated",
+        "" if is_met else basis.remedy,
     )
 
 
 def judge_time_criterion(cost: Cost, tolerance: float) -> Criterion:
-    """Judge the hours spent, and still to be spent, against the estimate of the whole plan."""
+    """Judge the hours spent, and still to be spent, against what was promised of both."""
     limit = max(cost.planned_hours * (1 + tolerance), cost.planned_hours + TIME_GRAIN_H)
     threshold = f"at most {format_hours(limit)}"
     if cost.hours is None:
         reason = "no attempts are on record: nothing was fetched, or the ledger was rebuilt"
         return _unknown("time", threshold, reason, "see the runs in Dagster's UI")
     if cost.missing_hours is None:
-        reason = "sessions are missing, and no rate was reached to foretell their time"
+        reason = "sessions are missing, and nothing foretells their time"
         return _unknown("time", threshold, reason, "run `smallcaps download`")
     total = cost.hours + cost.missing_hours
     return Criterion(
@@ -212,8 +236,8 @@ def judge_time_criterion(cost: Cost, tolerance: float) -> Criterion:
         _stand(is_met=total <= limit),
         format_hours(total),
         threshold,
-        f"{format_hours(cost.hours)} spent and {format_hours(cost.missing_hours)} to come at the "
-        f"rate reached; the estimate is {format_hours(cost.planned_hours)} at the request rate, "
+        f"{format_hours(cost.hours)} spent and {format_hours(cost.missing_hours)} to come; the "
+        f"newest estimate promises {format_hours(cost.planned_hours)} for both, "
         f"{format_share(tolerance)} or {format_hours(TIME_GRAIN_H)} more is tolerated",
         "" if total <= limit else "look for retries and failures below before asking for more",
     )
@@ -236,13 +260,16 @@ def judge_damage_criterion(audit: AuditFacts | None) -> Criterion:
     return Criterion("undamaged", Standing.MET, number, threshold, seen)
 
 
-def judge_metrics_criterion(promises: Mapping[str, Promise], tolerance: float) -> Criterion:
+def judge_metrics_criterion(
+    promises: Mapping[str, Promise], tolerance: float, basis: Basis = BEFORE
+) -> Criterion:
     """Judge how far what landed is from its estimates.
 
     Args:
         promises: ``METRICS`` of what landed, those that are known; none: there was no estimate, or
             nothing landed.
         tolerance: Distance tolerated, over the estimate.
+        basis: Which estimate that was.
     """
     threshold = f"each within {format_share(tolerance)} of its estimate"
     if not promises:
@@ -262,8 +289,8 @@ def judge_metrics_criterion(promises: Mapping[str, Promise], tolerance: float) -
         _stand(is_met=is_met),
         f"{worst} {format_share(promises[worst].deviation)} off",
         threshold,
-        f"what landed of what was estimated before it landed: {compared}",
-        "" if is_met else "run `smallcaps plan` for an estimate by what landed",
+        f"{basis.text}: {compared}",
+        "" if is_met else basis.remedy,
     )
 
 

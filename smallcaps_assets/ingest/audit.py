@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.bar_prices import compare_prices
-from smallcaps_assets.core.calibration import fit_bytes_per_trade
+from smallcaps_assets.core.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.conditions import merge_conditions
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
@@ -97,7 +97,8 @@ def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
     estimated = None
     if fit is not None:
         expected = int(with_bar["expected_rows"].sum())
-        estimated = expected * fit.bytes_per_trade + with_bar.height * fit.file_bytes
+        sizes = Calibration(bytes_per_trade=fit.bytes_per_trade, file_bytes=fit.file_bytes)
+        estimated = sizes.predict_bytes(expected, with_bar.height)
     budget_gb = lakehouse.settings.disk_budget_gb
     return SizeFacts(
         stored_bytes=int(stored["bytes"].sum()),

@@ -94,7 +94,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
     panels = {
         "sessions": ("ticker-sessions", (naive.ticker_sessions, optimised.ticker_sessions)),
         "bytes": (f"stored, {size_unit}", sizes),
-        "time": (f"{time_unit} at the request rate", times),
+        "time": (f"{time_unit} of download", times),
     }
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for axes, (title, (unit, values)) in zip(
@@ -137,7 +137,7 @@ def draw_ladder(ladder: Sequence[Rung]) -> Figure:
         f"{value:,.4g}\n{rung.requests:,} requests"
         for value, rung in zip(hours, ladder, strict=True)
     ]
-    _label_rungs(times, "time", f"{time_unit} at the request rate", [(bars, labels)])
+    _label_rungs(times, "time", f"{time_unit} of download", [(bars, labels)])
     sessions.set_yticks(places, [f"{rung.tickers:,}" for rung in ladder])
     sessions.set_ylabel("tickers of the pilot")
     sessions.invert_yaxis()

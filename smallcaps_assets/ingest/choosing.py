@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 import polars as pl
 
 from smallcaps_assets.core.bounds import PlanBounds
+from smallcaps_assets.core.calibration import size_expression
 from smallcaps_assets.core.events import EVENT_ORDER
 from smallcaps_assets.core.selections import assign_batches, plan_months
 from smallcaps_assets.core.verdicts import Number
@@ -83,7 +84,13 @@ def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
     """
     calibration = default_calibration(lakehouse)
     labelled = label_sessions(lakehouse, plan.select(KEY), STORED.to_frame())
-    stored = pl.col("estimated_rows") * calibration.bytes_per_trade + calibration.file_bytes
+    rows = pl.col("estimated_rows")
+    stored = size_expression(
+        rows,
+        (rows > 0).cast(pl.Int64),
+        pl.lit(calibration.bytes_per_trade),
+        pl.lit(calibration.file_bytes),
+    )
     return labelled.group_by("ticker").agg(weight=stored.sum())
 
 

@@ -18,6 +18,7 @@ from smallcaps_assets.core.costs import (
     judge_disk,
 )
 from smallcaps_assets.core.estimates import (
+    Growth,
     Landed,
     estimate_calibrated,
     estimate_constants,
@@ -92,7 +93,7 @@ def estimate_plan(
     return PlanEstimate(
         constants=_estimate_constants(record),
         calibrated=calibrated,
-        measured=_estimate_measured(lakehouse, sessions, stored, costs),
+        measured=_estimate_measured(lakehouse, calibrated, stored, costs),
         remaining=remaining,
         comparison=compare_estimates(naive, calibrated),
         disk=judge_disk(remaining, free_bytes(lakehouse)),
@@ -147,11 +148,13 @@ def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
         "request_ranges": estimate.ranges.height,
         "requests": calibrated.requests,
         "bytes_stored": calibrated.bytes_stored,
+        "bytes_on_disk": calibrated.bytes_on_disk,
         "bytes_raw": calibrated.bytes_raw,
         "hours": calibrated.hours,
         "missing_sessions": remaining.ticker_sessions,
         "missing_requests": remaining.requests,
         "missing_bytes": remaining.bytes_stored,
+        "missing_bytes_on_disk": remaining.bytes_on_disk,
         "missing_hours": remaining.hours,
         "naive_ticker_sessions": estimate.comparison.naive.ticker_sessions,
         "naive_requests": estimate.comparison.naive.requests,
@@ -162,6 +165,7 @@ def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
         "disk_margin_bytes": estimate.disk.margin_bytes,
         "bytes_per_trade": estimate.calibration.bytes_per_trade,
         "bytes_per_file": estimate.calibration.file_bytes,
+        "learned_sessions": estimate.calibration.learned_sessions,
     }
     if estimate.measured is not None:
         numbers["measured_bytes"] = estimate.measured.bytes_stored
@@ -226,22 +230,22 @@ def _estimate_missing(
 
 
 def _estimate_measured(
-    lakehouse: Lakehouse,
-    sessions: pl.DataFrame,
-    stored: pl.DataFrame,
-    calibration: Calibration,
+    lakehouse: Lakehouse, planned: Estimate, stored: pl.DataFrame, calibration: Calibration
 ) -> Estimate | None:
-    """Return the estimate by what landed; ``None`` when nothing did, or nobody counted requests."""
-    requests = _read_requests(lakehouse)
-    if stored.is_empty() or not requests:
+    """Return the estimate by what landed; ``None`` when nothing did."""
+    if stored.is_empty():
         return None
     rows, size = stored.select(pl.col("rows", "bytes").sum()).row(0)
-    landed = Landed(stored.height, rows, size, requests)
-    told = int(label_sessions(lakehouse, stored, stored)["estimated_rows"].sum())
-    wanted = int(sessions["estimated_rows"].sum())
-    return estimate_measured(
-        sessions.height, landed, calibration, rows_ratio=wanted / told if told else None
-    )
+    told = label_sessions(lakehouse, stored, stored)["estimated_rows"]
+    told_rows, told_files = int(told.sum()), int((told > 0).sum())
+    told_bytes = calibration.predict_bytes(told_rows, told_files)
+    growth = None
+    if told_rows and told_bytes:
+        growth = Growth(
+            planned.rows / told_rows, planned.bytes_stored / told_bytes, planned.requests
+        )
+    landed = Landed(stored.height, rows, size, stored.height)
+    return estimate_measured(planned.ticker_sessions, landed, calibration, growth=growth)
 
 
 def _count_reference_requests(lakehouse: Lakehouse, sessions: pl.DataFrame) -> int:
@@ -263,14 +267,6 @@ def _read_failed(lakehouse: Lakehouse) -> pl.DataFrame:
             return ledger.missing_keys().filter(pl.col("state") == FAILED)
     except MissingPartitionError:
         return pl.DataFrame(schema={"ticker": pl.String, "session_date": pl.Date})
-
-
-def _read_requests(lakehouse: Lakehouse) -> int:
-    try:
-        with LedgerReader(lakehouse.layout.ledger_file) as ledger:
-            return ledger.totals().requests
-    except MissingPartitionError:
-        return 0
 
 
 def _read_windows(record: PlanRecord) -> dict[str, EventWindow]:

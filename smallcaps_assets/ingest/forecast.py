@@ -9,18 +9,30 @@ Everything here reads a handful of rows: it must cost the same with a million se
 from dataclasses import dataclass
 from typing import Literal
 
-from smallcaps_assets.core.calibration import (
-    DEFAULT_BLOCK_BYTES,
-    DEFAULT_BYTES_PER_TRADE,
-    DEFAULT_FILE_BYTES,
-)
+from smallcaps_assets.core.calibration import Calibration
 from smallcaps_assets.core.pace import Pace, Work, measure_pace, predict_left
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.lake.ledger_rows import Totals
-from smallcaps_assets.lake.placement import INDEX_BYTES
 from smallcaps_assets.lake.pulse import Pulse
 
 SECONDS_PER_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the newest estimate said.
+
+    Attributes:
+        plan: Work of the whole plan.
+        missing: Work of what was missing; ``None``: something landed or changed since.
+        missing_bytes: What that takes on the disks.
+        costs: What things were taken to cost.
+    """
+
+    plan: Work
+    missing: Work | None
+    missing_bytes: int
+    costs: Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,7 @@ class Forecast:
     left: Work | None = None
     run_s: float | None = None
     plan_s: float | None = None
-    basis: Literal["pace", "limit"] | None = None
+    basis: Literal["pace", "limit", "estimate"] | None = None
     pace: Pace | None = None
 
 
@@ -48,7 +60,7 @@ def forecast(
     *,
     is_running: bool,
     requests_per_minute: float,
-    estimated: Work | None = None,
+    told: Told | None = None,
 ) -> Forecast:
     """Return what is left and how long it will take.
 
@@ -57,16 +69,18 @@ def forecast(
         left_sessions: Planned sessions that are not green.
         is_running: The process of the pulse is at work.
         requests_per_minute: Limit of the rate; 0: there is none.
-        estimated: What the estimate said of the whole plan, for a lake without a pulse.
+        told: What the newest estimate said: the same figures as long as nothing landed since.
     """
     pulse = ledger.pulse()
-    left = _find_left(pulse, left_sessions, estimated)
+    left = _find_left(pulse, left_sessions, told)
+    if told is not None and told.missing is not None and not is_running:
+        left = told.missing
     if left is None:
         return Forecast()
     pace = None if pulse is None else measure_pace(ledger.recent_steps(), pulse.costs)
     least_s = _wait_for_rate(left, requests_per_minute)
     if pulse is None or pace is None:
-        return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
+        return _forecast_by_costs(left, least_s, told)
     run_s = None
     if is_running:
         run = _correct(pulse, pulse.planned)
@@ -75,22 +89,40 @@ def forecast(
     return Forecast(left, run_s, plan_s, "pace", pace)
 
 
-def predict_bytes(left: Work, totals: Totals) -> int:
-    """Return the bytes that work will take on the disks, by what is stored already."""
-    per_row, per_session = DEFAULT_BYTES_PER_TRADE, float(DEFAULT_FILE_BYTES)
-    if totals.rows:
-        per_row, per_session = totals.bytes / totals.rows, 0.0
-    around = left.sessions * (per_session + DEFAULT_BLOCK_BYTES + INDEX_BYTES)
-    return round(left.rows * per_row + around)
+def predict_bytes(left: Work, totals: Totals, told: Told | None) -> int:
+    """Return the bytes that work will take on the disks, by the estimate and what is stored.
+
+    Args:
+        left: Work of what is missing.
+        totals: What is stored: where it is larger than estimated, so is the rest.
+        told: What the newest estimate said; its own figure where it still holds.
+    """
+    if told is not None and told.missing == left:
+        return told.missing_bytes
+    costs = Calibration() if told is None else told.costs
+    stored = costs.predict_bytes(totals.rows, totals.sessions)
+    correction = totals.bytes / stored if totals.rows and stored else 1.0
+    files = costs.predict_bytes(left.rows, left.sessions) * correction
+    return round(files + left.sessions * costs.block_bytes)
 
 
-def _find_left(pulse: Pulse | None, sessions: int, estimated: Work | None) -> Work | None:
+def _forecast_by_costs(left: Work, least_s: float | None, told: Told | None) -> Forecast:
+    """Return the time of work before any of it was done, by the limit and by the estimate."""
+    if told is None:
+        return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
+    work_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions)
+    if least_s is not None and least_s >= work_s:
+        return Forecast(left, plan_s=least_s, basis="limit")
+    return Forecast(left, plan_s=work_s, basis="estimate")
+
+
+def _find_left(pulse: Pulse | None, sessions: int, told: Told | None) -> Work | None:
     """Return the work of the missing sessions, by the pulse, else by the estimate.
 
     Either may speak of more or fewer sessions than are missing now: what failed is missing and
     no work of the run any more, and a plan may have changed.  Then its mean counts.
     """
-    known = estimated
+    known = None if told is None else told.plan
     if pulse is not None:
         known = _correct(pulse, pulse.planned + pulse.others)
         if not known.sessions:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from smallcaps_assets.core.calibration import size_expression
 from smallcaps_assets.ingest.calibrating import default_calibration
 from smallcaps_assets.ingest.estimate_history import read_estimates
 from smallcaps_assets.ingest.expectations import (
     KEY,
     STORED,
     label_sessions,
-    plan_ranges,
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.schemas import INSTANT
@@ -71,7 +71,10 @@ def measure_reality(lakehouse: Lakehouse, plan: pl.DataFrame, receipts: pl.DataF
     labelled = label_sessions(lakehouse, landed, STORED.to_frame())
     sized = _label_sizes(lakehouse, labelled)
     by_cell = _count_sessions(sized).join(
-        _count_requests(lakehouse, labelled), on=["ticker", "year"], how="left", validate="1:1"
+        lakehouse.ledger.plan_requests_by_year(),
+        on=["ticker", "year"],
+        how="left",
+        validate="1:1",
     )
     return Reality(
         total=_sum_up(by_cell.with_columns(all=pl.lit("all")), "all").drop("all"),
@@ -97,8 +100,9 @@ def _label_sizes(lakehouse: Lakehouse, labelled: pl.DataFrame) -> pl.DataFrame:
     )
     trades = pl.col("bytes_per_trade").fill_null(default.bytes_per_trade)
     file = pl.col("file_bytes").fill_null(default.file_bytes)
-    size = (pl.col("estimated_rows") * trades + file).ceil().cast(pl.Int64)
-    return matched.with_columns(estimated_bytes=size)
+    rows = pl.col("estimated_rows")
+    size = size_expression(rows, (rows > 0).cast(pl.Int64), trades, file)
+    return matched.with_columns(estimated_bytes=size.ceil().cast(pl.Int64))
 
 
 def _count_sessions(sized: pl.DataFrame) -> pl.DataFrame:
@@ -107,19 +111,6 @@ def _count_sessions(sized: pl.DataFrame) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("sessions"),
         pl.col("estimated_rows", "rows", "estimated_bytes", "bytes").sum(),
     )
-
-
-def _count_requests(lakehouse: Lakehouse, labelled: pl.DataFrame) -> pl.DataFrame:
-    """Return requests by ticker and year, estimated over merged ranges and spent."""
-    filled = labelled.with_columns(expected_rows="estimated_rows")
-    pages = -(-pl.col("expected_rows") // lakehouse.settings.page_limit)
-    estimated = (
-        plan_ranges(lakehouse, filled)
-        .group_by("ticker", year=pl.col("first_session").dt.year())
-        .agg(estimated_requests=pages.clip(lower_bound=1).sum())
-    )
-    spent = lakehouse.ledger.requests_by_year()
-    return estimated.join(spent, on=["ticker", "year"], how="full", coalesce=True)
 
 
 def _sum_up(by_cell: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -174,17 +174,24 @@ def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
 def _describe_costs(evidence: Evidence) -> dict[str, Any]:
     """Return requests and time, and estimates beside what landed."""
     lakehouse, pace, planned = evidence.lakehouse, evidence.pace, evidence.estimate.calibrated
+    missing = evidence.estimate.remaining
     reality = measure_reality(lakehouse, evidence.plan, evidence.receipts)
     return {
         "requests": pace.requests,
         "answered_requests": pace.answered,
+        "requests_by_purpose": pace.purposes,
         "download_hours": pace.hours,
         "requests_per_minute": pace.per_minute,
         "requests_per_minute_limit": lakehouse.settings.requests_per_minute,
         "runs": pace.runs,
         "estimated_requests": planned.requests,
         "estimated_bytes": planned.bytes_stored,
+        "estimated_bytes_on_disk": planned.bytes_on_disk,
         "estimated_hours": planned.hours,
+        "missing_requests": missing.requests,
+        "missing_bytes": missing.bytes_stored,
+        "missing_bytes_on_disk": missing.bytes_on_disk,
+        "missing_hours": missing.hours,
         "estimate_against_reality": msgspec.convert(reality.plain(), EstimateAndReality),
         "estimates_made": len(read_estimates(lakehouse)),
     }

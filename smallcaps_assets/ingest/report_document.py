@@ -98,8 +98,9 @@ class RealityRow(Part, frozen=True, kw_only=True):
         rows: Trades stored.
         estimated_bytes: Bytes by the newest estimate before each landed.
         bytes: Bytes stored.
-        estimated_requests: Requests over merged ranges.
-        requests: Requests spent, those of failed attempts included.
+        estimated_requests: Requests that ranges of the plan were expected to take when they were
+            first asked for.
+        requests: Requests that these took; resumes, repairs and failures are counted apart.
         bytes_error_ratio: Estimated over real bytes, less 1; ``None``: nothing landed.
         ticker: Of which ticker, in a table by ticker.
         year: Of which year, in a table by year.
@@ -158,14 +159,22 @@ class ReportDocument(Document, frozen=True, kw_only=True):
         budget_bytes: What the lake may take; ``None``: no budget is set.
         requests: Requests ever spent on trades.
         answered_requests: Those of ranges that were read to their end.
-        download_hours: Time in which ranges were answered, over all runs; ``None``: the attempts
-            of some sessions are lost.
+        requests_by_purpose: Answered ones of the ``plan``; to ``resume`` what was begun or had
+            failed; to ``repair`` damage; ``again`` where an answer was disputed; ``untold``: an
+            earlier version did not note it.
+        download_hours: Time that runs were at work, pauses between them left out; ``None``: the
+            attempts of some sessions are lost.
         requests_per_minute: Reached in that time.
         requests_per_minute_limit: Set limit; 0: none.
         runs: Runs that asked for anything.
         estimated_requests: Estimate of the whole plan.
-        estimated_bytes: The same, in bytes.
-        estimated_hours: The same, in hours at the request limit.
+        estimated_bytes: The same, in bytes of files.
+        estimated_bytes_on_disk: The same, with what the file system and the indices add.
+        estimated_hours: The same, in hours: of work, or at the request limit where that is slower.
+        missing_requests: Estimate of what is missing.
+        missing_bytes: The same, in bytes of files.
+        missing_bytes_on_disk: The same, with what the file system and the indices add.
+        missing_hours: The same, in hours.
         estimate_against_reality: What was estimated of what landed.
         estimates_made: Estimates on record.
         failed_attempts: Attempts that failed, ever, by kind.
@@ -203,13 +212,19 @@ class ReportDocument(Document, frozen=True, kw_only=True):
     budget_bytes: float | None
     requests: int
     answered_requests: int
+    requests_by_purpose: dict[str, int]
     download_hours: float | None
     requests_per_minute: float | None
     requests_per_minute_limit: float
     runs: int
     estimated_requests: int
     estimated_bytes: int
+    estimated_bytes_on_disk: int
     estimated_hours: float
+    missing_requests: int
+    missing_bytes: int
+    missing_bytes_on_disk: int
+    missing_hours: float
     estimate_against_reality: EstimateAndReality
     estimates_made: int
     failed_attempts: dict[str, int]

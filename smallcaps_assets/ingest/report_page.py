@@ -36,6 +36,14 @@ BADGES: Final = {
     "unknown": "open",
 }
 """Class of a badge by what it says."""
+PURPOSES: Final = {
+    "plan": "for the plan",
+    "resume": "to resume",
+    "repair": "to repair",
+    "again": "asked again",
+    "untold": "untold",
+}
+"""What is said of requests by their purpose."""
 NUMBERS: Final = {"figure": "name", "value": ""}
 REALITY: Final = ("sessions", "trades", "bytes", "requests", "error of bytes")
 """Columns of estimates beside reality, each ``estimate / reality``."""
@@ -135,10 +143,12 @@ def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
         ("bytes per trade", f"{report.bytes_per_trade:,.1f}"),
         ("disk budget", format_bytes(report.budget_bytes) if report.budget_bytes else "none set"),
         ("requests", f"{report.requests:,}, {report.answered_requests:,} of them answered"),
+        ("answered requests by purpose", _list_purposes(report)),
         ("time of download", _or_unknown(report.download_hours, format_hours)),
         ("requests a minute", f"{_or_unknown(rate, '{:,.1f}'.format)} (limit: {limit or 'none'})"),
         ("runs", f"{report.runs:,}"),
         ("estimate of the plan", _describe_estimate(report)),
+        ("estimate of what is missing", _describe_missing(report)),
         ("last deep audit", _describe_audit(report)),
         ("last commit", _or_unknown(report.last_commit_at, "{:%Y-%m-%d %H:%M:%S} UTC".format)),
         ("content hash", report.content_hash),
@@ -302,9 +312,26 @@ def _section(title: str, content: str) -> str:
 
 def _describe_estimate(report: ReportDocument) -> str:
     return (
-        f"{report.estimated_requests:,} requests, {format_bytes(report.estimated_bytes)}, "
-        f"{format_hours(report.estimated_hours)} at the request limit"
+        f"{report.estimated_requests:,} requests, {format_bytes(report.estimated_bytes)} stored "
+        f"({format_bytes(report.estimated_bytes_on_disk)} on disk), "
+        f"{format_hours(report.estimated_hours)}"
     )
+
+
+def _describe_missing(report: ReportDocument) -> str:
+    if not report.left_sessions:
+        return "nothing is missing"
+    return (
+        f"{report.missing_requests:,} requests, {format_bytes(report.missing_bytes)} stored "
+        f"({format_bytes(report.missing_bytes_on_disk)} on disk), "
+        f"{format_hours(report.missing_hours)}"
+    )
+
+
+def _list_purposes(report: ReportDocument) -> str:
+    """Return requests by purpose: only those of the plan are held against its estimate."""
+    counts = report.requests_by_purpose
+    return ", ".join(f"{count:,} {PURPOSES[name]}" for name, count in counts.items())
 
 
 def _describe_audit(report: ReportDocument) -> str:

@@ -116,9 +116,9 @@ class Room:
 
     def _estimate(self, expected: Sequence[int | None]) -> float:
         sizes = self.calibration
-        rows = sum(sizes.trades_per_session if count is None else count for count in expected)
-        files = len(expected) * (sizes.file_bytes + sizes.block_bytes)
-        return rows * sizes.bytes_per_trade + files
+        counts = [sizes.trades_per_session if count is None else count for count in expected]
+        files = sum(count > 0 for count in counts)
+        return sizes.predict_bytes(sum(counts), files) + len(expected) * SESSION_BYTES
 
     def _describe_disks(self) -> str:
         """Return what is free on each disk, once each."""

@@ -18,7 +18,7 @@ from smallcaps_assets.core.pace import Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.calibrating import free_bytes
 from smallcaps_assets.ingest.estimate_history import read_estimates
-from smallcaps_assets.ingest.forecast import Forecast, forecast, predict_bytes
+from smallcaps_assets.ingest.forecast import Forecast, Told, forecast, predict_bytes
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.status_document import (
     CommittedFile,
@@ -114,12 +114,13 @@ class Look:
         if is_running and pulse is not None:
             # Its own limit counts: the settings of this shell may be others.
             limit = pulse.requests_per_minute
+        told = self._read_estimate(partitions)
         outlook = forecast(
             self.ledger,
             partitions.left,
             is_running=is_running,
             requests_per_minute=limit,
-            estimated=self._read_estimate(partitions.planned),
+            told=told,
         )
         return StatusDocument(
             told_at=now,
@@ -132,7 +133,7 @@ class Look:
                 bytes=totals.bytes,
                 requests=totals.requests,
             ),
-            disk=self._measure_disk(outlook.left, totals),
+            disk=self._measure_disk(outlook.left, totals, told),
             rates=self._measure_rates(now, pulse, limit),
             forecast=_describe_forecast(outlook, now),
             errors=self._list_errors(now),
@@ -221,15 +222,25 @@ class Look:
             last_beat_at=None,
         )
 
-    def _read_estimate(self, planned: int) -> Work | None:
-        """Return what the estimate said of a plan of so many sessions; ``None``: none did."""
+    def _read_estimate(self, partitions: PartitionsPart) -> Told | None:
+        """Return what the newest estimate said of this plan; ``None``: none did."""
         made = read_estimates(self.lakehouse)
-        if not made or made[-1].ticker_sessions != planned:
+        if not made or made[-1].ticker_sessions != partitions.planned:
             return None
         last = made[-1]
-        files = last.ticker_sessions * last.file_bytes
-        rows = max(0.0, last.bytes_stored - files) / max(last.bytes_per_trade, 1e-9)
-        return Work(last.ticker_sessions, last.requests, round(rows))
+        rows = last.rows
+        if not rows:
+            files = last.ticker_sessions * last.file_bytes
+            rows = round(max(0.0, last.bytes_stored - files) / max(last.bytes_per_trade, 1e-9))
+        newest = self.ledger.last_commit_at()
+        is_fresh = newest is None or newest < last.made_at
+        missing = Work(last.missing_sessions, last.missing_requests, last.missing_rows)
+        return Told(
+            plan=Work(last.ticker_sessions, last.requests, rows),
+            missing=missing if is_fresh and missing.sessions == partitions.left else None,
+            missing_bytes=last.missing_bytes_on_disk,
+            costs=last.restore(),
+        )
 
     def _find_unknown(self) -> frozenset[str]:
         """Return the planned tickers that no bar knows and that brought no trade."""
@@ -245,12 +256,12 @@ class Look:
             stored.filter(stored["rows"] > 0)["ticker"].unique()
         )
 
-    def _measure_disk(self, left: Work | None, totals: Totals) -> DiskPart:
+    def _measure_disk(self, left: Work | None, totals: Totals, told: Told | None) -> DiskPart:
         placement = self.lakehouse.placement
         free = free_bytes(self.lakehouse)
         disks = {root.folder.stat().st_dev: root.folder for root in placement.roots}
         reserve = round(sum(placement.reserve_bytes(folder) for folder in disks.values()))
-        needed = None if left is None else predict_bytes(left, totals)
+        needed = None if left is None else predict_bytes(left, totals, told)
         margin = None if needed is None else free - reserve - needed
         return DiskPart(
             free_bytes=free,

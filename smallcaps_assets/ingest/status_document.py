@@ -107,7 +107,8 @@ class DiskPart(Part, frozen=True, kw_only=True):
     Attributes:
         free_bytes: Free on the disks that take new sessions.
         reserve_bytes: What stays free of that.
-        needed_bytes: What the missing sessions will take; ``null``: nothing tells.
+        needed_bytes: What the missing sessions will take on the disks, with what the file system
+            and the lake's indices add; ``null``: nothing tells.
         margin_bytes: Free less reserve less needed; negative: so much is lacking.
         fits: Whether the rest fits; ``null``: nothing tells.
     """
@@ -150,7 +151,7 @@ class ForecastPart(Part, frozen=True, kw_only=True):
         plan_seconds: Time for everything that is missing; ``null``: nothing tells.
         run_done_at: When the run is done at that pace.
         basis: What the time rests on: ``pace``: what the run, or the last one, has reached;
-            ``limit``: the limit of requests; ``null``: nothing.
+            ``limit``: the limit of requests; ``estimate``: the newest estimate; ``null``: nothing.
         pace_window_s: Length of the stretch in which the pace did not change.
     """
 
@@ -159,7 +160,7 @@ class ForecastPart(Part, frozen=True, kw_only=True):
     run_seconds: float | None
     plan_seconds: float | None
     run_done_at: Instant | None
-    basis: Literal["pace", "limit"] | None
+    basis: Literal["pace", "limit", "estimate"] | None
     pace_window_s: float | None
 
 

@@ -5,7 +5,7 @@ not: which figures a report shows (``report``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -13,11 +13,11 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.figures import GB
+from smallcaps_assets.core.purposes import Purpose
 from smallcaps_assets.core.success import (
     AuditFacts,
     Cost,
     Criterion,
-    Promise,
     Recommendation,
     Standing,
     judge_checks_criterion,
@@ -29,11 +29,10 @@ from smallcaps_assets.core.success import (
     recommend,
 )
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.ingest.estimate_history import read_estimates
 from smallcaps_assets.ingest.estimating import PlanEstimate
 from smallcaps_assets.ingest.expectations import KEY
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.reality import measure_reality
+from smallcaps_assets.ingest.promises import measure_promises, read_runs
 from smallcaps_assets.ingest.report_document import MissingSession, ReportedDamage
 from smallcaps_assets.lake.damages import DamageKind
 from smallcaps_assets.lake.ledger_reader import LedgerReader
@@ -51,8 +50,9 @@ class Pace:
         runs: Runs that asked for anything.
         requests: Requests spent.
         answered: Those of ranges that were read to their end.
-        hours: Time in which ranges were answered; ``None``: attempts are lost, or too few.
+        hours: Time that runs were at work; ``None``: attempts are lost.
         per_minute: Requests a minute in that time.
+        purposes: Answered requests by purpose.
     """
 
     runs: int
@@ -60,6 +60,7 @@ class Pace:
     answered: int
     hours: float | None
     per_minute: float | None
+    purposes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,48 +137,28 @@ def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
 
 
 def measure_pace(ledger: LedgerReader) -> Pace:
-    """Return how long requests took, by the times of the answers of each run.
-
-    The time of a run is that from its first to its last answer, and one answer more: nobody
-    wrote down when the first was asked for.  Pauses between runs do not count.
-    """
-    runs = ledger.runs()
+    """Return how long requests took, by the times of each run; pauses between runs do not count."""
+    runs = read_runs(ledger)
     requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
-    several = runs.filter(pl.col("attempts") > 1).with_columns(
-        span_s=(pl.col("last_at") - pl.col("first_at")).dt.total_microseconds() / 1e6
-    )
-    grown = pl.col("span_s") * pl.col("attempts") / (pl.col("attempts") - 1)
-    seconds = float(several.select(grown.sum()).item() or 0.0)
-    timed = int(several["requests"].sum())
+    timed = runs.filter(pl.col("seconds") > 0)
+    seconds = float(timed["seconds"].sum() or 0.0)
     is_known = seconds > 0 and not ledger.count_untimed()
     return Pace(
         runs=runs.height,
         requests=requests,
         answered=answered,
         hours=seconds / _HOUR_S if is_known else None,
-        per_minute=timed / seconds * 60 if seconds > 0 else None,
+        per_minute=int(timed["requests"].sum()) / seconds * 60 if seconds > 0 else None,
+        purposes=_count_purposes(ledger),
     )
 
 
-def measure_promises(
-    lakehouse: Lakehouse, receipts: pl.DataFrame, pace: Pace
-) -> dict[str, Promise]:
-    """Return trades, bytes and requests of what was fetched, beside what was estimated of it.
-
-    Nothing without an estimate on record, or before anything landed.  Imported sessions cost no
-    request and were promised none.  ``requests`` are lacking where the attempts are lost.
-    """
-    fetched = receipts.filter(pl.col("requests") > 0)
-    if fetched.is_empty() or not read_estimates(lakehouse):
-        return {}
-    total = measure_reality(lakehouse, fetched.select(KEY), fetched).total.row(0, named=True)
-    promises = {
-        "trades": Promise(total["estimated_rows"], total["rows"]),
-        "bytes": Promise(total["estimated_bytes"], total["bytes"]),
-    }
-    if pace.hours is not None:
-        promises["requests"] = Promise(total["estimated_requests"], pace.answered)
-    return promises
+def _count_purposes(ledger: LedgerReader) -> dict[str, int]:
+    """Return answered requests by purpose; those that none was noted of are untold."""
+    counts = dict.fromkeys(map(str, Purpose), 0)
+    for purpose, halves in ledger.spending().items():
+        counts[purpose or "untold"] = sum(half.requests for half in halves)
+    return counts
 
 
 def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
@@ -192,32 +173,30 @@ def judge_standing(verdict: Verdict) -> Standing:
     """Return how a check stands; one that passed on less than all of the lake proves nothing."""
     if "never_audited" in verdict.numbers:
         return Standing.UNKNOWN
-    if not verdict.passed:
+    if verdict.is_failure:
         return Standing.NOT_MET
     return Standing.UNKNOWN if verdict.numbers.get("sessions_since") else Standing.MET
 
 
 def _judge_costs(evidence: Evidence) -> list[Criterion]:
     """Return the criteria of size, time and metrics."""
-    thresholds, pace = evidence.lakehouse.thresholds, evidence.pace
     remaining = evidence.estimate.remaining
-    missing_hours = 0.0 if not evidence.missing else None
-    if missing_hours is None and pace.per_minute:
-        missing_hours = remaining.requests / pace.per_minute / 60
+    missing_hours = remaining.hours if evidence.missing else 0.0
+    promised = measure_promises(evidence.lakehouse, evidence.receipts)
+    hours = promised.hours
     cost = Cost(
         stored_bytes=int(evidence.receipts["bytes"].sum()),
         missing_bytes=remaining.bytes_stored if evidence.missing else 0,
         budget_bytes=evidence.budget_bytes,
-        hours=pace.hours,
+        hours=None if hours is None else hours.real,
         missing_hours=missing_hours,
-        planned_hours=evidence.estimate.calibrated.hours,
+        planned_hours=missing_hours + (0.0 if hours is None else hours.estimated),
     )
-    promises = measure_promises(evidence.lakehouse, evidence.receipts, pace)
-    tolerance = thresholds.size_tolerance
+    tolerance, basis = evidence.lakehouse.thresholds.size_tolerance, promised.basis
     return [
-        judge_size_criterion(cost, promises.get("bytes"), tolerance),
+        judge_size_criterion(cost, promised.metrics.get("bytes"), tolerance, basis),
         judge_time_criterion(cost, tolerance),
-        judge_metrics_criterion(promises, tolerance),
+        judge_metrics_criterion(promised.metrics, tolerance, basis),
     ]
 
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from smallcaps_assets.core.calibration import INDEX_BYTES, SESSION_BYTES
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.lake.files import FileSystem, find_existing
 from smallcaps_assets.lake.layout import LakeRoot
 
-SESSION_BYTES: Final = 3 * 4096
-"""What a file system takes for a session besides its data: folder, receipt, a rounded end."""
-INDEX_BYTES: Final = 16 * 1024
-"""What ledger, catalog and Dagster take in the data folder for one session."""
+__all__ = [
+    "INDEX_BYTES",
+    "SESSION_BYTES",
+    "Placement",
+    "measure_free",
+]
+
 LARGEST_RESERVE_BYTES: Final = 5 * GB
 RESERVE_SHARE: Final = 0.05
 """Default of what stays free: the smaller of 5 GB and 5 % of the file system."""

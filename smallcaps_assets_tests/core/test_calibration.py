@@ -1,7 +1,7 @@
 import datetime as dt
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pytest
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.calibration import (
-    DEFAULT_BYTES_PER_TRADE,
     DEFAULT_FILE_BYTES,
     DEFAULT_TRADES_PER_SESSION,
     Calibration,
@@ -38,11 +37,50 @@ def estimate(*bars: tuple[str, dt.date, float | None, int | None], ticker: str =
     return int(labelled["estimated_rows"].item())
 
 
-@pytest.mark.parametrize(("rows", "measured"), [(500, 22.6), (20_000, 15.5), (400_000, 15.1)])
-def test_calibration_agrees_with_the_files_that_were_measured(rows: int, measured: float) -> None:
-    size = DEFAULT_FILE_BYTES + rows * DEFAULT_BYTES_PER_TRADE
+MEASURED: Final = (
+    *((1, 2_586), (10, 3_333), (50, 4_119), (100, 5_182), (200, 7_142), (500, 12_632)),
+    *((1_000, 21_845), (2_000, 40_592), (5_000, 91_240), (120_017, 2_146_690)),
+)
+"""Trades and bytes of files of the emulated market, several of each cut from several sessions."""
+REPLAYED: Final = (
+    *((1, 2_569), (10, 2_973), (50, 3_338), (200, 4_971), (1_000, 12_246), (5_000, 47_646)),
+    *((19_264, 182_516), (43_342, 367_178), (54_318, 441_049)),
+)
+"""The same of real prints of 2013, replayed."""
 
-    assert size / rows == pytest.approx(measured, rel=0.01)
+
+@pytest.mark.parametrize(("rows", "measured"), MEASURED)
+def test_the_default_agrees_with_files_of_every_size(rows: int, measured: int) -> None:
+    """L49: small sessions have footers and dictionaries, large ones little else than trades."""
+    assert Calibration().predict_bytes(rows, 1) == pytest.approx(measured, rel=0.09)
+
+
+@pytest.mark.parametrize("files", [MEASURED, REPLAYED])
+@pytest.mark.parametrize("held_out", range(9))
+def test_a_fit_foretells_the_file_that_it_has_not_seen(
+    files: tuple[tuple[int, int], ...], held_out: int
+) -> None:
+    """L49: on another tape too, and whatever the size of the file that is foretold."""
+    known = [file for place, file in enumerate(files) if place != held_out]
+    rows, sizes = (pl.Series(values) for values in zip(*known, strict=True))
+
+    fit = fit_bytes_per_trade(rows, sizes)
+
+    calibration = Calibration(bytes_per_trade=fit.bytes_per_trade, file_bytes=fit.file_bytes)
+    foretold, size = files[held_out]
+    assert calibration.predict_bytes(foretold, 1) == pytest.approx(size, rel=0.12)
+
+
+def test_no_trade_takes_no_file() -> None:
+    assert Calibration().predict_bytes(0, 0) == 0
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(0.0, 23.0), (600.0, 23.0), (30.0, 200.0)])
+def test_time_is_that_of_the_work_or_of_the_rate(limit: float, seconds: float) -> None:
+    """L49: without a limit a download takes what its requests, trades and sessions take."""
+    costs = Calibration(request_s=0.1, row_s=1e-5, session_s=0.01, requests_per_minute=limit)
+
+    assert costs.predict_seconds(100, 1_000_000, 300) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -62,19 +100,22 @@ def test_calibration_refuses_impossible_amounts(amounts: dict[str, Any]) -> None
 
 @PROPERTY
 @given(
-    st.lists(st.integers(1, 400_000), min_size=2, max_size=20, unique=True),
-    st.floats(0.5, 100),
-    st.floats(0, 9_000),
+    st.lists(st.integers(1, 400_000), min_size=30, max_size=60, unique=True),
+    st.floats(4, 60),
+    st.floats(1_500, 5_000),
 )
-def test_fit_bytes_per_trade_finds_an_exact_line(
+def test_fit_bytes_per_trade_finds_the_cost_of_files_of_any_tape(
     rows: list[int], per_trade: float, per_file: float
 ) -> None:
-    trades = pl.Series(rows)
+    truth = Calibration(bytes_per_trade=per_trade, file_bytes=per_file)
+    sizes = pl.Series([truth.predict_bytes(count, 1) for count in rows])
 
-    fit = fit_bytes_per_trade(trades, per_file + per_trade * trades)
+    fit = fit_bytes_per_trade(pl.Series(rows), sizes)
 
-    assert fit.bytes_per_trade == pytest.approx(per_trade, rel=1e-6, abs=1 / min(rows))
-    assert fit.file_bytes == pytest.approx(per_file, rel=1e-6, abs=1)
+    found = Calibration(bytes_per_trade=fit.bytes_per_trade, file_bytes=fit.file_bytes)
+    for count, size in zip(rows, sizes, strict=True):
+        assert found.predict_bytes(count, 1) == pytest.approx(size, rel=0.2)
+    assert sum(found.predict_bytes(count, 1) for count in rows) == pytest.approx(sizes.sum())
 
 
 @PROPERTY
@@ -91,17 +132,22 @@ def test_fit_bytes_per_trade_keeps_the_total_and_is_never_negative(
     fit = fit_bytes_per_trade(rows, sizes)
 
     stored = [(row, size) for row, size in files if row]
-    total = fit.file_bytes * len(stored) + fit.bytes_per_trade * sum(row for row, _ in stored)
-    assert total == pytest.approx(sum(size for _, size in stored), abs=1)
+    costs = Calibration(bytes_per_trade=fit.bytes_per_trade, file_bytes=fit.file_bytes)
+    total = sum(costs.predict_bytes(row, 1) for row, _ in stored)
+    assert total == pytest.approx(sum(size for _, size in stored), abs=1, rel=1e-6)
     assert fit.files == len(stored)
     assert min(fit.file_bytes, fit.bytes_per_trade) >= 0
 
 
-def test_fit_bytes_per_trade_lays_the_rest_on_the_trades_when_files_are_alike() -> None:
-    fit = fit_bytes_per_trade(pl.Series([500, 500]), pl.Series([11_300, 11_300]))
+@pytest.mark.parametrize("files", [1, 2, 40])
+def test_fit_bytes_per_trade_lays_the_rest_on_the_trades_when_files_are_alike(files: int) -> None:
+    costs = Calibration(bytes_per_trade=9.0)
+    size = costs.predict_bytes(500, 1)
 
-    assert fit.file_bytes == DEFAULT_FILE_BYTES
-    assert fit.bytes_per_trade == pytest.approx(15.2)
+    fit = fit_bytes_per_trade(pl.Series([500] * files), pl.Series([size] * files))
+
+    assert fit.bytes_per_trade == pytest.approx(9.0)
+    assert fit.file_bytes == pytest.approx(DEFAULT_FILE_BYTES)
 
 
 @pytest.mark.parametrize(

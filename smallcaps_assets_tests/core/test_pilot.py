@@ -41,7 +41,7 @@ WATCHLIST = make_watchlist(
     ("B", "2024-01-05", "E1|E2"),
     ("D", "2024-01-05", "E6"),
 )
-PER_SESSION = Calibration(bytes_per_trade=0, file_bytes=1_000, block_bytes=0, trades_per_session=10)
+PER_SESSION = Calibration(bytes_per_trade=100, file_bytes=0, block_bytes=0, trades_per_session=10)
 
 
 def make_inputs(*, free: int = 10**9, bars: pl.DataFrame | None = None) -> PilotInputs:

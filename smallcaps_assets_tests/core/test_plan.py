@@ -65,7 +65,7 @@ def test_plan_request_ranges_joins_sessions_across_a_weekend_and_a_holiday() -> 
 
     ranges = plan_ranges(make_keys("A", easter, 10))
 
-    assert ranges.rows() == [("A", easter[0], easter[-1], 4, 40)]
+    assert ranges.rows() == [("A", easter[0], easter[-1], 4, 40, 4)]
 
 
 def test_plan_request_ranges_cuts_at_a_gap_and_at_a_ticker() -> None:
@@ -161,7 +161,7 @@ def test_plan_request_ranges_cover_exactly_the_sessions(
 
     covered = [
         (ticker, date)
-        for ticker, first, last, _, _ in ranges.iter_rows()
+        for ticker, first, last, *_ in ranges.iter_rows()
         for date in CALENDAR.dates(first, last)
     ]
     assert covered == sorted(sessions.select("ticker", "session_date").iter_rows())
@@ -194,7 +194,7 @@ def test_plan_request_ranges_cuts_no_more_than_it_must(
 
     ranges = plan_ranges(filled, max_rows=max_rows, max_sessions=max_sessions).rows()
 
-    for (ticker, _, last, count, rows), (following, start, *_) in itertools.pairwise(ranges):
+    for (ticker, _, last, count, rows, _), (following, start, *_) in itertools.pairwise(ranges):
         touches = ticker == following and CALENDAR.shift(last, 1) == start
         fits = count < max_sessions and rows + sizes.get((following, start), 0) <= max_rows
         assert not (touches and fits)

@@ -1,13 +1,14 @@
 """Does a calibration hold elsewhere?  Learned on one market, judged on others."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.calibration import Calibration
+from smallcaps_assets.core.calibration import REPLAY_BYTES_PER_TRADE, Calibration
 from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig
 from smallcaps_assets.ingest.calibrating import calibrate, default_calibration
 from smallcaps_assets.ingest.estimating import estimate_plan
@@ -64,18 +65,35 @@ def test_a_calibration_of_one_market_holds_on_another_with_other_trades(
         assert estimate.ticker_sessions == summary.finished
         assert estimate.bytes_stored == pytest.approx(summary.bytes, rel=0.10)
         default = estimate_plan(lakehouse, default_calibration(lakehouse)).calibrated
-        errors = [abs(found.bytes_stored - summary.bytes) for found in (estimate, default)]
-        assert errors[0] < errors[1]
+        assert default.bytes_stored == pytest.approx(summary.bytes, rel=0.10)
 
 
-def test_calibrate_waits_until_enough_has_landed(tmp_path: Path) -> None:
+def test_calibrate_learns_from_the_first_file_on(tmp_path: Path) -> None:
+    """L49: a lake of ten sessions must not be estimated by another tape for ever."""
     lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9")
-    dates = lakehouse.calendar.dates(dt.date(2024, 1, 2), dt.date(2024, 2, 29))[:30]
+    default = default_calibration(lakehouse)
+    half = replace(
+        default,
+        bytes_per_trade=default.bytes_per_trade / 2,
+        file_bytes=default.file_bytes / 2,
+    )
+    dates = lakehouse.calendar.dates(dt.date(2024, 1, 2), dt.date(2024, 2, 29))[:10]
+    rows = [10 * 4**place for place in range(10)]
+    sizes = [round(half.predict_bytes(count, 1)) for count in rows]
     files = pl.DataFrame(
-        {"ticker": "A", "session_date": dates, "rows": range(1, 31), "bytes": range(110, 410, 10)},
-        schema=STORED,
+        {"ticker": "A", "session_date": dates, "rows": rows, "bytes": sizes}, schema=STORED
     )
 
-    assert calibrate(lakehouse, files.head(29)) == default_calibration(lakehouse)
-    fitted = calibrate(lakehouse, files)
-    assert (round(fitted.bytes_per_trade, 6), round(fitted.file_bytes, 6)) == (10, 100)
+    assert calibrate(lakehouse, files.head(0)) == default
+    one, all_of_them = (calibrate(lakehouse, files.head(count)) for count in (1, 10))
+    assert one.predict_bytes(rows[0], 1) == pytest.approx(sizes[0])
+    assert (one.learned_sessions, all_of_them.learned_sessions) == (1, 10)
+    told = sum(all_of_them.predict_bytes(row, 1) for row in rows)
+    assert told == pytest.approx(sum(sizes))
+    assert all_of_them.bytes_per_trade == pytest.approx(half.bytes_per_trade, rel=0.05)
+
+
+def test_a_replay_begins_with_the_costs_of_flat_files(tmp_path: Path) -> None:
+    lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9", emulator_replay=tmp_path)
+
+    assert default_calibration(lakehouse).bytes_per_trade == REPLAY_BYTES_PER_TRADE

@@ -3,6 +3,7 @@ from typing import Any, Final
 
 import pytest
 
+from smallcaps_assets.core.calibration import Calibration
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.ingest.events import make_pilot, make_watchlist
@@ -20,8 +21,8 @@ TEXT: Final = "ticker,date,events\n" + "".join(
     for day in days
 )
 """Windows of three sessions: 9 of AA, 6 of BB, 3 of CC, in the order of the pilot."""
-SESSION_BYTES: Final = 2_700 * 15.2 + 3_700 + 10_240
-"""A session that nothing is known of: trades, file, folder and receipt."""
+SESSION_BYTES: Final = Calibration().predict_bytes(2_700, 1) + Calibration().block_bytes
+"""A session that nothing is known of: trades, file, folder, receipt and indices."""
 
 
 def make_choosing(folder: Path, **changes: object) -> Lakehouse:

@@ -147,9 +147,7 @@ def test_estimate_plan_has_nothing_left_for_a_finished_lake(
     assert numbers["request_ranges"] == 3
 
 
-def test_calibrate_fits_what_landed_once_it_is_enough(
-    market_server: EmulatorServer, tmp_path: Path
-) -> None:
+def test_calibrate_fits_what_landed(market_server: EmulatorServer, tmp_path: Path) -> None:
     dates = [f"2024-{month:02}-{day:02}" for month, day in ((2, 13), (3, 13), (5, 13), (6, 13))]
     text = HEADER + "".join(f"{ticker},{date},E4\n" for ticker in ("BCPC", "CON") for date in dates)
     watchlist = write_text(tmp_path / "watchlist.csv", text)
@@ -161,7 +159,7 @@ def test_calibrate_fits_what_landed_once_it_is_enough(
 
     after = calibrate(lakehouse)
     stored, rows = lakehouse.ledger.stored_sessions(), lakehouse.ledger.totals().rows
-    expected = after.file_bytes * stored.height + after.bytes_per_trade * rows
+    expected = after.predict_bytes(rows, stored.height)
     assert before == default_calibration(lakehouse)
     assert after != before
     assert expected == pytest.approx(stored["bytes"].sum(), rel=0.05)
