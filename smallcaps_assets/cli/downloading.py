@@ -7,7 +7,7 @@ import dagster as dg
 from rich.console import Console
 
 from smallcaps_assets.cli.progress import watch_progress
-from smallcaps_assets.cli.summaries import print_revisions
+from smallcaps_assets.cli.summaries import print_marks, print_revisions
 from smallcaps_assets.cli.workplace import Workplace
 from smallcaps_assets.defs.failures import describe_failure
 from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
@@ -99,6 +99,7 @@ def run_download(
     with watch_progress(work.lakehouse, wanted, console):
         _run_spans(work, spans, options, console)
     print_revisions(work.lakehouse.ledger.revisions(begun), console)
+    print_marks(work.lakehouse, wanted, console)
     return not select_missing(work.lakehouse, selection)
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +12,10 @@ from rich.table import Column, Table
 
 from smallcaps_assets.cli import point_to
 from smallcaps_assets.core.figures import format_bytes
-from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.keys import encode_key, key_expression
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.states import COMPLETE
 
 SHOWN_FAILURES = 20
 
@@ -46,6 +47,32 @@ def print_revisions(revisions: pl.DataFrame, console: Console) -> None:
             escape(row["folder"]),
         )
     console.print(table)
+
+
+def print_marks(lakehouse: Lakehouse, keys: Collection[str], console: Console) -> None:
+    """Say what daily bars leave open, and name those of some sessions that settled all the same."""
+    marks = lakehouse.ledger.marks()
+    if not marks:
+        return
+    listed = ", ".join(f"{count:,} {mark}" for mark, count in marks.items())
+    console.print(f"daily bars: {listed}", highlight=False)
+    key, worst = key_expression(), pl.max_horizontal("volume_deficit", "count_deficit")
+    settled = (
+        lakehouse.ledger.deficits()
+        .filter(pl.col("state") == COMPLETE, worst > 0)
+        .select(key, worst=worst)
+        .filter(pl.col("key").is_in(list(keys)))
+    )
+    if settled.is_empty():
+        return
+    shown = [f"{name} ({share:.2%})" for name, share in settled.head(SHOWN_FAILURES).iter_rows()]
+    more = settled.height - len(shown)
+    console.print(
+        f"complete although the daily bar has more: {', '.join(shown)}"
+        + (f", and {more:,} more: smallcaps audit lists them" if more else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def print_failures(lakehouse: Lakehouse, console: Console) -> None:
