@@ -52,13 +52,15 @@ class Meter:
         elapsed_s = max(time.monotonic() - self.started, 1e-3)
         counts, totals = ledger.counts(), ledger.totals()
         done = sum(count for state, count in counts.items() if state in GREEN) - self.green
-        failed = sum(counts.get(state, 0) for state in (FAILED, EMPTY_DISPUTED, DISPUTED))
+        failed = counts.get(FAILED, 0) + counts.get(EMPTY_DISPUTED, 0)
+        disputed = counts.get(DISPUTED, 0)
         rows, size = totals.rows - self.rows, totals.bytes - self.size
         text = (
             f"{done / elapsed_s:.1f} sessions/s, {rows / elapsed_s:,.0f} trades/s, "
             f"{60 * size / MB / elapsed_s:.1f} MB/min"
         )
         text += f", {failed} failed" if failed else ""
+        text += f", {disputed} disputed" if disputed else ""
         outlook = forecast(ledger, total - done, is_running=True, requests_per_minute=self.limit)
         if outlook.basis != "pace" or outlook.plan_s is None or done >= total:
             return done, text
