@@ -372,6 +372,7 @@ class Download:
         if not batch:
             return
         ledger, store = self._lakehouse.ledger, self._lakehouse.store
+        self._lakehouse.lock.check()
         first = [result for result in batch if result.span.page_limit is None]
         # A green session is never asked for again: what belongs to it is on the disk before it.
         self.summary.off_session_rows += store_off_session(

@@ -187,6 +187,7 @@ class Import:
         if not self._is_dry_run:
             written = [judged.prepared for judged in batch if judged.prepared]
             self._require_room(written)
+            self._lakehouse.lock.check()
             receipts = self._lakehouse.store.commit(written) if written else []
             stored = [
                 receipt

@@ -125,7 +125,8 @@ def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIde
     except MissingPartitionError:
         _refuse_unmounted(layout, fs)
         fs.make_folders(layout.lake_dir, root=find_existing(layout.lake_dir))
-        creation = LakeLock(layout.lake_dir / ".creation.lock", fs)
+        # Who works on the lake already has the lock of the folder.
+        creation = LakeLock(layout.lake_dir / ".creation.lock", fs, locks_folder=False)
         with creation.hold("creating the lake", CREATION_WAIT_S):
             identity = _create_unless_there(layout, fs, source)
             _register_home(layout, fs, identity)

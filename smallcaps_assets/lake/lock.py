@@ -3,11 +3,17 @@
 What belongs here: holding, waiting, refusing, and naming the holder.  What does not: the lock of
 the ledger's own database.  The operating system lets go of the lock when its holder dies, however
 it dies; the note beside it only names the holder and decides nothing.
+
+A file can be removed by hand while it is locked, and another process would lock a new one of that
+name.  So the folder is locked too, where the system can do that; elsewhere a holder finds by
+comparing files that it has lost its lock, and stops.
 """
 
 import contextlib
 import datetime as dt
+import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +24,7 @@ from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import FileSystem, find_existing
+from smallcaps_assets.lake.folder_lock import FolderLock
 from smallcaps_assets.lake.processes import (
     Liveness,
     identify_process,
@@ -53,16 +60,21 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class LakeLock:
     """The lock of one lake."""
 
-    def __init__(self, path: Path, fs: FileSystem | None = None) -> None:
+    def __init__(
+        self, path: Path, fs: FileSystem | None = None, *, locks_folder: bool = True
+    ) -> None:
         """Name the lock; nothing is locked or written yet.
 
         Args:
             path: File of the lock.
             fs: The disk.
+            locks_folder: Lock the folder of the file too, which one lock of a folder can do.
         """
+        self._locks_folder = locks_folder
         self._path = path
         self._note = path.with_name(f"{path.name}.json")
         self._fs = fs or FileSystem()
+        self._held: _Grip | None = None
 
     @contextlib.contextmanager
     def hold(self, owner: str, wait_s: float | None = None) -> Iterator[Holder]:
@@ -78,11 +90,30 @@ class LakeLock:
         """
         folder = self._path.parent
         self._fs.make_folders(folder, root=find_existing(folder))
-        lock = self._acquire(-1 if wait_s is None else wait_s)
+        grip = self._acquire(wait_s)
         with contextlib.ExitStack() as duties:
-            duties.callback(lock.release)
+            duties.callback(grip.release)
             duties.callback(self._remove_note)
+            self._held = grip
+            duties.callback(self._forget)
             yield self._sign(owner)
+
+    def check(self) -> None:
+        """Make sure that the lock which this process holds still keeps others out.
+
+        Without one there is nothing to check: who holds none has not asked to be alone.
+
+        Raises:
+            PartitionConflictError: Its file, or its folder, was removed or replaced.
+        """
+        grip = self._held
+        if grip is None or grip.is_firm(self._path):
+            return
+        raise PartitionConflictError(
+            f"expected {self._path} to stay as it is while it is in use, but it was removed or "
+            "replaced, so another process may write here; nothing more is written. Find out who "
+            "removed it, and run the same command again"
+        )
 
     def holder(self) -> Holder | None:
         """Return who holds the lock; ``None`` when nobody does.
@@ -90,7 +121,7 @@ class LakeLock:
         Raises:
             StorageError: The disk refuses.
         """
-        if not self._path.exists():
+        if not self._path.parent.is_dir():
             return None
         holder = self._read_note()
         identity = parse_identity(holder.process) if holder else None
@@ -99,18 +130,37 @@ class LakeLock:
             return None
         return None if liveness is Liveness.DEAD else holder or _unknown_holder()
 
-    def _acquire(self, timeout_s: float) -> FileLock:
-        lock = FileLock(self._path, timeout=timeout_s, thread_local=False)
+    def _acquire(self, wait_s: float | None) -> "_Grip":
+        begun = time.monotonic()
+        lock = FileLock(self._path, timeout=-1 if wait_s is None else wait_s, thread_local=False)
         with storage_errors("lock", self._path):
             try:
                 lock.acquire()
             except Timeout as error:
-                raise PartitionConflictError(
-                    f"expected to be alone in {self._path.parent}, but it is in use by "
-                    f"{self._read_note() or _unknown_holder()}; wait for it, or stop it, and run "
-                    "the same command again"
-                ) from error
-        return lock
+                raise self._refuse() from error
+            with contextlib.ExitStack() as failing:
+                failing.callback(lock.release)
+                left = None if wait_s is None else max(0.0, wait_s + begun - time.monotonic())
+                folder = self._lock_folder(left)
+                if folder is None:
+                    raise self._refuse()
+                failing.callback(folder.release)
+                grip = _Grip(lock, folder, self._path.stat())
+                failing.pop_all()
+        return grip
+
+    def _lock_folder(self, wait_s: float | None) -> FolderLock | None:
+        return FolderLock.take(self._path.parent, wait_s) if self._locks_folder else FolderLock()
+
+    def _refuse(self) -> PartitionConflictError:
+        return PartitionConflictError(
+            f"expected to be alone in {self._path.parent}, but it is in use by "
+            f"{self._read_note() or _unknown_holder()}; wait for it, or stop it, and run "
+            "the same command again"
+        )
+
+    def _forget(self) -> None:
+        self._held = None
 
     def _sign(self, owner: str) -> Holder:
         """Leave a note of who holds the lock; a full disk must not keep it from being held."""
@@ -139,10 +189,37 @@ class LakeLock:
     def _is_held(self) -> bool:
         """Find out by trying, which makes another that tries at this very moment wait or fail."""
         try:
-            self._acquire(0).release()
+            if self._path.exists():
+                self._acquire(0).release()
+                return False
+            with storage_errors("lock", self._path):
+                folder = self._lock_folder(0)
         except PartitionConflictError:
             return True
-        return False
+        if folder is not None:
+            folder.release()
+        return folder is None
+
+
+class _Grip:
+    """What a holder has in its hands: the lock of the file, and that of its folder."""
+
+    def __init__(self, lock: FileLock, folder: FolderLock, file: os.stat_result) -> None:
+        self._lock = lock
+        self._folder = folder
+        self._file = file
+
+    def is_firm(self, path: Path) -> bool:
+        """Say whether nobody else can take the lock of ``path``."""
+        try:
+            return self._folder.is_of(path.parent) or os.path.samestat(self._file, path.stat())
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Let go of both."""
+        self._folder.release()
+        self._lock.release()
 
 
 def _unknown_holder() -> Holder:

@@ -7,6 +7,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.emulator import Fault
+from smallcaps_assets.errors import PartitionConflictError
+from smallcaps_assets.ingest.download import Download
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets_tests.ingest.ingest_factories import (
@@ -364,6 +366,23 @@ def test_what_the_plan_does_not_reach_back_to_costs_few_requests(
     assert done.keys_in(states.COMPLETE) == [key for key in keys if key not in closed]
     assert done.summary.aborted == ""
     assert server.stats.requests <= most
+
+
+def test_nothing_is_written_once_the_folder_of_the_lake_is_another(tmp_path: Path) -> None:
+    """L40: the download stops, and whoever took the new folder is alone in it."""
+    rows, keys = make_many()
+    with serve(rows) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=1, sync_group=2)
+        folder = lakehouse.layout.lake_dir
+        with lakehouse.writing("a download", 0):
+            outcomes = Download(lakehouse, run_id="run-1").run(keys)
+            next(outcomes)
+            folder.rename(folder.with_name("aside"))
+            (folder / "trades").mkdir(parents=True)
+            with pytest.raises(PartitionConflictError, match="nothing more is written"):
+                list(outcomes)
+
+    assert list((folder / "trades").iterdir()) == []
 
 
 # -- no trades -----------------------------------------------------------------------------

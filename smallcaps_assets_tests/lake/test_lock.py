@@ -11,6 +11,7 @@ import pytest
 
 from smallcaps_assets.errors import PartitionConflictError, StorageError
 from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.folder_lock import FolderLock
 from smallcaps_assets.lake.lock import Holder, LakeLock
 from smallcaps_assets_tests.lake.disks import FailingDisk
 
@@ -23,6 +24,14 @@ with LakeLock(Path(sys.argv[1])).hold("a download"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+REMOVALS = {
+    "lock": ["lake.lock"],
+    "note": ["lake.lock.json"],
+    "both": ["lake.lock", "lake.lock.json"],
+}
+"""Files that somebody removes by hand."""
 
 
 class Interruption(BaseException):
@@ -150,6 +159,81 @@ def test_a_holder_without_note_is_still_a_holder(path: Path, note: bytes | None)
 
     assert holder is not None
     assert holder.owner == "another process"
+
+
+@pytest.mark.parametrize("removed", REMOVALS.values(), ids=REMOVALS)
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["gone", "another"])
+def test_a_lock_removed_by_hand_still_keeps_others_out(
+    path: Path, other: subprocess.Popen[bytes], removed: list[str], *, is_replaced: bool
+) -> None:
+    """L40: whoever comes would lock a new file of that name, and write beside the holder."""
+    for name in removed:
+        path.with_name(name).unlink()
+    if is_replaced:
+        path.with_suffix(".new").touch()
+        path.with_suffix(".new").replace(path)
+
+    for wait_s in (0, 0.2):
+        with (
+            pytest.raises(PartitionConflictError, match="in use by"),
+            LakeLock(path).hold("me", wait_s),
+        ):
+            pytest.fail("two processes held the lock")
+    assert LakeLock(path).holder() is not None
+
+    other.kill()
+    other.wait()
+    with LakeLock(path).hold("me", 5) as holder:
+        assert holder.pid == os.getpid()
+
+
+def test_a_holder_knows_whether_its_lock_still_keeps_others_out(path: Path) -> None:
+    """L40: with its file removed the folder is locked still; a new folder is nobody's."""
+    lock = LakeLock(path)
+    lock.check()
+    with lock.hold("a download"):
+        lock.check()
+        path.unlink()
+        lock.check()
+        path.parent.rename(path.parent.with_name("old"))
+        with pytest.raises(PartitionConflictError, match="removed or replaced"):
+            lock.check()
+        path.parent.mkdir()
+        path.touch()
+        with pytest.raises(PartitionConflictError, match="nothing more is written"):
+            lock.check()
+    lock.check()
+
+
+def test_a_holder_on_a_disk_that_locks_no_folders_finds_that_its_file_is_another(
+    path: Path,
+) -> None:
+    """L40: it stops before it writes again, because nothing keeps another process out."""
+    lock = LakeLock(path, locks_folder=False)
+    with lock.hold("a download"):
+        lock.check()
+        path.rename(path.with_name("aside"))
+        with pytest.raises(PartitionConflictError, match="removed or replaced"):
+            lock.check()
+        path.touch()
+        with pytest.raises(PartitionConflictError, match="removed or replaced"):
+            lock.check()
+        path.with_name("aside").replace(path)
+        lock.check()
+
+
+def test_a_lock_of_a_folder_waits_no_longer_than_it_may(tmp_path: Path) -> None:
+    held = FolderLock.take(tmp_path, 0)
+    assert held is not None
+    assert held.is_of(tmp_path)
+    assert FolderLock.take(tmp_path, 0.12) is None
+
+    threading.Timer(0.1, held.release).start()
+    later = FolderLock.take(tmp_path, None)
+
+    assert later is not None
+    later.release()
+    assert not later.is_of(tmp_path)
 
 
 def test_nobody_holds_a_lock_that_was_never_there(path: Path) -> None:
