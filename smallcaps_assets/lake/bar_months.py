@@ -210,9 +210,8 @@ class BarMonthStore:
         ]
 
     def _is_sound(self, month: str) -> bool:
-        keys = pl.scan_parquet(self.layout.daily_bars_file(month), hive_partitioning=False).select(
-            DAILY_BARS.key
-        )
+        file = self.layout.daily_bars_file(month)
+        keys = pl.scan_parquet(file, hive_partitioning=False, glob=False).select(DAILY_BARS.key)
         is_wrong = pl.struct(DAILY_BARS.key).is_duplicated() | ~is_ticker_expression()
         return keys.filter(is_wrong).head(1).collect().is_empty()
 
