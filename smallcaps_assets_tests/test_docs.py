@@ -65,7 +65,10 @@ def read_targets() -> set[str]:
 def iter_own_files() -> Iterator[Path]:
     """Yield the text files of the project, whatever else lies in the checkout."""
     yield from (
-        path for path in REPO_ROOT.iterdir() if path.is_file() and not path.name.startswith(".cov")
+        path
+        for path in REPO_ROOT.iterdir()
+        # In a worktree `.git` is a file with a path.
+        if path.is_file() and path.name != ".git" and not path.name.startswith(".cov")
     )
     yield REPO_ROOT / "data" / "README.md"
     for folder in FOLDERS:
