@@ -16,14 +16,16 @@
     │   └── BadRequestError         400, 404 and other refusals
     ├── DataError                   data breaks its contract
     │   ├── SchemaError             columns or types
-    │   └── CoverageError           rows that must exist do not
+    │   ├── CoverageError           rows that must exist do not
+    │   └── RefusedFileError        a file that was handed in breaks its contract
     └── LakeError                   the lake on disk refuses
         ├── MissingPartitionError   a table or session that was asked for is not stored
         ├── PartitionConflictError  the lake belongs to another source, version or process
         ├── LedgerMismatchError     ledger, receipts or plan disagree
         └── StorageError            the disk is full, read-only or broken
 
-``transient`` is the only thing a retry looks at; ``kind`` is the short word that ends up in
+``transient`` is the only thing a retry looks at; ``exit_code`` is that of a command: 2 where what
+it was given is refused, else 1; ``kind`` is the short word that ends up in
 the ledger, in Dagster and in summaries; ``page`` is the page and the section below ``docs`` that
 say what to do.  No message holds a key, a query string or a control character: what others say ends
 up on terminals, in the ledger, in logs and in pages.
@@ -50,6 +52,7 @@ class SmallcapsError(Exception):
     transient: ClassVar[bool] = False
     kind: ClassVar[str] = "error"
     page: ClassVar[str] = "operations#kinds-of-failure-and-what-to-do"
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, *arguments: object) -> None:
         shown = (show_controls(one) if isinstance(one, str) else one for one in arguments)
@@ -60,6 +63,7 @@ class ConfigError(SmallcapsError):
     """A setting, an argument or the environment is wrong; the message says what to do."""
 
     kind = "config"
+    exit_code = 2
     page = "operations#a-setting-or-an-argument-is-refused"
 
 
@@ -187,6 +191,12 @@ class CoverageError(DataError):
     page = "operations#kinds-of-failure-and-what-to-do"
 
 
+class RefusedFileError(DataError):
+    """A file that a person hands in is refused: nothing of it is used."""
+
+    exit_code = 2
+
+
 class LakeError(SmallcapsError):
     """The lake on disk refuses."""
 
@@ -204,6 +214,7 @@ class PartitionConflictError(LakeError):
     """The lake is bound to another source, a newer version, or another running process."""
 
     kind = "conflict"
+    exit_code = 2
     page = "operations#the-lake-is-refused"
 
 

@@ -3,7 +3,8 @@
 What belongs here and in the modules beside: arguments, words on the screen, exit codes.  What
 does not: anything Dagster's UI could not do as well.
 
-Exit codes: 0 all is well; 1 the work ended with failures, listed; 2 wrong usage or settings.
+Exit codes: 0 all is well; 1 the work ended with failures, listed; 2 wrong usage or settings, or
+what was handed in is refused; 130 Ctrl-C ended it.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from typing import Final
 
 import click
 
-from smallcaps_assets.errors import ConfigError, PartitionConflictError, SmallcapsError
+from smallcaps_assets.cli.endings import point_to, run_to_end
 
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
@@ -64,10 +65,6 @@ PAGES: Final = {
 """The page, and the section of it, that each command's help leads to."""
 
 
-REFUSALS: Final = (ConfigError, PartitionConflictError)
-"""Errors that end with 2: nothing was tried."""
-
-
 class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
 
@@ -89,11 +86,6 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
-
-
-def point_to(page: str) -> str:
-    """Return the line that leads to a page, or to a section of it."""
-    return f"see: smallcaps docs {page.replace('#', ' ')}"
 
 
 @click.group(
@@ -123,8 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # On the handler: Dagster sets levels of its own on our loggers, and runs record warnings.
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s %(message)s")
-    try:
-        group(args=arguments, prog_name="smallcaps")
-    except SmallcapsError as error:
-        click.echo(f"error: {error}\n{point_to(error.page)}", err=True)
-        sys.exit(2 if isinstance(error, REFUSALS) else 1)
+    sys.exit(run_to_end(group, sys.argv[1:] if arguments is None else arguments))

@@ -9,6 +9,7 @@ from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.audit import audit_ledger
 from smallcaps_assets.ingest.audit_document import document_audit
 from smallcaps_assets.ingest.last_audit import read_last_audit
@@ -32,7 +33,11 @@ def command(*, deep: bool, as_json: bool) -> None:
 
 
 def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
-    """Return the verdicts; a deep audit runs through Dagster, so that its UI shows it too."""
+    """Return the verdicts; a deep audit runs through Dagster, so that its UI shows it too.
+
+    Raises:
+        SmallcapsError: The audit itself failed.
+    """
     if not deep:
         return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)
     from smallcaps_assets.defs.checks import AUDIT_JOB  # noqa: PLC0415
@@ -40,7 +45,5 @@ def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
 
     run = work.run_job(AUDIT_JOB)
     if not run.is_success:
-        for line in describe_failure(work.instance, run):
-            click.echo(line, err=True)
-        sys.exit(1)
+        raise SmallcapsError("; ".join(describe_failure(work.instance, run)))
     return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)

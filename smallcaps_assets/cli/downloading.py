@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dagster as dg
 from rich.console import Console
 
 from smallcaps_assets.cli.progress import watch_progress
@@ -118,15 +117,16 @@ def _run_spans(
 ) -> None:
     """Run one span after another, until a person or an outage ends it."""
     for first, last in spans:
-        run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **options.tags})
-        if run.is_success:
-            continue
-        if run.status is dg.DagsterRunStatus.CANCELED:
+        try:
+            run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **options.tags})
+        except KeyboardInterrupt:
             align_states(
                 work.instance, work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET)
             )
             console.print("stopped; what is finished stays: run the same command to go on")
-            break
+            raise
+        if run.is_success:
+            continue
         for line in describe_failure(work.instance, run):
             console.print(line, style="red", highlight=False)
         if ABORTED_TAG in run.tags:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from smallcaps_assets.cli.endings import ErrorDocument
 from smallcaps_assets.core.documents import Document, describe_document
 from smallcaps_assets.ingest.audit_document import AuditDocument
 from smallcaps_assets.ingest.report_document import ReportDocument
@@ -31,8 +32,9 @@ always there. A number is never NaN or infinite: what is not known is `null`. In
 as in RFC 3339. The schemas ([JSON Schema](https://json-schema.org), 2020-12) lie in
 [schemas/](schemas/).
 
-Every command ends with exit code 2 on a wrong option, a wrong setting, or a lake that belongs to
-another source or is in use, and with exit code 1 on any other error: then nothing is printed."""
+Every command ends with exit code 2 on a wrong option, a wrong setting, a file that is refused, or a
+lake that belongs to another source or is in use, with 130 when Ctrl-C ended it, and with 1 on any
+other error. Then standard output has no document, and standard error has [one](#errors)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,20 @@ CONTRACTS: Final = (
 
 def render_page() -> str:
     """Return the page that lists every document, its members and its exit codes."""
-    return "\n\n".join([INTRODUCTION, *(_render_contract(item) for item in CONTRACTS)]) + "\n"
+    contracts = (_render_contract(item) for item in CONTRACTS)
+    return "\n\n".join([INTRODUCTION, *contracts, _render_errors()]) + "\n"
+
+
+def _render_errors() -> str:
+    schema = describe_document(ErrorDocument, "COMMAND")
+    (members,) = (_render_members(title, part) for title, part in schema["$defs"].items())
+    return "\n\n".join(
+        [
+            "## Errors",
+            "On standard error, of every command with `--json`. Lines of a log may come before it.",
+            "\n".join(members),
+        ]
+    )
 
 
 def _render_contract(contract: Contract) -> str:

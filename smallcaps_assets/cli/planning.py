@@ -5,11 +5,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from smallcaps_assets.cli.workplace import Workplace
-from smallcaps_assets.defs.failures import describe_failure, list_warnings
+from smallcaps_assets.defs.failures import describe_failure, is_refusal, list_warnings
 from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import PLAN_JOB, REFERENCE_JOB, SESSIONS_JOB, UNIVERSE_JOB
 from smallcaps_assets.defs.partitions import month_spans
-from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.errors import RefusedFileError, SmallcapsError
 from smallcaps_assets.ingest.choosing import check_choice
 from smallcaps_assets.ingest.reference import due_months
 from smallcaps_assets.schemas import WATCHLIST
@@ -26,6 +26,7 @@ def run_plan(work: Workplace, console: Console) -> bool:
 
     Raises:
         ConfigError: The settings ask for what no plan can be made of.
+        RefusedFileError: A file that the settings name is refused.
     """
     check_choice(work.lakehouse)
     refresh_reference(work, console)
@@ -36,6 +37,8 @@ def run_plan(work: Workplace, console: Console) -> bool:
         if not is_plain:
             report_outside(work, console)
         return True
+    if is_refusal(work.instance, run):
+        raise _explain(work, run)
     report_failure(work, run, console)
     return False
 
@@ -54,7 +57,7 @@ def refresh_reference(work: Workplace, console: Console) -> None:
         work.settings.require_key()
     import_universe(work, console)
     is_optional = not work.settings.has_rules
-    problems = []
+    problems: list[SmallcapsError] = []
     if not is_optional:
         problems += _run(work, "refresh_splits", {}, console)
     months = due_months(work.lakehouse)
@@ -64,7 +67,7 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     if not problems:
         return
     if not is_optional:
-        raise SmallcapsError(f"reference data are not whole: {'; '.join(problems)}")
+        raise type(problems[0])(f"reference data are not whole: {'; '.join(map(str, problems))}")
     console.print(f"[yellow]without daily bars nothing can be proven against them: {problems[0]}")
 
 
@@ -77,7 +80,7 @@ def import_universe(work: Workplace, console: Console) -> None:
     if work.settings.universe is None:
         return
     if problems := _run(work, UNIVERSE_JOB, {}, console):
-        raise SmallcapsError(f"the universe is not published: {'; '.join(problems)}")
+        raise type(problems[0])(f"the universe is not published: {problems[0]}")
 
 
 def report_outside(work: Workplace, console: Console) -> None:
@@ -110,9 +113,15 @@ def report_warnings(work: Workplace, run: dg.DagsterRun, console: Console) -> No
         console.print(f"[{'red' if is_red else 'yellow'}]{escape(text)}", highlight=False)
 
 
-def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> list[str]:
+def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> list[SmallcapsError]:
     run = work.run_job(job, tags)
     if not run.is_success:
-        return describe_failure(work.instance, run)
+        return [_explain(work, run)]
     report_warnings(work, run, console)
     return []
+
+
+def _explain(work: Workplace, run: dg.DagsterRun) -> SmallcapsError:
+    """Return why a run failed, as an error that ends the command as it should."""
+    text = "; ".join(describe_failure(work.instance, run))
+    return RefusedFileError(text) if is_refusal(work.instance, run) else SmallcapsError(text)

@@ -1,6 +1,5 @@
 """`smallcaps report`: may the plan be expanded, and the figures behind it."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from smallcaps_assets.cli.terminal import open_console
 from smallcaps_assets.cli.workplace import Workplace, open_workplace
 from smallcaps_assets.core.documents import encode_document
+from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.report import measure_lake, require_ledger
 from smallcaps_assets.ingest.report_document import RealityRow, ReportDocument
 from smallcaps_assets.ingest.report_page import REALITY, describe_reality, list_numbers
@@ -40,15 +40,17 @@ def command(*, as_json: bool, as_html: bool) -> None:
 
 
 def write_page(work: Workplace) -> Path:
-    """Make the report through Dagster, so that its UI shows it too; return where the page is."""
+    """Make the report through Dagster, so that its UI shows it too; return where the page is.
+
+    Raises:
+        SmallcapsError: It was not made.
+    """
     from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
     from smallcaps_assets.defs.jobs import REPORT_JOB  # noqa: PLC0415
 
     run = work.run_job(REPORT_JOB)
     if not run.is_success:
-        for line in describe_failure(work.instance, run):
-            click.echo(line, err=True)
-        sys.exit(1)
+        raise SmallcapsError("; ".join(describe_failure(work.instance, run)))
     return work.lakehouse.layout.report_page
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from smallcaps_assets.cli import point_to
+from smallcaps_assets.cli.endings import point_to
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key, key_expression
 from smallcaps_assets.core.verdicts import Verdict

@@ -56,7 +56,8 @@ class Workplace:
     def run_job(self, name: str, tags: Mapping[str, str] | None = None) -> "dg.DagsterRun":
         """Execute a job in this process on the persistent instance, and return its run.
 
-        It is canceled where Ctrl-C ended it.
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended it; the run is canceled.
         """
         import dagster as dg  # noqa: PLC0415  half a second
 
@@ -71,6 +72,8 @@ class Workplace:
         run = settle_run(self.instance, result.run_id)
         if run is None:
             raise dg.DagsterInvariantViolationError(f"run {result.run_id} is not in the instance")
+        if run.status is dg.DagsterRunStatus.CANCELED:
+            raise KeyboardInterrupt
         return run
 
 

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 import dagster as dg
 
 from smallcaps_assets.defs.internals import DagsterAssetCheckFailedError, StepFailureData
-from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.errors import RefusedFileError, SmallcapsError
+
+REFUSED = "is_refused"
+"""Metadata of a failure: what a person handed in was refused."""
 
 
 @contextmanager
@@ -18,11 +21,13 @@ def dagster_failures() -> Iterator[None]:
     try:
         yield
     except SmallcapsError as error:
-        raise dg.Failure(
-            description=str(error),
-            metadata={"kind": error.kind, "what_to_do": f"docs/{error.page.replace('#', '.md#')}"},
-            allow_retries=False,
-        ) from error
+        metadata: dict[str, str | bool] = {
+            "kind": error.kind,
+            "what_to_do": f"docs/{error.page.replace('#', '.md#')}",
+        }
+        if isinstance(error, RefusedFileError):
+            metadata[REFUSED] = True
+        raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
 
 
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
@@ -44,6 +49,14 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[s
                 why = summary.value if summary else "failed"
                 lines.append(f"check {evaluation.check_name}: {why}")
     return lines or [f"run {run.run_id} ended as {run.status.value}"]
+
+
+def is_refusal(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Say whether a run failed because a file that a person handed in was refused."""
+    found = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    events = (record.dagster_event for record in found)
+    failures = (event.step_failure_data.user_failure_data for event in events if event is not None)
+    return any(failure is not None and REFUSED in failure.metadata for failure in failures)
 
 
 def list_warnings(

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from smallcaps_assets.errors import DataError
+from smallcaps_assets.errors import DataError, RefusedFileError
 from smallcaps_assets.lake.inputs import read_input
 
 Parsed = TypeVar("Parsed")
@@ -20,11 +20,14 @@ def read_parsed(path: Path, parse: Callable[[pl.DataFrame], Parsed]) -> Parsed:
     """Return what ``parse`` makes of the rows of a file or folder.
 
     Raises:
-        DataError: It cannot be read, or its rows break their contract.
+        RefusedFileError: It cannot be read, or its rows break their contract.
     """
     file = path.expanduser().absolute()
-    rows = read_input(file)
+    try:
+        rows = read_input(file)
+    except DataError as error:
+        raise RefusedFileError(str(error)) from error
     try:
         return parse(rows)
     except DataError as error:
-        raise type(error)(f"{file}: {error}") from error
+        raise RefusedFileError(f"{file}: {error}") from error

@@ -46,6 +46,15 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         raise StorageError(f"cannot {action} {path}: {reason}; {remedy}") from error
 
 
+def explain_refusal(error: OSError) -> str:
+    """Return what the operating system refused to a command, where nobody was ready for it."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"cannot write what is to be told: {reason}; is the standard output full or closed?"
+    remedy = _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
+    return f"cannot use {error.filename}: {reason}; {remedy}"
+
+
 def is_broken(error: Exception) -> bool:
     """Return whether an error says that a place on the disk cannot be read any more."""
     cause = error.__cause__

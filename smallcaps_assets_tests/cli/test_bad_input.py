@@ -42,7 +42,7 @@ def test_bars_that_break_the_contract(user: User, text: str, words: tuple[str, .
 
     finished = user.run("plan", SMALLCAPS_DAILY_BARS=bars)
 
-    check_refusal(finished, FAILED, str(bars), *words)
+    check_refusal(finished, REFUSED, str(bars), *words)
     assert user.list_files() in ([], ["reference/splits.parquet"])
 
 
@@ -52,13 +52,13 @@ def test_bars_in_an_unreadable_file(user: User) -> None:
 
     finished = user.run("plan", SMALLCAPS_DAILY_BARS=bars)
 
-    check_refusal(finished, FAILED, f"cannot read {bars}", "parquet")
+    check_refusal(finished, REFUSED, f"cannot read {bars}", "parquet")
 
 
 def test_bars_in_a_missing_file(user: User) -> None:
     finished = user.run("plan", SMALLCAPS_DAILY_BARS=user.folder / "nowhere.parquet")
 
-    check_refusal(finished, FAILED, "expected a file or a folder, found none", "nowhere.parquet")
+    check_refusal(finished, REFUSED, "expected a file or a folder, found none", "nowhere.parquet")
 
 
 @pytest.mark.parametrize("command", ["plan", "download"])
@@ -81,7 +81,7 @@ def test_watchlists_that_break_the_contract(
 
     finished = user.run(command, "--watchlist", "bad.csv")
 
-    check_refusal(finished, FAILED, str(watchlist), *words)
+    check_refusal(finished, REFUSED, str(watchlist), *words)
     assert user.list_files() == []
 
 
@@ -90,7 +90,7 @@ def test_a_watchlist_that_is_no_parquet_file(user: User) -> None:
 
     finished = user.run("plan", "--watchlist", "bad.parquet")
 
-    check_refusal(finished, FAILED, "cannot read", "bad.parquet")
+    check_refusal(finished, REFUSED, "cannot read", "bad.parquet")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_refusal_in_a_process_of_its_own(user: User) -> None:
 
     finished = user.run_process("plan", "--watchlist", "bad.csv")
 
-    check_refusal(finished, FAILED)
+    check_refusal(finished, REFUSED)
     assert finished.err.startswith(f"error: {watchlist}: watchlist: 1 bad tickers, first ['../x']")
     assert finished.err.splitlines()[1:] == ["see: smallcaps docs operations a-file-is-refused"]
     assert finished.out == ""

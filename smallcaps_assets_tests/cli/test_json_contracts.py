@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from smallcaps_assets.cli.endings import ErrorDocument
 from smallcaps_assets.cli.json_contracts import CONTRACTS, Contract, render_page
 from smallcaps_assets.core.documents import Document, decode_document, describe_document
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User
@@ -34,7 +35,9 @@ def test_a_command_without_a_plan_prints_no_document(contract: Contract, user: U
     finished = user.run(contract.command, "--json")
 
     assert (finished.code, finished.out) == (1, "")
-    assert "smallcaps plan" in finished.err
+    error = decode_document(finished.err, ErrorDocument)
+    assert (error.kind, error.exit_code) == ("missing", 1)
+    assert "smallcaps plan" in error.message
 
 
 @each_contract
@@ -42,6 +45,9 @@ def test_a_wrong_option_prints_no_document(contract: Contract, user: User) -> No
     finished = user.run(contract.command, "--json", "--no-such-option")
 
     assert (finished.code, finished.out) == (REFUSED, "")
+    error = decode_document(finished.err, ErrorDocument)
+    assert (error.kind, error.exit_code) == ("usage", REFUSED)
+    assert "--no-such-option" in error.message
 
 
 @each_contract
@@ -65,7 +71,7 @@ def test_a_document_begins_with_its_version(contract: Contract) -> None:
 def test_every_document_is_the_contract_of_a_command() -> None:
     known = [kind for kind in Document.__subclasses__() if "_tests" not in kind.__module__]
 
-    assert {contract.document for contract in CONTRACTS} == set(known)
+    assert {contract.document for contract in CONTRACTS} == set(known) - {ErrorDocument}
 
 
 def test_the_page_lists_every_exit_code() -> None:

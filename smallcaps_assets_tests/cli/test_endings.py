@@ -1,0 +1,121 @@
+"""How commands end: on streams that refuse, by Ctrl-C, on a folder without rights."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
+from smallcaps_assets_tests.lakehouse_factories import write_text
+
+INTERRUPTED: Final = 130
+FULL: Final = Path("/dev/full")
+NOBODY: Final = 65534
+CLI: Final = f"{sys.executable} -m smallcaps_assets.cli"
+BAD_BARS: Final = "ticker,date,open,high,low,close,volume\nABCD,2024-01-03,x,9,8,8.5,100\n"
+
+
+def run_shell(user: User, line: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell, where `smallcaps` is the command."""
+    environment = {**os.environ, **user.environment, **settings}
+    environment["SMALLCAPS_DATA_DIR"] = str(user.data_dir)
+    return subprocess.run(
+        ["bash", "-c", line.replace("smallcaps", CLI)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_terminal_of_few_letters_shows_what_it_can(filled: User, encoding: str) -> None:
+    """L53: a bar of letters that cp1252 lacks was a traceback."""
+    finished = run_shell(filled, "smallcaps status", PYTHONIOENCODING=encoding)
+
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "9 of 9 sessions done" in finished.stdout
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device that is full exists on Linux")
+@pytest.mark.parametrize("command", ["status", "status --json", "docs settings", "audit", "--help"])
+def test_a_full_device_is_told(filled: User, command: str) -> None:
+    """L53."""
+    finished = run_shell(filled, f"smallcaps {command} > {FULL}")
+
+    assert finished.returncode == FAILED
+    assert "No space left on device" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert "Exception ignored" not in finished.stderr
+
+
+@pytest.mark.parametrize("line", ["smallcaps docs operations | true", "smallcaps status >&-"])
+def test_a_closed_stream_is_no_trace(filled: User, line: str) -> None:
+    """L53."""
+    finished = run_shell(filled, line)
+
+    assert "Traceback" not in finished.stderr
+    assert "Exception ignored" not in finished.stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may be someone else")
+@pytest.mark.parametrize("command", ["status", "plan", "download", "audit", "reindex"])
+def test_a_user_without_rights_is_told_so(filled: User, command: str) -> None:
+    """L53."""
+    filled.folder.chmod(0o755)
+    filled.data_dir.chmod(0o700)
+
+    finished = run_shell(filled, f"setpriv --reuid {NOBODY} --clear-groups smallcaps {command}")
+
+    assert finished.returncode == FAILED, finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert "Permission denied" in finished.stderr
+    assert str(filled.data_dir) in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "endpoint"),
+    [
+        ("plan", "grouped"),
+        ("download --watchlist watchlist.csv", "trades"),
+        ("universe", "tickers"),
+    ],
+)
+def test_ctrl_c_ends_with_its_own_code(
+    user: User, market_server: EmulatorServer, command: str, endpoint: str
+) -> None:
+    """L53: it was 1, as if the work had failed."""
+    market_server.faults = [Fault("slow", seconds=60.0, endpoint=endpoint)]
+
+    with user.start(*command.split()) as process:
+        wait_for_request(market_server, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == INTERRUPTED, out + err
+    assert "Traceback" not in out + err
+    assert "interrupted" in err
+
+
+def wait_for_request(server: EmulatorServer, process: "subprocess.Popen[str]") -> None:
+    """Wait until a process has asked for something slow."""
+    while process.poll() is None and not server.requests:
+        time.sleep(0.1)
+    time.sleep(1.0)
+
+
+@pytest.mark.parametrize("command", [["plan"], ["download", "--watchlist", "bad.csv"]])
+def test_a_refused_file_ends_as_the_manual_says(user: User, command: list[str]) -> None:
+    """L53: it was 1."""
+    bars = write_text(user.folder / "bars.csv", BAD_BARS)
+    write_text(user.folder / "bad.csv", "ticker,date,events\n../x,2024-01-03,E1\n")
+
+    finished = user.run(*command, SMALLCAPS_DAILY_BARS=bars)
+
+    check_refusal(finished, REFUSED, "expected", "smallcaps docs operations a-file-is-refused")
