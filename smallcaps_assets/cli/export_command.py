@@ -1,6 +1,7 @@
 """`smallcaps export`: the lake, or the watchlist, in the layout of other tools."""
 
 import datetime as dt
+import os
 import sys
 from pathlib import Path
 
@@ -33,6 +34,12 @@ WATCHLISTS = {"watchlist": WATCHLIST, "pilot-watchlist": PILOT_WATCHLIST}
 @click.option("--tickers", help="Only these, separated by commas.")
 @click.option("--from", "first", type=DATE, help="Only sessions from this date on.")
 @click.option("--to", "last", type=DATE, help="Only sessions up to this date, included.")
+@click.option(
+    "--portable-names/--plain-names",
+    "is_portable",
+    default=os.name == "nt",
+    help="Name folders of tickers such as CON and PRN so that Windows bears them.",
+)
 @click.argument("dest", type=click.Path(file_okay=False, path_type=Path))
 def command(
     layout: str,
@@ -40,11 +47,15 @@ def command(
     first: dt.datetime | None,
     last: dt.datetime | None,
     dest: Path,
+    *,
+    is_portable: bool,
 ) -> None:
     """Write files for other tools below DEST; what lies there already is not written again."""
     selection = parse_selection(tickers, first, last)
     with open_workplace() as work:
-        facts = run_export(work.lakehouse, layout, dest.absolute(), selection)
+        facts = run_export(
+            work.lakehouse, layout, dest.absolute(), selection, is_portable=is_portable
+        )
     click.echo(
         f"{facts.units:,} looked at, {facts.unchanged:,} there already, {facts.files:,} files "
         f"written, {format_bytes(facts.bytes)}"
@@ -54,7 +65,9 @@ def command(
     sys.exit(1 if facts.damages else 0)
 
 
-def run_export(lakehouse: Lakehouse, layout: str, dest: Path, selection: Selection) -> ExportFacts:
+def run_export(
+    lakehouse: Lakehouse, layout: str, dest: Path, selection: Selection, *, is_portable: bool
+) -> ExportFacts:
     """Export in one layout.
 
     Raises:
@@ -65,4 +78,4 @@ def run_export(lakehouse: Lakehouse, layout: str, dest: Path, selection: Selecti
         watchlist = lakehouse.tables.read_table(WATCHLISTS[layout])
         return export_watchlist(lakehouse.layout, lakehouse.fs, dest, watchlist)
     export = export_dates if layout == "date" else export_session_files
-    return export(lakehouse.layout, lakehouse.fs, dest, selection)
+    return export(lakehouse.layout, lakehouse.fs, dest, selection, is_portable=is_portable)

@@ -87,7 +87,12 @@ class ExportFacts:
 
 
 def export_dates(
-    layout: LakeLayout, fs: FileSystem, dest: Path, selection: Selection = EVERYTHING
+    layout: LakeLayout,
+    fs: FileSystem,
+    dest: Path,
+    selection: Selection = EVERYTHING,
+    *,
+    is_portable: bool = False,
 ) -> ExportFacts:
     """Write ``TICKER/date=YYYY-MM-DD/trades.parquet`` below ``dest``, byte for byte.
 
@@ -97,11 +102,17 @@ def export_dates(
         ConfigError: The destination is part of the data folder, or leads out of itself.
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
-    return _SessionExport.open(layout, _Writer(layout, fs, dest), DateFolders()).run(selection)
+    folders = DateFolders(is_portable=is_portable)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
 
 
 def export_session_files(
-    layout: LakeLayout, fs: FileSystem, dest: Path, selection: Selection = EVERYTHING
+    layout: LakeLayout,
+    fs: FileSystem,
+    dest: Path,
+    selection: Selection = EVERYTHING,
+    *,
+    is_portable: bool = False,
 ) -> ExportFacts:
     """Write ``TICKER/year=/month=/day=YYYY-MM-DD/{premarket,market,afterhours}.parquet``.
 
@@ -113,7 +124,8 @@ def export_session_files(
         ConfigError: The destination is part of the data folder, or leads out of itself.
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
-    return _SessionExport.open(layout, _Writer(layout, fs, dest), PhaseFolders()).run(selection)
+    folders = PhaseFolders(is_portable=is_portable)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
 
 
 def export_watchlist(

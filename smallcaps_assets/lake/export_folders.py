@@ -1,7 +1,8 @@
 """The folders of exported ticker-sessions: what they are called and what is in them.
 
 What belongs here: one class a layout.  What does not: which sessions are exported, and writing
-(``export``).  Tickers are named as in the lake, so that no name leads out of the destination.
+(``export``).  Tickers are named as in the lake, so that no name leads out of the destination;
+only ``CON`` and its kin keep their names where no Windows is in sight.
 """
 
 import datetime as dt
@@ -29,9 +30,17 @@ class SessionFolders(ABC):
 
     Attributes:
         names: Every name a file of a session may have.
+        is_portable: Windows may meet the names of tickers.
     """
 
     names: tuple[str, ...]
+
+    def __init__(self, *, is_portable: bool = False) -> None:
+        self.is_portable = is_portable
+
+    def name_ticker(self, ticker: str) -> str:
+        """Return the name of the folder of a ticker."""
+        return encode_ticker(ticker, is_portable=self.is_portable)
 
     @abstractmethod
     def locate(self, ticker: str, session_date: dt.date) -> Path:
@@ -61,7 +70,7 @@ class DateFolders(SessionFolders):
 
     def locate(self, ticker: str, session_date: dt.date) -> Path:
         """Return the folder of a session, relative to the destination."""
-        return Path(encode_ticker(ticker), date_folder(session_date))
+        return Path(self.name_ticker(ticker), date_folder(session_date))
 
     def list_files(self, receipt: Receipt) -> list[str]:  # noqa: ARG002  the other layout needs it
         """Return the names of the files that a session has."""
@@ -80,7 +89,9 @@ class PhaseFolders(SessionFolders):
     def locate(self, ticker: str, session_date: dt.date) -> Path:
         """Return the folder of a session, relative to the destination."""
         year, month, _ = session_date.isoformat().split("-")
-        return Path(encode_ticker(ticker), f"year={year}", f"month={month}", f"day={session_date}")
+        return Path(
+            self.name_ticker(ticker), f"year={year}", f"month={month}", f"day={session_date}"
+        )
 
     def list_files(self, receipt: Receipt) -> list[str]:
         """Return the names of the files that a session has."""

@@ -27,12 +27,16 @@ _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?")
 """Names that Windows keeps for devices, with any extension."""
 
 
-def encode_ticker(ticker: str) -> str:
+def encode_ticker(ticker: str, *, is_portable: bool = True) -> str:
     """Return a name for files that no other ticker has, on any file system.
 
     Every byte but ``A-Z 0-9 . -`` becomes ``%XX``.  Lower-case letters too, so that ``BCpC``
     and ``BCPC`` differ where case does not count, and what Windows would drop or keep for
     devices: a trailing dot, the first letter of ``CON``.
+
+    Args:
+        ticker: Vendor's symbol.
+        is_portable: Windows may meet the name; else ``CON`` and its kin stay as they are.
 
     Raises:
         DataError: It is empty, too long, or could leave the folder.
@@ -45,7 +49,7 @@ def encode_ticker(ticker: str) -> str:
         raise DataError(f"bad ticker {ticker!r}: it is no valid text") from error
     if name.endswith("."):
         name = f"{name[:-1]}%2E"
-    if _RESERVED.fullmatch(name):
+    if is_portable and _RESERVED.fullmatch(name):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if len(name) > _LONGEST_NAME:
         raise DataError(

@@ -243,11 +243,24 @@ def test_export_follows_no_link_out_of_its_folder(
     assert list(outside.iterdir()) == []
 
 
+@both_layouts
+@pytest.mark.parametrize("ticker", ["CON", "PRN", "BRK.A", "NUL.A"])
+def test_export_keeps_names_that_are_none_on_windows_alone(
+    tmp_path: Path, exporter: Exporter, ticker: str
+) -> None:
+    """L53: `PRN` became `%50RN` where no Windows was in sight."""
+    layout = fill_lake(tmp_path / "data", {f"{ticker}_2024-03-14": ("regular",)})
+
+    exporter(layout, FileSystem(), tmp_path / "dest")
+
+    assert [folder.name for folder in (tmp_path / "dest").iterdir()] == [ticker]
+
+
 @pytest.mark.parametrize("ticker", ["CON", "BRK.A", "BCpC", "A-B", "PRN.", "A^B=C"])
 def test_export_gives_tickers_names_that_are_safe_anywhere(tmp_path: Path, ticker: str) -> None:
     layout = fill_lake(tmp_path / "data", {f"{ticker}_2024-03-14": ("regular",)})
 
-    export_dates(layout, FileSystem(), tmp_path / "dest")
+    export_dates(layout, FileSystem(), tmp_path / "dest", is_portable=True)
 
     (folder,) = (tmp_path / "dest").iterdir()
     assert folder.name.split(".")[0] not in {"CON", "PRN"}
