@@ -273,14 +273,20 @@ class Look:
 
     def _measure_rates(self, now: dt.datetime, pulse: Pulse | None, limit: float) -> RatesPart:
         """Return the rates of the last minutes, of the run alone where it is younger."""
-        recent = self.ledger.activity(now - RATE_WINDOW)
-        begun = [pulse.run_started_at] if pulse else [recent.first_at] if recent.first_at else []
+        since = now - RATE_WINDOW
+        if pulse is not None:
+            # What earlier runs asked for in these minutes is not of this run's time.
+            since = max(since, pulse.run_started_at)
+        recent = self.ledger.activity(since)
+        begun = recent.first_at if pulse is None and recent.first_at else since
         ended = pulse.ended_at if pulse and pulse.ended_at else now
-        window_s = max((ended - max([*begun, now - RATE_WINDOW])).total_seconds(), 1.0)
+        window_s = max((ended - begun).total_seconds(), 1.0)
         minutes = window_s / 60
+        requests = recent.requests / minutes
         return RatesPart(
             window_s=window_s,
-            requests_per_min=recent.requests / minutes,
+            # A range is counted when it ends, with the requests it made before these minutes.
+            requests_per_min=min(requests, limit) if limit else requests,
             requests_limit_per_min=limit or None,
             rows_per_min=recent.rows / minutes,
             bytes_per_min=recent.bytes / minutes,

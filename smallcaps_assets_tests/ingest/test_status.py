@@ -17,6 +17,7 @@ from smallcaps_assets.lake.ledger import Attempt, Failure
 from smallcaps_assets.lake.processes import identify_process
 from smallcaps_assets.lake.pulse import Pulse
 from smallcaps_assets.lake.states import STATES
+from smallcaps_assets_tests.lake.ledger_factories import make_attempt
 from smallcaps_assets_tests.lakehouse_factories import (
     EMPTY_KEY,
     NOW,
@@ -133,6 +134,18 @@ def test_measure_status_tells_rates_and_time_left(open_lake: Lakehouse) -> None:
     assert status.rates.rows_per_min == pytest.approx(1451 / 2)
     assert (status.forecast.left_rows, status.forecast.basis) == (600, "pace")
     assert 0 < (status.forecast.run_seconds or 0) < 60
+
+
+def test_measure_status_tells_no_rate_above_the_limit_of_the_run(open_lake: Lakehouse) -> None:
+    """L53: a range that ended was counted with the requests of the minutes before."""
+    open_lake.ledger.record_attempt(make_attempt("BCPC", requests=480))
+    beat(open_lake, requests_per_minute=60.0)
+
+    with open_lake.lock.hold("run abc"):
+        status = measure_status(minutes_later(open_lake, 2))
+
+    assert status.rates.requests_limit_per_min == 60
+    assert 0 < status.rates.requests_per_min <= 60
 
 
 def test_measure_status_forgets_rates_after_some_minutes(open_lake: Lakehouse) -> None:
