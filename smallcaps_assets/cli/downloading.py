@@ -72,7 +72,7 @@ def run_download(
     Raises:
         ConfigError: The vendor's key is not set, or a root of the settings is not there.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
-        LedgerMismatchError: Sessions of the published plan are not registered.
+        LedgerMismatchError: The published plan is not the registered one.
     """
     refuse_if_held(work)
     end_dead_runs(work.instance, work.lakehouse.lock)

@@ -17,6 +17,8 @@ from smallcaps_assets.defs.runs import ALIVE
 from smallcaps_assets.defs.states import TRADES_KEY, align_states
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lake.plan_record import PlanRecord
+from smallcaps_assets.lake.states import NOT_YET_AVAILABLE
 
 logger = logging.getLogger(__name__)
 
@@ -92,23 +94,21 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
 def require_registered_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
     """Return the hash of the published plan after comparing it with the registered keys.
 
-    The plan is the truth: keys of the set that it does not hold are told and left out.
+    The plan is the truth: keys that were added to the set by hand are told and left out.
 
     Raises:
-        LedgerMismatchError: Keys of the plan are not registered.
+        LedgerMismatchError: Another plan is the registered one.
         MissingPartitionError: No plan is published.
     """
     record, plan = lakehouse.tables.read_plan()
     registered = instance.get_dynamic_partitions(PLANNED_SET)
     if hash_keys(registered) == record.plan_hash:
         return record.plan_hash
-    lacking = _without(_list_keys(plan), registered)
-    if lacking:
+    if not _is_registered(lakehouse, record, plan, registered):
         raise LedgerMismatchError(
             f"the published plan ({record.sessions} sessions, hash {record.plan_hash[:12]}) is "
-            f"not the registered one ({len(registered)} keys): {len(lacking)} of its sessions are "
-            f"not registered, the first is {lacking[0]}: materialize download_queue, or run "
-            "`smallcaps plan`, then start the backfill again"
+            f"not the registered one ({len(registered)} keys): materialize download_queue, or "
+            "run `smallcaps plan`, then start the backfill again"
         )
     logger.warning(describe_foreign(_without(registered, _list_keys(plan))))
     return record.plan_hash
@@ -144,11 +144,10 @@ def drop_foreign_keys(
     registered = instance.get_dynamic_partitions(PLANNED_SET)
     if len(registered) <= record.sessions or _is_at_work(instance, run_id):
         return []
-    planned = _list_keys(plan)
-    if _without(planned, registered):
-        return []  # another plan, whose registration is to come
+    if not _is_registered(lakehouse, record, plan, registered):
+        return []  # its registration is to come
     register_plan(instance, lakehouse)
-    return _without(registered, planned)
+    return _without(registered, _list_keys(plan))
 
 
 def describe_foreign(keys: Sequence[str]) -> str:
@@ -158,6 +157,19 @@ def describe_foreign(keys: Sequence[str]) -> str:
         f"not in the published plan, and left out: {len(keys):,} partition keys, {shown}. What is "
         "added in the UI is not planned by it: `smallcaps plan` plans sessions"
     )
+
+
+def _is_registered(
+    lakehouse: Lakehouse, record: PlanRecord, plan: pl.DataFrame, registered: Sequence[str]
+) -> bool:
+    """Return whether a set differs from the plan by nothing but keys added by hand.
+
+    The ledger is told of a plan when it is registered, and never of a key added by hand: while it
+    knows more planned sessions than the plan has, an earlier, larger plan is the registered one.
+    """
+    counts = lakehouse.ledger.counts()
+    known = sum(count for state, count in counts.items() if state != NOT_YET_AVAILABLE)
+    return known <= record.sessions and not _without(_list_keys(plan), registered)
 
 
 def _is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
