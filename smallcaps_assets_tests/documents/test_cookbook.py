@@ -1,7 +1,7 @@
 """The cookbook on an emulated lake: every recipe runs, and its answer is worked out once more.
 
 The lake holds three tickers of March 2023: halts, a change of clocks, every kind of event, a
-session that failed, and rows of an archive that nobody has proven.
+session that failed, one that lacks some of its bar, and rows of an archive that nobody has proven.
 """
 
 import datetime as dt
@@ -14,6 +14,7 @@ import pytest
 
 from smallcaps_assets import Lake
 from smallcaps_assets.core.conditions import build_daily_bar, label_update_rules
+from smallcaps_assets.core.disputes import RESIDUAL
 from smallcaps_assets.emulator import EmulatorServer, Fault, Market
 from smallcaps_assets.ingest.backfill import refresh_catalog
 from smallcaps_assets.ingest.importing import Import
@@ -38,16 +39,20 @@ from smallcaps_assets_tests.lakehouse_factories import (
 PAGE: Final = "docs/cookbook.md"
 FAILED: Final = ("JHHW", dt.date(2023, 3, 8))
 """The session that the vendor refuses, and of which an archive has rows."""
+SETTLED: Final = ("LJTP", dt.date(2023, 3, 7))
+"""The session of which the vendor lacks some trades, whoever asks."""
 IMPORTED_ROWS: Final = 300
 CLOCKS_CHANGE: Final = dt.date(2023, 3, 12)
 KEY: Final = ("ticker", "session_date")
-RECIPES: Final = 12
+RECIPES: Final = 13
 
 
 def fill(folder: Path) -> None:
     """Fill a lake of three tickers around a change of clocks."""
     ticker, date = FAILED
-    with EmulatorServer(Market(), [Fault("cut_json", ticker=ticker, date=date)]) as server:
+    fails = Fault("cut_json", ticker=ticker, date=date)
+    lacks = Fault("short_page", ticker=SETTLED[0], date=SETTLED[1], rows=20, by="row")
+    with EmulatorServer(Market(), [fails, lacks]) as server:
         lakehouse = make_lakehouse(
             folder / "data" / "demo",
             server.url,
@@ -109,7 +114,7 @@ def find_row(answer: pl.DataFrame, **values: object) -> dict[str, Any]:
     return answer.row(by_predicate=is_it, named=True)
 
 
-def test_there_are_twelve_recipes_and_each_is_compared() -> None:
+def test_there_are_thirteen_recipes_and_each_is_compared() -> None:
     headings = [block.heading for block in read_blocks(PAGE) if block.language in {SQL, PYTHON}]
     numbers = {int(heading.split(".")[0]) for heading in headings if heading[0].isdigit()}
     compared = {int(name.split("_")[2]) for name in globals() if name.startswith("test_recipe_")}
@@ -191,10 +196,12 @@ def test_recipe_6_agrees_with_the_daily_bar(reader: Reader, trades: pl.DataFrame
     answer = find_answer(reader, 6)
     bars = build_daily_bar(trades.lazy()).collect()
 
-    assert answer.height == bars.height
-    assert (answer["shares"] == answer["bar_shares"]).all()
-    assert (answer["trades"] == answer["bar_trades"]).all()
-    assert max((answer["vwap"] - answer["bar_vwap"]).abs()) < 1e-4
+    whole = answer.filter(pl.col("shares") == pl.col("bar_shares"))
+
+    assert answer.height == bars.height == whole.height + 1
+    assert answer.row(0)[:2] == SETTLED
+    assert (whole["trades"] == whole["bar_trades"]).all()
+    assert max((whole["vwap"] - whole["bar_vwap"]).abs()) < 1e-4
     assert answer["shares"].sum() == bars["volume"].sum()
 
 
@@ -266,3 +273,17 @@ def test_recipe_12_names_what_is_not_proven(reader: Reader) -> None:
     answer = find_answer(reader, 12)
 
     assert answer.rows() == [(*FAILED, "imported_unproven", None, IMPORTED_ROWS)]
+
+
+def test_recipe_13_counts_sessions_by_mark(reader: Reader) -> None:
+    answer = find_answer(reader, 13)
+    complete = Lake(reader.folder / "data" / "demo").coverage().filter(state="complete")
+    marks = complete["marks"].fill_null("none").str.split(",").explode()
+
+    assert dict(answer.select("mark", "sessions").iter_rows()) == dict(
+        marks.value_counts().iter_rows()
+    )
+    assert find_row(answer, mark=RESIDUAL)["sessions"] == 1
+    assert answer.filter(mark="none")["trades"].item() == (
+        complete.filter(pl.col("marks").is_null())["rows"].sum()
+    )
