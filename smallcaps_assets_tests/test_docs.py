@@ -29,7 +29,7 @@ PAGES: Final = sorted(
     for page in (REPO_ROOT / folder).glob(pattern)
 )
 SOURCES: Final = sorted((REPO_ROOT / "smallcaps_assets").rglob("*.py"))
-LESSONS: Final = [f"L{number}" for number in range(1, 25)]
+LESSONS: Final = [f"L{number}" for number in range(1, 54)]
 TEXT_SUFFIXES: Final = {
     "",
     ".cfg",
