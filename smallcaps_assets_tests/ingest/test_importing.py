@@ -450,7 +450,7 @@ def damage(archive: Path, key: str) -> None:
     """Cut the instants of a session to seconds."""
     ticker, session_date = decode_key(key)
     for file in archive.rglob(f"*={session_date}/*.parquet"):
-        if file.relative_to(archive).parts[0] == encode_ticker(ticker):
+        if file.relative_to(archive).parts[0] == encode_ticker(ticker, is_portable=False):
             rows = pl.read_parquet(file, hive_partitioning=False)
             instants = pl.col("sip_timestamp").dt.truncate("1s")
             rows.with_columns(instants).write_parquet(file)
@@ -459,7 +459,7 @@ def damage(archive: Path, key: str) -> None:
 def drop(archive: Path, key: str) -> None:
     """Remove a session."""
     ticker, session_date = decode_key(key)
-    for folder in (archive / encode_ticker(ticker)).rglob(f"*={session_date}"):
+    for folder in (archive / encode_ticker(ticker, is_portable=False)).rglob(f"*={session_date}"):
         shutil.rmtree(folder)
 
 
