@@ -226,7 +226,7 @@ def judge_time_criterion(cost: Cost, tolerance: float) -> Criterion:
     threshold = f"at most {format_hours(limit)}"
     if cost.hours is None:
         reason = "no attempts are on record: nothing was fetched, or the ledger was rebuilt"
-        return _unknown("time", threshold, reason, "see the runs in Dagster's UI")
+        return _unknown("time", threshold, reason, _STEP)
     if cost.missing_hours is None:
         reason = "sessions are missing, and nothing foretells their time"
         return _unknown("time", threshold, reason, "run `smallcaps download`")
@@ -278,8 +278,8 @@ def judge_metrics_criterion(
     is_met = promises[worst].deviation <= tolerance
     lacking = [name for name in METRICS if name not in promises]
     if is_met and lacking:
-        reason = f"no record of {', '.join(lacking)}: the ledger was rebuilt"
-        return _unknown("metrics", threshold, reason, "see the runs in Dagster's UI")
+        reason = f"no record of {', '.join(lacking)}: the ledger was rebuilt, or is an older one"
+        return _unknown("metrics", threshold, reason, _STEP)
     compared = ", ".join(
         f"{name} {promise.real:,.0f} of {promise.estimated:,.0f}"
         for name, promise in promises.items()
@@ -339,6 +339,10 @@ def recommend(
 
 
 _NO_PROMISE: Final = "no estimate was made before sessions landed, or none has landed"
+_STEP: Final = (
+    "take a small step (`smallcaps plan` with a ticker or a session more, `smallcaps download`): "
+    "what it takes is on record from then on"
+)
 _PLAN: Final = "run `smallcaps plan` before the next download"
 
 

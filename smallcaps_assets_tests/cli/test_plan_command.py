@@ -107,7 +107,7 @@ def test_tickers_that_do_not_exist_are_named_and_counted_apart(user: User) -> No
 
 def test_plan_by_budget_takes_what_fits(user: User) -> None:
     finished = user.run(
-        "plan", "--watchlist", "watchlist.csv", "--budget-gb", "0.0001", "--mode", "event_windows"
+        "plan", "--watchlist", "watchlist.csv", "--budget-gb", "0.00012", "--mode", "event_windows"
     )
 
     assert finished.code == 0, finished.text
