@@ -77,7 +77,8 @@ def open_purposes(lakehouse: Lakehouse, missing: pl.DataFrame) -> PurposeBook:
 
 
 def _name_purpose(state: str) -> Purpose:
-    known = {states.QUARANTINED: Purpose.REPAIR, states.EMPTY_DISPUTED: Purpose.AGAIN}
+    again = dict.fromkeys((states.EMPTY_DISPUTED, states.DISPUTED), Purpose.AGAIN)
+    known = {states.QUARANTINED: Purpose.REPAIR, **again}
     return known.get(state, Purpose.RESUME)
 
 
