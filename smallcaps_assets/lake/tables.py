@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.bar_months import BarMonthFacts, BarMonthStore
@@ -195,8 +196,8 @@ class TableStore(BarMonthStore):
         facts = decode_facts(EVENT_WINDOW_PLAN, self.fs.read(path), where=str(path))
         try:
             return msgspec.convert(facts, PlanRecord), plan
-        except msgspec.ValidationError as error:
-            raise DataError(f"{path} holds no record of a plan ({error})") from error
+        except DECODER_FAULTS as error:
+            raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
 
     def read_not_yet_available(self) -> pl.DataFrame:
         """Return ``ticker`` and ``session_date`` of what is wanted, but not available yet.
