@@ -44,9 +44,12 @@ def split_paths(value: str | Path) -> tuple[Path, ...] | None:
     """Return the paths of a list separated by commas, or as in PATH; ``None``: it has none.
 
     What names a file or a folder as it stands is one path, whatever it contains.
+
+    Raises:
+        ValueError: It begins with the home of nobody.
     """
     text = str(value)
-    if text and Path(text).expanduser().exists():
+    if text and expand_path(Path(text)).exists():
         return (Path(text),)
     separator = os.pathsep if os.pathsep in text else ","
     return tuple(Path(part.strip()) for part in text.split(separator) if part.strip()) or None

@@ -3,12 +3,14 @@
 import glob
 import hashlib
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
+from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.lake.database import find_damage
 from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import FileSystem, find_existing
@@ -65,10 +67,57 @@ def find_alias(home: Path) -> Path:
 
 
 def open_instance() -> "dg.DagsterInstance":
-    """Return the instance of DAGSTER_HOME, its storage migrated."""
+    """Return the instance of DAGSTER_HOME, its storage migrated.
+
+    Raises:
+        ConfigError: Its ``dagster.yaml`` cannot be taken.
+    """
     import dagster as dg  # noqa: PLC0415  half a second that `smallcaps status` does not need
 
-    return dg.DagsterInstance.get()
+    from smallcaps_assets.defs.internals import CheckError, PostProcessingError  # noqa: PLC0415
+
+    config = Path(os.environ["DAGSTER_HOME"], "dagster.yaml")
+    check_yaml(config)
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterError, CheckError, PostProcessingError) as error:
+        raise _refuse_config(config, _explain_config(error)) from error
+
+
+def check_yaml(config: Path) -> None:
+    """Refuse a ``dagster.yaml`` that is no list of names and values.
+
+    Raises:
+        ConfigError: It is not, or it cannot be read.
+    """
+    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  Dagster brings it, without types
+
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise _refuse_config(config, f"line {line}: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _refuse_config(config, "it is no text in UTF-8") from error
+    if not isinstance(content, dict | None):
+        raise _refuse_config(config, "expected names and values, such as `nux: {enabled: false}`")
+
+
+def _refuse_config(config: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{config}: {why}; correct it, or remove the file: the next command writes it anew"
+    )
+
+
+def _explain_config(error: Exception) -> str:
+    """Return what Dagster says of a wrong entry, without its long list of all right ones."""
+    causes = [error]
+    while causes[-1].__cause__ is not None and isinstance(causes[-1].__cause__, Exception):
+        causes.append(causes[-1].__cause__)
+    text = str(causes[-1])
+    line = next((part for part in text.splitlines() if part.strip().startswith("Error 1: ")), text)
+    line = re.sub("Error 1: |Failure condition: | of type \"<class '\\w+'>\"", "", line)
+    return line.partition(" Expected: ")[0].strip().rstrip(".").replace("\n", " ")
 
 
 def find_damaged_databases(settings: Settings) -> dict[Path, str]:

@@ -14,12 +14,15 @@ change it, look at this module first.
   "until a public one exists", and the request itself is handled by the daemon as the UI's is.
 - `BulkActionStatus`: states of a backfill; the instance returns them and does not export them.
 - `DagsterAssetCheckFailedError`: a step that only a blocking check ended has nothing to say itself.
+- `CheckError`, `PostProcessingError`: what an instance raises on a wrong `dagster.yaml`, besides
+  public errors; the user is told which entry is wrong, without them.
 - `StepFailureData`: what a failed step said, to print it in our own words.
 """
 
 from collections.abc import Iterable, Mapping
 
 import dagster as dg
+from dagster._config.errors import PostProcessingError
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
@@ -33,6 +36,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     RUN_FAILURE_REASON_TAG,
 )
+from dagster_shared.check import CheckError
 
 __all__ = [
     "RANGE_END",
@@ -41,8 +45,10 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetMaterializationPlannedData",
     "BulkActionStatus",
+    "CheckError",
     "DagsterAssetCheckFailedError",
     "PartitionBackfill",
+    "PostProcessingError",
     "RunFailureReason",
     "StepFailureData",
     "find_open_backfill",

@@ -24,7 +24,7 @@ _REMEDIES: Final = {
     errno.EACCES: _REFUSED,
     errno.EPERM: _REFUSED,
     errno.ENOENT: _GONE,
-    errno.ENOTDIR: _GONE,
+    errno.ENOTDIR: "a part of this path is a file: correct it, SMALLCAPS_DATA_DIR above all",
     errno.EIO: _BROKEN,
     errno.EXDEV: "keep the whole lake in one file system, without links to another",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",

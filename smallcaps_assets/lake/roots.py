@@ -91,8 +91,9 @@ def check_root(home: LakeLayout, fs: FileSystem, entry: RootEntry) -> LakeRoot:
     if found is None:
         marker = home.identity_file if root == home.home else root.marker_file
         raise StorageError(
-            f"a disk of the lake is not there: expected {marker} with id {entry.id}, found none. "
-            f"Nothing was read or written; {_ELSEWHERE}"
+            f"{root.folder} is gone or empty: expected {marker} with id {entry.id}, found none. "
+            "Nothing was read or written; put the folder back where it was moved or removed, and "
+            f"where it lies on a disk of its own, {_ELSEWHERE}"
         )
     if found != entry.id:
         raise PartitionConflictError(

@@ -152,7 +152,7 @@ def test_a_disk_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
     disk.parent.rename(tmp_path / "unmounted")
     make_folder(disk)
 
-    with pytest.raises(StorageError, match=r"not there: expected .*root\.json .*mount it"):
+    with pytest.raises(StorageError, match=r"gone or empty: expected .*root\.json .*mount it"):
         Lake(home.data_dir).trades()
 
     assert list_files(disk) == set()
@@ -184,7 +184,7 @@ def test_a_home_that_is_not_mounted_is_missed(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=r"lake\.json is gone.*there was a lake: mount"):
         open_lake(home, FS, SOURCE)
-    with pytest.raises(StorageError, match="a disk of the lake is not there"):
+    with pytest.raises(StorageError, match="is gone or empty"):
         locate_roots(home, FS)
 
 
