@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.lake.database import find_damage
 from smallcaps_assets.lake.disk_errors import storage_errors
@@ -97,8 +98,8 @@ def check_yaml(config: Path) -> None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise _refuse_config(config, f"line {line}: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _refuse_config(config, "it is no text in UTF-8") from error
+    except (yaml.YAMLError, *DECODER_FAULTS) as error:
+        raise _refuse_config(config, name_fault(error)) from error
     if not isinstance(content, dict | None):
         raise _refuse_config(config, "expected names and values, such as `nux: {enabled: false}`")
 

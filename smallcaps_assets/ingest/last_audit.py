@@ -58,7 +58,7 @@ AUDITS: Final = (
     Audit(
         "sessions_reach_their_bar",
         "No session has fewer shares or trades than its daily bar.",
-        remedy="download again: it asks again, cut differently; then `--accept-disputed`.",
+        remedy="download again: it asks again, cut differently; --accept-disputed accepts them.",
     ),
     Audit(
         "bars_prove_sessions",

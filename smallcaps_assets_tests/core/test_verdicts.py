@@ -35,7 +35,9 @@ def make_states(*states: str) -> pl.DataFrame:
     """Return ``schemas.COVERAGE``: one session after the other of one ticker."""
     dates = [dt.date(2024, 3, 11) + dt.timedelta(days=day) for day in range(len(states))]
     columns = {"ticker": ["ABCD"] * len(states), "session_date": dates, "state": list(states)}
-    return pl.DataFrame(columns | {"rows": None, "error_kind": None}, COVERAGE.schema)
+    return pl.DataFrame(
+        columns | dict.fromkeys(("rows", "error_kind", "marks", "revision")), COVERAGE.schema
+    )
 
 
 def make_plan(*events: list[tuple[str, int]]) -> pl.DataFrame:
