@@ -18,6 +18,7 @@ def test_parse_thresholds_without_overrides_gives_the_defaults() -> None:
         "volume_residual": 0.001,
         "count_residual": 0.001,
         "session_residual": 0.05,
+        "session_deficit": 0.001,
         "missing_bars": 0.05,
         "price_outside": 0.001,
         "unknown_tickers": 0.05,

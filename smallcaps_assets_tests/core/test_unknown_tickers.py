@@ -61,6 +61,6 @@ def test_select_unknown_sessions_leaves_out_tickers_that_brought_trades() -> Non
         ("REAL", date + dt.timedelta(1), "complete", 9, None),
         ("CON", date, "empty", 0, None),
     ]
-    states = pl.DataFrame(rows, COVERAGE.schema, orient="row")
+    states = pl.DataFrame([(*row, None, 1) for row in rows], COVERAGE.schema, orient="row")
 
     assert select_unknown_sessions(states, ["con", "REAL"]).rows() == [("con", date)]

@@ -69,6 +69,8 @@ CHECKS: Final = {
     "planned_sessions_are_covered",
     "event_windows_are_covered",
     "size_is_as_planned",
+    "sessions_reach_their_bar",
+    "bars_prove_sessions",
     "files_are_undamaged",
     "tape_is_in_order",
     "timestamps_lie_in_their_day",
@@ -86,6 +88,7 @@ JOBS: Final = {
     "download_missing",
     "audit_lake",
     "compact_closed_months",
+    "recheck_sessions",
     "refresh_catalog",
     "refresh_report",
 }

@@ -112,7 +112,7 @@ def test_a_watchlist_that_is_outside_as_a_whole_is_not_published(tmp_path: Path)
     made = make_watchlist(lakehouse)
 
     assert not made.verdict.passed
-    assert "expected at least one row, got none; 1 rows of 1 tickers" in made.verdict.summary
+    assert "expected at least one row, got none: none of 1 rows lies in" in made.verdict.summary
 
 
 @pytest.mark.parametrize("action", ["report", "keep"])
