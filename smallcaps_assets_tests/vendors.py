@@ -23,9 +23,11 @@ from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
+from smallcaps_assets.ingest.heartbeat import NOTHING
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.bar_months import BarOrigin
 from smallcaps_assets.polygon.client import FetchedTrades
+from smallcaps_assets.polygon.counters import ClientCounters
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
@@ -285,6 +287,7 @@ class SimulatedVendor:
         page_limit: Rows of a page where a request names none.
         asked: Chains asked for so far.
         asked_bars: Dates whose bars were asked for, and when.
+        counters: What a client counts; here nobody does.
     """
 
     model: Model
@@ -293,6 +296,7 @@ class SimulatedVendor:
     page_limit: int = MAX_PAGE_LIMIT
     asked: list[Asked] = field(default_factory=list)
     asked_bars: list[tuple[dt.date, dt.date]] = field(default_factory=list)
+    counters: ClientCounters = NOTHING
     _asks: Counter[tuple[str, dt.date]] = field(default_factory=Counter)
 
     def truth(self, ticker: str, session_date: dt.date) -> pl.DataFrame:

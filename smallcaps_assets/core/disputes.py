@@ -259,6 +259,17 @@ def may_ask(askings: Sequence[Asking], today: dt.date) -> bool:
     return sum(min(asking.asked_on, today) == today for asking in askings) < ASKED_A_DAY
 
 
+def correct_dates(askings: Sequence[Asking], today: dt.date) -> tuple[Asking, ...]:
+    """Return answers of which none is of the future: a clock was wrong, and today is what counts.
+
+    Until that is written down such an answer would count as one of each day to come.
+    """
+    return tuple(
+        asking if asking.asked_on <= today else msgspec.structs.replace(asking, asked_on=today)
+        for asking in askings
+    )
+
+
 def allow_requests(requests: int) -> int:
     """Return how many requests a run may spend on asking again.
 

@@ -5,6 +5,7 @@ of two answers counts.  What does not: the rule (``core.disputes``), sending and
 (``download``), bars that came later (``judging``).
 """
 
+import dataclasses
 import datetime as dt
 import logging
 from collections import Counter
@@ -18,17 +19,20 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.disputes import (
+    DIFFERS,
     LARGEST_LIMIT,
     RESIDUAL,
     YEAR_ASKED,
     Asking,
     choose_limit,
+    correct_dates,
     count_tickers,
     count_years,
     is_candidate,
     may_ask,
     select_bad_dates,
 )
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.purposes import Purpose
 from smallcaps_assets.ingest.bar_dates import refresh_bar_dates, select_young_dates
 from smallcaps_assets.ingest.fetching import RangeResult, RequestRange
@@ -42,6 +46,7 @@ from smallcaps_assets.ingest.judging import (
 )
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.replacing import move_damaged, replace_sessions
 from smallcaps_assets.lake.damages import hash_no_trades
 from smallcaps_assets.lake.ledger_rows import Revision
 from smallcaps_assets.lake.preparing import PreparedSession
@@ -49,6 +54,8 @@ from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import DISPUTED
 
 logger = logging.getLogger(__name__)
+
+SESSION_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 SAMPLE: Final = 3
 """Sessions of a date whose bars are at fault that are asked for again all the same: answers that
@@ -92,44 +99,75 @@ class AskingAgain:
 
     # -- without asking for trades -----------------------------------------------------
 
-    def refresh_bars(self) -> None:
+    def correct_dates(self) -> None:
+        """Write down that answers of the future, by a clock that was wrong, came today."""
+        today = self.judge.today
+        wrong = [
+            replace(receipt, askings=correct_dates(receipt.askings, today))
+            for receipt in self._list_disputed()
+            if any(asking.asked_on > today for asking in receipt.askings)
+        ]
+        self.add(store_restated(self.lakehouse, wrong))
+
+    def refresh_bars(self, budget: int) -> None:
         """Ask for bars again that may have changed, and judge what is stored by them.
 
         Bars that came within days of their session are asked for once a run, those by which a
         session settled too; those of a date on which most tickers fall short, once a day.
+
+        Args:
+            budget: Requests that may be spent on it.
         """
-        disputed = self._list_disputed()
-        young = self._find_young_dates({receipt.session_date for receipt in disputed})
-        asked_again, today = self.judge.facts.asked_again, self.judge.today
-        bad = {date for date in self._find_bad_dates() if asked_again.get(date) != today}
-        wanted = sorted(young | (bad & {receipt.session_date for receipt in disputed}))
+        dates = {receipt.session_date for receipt in self._list_disputed()}
+        young = self._find_young_dates(dates)
+        bad = {date for date in self._find_bad_dates() & dates if self._may_ask_bars(date)}
+        wanted = sorted(young | bad)[:budget]
         if not wanted:
             return
         self.requests += refresh_bar_dates(self.lakehouse, wanted)
         self._follow(judge_stored(self.lakehouse))
+        sessions = [(receipt.ticker, receipt.session_date) for receipt in self.receipts.values()]
+        frame = pl.DataFrame(sessions, SESSION_COLUMNS, orient="row")
+        self.judge = open_judge(self.lakehouse, read_bar_facts(self.lakehouse.tables, frame))
+
+    def _may_ask_bars(self, date: dt.date) -> bool:
+        """Say whether bars came from the lake's own source and were not asked for again today."""
+        facts = self.judge.facts
+        is_own = date in facts.covered or date in facts.fetched
+        return is_own and facts.asked_again.get(date) != self.judge.today
 
     def _find_young_dates(self, disputed: set[dt.date]) -> set[dt.date]:
         """Return the dates of disputed and settled sessions whose bars may have changed since."""
         deficits = self.lakehouse.ledger.deficits()
         settled = deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
         facts = read_bar_facts(self.lakehouse.tables, settled)
-        young = select_young_dates(facts, set(settled["session_date"]))
-        return young | select_young_dates(self.judge.facts, disputed)
+        today = self.judge.today
+        young = select_young_dates(facts, set(settled["session_date"]), today)
+        return young | select_young_dates(self.judge.facts, disputed, today)
 
     def reconsider(self) -> None:
-        """Judge what is disputed again, where a field was set aside since."""
-        judge = open_judge(self.lakehouse, self.judge.facts)
-        if judge.set_aside == self.judge.set_aside:
+        """Judge sessions again, where a field was set aside since, or is no longer."""
+        before, judge = self.judge.set_aside, open_judge(self.lakehouse, self.judge.facts)
+        if judge.set_aside == before:
             return
         self.judge = judge
-        frame = self.lakehouse.ledger.deficits()
-        keys = [
-            f"{ticker}_{date}"
-            for ticker, date, state in frame.select("ticker", "session_date", "state").iter_rows()
-            if state == DISPUTED and date.year in judge.set_aside
+        years = [
+            year
+            for year in {*before, *judge.set_aside}
+            if before.get(year) != judge.set_aside.get(year)
         ]
+        is_open = (pl.col("state") == DISPUTED) | pl.col("marks").str.contains(DIFFERS)
+        deficits = self.lakehouse.ledger.deficits()
+        chosen = deficits.filter(is_open, pl.col("session_date").dt.year().is_in(years))
+        keys = chosen.select(key_expression()).to_series()
         found = [receipt for key in keys if (receipt := self._find(key)) is not None]
-        self._follow([receipt.key for receipt in restate(self.lakehouse, judge, found)])
+        if not found:
+            return
+        facts = read_bar_facts(self.lakehouse.tables, chosen)
+        renewed = restate(self.lakehouse, dataclasses.replace(judge, facts=facts), found)
+        self._follow([receipt.key for receipt in renewed])
+        # What was excused by a field that counts again is asked for like the others.
+        self.add(receipt for receipt in renewed if receipt.state == DISPUTED)
 
     def accept(self) -> None:
         """Take what is still disputed for complete, because a person said so."""
@@ -150,9 +188,12 @@ class AskingAgain:
             budget: Requests that may be spent on it altogether.
         """
         ranges, left = [], budget - self.requests
-        for chain in self._list_chains():
+        usual = self.lakehouse.settings.page_limit
+        # What was asked for least comes first, so that what never settles lets all others pass.
+        for chain in sorted(self._list_chains(), key=_count_askings):
             rows = sum(max(r.rows, r.bar_trade_count or 0) for r in chain)
-            limit = choose_limit(rows, {r.askings[-1].page_limit for r in chain if r.askings})
+            before = {remember_answer(r, usual).askings[-1].page_limit for r in chain if r.rows}
+            limit = choose_limit(rows, before)
             cost = rows // limit + 1 + (rows >= limit)
             if not self.is_deliberate and cost > left:
                 continue
@@ -191,6 +232,7 @@ class AskingAgain:
     def _choose(self) -> Iterator[Receipt]:
         """Yield sessions to ask for: of years and dates that look odd as a whole, a few first."""
         waiting = [receipt for key, receipt in self.receipts.items() if key not in self._asked]
+        waiting.sort(key=lambda receipt: len(receipt.askings))
         if self.is_deliberate:
             yield from waiting
             return
@@ -244,9 +286,9 @@ class AskingAgain:
                 self._weigh(prepared, replaced, kept)
             for refusal in result.refusals:
                 self._note_refusal(refusal.key, result, kept)
-        written = self.lakehouse.store.commit(replaced)
-        self.lakehouse.ledger.record_receipts(written)
-        self.add([*written, *store_restated(self.lakehouse, kept)])
+        self.add(
+            [*replace_sessions(self.lakehouse, replaced), *store_restated(self.lakehouse, kept)]
+        )
 
     def _weigh(
         self, prepared: PreparedSession, replaced: list[PreparedSession], kept: list[Receipt]
@@ -254,27 +296,36 @@ class AskingAgain:
         """Compare an answer with what is stored; add it to what is committed or restated."""
         new = prepared.receipt
         self.answered.add(new.key)
-        old = self.receipts.get(new.key) or find_receipt(self.lakehouse, new.key)
+        old = self._find(new.key)
         if old is None:
             replaced.append(prepared)
             return
         before = remember_answer(old, self.lakehouse.settings.page_limit)
         askings = (*before.askings, *new.askings)
+        if move_damaged(self.lakehouse, old, new.run_id):
+            replaced.append(self._renew(prepared, old, askings))
+            return
         if new.content_hash == old.content_hash:
             if _lacks(old) or old.state == DISPUTED:
                 kept.append(self._judge(old, askings))
             else:
                 self.add([old])
             return
-        is_better = new.rows > 0 if old.rows == 0 else new.rows > 0 and _worst(new) <= _worst(old)
+        is_better = new.rows > 0 and _rank(new) <= _rank(old)
         self._keep_other(old, prepared, is_replaced=is_better)
         if is_better:
             if _worst(new) < _worst(old):
                 self._healed.add(new.session_date)
-            receipt = self._judge(replace(new, revision=old.revision), askings)
-            replaced.append(PreparedSession(receipt, prepared.content, prepared.tree))
+            replaced.append(self._renew(prepared, old, askings))
         else:
             kept.append(self._judge(old, askings))
+
+    def _renew(
+        self, prepared: PreparedSession, old: Receipt, askings: tuple[Asking, ...]
+    ) -> PreparedSession:
+        """Return an answer that takes the place of another, with the memory of both."""
+        receipt = self._judge(replace(prepared.receipt, revision=old.revision), askings)
+        return PreparedSession(receipt, prepared.content, prepared.tree)
 
     def _judge(self, receipt: Receipt, askings: tuple[Asking, ...]) -> Receipt:
         renewed = replace(receipt, askings=askings, revision=receipt.revision + 1)
@@ -336,6 +387,15 @@ def open_asking(
 
 def _lacks(receipt: Receipt) -> bool:
     return bool(receipt.volume_deficit or receipt.count_deficit)
+
+
+def _count_askings(chain: Sequence[Receipt]) -> int:
+    return min(len(receipt.askings) for receipt in chain)
+
+
+def _rank(receipt: Receipt) -> tuple[bool, float, int]:
+    """Return what is smaller for an answer that is nearer to its bar; fewer rows are no gain."""
+    return (receipt.rows == 0, _worst(receipt), -receipt.rows)
 
 
 def _worst(receipt: Receipt) -> float:

@@ -20,10 +20,14 @@ from smallcaps_assets.lake.bar_months import BarMonthFacts, BarOrigin
 logger = logging.getLogger(__name__)
 
 
-def select_young_dates(facts: BarFacts, dates: Collection[dt.date]) -> set[dt.date]:
-    """Return those of some dates whose bars came within days of their session."""
-    fetched = facts.fetched
-    return {date for date in dates if date in fetched and fetched[date] - date < YOUNG_BAR}
+def select_young_dates(facts: BarFacts, dates: Collection[dt.date], today: dt.date) -> set[dt.date]:
+    """Return those of some dates whose bars came within days of their session.
+
+    When those of a date in the future came, by a clock that was wrong, nobody knows: they are
+    among them.
+    """
+    came = {date: facts.fetched[date] for date in dates if date in facts.fetched}
+    return {date for date, on in came.items() if on > today or on - date < YOUNG_BAR}
 
 
 def refresh_bar_dates(lakehouse: Lakehouse, dates: Iterable[dt.date]) -> int:

@@ -47,10 +47,10 @@ from smallcaps_assets.ingest.room import Room
 from smallcaps_assets.ingest.vendor_watch import VendorWatch
 from smallcaps_assets.ingest.workload import Workload
 from smallcaps_assets.lake import states
-from smallcaps_assets.lake.ledger import Attempt, Failure
+from smallcaps_assets.lake.ledger import Attempt, Failure, SessionRecord
 from smallcaps_assets.lake.ledger_rows import describe_dispute
 from smallcaps_assets.lake.receipts import Receipt
-from smallcaps_assets.lake.states import GREEN, KEPT
+from smallcaps_assets.lake.states import GREEN
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +145,12 @@ class Download:
         """
         ledger = self._lakehouse.ledger
         records = ledger.records(keys)
-        unknown = [key for key in keys if key not in records or records[key].state not in KEPT]
-        late = self._find_receipts(unknown)
+        is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
+        late = [
+            receipt
+            for receipt in self._find_receipts(is_open)
+            if not _is_known(receipt, records.get(receipt.key))
+        ]
         if late:
             ledger.record_receipts(late)
             records |= ledger.records([receipt.key for receipt in late])
@@ -220,6 +224,7 @@ class Download:
             self._run_id,
             accept_empty=self._accept_empty,
             page_limit=lakehouse.settings.page_limit,
+            clock=lakehouse.clock,
         )
         lakehouse.stop.clear()
         self.workload.enter("fetches")
@@ -242,12 +247,14 @@ class Download:
         """Look again at what its bars dispute, and yield what became of it."""
         budget = allow_requests(self.summary.requests)
         if asking.receipts and not self.summary.aborted:
-            asking.refresh_bars()
+            asking.correct_dates()
+            asking.refresh_bars(budget)
             asking.reconsider()
         while ranges := [] if self.summary.aborted else asking.plan(budget):
             self._waiting.put(ranges)
             self.workload.add(ranges)
-            yield from self._loop(pool, fetcher, room)
+            # Its bars may be newer than those of the first answers.
+            yield from self._loop(pool, replace(fetcher, judge=asking.judge), room)
             asking.reconsider()
         if self._accept_disputed:
             asking.accept()
@@ -281,7 +288,7 @@ class Download:
             elif span.first_session <= closed_until:
                 parts = list(cut_range(span, self._calendar, fetcher.bars, closed_until))
                 self._waiting.put_first(self._replace(span, parts)[::-1])
-            elif self._policy.is_given_up(span):
+            elif span.page_limit is None and self._policy.is_given_up(span):
                 self.workload.drop(span)
                 yield from self._refuse(give_up_range(span, self._calendar))
             elif room.fits([*self._running.values(), span], self._batch):
@@ -324,13 +331,13 @@ class Download:
         self.summary.requests += requests
         attempt = self._describe_attempt(span, requests)
         self._lakehouse.ledger.record_attempt(replace(attempt, kind=error.kind, message=str(error)))
+        reason = self._policy.note_failure(span, error, self._waiting)
+        self.summary.aborted = self.summary.aborted or reason
         if span.page_limit is not None:
             # What is stored stays as it is; the next run asks again.
             self.workload.drop(span)
             self.asking.requests += requests
             return
-        reason = self._policy.note_failure(span, error, self._waiting)
-        self.summary.aborted = self.summary.aborted or reason
         if not self.summary.aborted:
             parts = self._policy.cut(span, error, bars, self._waiting)
             if parts:
@@ -420,6 +427,13 @@ class Download:
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
         return outcome
+
+
+def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
+    """Say whether the ledger has the state and the rows of a receipt."""
+    if record is None:
+        return False
+    return (record.state, record.content_hash) == (receipt.state, receipt.content_hash)
 
 
 def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:

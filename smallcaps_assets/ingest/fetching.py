@@ -5,7 +5,7 @@ What does not belong here: threads, commits and the order of ranges (``download`
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnav
 from smallcaps_assets.ingest.proof import BarFacts, BarJudge
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.ledger import tell_time
 from smallcaps_assets.lake.parquet import release_unused
 from smallcaps_assets.lake.preparing import PreparedSession
 from smallcaps_assets.lake.receipts import FetchFacts
@@ -143,6 +144,7 @@ class RangeFetcher:
         run_id: Name of the run, for the receipts.
         accept_empty: Believe the vendor's "no trades" against the daily bar.
         page_limit: Trades of a page, as a rule.
+        clock: Tells the time in UTC.
     """
 
     client: TradeSource
@@ -152,6 +154,7 @@ class RangeFetcher:
     run_id: str
     accept_empty: bool = False
     page_limit: int = MAX_PAGE_LIMIT
+    clock: Callable[[], dt.datetime] = tell_time
 
     @property
     def bars(self) -> BarFacts:
@@ -164,7 +167,7 @@ class RangeFetcher:
         Raises:
             VendorError: The page chain did not come to a proven end; nothing of it is kept.
         """
-        started = dt.datetime.now(dt.UTC)
+        started = self.clock()
         gte_ns, lt_ns = day_bounds_ns(span.first_date(self.calendar), span.last_session)
         fetched = self.client.fetch_trades(
             span.ticker,

@@ -75,10 +75,10 @@ def judge_stored(lakehouse: Lakehouse) -> list[str]:
     """Compare stored sessions with the bars of months that are new; hold the lock of the lake.
 
     A session that falls short of its bar becomes disputed, with the same rows; one whose bar was
-    corrected becomes green.  Agreement is noted in the ledger alone.
+    corrected becomes green.  Agreement is noted in the ledger alone, unless there was none before.
 
     Returns:
-        Keys of the sessions that changed their colour, sorted.
+        Keys of the sessions that changed their colour, or lack more or less now, sorted.
 
     Raises:
         StorageError: The disk refuses; the next call goes on with the months that are left.
@@ -109,11 +109,11 @@ def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
 
 
 def restate(lakehouse: Lakehouse, judge: BarJudge, receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Judge receipts again; write those whose state or marks are others now, and return them."""
+    """Judge receipts again; write those of which something else is true now, and return them."""
     changed = []
     for receipt in receipts:
         judged = judge.judge(remember_answer(receipt, lakehouse.settings.page_limit))
-        if (judged.state, judged.marks) != (receipt.state, receipt.marks):
+        if _name_verdict(judged) != _name_verdict(receipt):
             changed.append(replace(judged, revision=receipt.revision + 1))
     return store_restated(lakehouse, changed)
 
@@ -122,6 +122,8 @@ def store_restated(lakehouse: Lakehouse, receipts: Sequence[Receipt]) -> list[Re
     """Write receipts in place of those of the same rows, on the disk and in the ledger."""
     if not receipts:
         return []
+    # Told first: a kill in between must leave nothing green in the ledger that is red on the disk.
+    lakehouse.ledger.record_receipts([r for r in receipts if r.state == DISPUTED])
     written = lakehouse.store.restate(receipts)
     lakehouse.ledger.record_receipts(written)
     for receipt in written:
@@ -159,17 +161,34 @@ def _judge_month(lakehouse: Lakehouse, month: str) -> list[Receipt]:
     figures = lakehouse.ledger.figures(first, last)
     figures = figures.filter(pl.col("state").is_in([COMPLETE, DISPUTED]))
     judge = open_judge(lakehouse, read_bar_facts(lakehouse.tables, figures))
-    suspects, agreeing = [], []
+    suspects: dict[str, tuple[str, str]] = {}
+    agreeing = []
     for row in figures.iter_rows(named=True):
         note = _compare(judge, row)
-        is_suspect = note["volume_deficit"] or note["count_deficit"] or row["state"] == DISPUTED
-        if is_suspect:
-            suspects.append(encode_key(row["ticker"], row["session_date"]))
+        lacks = [has[name] for has in (note, row) for name in ("volume_deficit", "count_deficit")]
+        if any(lacks) or row["state"] == DISPUTED:
+            suspects[encode_key(row["ticker"], row["session_date"])] = (row["state"], row["marks"])
         elif any(note[name] != row[name] for name in NOTED):
             agreeing.append(note | {"session_date": row["session_date"].isoformat()})
     lakehouse.ledger.note_comparisons(agreeing)
     found = [receipt for key in suspects if (receipt := find_receipt(lakehouse, key)) is not None]
-    return restate(lakehouse, judge, found)
+    changed = restate(lakehouse, judge, found)
+    written = {receipt.key for receipt in changed}
+    # A process that died between a receipt and the ledger leaves what the receipt alone knows.
+    late = [
+        receipt
+        for receipt in found
+        if receipt.key not in written
+        and (receipt.state, ",".join(receipt.marks)) != suspects[receipt.key]
+    ]
+    lakehouse.ledger.record_receipts(late)
+    return [*changed, *late]
+
+
+def _name_verdict(receipt: Receipt) -> tuple[object, ...]:
+    """Return what a bar makes of a session."""
+    lacks = (receipt.volume_deficit, receipt.count_deficit)
+    return (receipt.state, receipt.marks, *(lack or 0.0 for lack in lacks))
 
 
 MEASURED = ("volume", "trade_count", "original_volume", "original_trade_count")

@@ -132,7 +132,7 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
     lakehouse.ledger.record_failures(failures)
     for tree, damaged in {Tree.TRADES: facts.damages, **facts.apart}.items():
         for damages in damaged.values():
-            facts.moved.append(_quarantine(lakehouse, damages, tree))
+            facts.moved.append(move_aside(lakehouse, damages, tree))
     for orphan in facts.orphans:
         # A link in the place of a data file went with its session.
         if os.path.lexists(orphan.path):
@@ -140,8 +140,17 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
     facts.moved.extend(rebuild_months(lakehouse, facts.months))
 
 
-def _quarantine(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
-    """Move a session aside, with what was wrong with it and when it was found."""
+def move_aside(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
+    """Move a session aside, with what was wrong with it and when it was found.
+
+    Args:
+        lakehouse: The lake; the caller holds its lock.
+        damages: What is wrong with the session, at least one thing.
+        tree: Folders it belongs to.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
     first = damages[0]
     evidence = {
         "found_at": lakehouse.clock(),

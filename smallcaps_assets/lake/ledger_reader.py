@@ -305,7 +305,8 @@ class LedgerReader(LedgerHistory):
         record = self.records([key]).get(key)
         if record is None or record.last_asked_date is None or record.state not in RESTING:
             return record is None or record.state not in GREEN
-        return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date < today
+        # A date in the future is of a clock that was wrong, and must not be waited for.
+        return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date != today
 
     def counts(self) -> dict[str, int]:
         """Return how many planned ticker-sessions are in each state, in the order of ``STATES``.

@@ -119,7 +119,7 @@ SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open
 WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
     AND session_date BETWEEN :first AND :last
     AND (:due_on IS NULL OR state NOT IN ('empty_disputed', 'disputed')
-        OR (asked_count <= :repeats AND last_asked_date < :due_on))
+        OR (asked_count <= :repeats AND last_asked_date <> :due_on))
 GROUP BY ticker
 """
 MISSING_OF_TICKERS: Final = """
@@ -128,7 +128,7 @@ WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
     AND session_date BETWEEN :first AND :last
     AND ticker IN (SELECT value FROM json_each(:tickers))
     AND (:due_on IS NULL OR state NOT IN ('empty_disputed', 'disputed')
-        OR (asked_count <= :repeats AND last_asked_date < :due_on))
+        OR (asked_count <= :repeats AND last_asked_date <> :due_on))
 GROUP BY ticker
 """
 STORED: Final = """

@@ -16,8 +16,8 @@ from smallcaps_assets.lake.receipts import Receipt, encode_receipt
 def keep_revision(layout: LakeLayout, fs: FileSystem, receipt: Receipt, content: bytes) -> Path:
     """Write an answer to the folder of revisions; return where it lies.
 
-    The name is the number of the revision and the begin of its content hash, so the same answer
-    kept twice is kept once.
+    The name is the number of the revision and the begin of its content hash; an answer that is
+    there already is not kept twice.
 
     Args:
         layout: Paths of the lake.
@@ -33,6 +33,10 @@ def keep_revision(layout: LakeLayout, fs: FileSystem, receipt: Receipt, content:
     folder = root.revision_folder(receipt.ticker, receipt.session_date, name)
     base = root.revisions_dir.parent
     refuse_links(folder, base)
+    for kept in _list(folder.parent):
+        has_same_content = kept.name.partition("-")[2] == receipt.content_hash[:8]
+        if has_same_content and (kept / RECEIPT_NAME).is_file():
+            return kept
     files = {folder / TRADES_NAME: content} if content else {}
     # The receipt goes last: a folder without one is no revision.
     fs.publish({**files, folder / RECEIPT_NAME: encode_receipt(receipt)}, root=base)

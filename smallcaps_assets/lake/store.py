@@ -106,6 +106,8 @@ class LakeStore:
             StorageError: The disk refuses.  What has its receipt is stored, the rest is absent,
                 and committing all of it again is safe.
         """
+        if not batch:
+            return []
         size = sum(len(session.content) + SESSION_BYTES for session in batch)
         with self._commit_lock:
             return commit_sessions(self.layout, self.fs, batch, self._placement.choose(size))

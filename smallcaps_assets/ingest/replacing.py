@@ -1,0 +1,67 @@
+"""Stored sessions in whose place other answers come, and damaged ones moved out of the way.
+
+What belongs here: the order of the steps, so that a process may end between any two of them.  What
+does not: which of two answers counts (``asking_again``).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from smallcaps_assets.errors import StorageError
+from smallcaps_assets.ingest.judging import find_receipt
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.repair import move_aside
+from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.ledger import Failure
+from smallcaps_assets.lake.preparing import PreparedSession
+from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.states import QUARANTINED
+
+REPLACING: Final = "replacing"
+"""Kind of a session whose replacement was not finished."""
+_MESSAGE: Final = (
+    "another answer of the vendor was about to take its place when the process ended; the next "
+    "download finds what is stored, or asks for it"
+)
+
+
+def replace_sessions(lakehouse: Lakehouse, sessions: Sequence[PreparedSession]) -> list[Receipt]:
+    """Store answers in place of those that they replace; return their receipts.
+
+    The ledger is told first: while one goes and the other comes a session has no receipt, and the
+    ledger must not call it green if the process ends there.
+
+    Raises:
+        StorageError: The disk refuses; what has a receipt is stored.
+    """
+    if not sessions:
+        return []
+    keys = [session.receipt.key for session in sessions]
+    run_id = sessions[0].receipt.run_id
+    lakehouse.ledger.record_failures(
+        [Failure(key, QUARANTINED, REPLACING, _MESSAGE, run_id=run_id) for key in keys]
+    )
+    try:
+        written = lakehouse.store.commit(sessions)
+    except StorageError:
+        found = [receipt for key in keys if (receipt := find_receipt(lakehouse, key))]
+        lakehouse.ledger.record_receipts(found)
+        raise
+    lakehouse.ledger.record_receipts(written)
+    return written
+
+
+def move_damaged(lakehouse: Lakehouse, receipt: Receipt, run_id: str) -> bool:
+    """Move a stored session aside if its rows are gone or damaged; return whether they are.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    damages = lakehouse.store.verify_session(receipt)
+    if not damages:
+        return False
+    message = "; ".join(damage.message for damage in damages)
+    failure = Failure(receipt.key, QUARANTINED, damages[0].kind.value, message, run_id=run_id)
+    lakehouse.ledger.record_failures([failure])
+    move_aside(lakehouse, damages, Tree.TRADES)
+    return True

@@ -1,0 +1,174 @@
+"""Lakes that download day after day from a simulated vendor, and what must hold after each day.
+
+What belongs here: days of a lake, and counts of what asking again took.  What does not: the
+vendors themselves (``smallcaps_assets_tests.vendors``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+import polars as pl
+
+from smallcaps_assets.core.disputes import allow_requests
+from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.ingest.backfill import Backfill
+from smallcaps_assets.ingest.download import Download
+from smallcaps_assets.ingest.judging import judge_stored
+from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.ingest.outcomes import Outcome
+from smallcaps_assets.lake.states import COMPLETE, DISPUTED
+from smallcaps_assets_tests.ingest.ingest_factories import make_keys
+from smallcaps_assets_tests.lake.disks import ScriptedDisk
+from smallcaps_assets_tests.vendors import Clock, Model, SimulatedVendor, open_lakehouse, store_bars
+
+TICKERS: Final[Mapping[str, int]] = {"ABCD": 240, "EFGH": 120, "TINY": 20}
+"""Trades of an ordinary session; one lost of the last is 5 % already."""
+
+
+@dataclass
+class History:
+    """A lake, the vendor that it downloads from, and what each day brought.
+
+    Attributes:
+        vendor: Its model may be changed between two days.
+        lakehouse: The lake.
+        keys: What each day asks for.
+        dates: Their sessions.
+        spent: Requests of each run that asked again, those for bars among them.
+        allowed: Requests of each run that might have.
+        wrong: Keys that were green, unmarked and not the truth at the end of some day.
+    """
+
+    vendor: SimulatedVendor
+    lakehouse: Lakehouse
+    dates: Sequence[dt.date]
+    keys: list[str]
+    spent: list[int] = field(default_factory=list)
+    allowed: list[int] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
+    _truth: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        model: Model,
+        today: dt.date,
+        span: tuple[dt.date, dt.date],
+        tickers: Mapping[str, int] = TICKERS,
+        **changes: object,
+    ) -> Self:
+        """Return an empty lake whose bars came today."""
+        vendor = SimulatedVendor(model, Clock(today), dict(tickers))
+        dates = load_calendar().dates(*span)
+        keys = [key for ticker in sorted(tickers) for key in make_keys(ticker, dates)]
+        history = cls(vendor, open_lakehouse(folder, vendor, **changes), dates, keys)
+        history.reopen()
+        history.store_bars()
+        return history
+
+    def reopen(self, crash_at: int | None = None, vendor: SimulatedVendor | None = None) -> None:
+        """Open the lake as a new process does, on a disk that syncs nothing and may end it.
+
+        Args:
+            crash_at: Operation of the disk before which the process ends.
+            vendor: Another one to download from.
+        """
+        self.lakehouse = replace(self.lakehouse, fs=ScriptedDisk(crash_at=crash_at))
+        self.vendor = vendor or self.vendor
+        vars(self.lakehouse)["client"] = self.vendor
+
+    def store_bars(self) -> None:
+        """Store the bars of today, as a refresh of all months does."""
+        months = sorted({f"{date:%Y-%m}" for date in self.dates})
+        for month in months:
+            store_bars(self.lakehouse, self.vendor, month)
+        self.lakehouse.ledger.record_unjudged(months)
+
+    def run(
+        self, keys: Sequence[str] | None = None, *, accept_disputed: bool = False
+    ) -> dict[str, Outcome]:
+        """Download as a run does; look at what it asked for, and at each green session."""
+        chains, dates = len(self.vendor.asked), len(self.vendor.asked_bars)
+        judge_stored(self.lakehouse)
+        work = Download(
+            self.lakehouse, run_id=f"run-{len(self.spent)}", accept_disputed=accept_disputed
+        )
+        outcomes = {outcome.key: outcome for outcome in work.run(keys or self.keys)}
+        pages = {True: 0, False: 0}
+        for chain in self.vendor.asked[chains:]:
+            pages[chain.page_limit != self.lakehouse.settings.page_limit] += chain.pages
+        self.spent.append(pages[True] + len(self.vendor.asked_bars) - dates)
+        self.allowed.append(allow_requests(pages[False]))
+        self.wrong |= self.find_wrong()
+        return outcomes
+
+    def run_days(self, days: int) -> None:
+        """Download once a day."""
+        for _ in range(days):
+            self.run()
+            self.vendor.clock.advance()
+
+    def ask_again(self, keys: Sequence[str]) -> Backfill:
+        """Ask for stored sessions again, as a person does."""
+        backfill = Backfill(self.lakehouse, run_id="again", asks_again=True)
+        with backfill.held(wait_s=0.0):
+            list(backfill.run(keys))
+        self.wrong |= self.find_wrong()
+        return backfill
+
+    def lose_ledger(self) -> None:
+        """Remove the ledger and make it anew of the receipts."""
+        self.lakehouse.ledger.close()
+        for file in self.lakehouse.home.lake_dir.glob("ledger.sqlite*"):
+            file.unlink()
+        vars(self.lakehouse).pop("ledger")
+        self.lakehouse.ledger.reindex(self.lakehouse.store.iter_receipts())
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """Return how many green sessions have each mark."""
+        return self.lakehouse.ledger.marks()
+
+    def find_red(self) -> list[str]:
+        """Return the keys that are not green."""
+        states = self.lakehouse.ledger.states(self.keys)
+        return [key for key in self.keys if states.get(key) != COMPLETE]
+
+    def find_marked(self) -> list[str]:
+        """Return the keys of green sessions with a mark."""
+        marked = self.lakehouse.ledger.receipts().drop_nulls("marks")
+        return [f"{t}_{date}" for t, date in marked.select("ticker", "session_date").iter_rows()]
+
+    def find_wrong(self) -> set[str]:
+        """Return the keys that are green, without a mark, and not what happened."""
+        green = self.lakehouse.ledger.receipts().filter(pl.col("marks").is_null())
+        keys = green.select("ticker", "session_date").rows()
+        fresh = [key for key in keys if encode_key(*key) not in self._truth]
+        self._truth |= self.vendor.hash_truth(fresh)
+        found = zip((encode_key(*key) for key in keys), green["content_hash"], strict=True)
+        return {key for key, content in found if content != self._truth[key]}
+
+    def find_lacking(self, share: float) -> list[str]:
+        """Return the keys of sessions that lack more than a share of their bar."""
+        columns = pl.max_horizontal("volume_deficit", "count_deficit")
+        lacking = self.lakehouse.ledger.deficits().filter(columns > share)
+        return [f"{t}_{date}" for t, date in lacking.select("ticker", "session_date").iter_rows()]
+
+    def is_memory_kept(self) -> bool:
+        """Say whether ledger and receipts know the same of each session."""
+        states = self.lakehouse.ledger.states(self.keys)
+        receipts = {receipt.key: receipt for receipt in self.lakehouse.store.iter_receipts()}
+        kept = {key: state for key, state in states.items() if state in (COMPLETE, DISPUTED)}
+        return kept == {key: receipts[key].state for key in kept if key in receipts}
+
+    def damage(self, key: str, name: str, content: bytes | None = None) -> None:
+        """Remove a file of a session, or write something else in its place."""
+        path = self.lakehouse.layout.session_dir(*decode_key(key)) / name
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
