@@ -83,7 +83,10 @@ def test_audit_lake_shows_the_damaged_session_in_a_table(site: Site) -> None:
 def test_checks_beside_a_download_open_no_file(
     market_server: EmulatorServer, tmp_path: Path
 ) -> None:
-    """Checks of a backfill run read the ledger, and say that no file was opened yet."""
+    """Checks of a backfill run read the ledger, and say that no file was opened yet.
+
+    L27: nothing was compared with a bar either, because none is stored: that is yellow.
+    """
     watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
     lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
     with open_site(lakehouse) as site:
@@ -93,8 +96,9 @@ def test_checks_beside_a_download_open_no_file(
         checks = latest_checks(site.instance)
 
     assert set(checks) == NAMES
-    assert {name for name, check in checks.items() if check.passed} == LEDGER
-    assert {checks[name].severity for name in DEEP} == {dg.AssetCheckSeverity.WARN}
+    unknown = {"bars_prove_sessions"}
+    assert {name for name, check in checks.items() if check.passed} == LEDGER - unknown
+    assert {checks[name].severity for name in DEEP | unknown} == {dg.AssetCheckSeverity.WARN}
 
 
 def test_checks_after_a_failed_download_show_what_is_missing(
