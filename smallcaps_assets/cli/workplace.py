@@ -4,8 +4,11 @@ Everything is loaded when first asked for: `smallcaps status` needs no Dagster.
 """
 
 import os
+import signal
+import socket
 import sqlite3
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,18 +66,49 @@ class Workplace:
 
         from smallcaps_assets.defs.runs import claim_tags, settle_run  # noqa: PLC0415  loads it
 
-        result = self.definitions.resolve_job_def(name).execute_in_process(
-            instance=self.instance,
-            tags=claim_tags() | dict(tags or {}),
-            raise_on_error=False,
-            run_config=QUIET,
-        )
+        job = self.definitions.resolve_job_def(name)
+        with noticing_interrupts() as was_interrupted:
+            result = job.execute_in_process(
+                instance=self.instance,
+                tags=claim_tags() | dict(tags or {}),
+                raise_on_error=False,
+                run_config=QUIET,
+            )
+            is_interrupted = was_interrupted()
         run = settle_run(self.instance, result.run_id)
         if run is None:
             raise dg.DagsterInvariantViolationError(f"run {result.run_id} is not in the instance")
-        if run.status is dg.DagsterRunStatus.CANCELED:
+        if is_interrupted or run.status is dg.DagsterRunStatus.CANCELED:
             raise KeyboardInterrupt
         return run
+
+
+@contextmanager
+def noticing_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield what says whether Ctrl-C, or SIGTERM, came during the block.
+
+    Dagster holds such a signal back between steps, and forgets it where no step follows: a plan
+    would go on with its next run.  What the interpreter writes to a file of ours is not held back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0)
+        theirs.settimeout(0)
+        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        try:
+            yield lambda: _has_come(ours)
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _has_come(signals: socket.socket) -> bool:
+    try:
+        return not {signal.SIGINT, signal.SIGTERM}.isdisjoint(signals.recv(64))
+    except BlockingIOError:
+        return False
 
 
 def apply_options(options: Mapping[str, object | None]) -> None:

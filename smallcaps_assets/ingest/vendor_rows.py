@@ -6,14 +6,17 @@ What does not belong here: which rows can be believed (``core``), and where they
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 
 import polars as pl
 
 from smallcaps_assets.core.bars import OFFENDERS_SHOWN, SiftedBars, sift_bars
 from smallcaps_assets.core.splits import VendorSplits, sift_splits
+from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.bar_months import (
     CONTRADICTING,
@@ -52,7 +55,8 @@ def fetch_sound_bars(lakehouse: Lakehouse, sessions: Sequence[dt.date]) -> Sound
         VendorError: The vendor refuses one of them.
     """
     client = lakehouse.client
-    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="bars") as pool:
+    threads = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="bars")
+    with threads as pool, _impatient(lakehouse.stop):
         sifted = list(pool.map(lambda session: _fetch_session(client, session), sessions))
     contradicting = _list_rows((part.contradicting for part in sifted), CONTRADICTING)
     garbage = _list_rows((part.garbage for part in sifted), NO_TICKER)
@@ -67,6 +71,21 @@ def fetch_sound_bars(lakehouse: Lakehouse, sessions: Sequence[dt.date]) -> Sound
         left_out,
         frozenset(row.session_date for row in contradicting),
     )
+
+
+@contextmanager
+def _impatient(stop: Event) -> Iterator[None]:
+    """Let threads give up their patience with the vendor where Ctrl-C ends the block."""
+    is_over = False
+    try:
+        yield
+        is_over = True
+    except SmallcapsError:
+        is_over = True
+        raise
+    finally:
+        if not is_over:
+            stop.set()
 
 
 def fetch_sound_splits(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> VendorSplits:

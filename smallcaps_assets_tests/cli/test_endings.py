@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from smallcaps_assets.cli.workplace import noticing_interrupts
 from smallcaps_assets.emulator import EmulatorServer, Fault
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import write_text
@@ -91,7 +92,7 @@ def test_ctrl_c_ends_with_its_own_code(
     user: User, market_server: EmulatorServer, command: str, endpoint: str
 ) -> None:
     """L53: it was 1, as if the work had failed."""
-    market_server.faults = [Fault("slow", seconds=60.0, endpoint=endpoint)]
+    market_server.faults = [Fault("slow", seconds=5.0, endpoint=endpoint)]
 
     with user.start(*command.split()) as process:
         wait_for_request(market_server, process)
@@ -101,6 +102,21 @@ def test_ctrl_c_ends_with_its_own_code(
     assert process.returncode == INTERRUPTED, out + err
     assert "Traceback" not in out + err
     assert "interrupted" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_dagster_holds_back_is_noticed(number: signal.Signals) -> None:
+    """L53: a plan went on with its next run after Ctrl-C between two steps."""
+    before = signal.signal(number, lambda *_: None)
+    try:
+        with noticing_interrupts() as was_interrupted:
+            nothing = was_interrupted()
+            signal.raise_signal(number)
+            something = was_interrupted()
+    finally:
+        signal.signal(number, before)
+
+    assert (nothing, something) == (False, True)
 
 
 def wait_for_request(server: EmulatorServer, process: "subprocess.Popen[str]") -> None:
