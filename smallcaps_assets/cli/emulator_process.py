@@ -7,8 +7,10 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 
 from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.ingest.lakehouse import names_market, take_market
 from smallcaps_assets.settings import VENDOR_BASE_URL, Settings, Source
 
 STOP_TIMEOUT_S = 10.0
@@ -19,6 +21,33 @@ def emulator_arguments(settings: Settings) -> list[str]:
     if settings.emulator_replay is not None:
         return ["--replay", str(settings.emulator_replay.expanduser().absolute())]
     return ["--seed", str(settings.emulator_seed)]
+
+
+def adopt_served_market(settings: Settings) -> Settings:
+    """Return settings that name the market which an emulator of the user's own serves.
+
+    A lake that is made now is bound to it, and no setting has to say again what
+    `smallcaps emulator --replay` was told.  The processes started meanwhile are told too.
+    """
+    is_own = settings.source is Source.EMULATOR and settings.base_url != VENDOR_BASE_URL
+    if not is_own or names_market(settings):
+        return settings
+    name = _ask_market(settings.base_url)
+    kind, _, value = name.partition("=")
+    if kind in {"seed", "replay"}:
+        os.environ[f"SMALLCAPS_EMULATOR_{kind.upper()}"] = value
+    return take_market(settings, name)
+
+
+def _ask_market(base_url: str) -> str:
+    """Return what an emulator calls its market; empty: nothing there says it."""
+    request = urllib.request.Request(f"{base_url}/_emulator/identity")  # noqa: S310  http or https
+    try:
+        with urllib.request.urlopen(request, timeout=STOP_TIMEOUT_S) as answer:  # noqa: S310  the same
+            return str(json.load(answer)["name"])
+    except (OSError, ValueError, LookupError, TypeError, HTTPException):
+        # Who answers is asked again before anything is believed, and refused there.
+        return ""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from smallcaps_assets.cli.dagster_home import (
     open_instance,
     prepare_dagster_home,
 )
-from smallcaps_assets.cli.emulator_process import running_emulator
+from smallcaps_assets.cli.emulator_process import adopt_served_market, running_emulator
 from smallcaps_assets.errors import LedgerMismatchError, StorageError
 from smallcaps_assets.ingest.lakehouse import Lakehouse, adopt_source
 from smallcaps_assets.lake.database import DAMAGES
@@ -136,6 +136,7 @@ def open_workplace(*, needs_source: bool = False, **options: object | None) -> I
         with dagster_storage_errors(settings):
             yield Workplace(settings)
         return
+    settings = adopt_served_market(settings)
     Lakehouse(settings).check_settings()
     with running_emulator(settings) as running, dagster_storage_errors(settings):
         yield Workplace(running)

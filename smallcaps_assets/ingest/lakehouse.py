@@ -71,16 +71,29 @@ def adopt_source(settings: Settings) -> Settings:
         StorageError: The disk refuses.
     """
     home = LakeLayout(settings.data_dir.absolute())
-    if settings.source is not None or _has_key(settings) or not home.identity_file.exists():
+    is_named = names_market(settings) if settings.source else _has_key(settings)
+    if is_named or settings.source is Source.VENDOR or not home.identity_file.exists():
         return settings
     source = read_identity(home, FileSystem()).source
-    changes: dict[str, object] = {"source": Source(source.kind)}
-    market, _, value = source.name.partition("=")
-    if market == "seed":
-        changes["emulator_seed"] = int(value)
-    if market == "replay":
-        changes["emulator_replay"] = Path(value)
-    return settings.model_copy(update=changes)
+    if settings.source not in {None, source.kind}:
+        return settings
+    named = settings.model_copy(update={"source": Source(source.kind)})
+    return take_market(named, source.name)
+
+
+def names_market(settings: Settings) -> bool:
+    """Say whether settings name the market that an emulator is to serve."""
+    return bool({"emulator_seed", "emulator_replay"} & settings.model_fields_set)
+
+
+def take_market(settings: Settings, name: str) -> Settings:
+    """Return settings with the market that ``lake.json`` or an emulator calls ``name``."""
+    kind, _, value = name.partition("=")
+    if kind == "seed" and value.isdecimal():
+        return settings.model_copy(update={"emulator_seed": int(value)})
+    if kind == "replay":
+        return settings.model_copy(update={"emulator_replay": Path(value)})
+    return settings
 
 
 def _has_key(settings: Settings) -> bool:

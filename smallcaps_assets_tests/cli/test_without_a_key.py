@@ -1,7 +1,9 @@
 """A lake that exists knows its source: what does not fetch needs neither a key nor a setting."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +12,7 @@ import pytest
 from smallcaps_assets.emulator import EmulatorServer, Market
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
 from smallcaps_assets_tests.cli.conftest import make_folder
-from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
+from smallcaps_assets_tests.lakehouse_factories import SMALL_MARKET, WATCHLIST_TEXT, write_text
 
 COMMANDS: Final = (
     ["status"],
@@ -82,3 +84,15 @@ def test_another_source_is_refused_as_ever(bought: Path) -> None:
     someone = User(bought, {"SMALLCAPS_SOURCE": "emulator"})
 
     check_refusal(someone.run("report"), REFUSED, "is bound to vendor:loopback")
+
+
+def test_a_new_lake_is_bound_to_the_market_that_is_served(user: User) -> None:
+    """L53: without a setting beside it, the lake of a replay was bound to a seed."""
+    with EmulatorServer(Market(replace(SMALL_MARKET, seed=7))) as server:
+        someone = User(user.folder, {**user.environment, "SMALLCAPS_BASE_URL": server.url})
+        planned = someone.run("plan", "--watchlist", "watchlist.csv")
+        again = someone.run("plan", "--watchlist", "watchlist.csv")
+
+    lake = json.loads((user.data_dir / "lake" / "lake.json").read_text(encoding="utf-8"))
+    assert (planned.code, again.code) == (0, 0), planned.text + again.text
+    assert (lake["kind"], lake["name"]) == ("emulator", "seed=7")
