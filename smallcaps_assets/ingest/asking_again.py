@@ -166,8 +166,6 @@ class AskingAgain:
         facts = read_bar_facts(self.lakehouse.tables, chosen)
         renewed = restate(self.lakehouse, dataclasses.replace(judge, facts=facts), found)
         self._follow([receipt.key for receipt in renewed])
-        # What was excused by a field that counts again is asked for like the others.
-        self.add(receipt for receipt in renewed if receipt.state == DISPUTED)
 
     def accept(self) -> None:
         """Take what is still disputed for complete, because a person said so."""
