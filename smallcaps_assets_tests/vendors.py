@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -349,6 +349,10 @@ class SimulatedVendor:
             request_ids=tuple(f"{len(self.asked)}-{page}" for page in range(pages)),
         )
 
+    def list_asked(self) -> list[tuple[dt.date, str, dt.date, int]]:
+        """Return date, ticker, first session and page limit of all chains so far, sorted."""
+        return sorted((a.on, a.ticker, a.dates[0], a.page_limit) for a in self.asked)
+
     def read_bars(self, first: dt.date, last: dt.date) -> pl.DataFrame:
         """Return ``schemas.DAILY_BARS`` of all tickers between two dates, as of today."""
         dates = load_calendar().dates(first, last)
@@ -411,15 +415,26 @@ def open_lakehouse(folder: Path, vendor: SimulatedVendor, **changes: object) -> 
     return lakehouse
 
 
-def store_bars(lakehouse: Lakehouse, vendor: SimulatedVendor, month: str) -> pl.DataFrame:
+def store_bars(
+    lakehouse: Lakehouse,
+    vendor: SimulatedVendor,
+    month: str,
+    only: Collection[dt.date] | None = None,
+) -> pl.DataFrame:
     """Store the bars of a month, ``2024-03``, as the vendor has them today, and return them.
 
     Bars of a file do not say when they came.
+
+    Args:
+        lakehouse: The lake.
+        vendor: Whose bars.
+        month: The month.
+        only: Some of its dates; all by default.
     """
     first = dt.date.fromisoformat(f"{month}-01")
     last = (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
-    dates = load_calendar().dates(first, last)
-    bars = vendor.read_bars(first, last)
+    dates = [date for date in load_calendar().dates(first, last) if only is None or date in only]
+    bars = vendor.read_bars(dates[0], dates[-1])
     came = dict.fromkeys(dates, vendor.clock.date) if vendor.model.has_own_bars else {}
     lakehouse.tables.write_daily_bars(
         month, bars, covered=came, is_closed=True, origin=BarOrigin(came)

@@ -22,6 +22,7 @@ from smallcaps_assets.core.disputes import (
     Figures,
     allow_requests,
     choose_limit,
+    correct_dates,
     count_tickers,
     count_years,
     judge_tape,
@@ -146,6 +147,9 @@ def test_dates_of_a_clock_that_was_wrong_count_as_today() -> None:
 
     assert judge(Deficit(0.0, 0.02), YOUNG, askings=future) is None
     assert not may_ask(future, TODAY)
+    corrected = correct_dates([ask(20, 100), *future], TODAY)
+    assert [asking.asked_on for asking in corrected] == [dt.date(2024, 5, 20), *[TODAY] * 8]
+    assert may_ask(corrected, TODAY + dt.timedelta(days=1))
 
 
 def test_a_field_set_aside_excuses_small_deficits_in_it_alone() -> None:

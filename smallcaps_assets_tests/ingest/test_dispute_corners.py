@@ -6,29 +6,44 @@ L27 in all of it.
 import _thread
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smallcaps_assets.core.disputes import LEAST_BUDGET, RESIDUAL, UNPROVEN
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.disputes import DIFFERS, LEAST_BUDGET, RESIDUAL, UNPROVEN
+from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.errors import VendorUnavailableError
+from smallcaps_assets.ingest.audit import audit_lake
+from smallcaps_assets.ingest.backfill import refresh_catalog
+from smallcaps_assets.ingest.compacting import Done
+from smallcaps_assets.ingest.importing import Import
+from smallcaps_assets.ingest.imports import Action, ImportedSession
+from smallcaps_assets.ingest.moving import move_lake
+from smallcaps_assets.ingest.repair import repair_lake
 from smallcaps_assets.lake.bar_months import BarOrigin
+from smallcaps_assets.lake.export import export_dates
 from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lake.revisions import list_revisions
 from smallcaps_assets.lake.states import COMPLETE, DISPUTED
 from smallcaps_assets.polygon.client import FetchedTrades
+from smallcaps_assets_tests.archive_factories import Layout, cut_files, keep, write_session
+from smallcaps_assets_tests.ingest.month_lakes import compact, hash_rows, read_catalog, read_rows
 from smallcaps_assets_tests.ingest.vendor_histories import History
 from smallcaps_assets_tests.lake.disks import Crash
+from smallcaps_assets_tests.lake.reader_factories import make_window_plan
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,
+    CountsHigher,
     DateDoubled,
     Loss,
     Model,
     Recalculated,
     SimulatedVendor,
+    WithoutCounts,
 )
 
 WEEK = (dt.date(2024, 3, 11), dt.date(2024, 3, 15))
@@ -136,7 +151,7 @@ def test_each_disputed_session_is_asked_for_again_in_its_turn(tmp_path: Path) ->
     """What never settles must not take the budget of what would heal, run by run."""
     tickers = {f"T{number:02}": 60 for number in range(40)}
     history = begin(tmp_path, HALF, tickers=tickers, span=TWO_DATES)
-    history.run_days(6)
+    history.run_days(3)
 
     again = {chain.ticker for chain in history.vendor.asked if chain.page_limit != 50_000}
     assert again == set(tickers)
@@ -146,7 +161,7 @@ def test_each_disputed_session_is_asked_for_again_in_its_turn(tmp_path: Path) ->
 
 def test_what_waits_says_from_when_it_is_asked_again(tmp_path: Path) -> None:
     tickers = {f"T{number:02}": 60 for number in range(30)}
-    history = begin(tmp_path, HALF, tickers=tickers, span=TWO_DATES)
+    history = begin(tmp_path, FEW, SOON, tickers=tickers, span=TWO_DATES)
     history.run()
     messages = {key: outcome.message for key, outcome in history.run().items()}
     counts = {
@@ -156,7 +171,7 @@ def test_what_waits_says_from_when_it_is_asked_again(tmp_path: Path) -> None:
     assert len(set(counts.values())) > 1
     for key, count in counts.items():
         assert f"{count} answers" in messages[key]
-        assert f"asked again from {LATER + dt.timedelta(days=1)}" in messages[key]
+        assert f"asked again from {SOON + dt.timedelta(days=1)}" in messages[key]
 
 
 def test_answers_are_weighed_by_the_bars_of_now(tmp_path: Path) -> None:
@@ -291,11 +306,10 @@ def test_a_kill_in_the_middle_leaves_no_green_session_without_its_rows(
         assert (history.find_red() == []) == is_green
         history.vendor.model = Model()
         history.reopen(crash_at)
-        try:
-            history.ask_again(history.keys) if is_green else history.run()
+        ask = history.ask_again if is_green else history.run
+        with suppress(Crash):
+            ask(history.keys)
             is_ended = True
-        except Crash:
-            history.lakehouse.lock.__init__(history.lakehouse.home.lock_file)  # type: ignore[misc]
         history.reopen()
         assert_proven(history)
         history.run()
@@ -372,3 +386,150 @@ def test_a_settled_session_whose_bar_was_mended_is_unmarked_whatever_is_lost(
 
     assert history.marks == {}
     assert_whole(history)
+
+
+def publish_plan(history: History) -> None:
+    """Publish what the history asks for as a plan, so that whole commands run on its lake."""
+    plan = make_window_plan(*history.keys)
+    record = PlanRecord(
+        plan_hash=hash_plan(plan),
+        sessions=plan.height,
+        tickers=1,
+        created_at=history.vendor.clock(),
+    )
+    history.lakehouse.tables.write_plan(plan, record, is_published=True)
+    history.lakehouse.ledger.record_plan(plan)
+
+
+def test_no_reader_and_no_command_takes_disputed_rows_for_proven(tmp_path: Path) -> None:
+    """They are not read, exported or compacted; repair, audit, reindex and moves keep them."""
+    history = begin(tmp_path, Model(Loss(share=0.5, by="row", dates=frozenset({WEEK[1]}))))
+    publish_plan(history)
+    history.run()
+    red = history.find_red()
+    assert len(red) == 1
+    lakehouse = history.lakehouse
+    before = {receipt.key: receipt for receipt in lakehouse.store.iter_receipts()}
+    refresh_catalog(lakehouse)
+
+    read = set(read_rows(lakehouse).select(key_expression()).to_series())
+    assert read == set(history.keys) - set(red)
+    assert read_catalog(lakehouse).height == read_rows(lakehouse).height
+    assert compact(lakehouse) == {"2024-03": Done.WAITING}
+    assert export_dates(lakehouse.layout, lakehouse.fs, tmp_path / "out").units == 4
+    repaired = repair_lake(lakehouse)
+    assert (repaired.keys, repaired.orphans, repaired.moved) == ([], [], [])
+    audit = audit_lake(lakehouse)
+    assert audit["no_orphans"].passed
+    assert audit["files_are_undamaged"].passed
+    assert not audit["sessions_reach_their_bar"].passed
+    history.lose_ledger()
+    history.reopen()
+    assert history.find_red() == red
+    move_lake(history.lakehouse, tmp_path / "disk")
+    assert {r.key: r for r in history.lakehouse.store.iter_receipts()} == before
+
+
+def test_revisions_are_no_orphans_and_stay_where_they_are(tmp_path: Path) -> None:
+    history = begin(tmp_path, FEW)
+    publish_plan(history)
+    history.run()
+    compact(history.lakehouse)
+    history.vendor.model = Model()
+    history.ask_again(history.keys)
+    kept = [path.name for path in list_revisions(history.lakehouse.layout)]
+    assert len(kept) == 5
+
+    assert audit_lake(history.lakehouse)["no_orphans"].passed
+    assert repair_lake(history.lakehouse).moved == []
+    assert compact(history.lakehouse) == {"2024-03": Done.WRITTEN}
+    facts = move_lake(history.lakehouse, tmp_path / "disk")
+    assert facts.left == []
+    history.reopen()
+    assert hash_rows(read_rows(history.lakehouse)) == history.vendor.hash_truth(
+        [("ABCD", date) for date in history.dates]
+    )
+    assert (history.lakehouse.home.data_dir / "revisions").is_dir()
+
+
+def test_an_import_leaves_disputed_rows_to_the_vendor(tmp_path: Path) -> None:
+    history = begin(tmp_path, HALF)
+    publish_plan(history)
+    history.run()
+    history.vendor.model = Model()
+    archive = tmp_path / "archive"
+    for date in history.dates:
+        files = cut_files(Layout.DATES, history.vendor.truth("ABCD", date), keep)
+        write_session(archive, Layout.DATES, files, "ABCD", date)
+    actions = {
+        found.action
+        for found in Import(history.lakehouse, archive).run()
+        if isinstance(found, ImportedSession)
+    }
+
+    assert actions == {Action.KNOWN}
+    assert history.find_red() == history.keys
+    history.run()
+    assert_whole(history)
+
+
+def test_fewer_rows_never_replace_more_that_lack_nothing(tmp_path: Path) -> None:
+    """Three of thousands are below what a bar shows."""
+    history = begin(tmp_path, Model(), span=MONDAY, tickers={"BIG": 8_000})
+    history.run()
+    history.vendor.model = FEW
+    history.ask_again(history.keys)
+
+    assert history.lakehouse.ledger.revisions()["counts"].to_list() == ["old"]
+    assert_whole(history)
+
+
+def test_a_first_look_again_is_cut_otherwise_than_the_first_answer(tmp_path: Path) -> None:
+    history = begin(tmp_path, Model(), span=MONDAY, page_limit=100)
+    history.run()
+    history.ask_again(history.keys)
+
+    first, second = (chain.page_limit for chain in history.vendor.asked)
+    assert first == 100 != second
+
+
+def test_an_answer_that_came_before_is_kept_once(tmp_path: Path) -> None:
+    history = begin(tmp_path, Model(Loss(rows=3)), SOON, span=TWO_DATES)
+    history.run_days(6)
+
+    names = [path.relative_to(path.parents[1]) for path in list_revisions(history.lakehouse.layout)]
+    contents = [(path.parent, path.name.partition("-")[2]) for path in names]
+    assert len(contents) == len(set(contents)) > 2
+
+
+def test_a_field_that_was_set_aside_counts_again_when_answers_heal(tmp_path: Path) -> None:
+    """What it excused is red then, and the next downloads heal it."""
+    tickers = {f"T{number:02}": 60 for number in range(12)}
+    model = Model(Loss(rows=1, by="row"), (WithoutCounts(),))
+    span = (dt.date(2024, 3, 4), dt.date(2024, 3, 15))
+    history = begin(tmp_path, model, SOON, span=span, tickers=tickers)
+    history.run()
+    assert history.marks[DIFFERS] > 60
+    history.vendor.model = Model(bars=(WithoutCounts(),))
+    history.ask_again([key for key in history.keys if key.startswith(("T00", "T01", "T02"))])
+    assert DIFFERS not in history.marks
+    history.run_days(3)
+
+    assert_whole(history)
+    assert history.marks == {}
+
+
+def test_a_field_set_aside_excuses_sessions_of_other_downloads_by_their_own_bars(
+    tmp_path: Path,
+) -> None:
+    """What the run did not ask for has bars too."""
+    tickers = {f"T{number:02}": 120 for number in range(14)}
+    span = (dt.date(2024, 3, 4), dt.date(2024, 3, 15))
+    history = begin(tmp_path, Model(bars=(CountsHigher(2024),)), SOON, span=span, tickers=tickers)
+    early = [key for key in history.keys if key < "T05"]
+    history.run(early)
+    assert history.find_red()
+    history.run([key for key in history.keys if key >= "T05"])
+
+    assert history.find_red() == []
+    assert history.marks.keys() == {DIFFERS}

@@ -4,9 +4,13 @@ L27 in all of it.
 """
 
 import datetime as dt
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from smallcaps_assets.core.disputes import DIFFERS, RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS
@@ -88,17 +92,15 @@ def test_counts_higher_all_year_are_set_aside_and_asking_stops(tmp_path: Path) -
 
 def test_bars_recalculated_after_days_leave_no_session_red_or_marked(tmp_path: Path) -> None:
     """A lake that is kept up to date: each day brings bars and trades of the sessions so far."""
-    history = History.begin(tmp_path / "lake", Model(bars=(Recalculated(),)), MARCH[0], MARCH)
-    first = MARCH[0] + dt.timedelta(days=1)
+    history = History.begin(tmp_path / "lake", Model(bars=(Recalculated(),)), WEEK[0], WEEK)
     history.vendor.clock.advance()
-    while history.vendor.clock.date < MARCH[1] + dt.timedelta(days=7):
+    while history.vendor.clock.date < WEEK[1] + dt.timedelta(days=7):
         today = history.vendor.clock.date
         list(refresh_daily_bars(history.lakehouse, ["2024-03"]))
         over = [key for key in history.keys if key[-10:] < str(today)]
         history.run(over)
         history.vendor.clock.advance()
 
-    assert first < MARCH[1]
     assert_honest_end(history)
     assert history.marks == {}
 
@@ -176,3 +178,89 @@ def test_what_a_vendor_loses_is_red_or_marked_and_heals_with_it(tmp_path: Path, 
     assert history.marks == {}
     assert not history.wrong | history.find_wrong()
     assert history.is_memory_kept()
+
+
+LOSSES_BY_DAY = [
+    None,
+    None,
+    Loss(rows=3),
+    Loss(rows=7, page="last"),
+    Loss(rows=7, by="row"),
+    Loss(rows=7, by="row", seed=1),
+    Loss(share=0.5),
+    Loss(share=0.5, by="row", dates=frozenset({WEEK[0], WEEK[1]})),
+]
+BARS_BY_DAY = [(), (), (CountsHigher(2024),), (Recalculated(),), (DateDoubled(DOUBLED_DATE),)]
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day brings.
+
+    Attributes:
+        model: What the vendor does on it.
+        passed: Days since the day before.
+        wrong: Days by which the clock is wrong on it.
+        bars: The bars of all months come anew.
+        again: A person asks for all stored sessions again.
+        accepted: A person accepts what is disputed.
+    """
+
+    model: Model
+    passed: int
+    wrong: int
+    bars: bool
+    again: bool
+    accepted: bool
+
+
+DAYS = st.builds(
+    Day,
+    model=st.builds(Model, st.sampled_from(LOSSES_BY_DAY), st.sampled_from(BARS_BY_DAY)),
+    passed=st.sampled_from([0, 1, 1, 1, 2, 31]),
+    wrong=st.sampled_from([0, 0, 0, 0, 4_000, -100]),
+    bars=st.booleans(),
+    again=st.sampled_from([False] * 5 + [True]),
+    accepted=st.sampled_from([False] * 8 + [True]),
+)
+
+
+def live(history: History, day: Day) -> None:
+    """Let a day pass, whose clock is perhaps wrong."""
+    clock = history.vendor.clock
+    clock.advance(day.passed + day.wrong)
+    history.vendor.model = day.model
+    if day.bars:
+        history.store_bars()
+    if day.again:
+        history.ask_again(history.keys)
+    history.run(accept_disputed=day.accepted)
+    clock.advance(-day.wrong)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(days=st.lists(DAYS, min_size=2, max_size=6), today=st.sampled_from([SOON, LATER]))
+def test_no_history_makes_a_wrong_session_green_and_a_lost_ledger_asks_no_more(
+    tmp_path: Path, days: list[Day], today: dt.date
+) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        kept, lost = (
+            History.begin(Path(folder) / name, Model(), today, WEEK) for name in ("kept", "lost")
+        )
+        for day in days:
+            for history in (kept, lost):
+                live(history, day)
+                assert not history.wrong
+                assert history.is_memory_kept()
+            lost.lose_ledger()
+            assert lost.describe() == kept.describe()
+            assert lost.vendor.list_asked() == kept.vendor.list_asked()
+        kept.vendor.model = Model()
+        kept.store_bars()
+        for _ in range(2):
+            kept.run()
+            kept.vendor.clock.advance()
+        assert kept.find_red() == []
+        kept.ask_again(kept.keys)
+        assert kept.marks == {}
+        assert not kept.wrong

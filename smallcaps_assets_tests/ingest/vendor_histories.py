@@ -13,9 +13,8 @@ from typing import Final, Self
 import polars as pl
 
 from smallcaps_assets.core.disputes import allow_requests
-from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.ingest.backfill import Backfill
 from smallcaps_assets.ingest.download import Download
 from smallcaps_assets.ingest.judging import judge_stored
 from smallcaps_assets.ingest.lakehouse import Lakehouse
@@ -86,7 +85,7 @@ class History:
         """Store the bars of today, as a refresh of all months does."""
         months = sorted({f"{date:%Y-%m}" for date in self.dates})
         for month in months:
-            store_bars(self.lakehouse, self.vendor, month)
+            store_bars(self.lakehouse, self.vendor, month, self.dates)
         self.lakehouse.ledger.record_unjudged(months)
 
     def run(
@@ -113,13 +112,10 @@ class History:
             self.run()
             self.vendor.clock.advance()
 
-    def ask_again(self, keys: Sequence[str]) -> Backfill:
+    def ask_again(self, keys: Sequence[str]) -> None:
         """Ask for stored sessions again, as a person does."""
-        backfill = Backfill(self.lakehouse, run_id="again", asks_again=True)
-        with backfill.held(wait_s=0.0):
-            list(backfill.run(keys))
+        list(Download(self.lakehouse, run_id="again", asks_again=True).run(keys))
         self.wrong |= self.find_wrong()
-        return backfill
 
     def lose_ledger(self) -> None:
         """Remove the ledger and make it anew of the receipts."""
@@ -128,6 +124,11 @@ class History:
             file.unlink()
         vars(self.lakehouse).pop("ledger")
         self.lakehouse.ledger.reindex(self.lakehouse.store.iter_receipts())
+
+    @property
+    def now(self) -> dt.datetime:
+        """Return the time."""
+        return self.vendor.clock.now
 
     @property
     def marks(self) -> dict[str, int]:
@@ -139,10 +140,15 @@ class History:
         states = self.lakehouse.ledger.states(self.keys)
         return [key for key in self.keys if states.get(key) != COMPLETE]
 
-    def find_marked(self) -> list[str]:
-        """Return the keys of green sessions with a mark."""
-        marked = self.lakehouse.ledger.receipts().drop_nulls("marks")
-        return [f"{t}_{date}" for t, date in marked.select("ticker", "session_date").iter_rows()]
+    def describe(self) -> dict[str, tuple[object, ...]]:
+        """Return state, marks, deficits and the number of answers of each session."""
+        receipts = self.lakehouse.store.iter_receipts()
+        answers = {receipt.key: len(receipt.askings) for receipt in receipts}
+        known = self.lakehouse.ledger.figures(self.dates[0], self.dates[-1])
+        columns = known.select("state", "marks", "volume_deficit", "count_deficit").rows()
+        keys = known.select(key_expression()).to_series()
+        assert len(keys) == len(self.keys)
+        return {key: (*row, answers[key]) for key, row in zip(keys, columns, strict=True)}
 
     def find_wrong(self) -> set[str]:
         """Return the keys that are green, without a mark, and not what happened."""

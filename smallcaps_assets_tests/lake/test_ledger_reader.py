@@ -124,6 +124,15 @@ def test_is_ask_due_three_times_more_for_a_disputed_session(ledger: Ledger, cloc
     assert asked == 1 + 3
 
 
+def test_what_was_disputed_by_a_wrong_clock_is_not_waited_for(ledger: Ledger, clock: Clock) -> None:
+    today = clock.now.date()
+    clock.pass_time(hours=24 * 4_000)
+    ledger.record_failures([make_failure(A1, "empty_disputed")])
+
+    assert ledger.is_ask_due(A1, today)
+    assert A1 in ledger.missing_keys(due_on=today)["key"].to_list()
+
+
 def test_missing_keys_due_leaves_out_what_was_disputed_today(ledger: Ledger, clock: Clock) -> None:
     ledger.record_failures([make_failure(A1, "empty_disputed"), make_failure(A2)])
     today = clock.now.date()
