@@ -7,6 +7,7 @@ def test_states_are_those_of_the_design() -> None:
         "complete",
         "empty",
         "empty_disputed",
+        "disputed",
         "failed",
         "quarantined",
         "empty_unverified",
