@@ -46,6 +46,8 @@ DATES_OF_YOUNG: Final = 3
 """Dates with the same answer that settle a younger one."""
 ASKED_A_DAY: Final = 3
 """Answers a day, the first one included: then a disputed session rests until tomorrow."""
+ANSWERS_KEPT: Final = 50
+"""Newest answers that a session remembers: more than any rule looks at."""
 YOUNG_BAR: Final = dt.timedelta(days=5)
 """A bar fetched sooner after its session may have been recalculated since."""
 LEAST_SHARE: Final = 3

@@ -19,6 +19,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.disputes import (
+    ANSWERS_KEPT,
     DIFFERS,
     LARGEST_LIMIT,
     RESIDUAL,
@@ -326,7 +327,8 @@ class AskingAgain:
         return PreparedSession(receipt, prepared.content, prepared.tree)
 
     def _judge(self, receipt: Receipt, askings: tuple[Asking, ...]) -> Receipt:
-        renewed = replace(receipt, askings=askings, revision=receipt.revision + 1)
+        known = askings[-ANSWERS_KEPT:]
+        renewed = replace(receipt, askings=known, revision=receipt.revision + 1)
         return self.judge.judge(renewed)
 
     def _note_refusal(self, key: str, result: RangeResult, kept: list[Receipt]) -> None:

@@ -279,7 +279,8 @@ def test_sick_tickers_do_not_keep_a_download_from_the_others(
     assert len(first.keys_in(states.COMPLETE)) == 100 - len(failed)
     assert first.summary.aborted == ""
     assert "the rest is done" in first.summary.describe()
-    assert "ZZZZ" in order[:workers]
+    # Requests of several threads arrive in any order: among the first tickers is what counts.
+    assert "ZZZZ" in list(dict.fromkeys(order))[: 2 * workers - 1]
     assert second.keys_in(states.FAILED) == failed
     assert second.summary.aborted == ""
 
