@@ -315,6 +315,16 @@ COMPACTED_MONTHS = Table(
     },
 )
 
+_MARKS: Final = Column(
+    pl.String(),
+    "What its daily bar leaves open, separated by commas: `unproven_by_bar`, `bar_surplus`, "
+    "`bar_residual`, `bar_differs`; null: nothing.",
+    nullable=True,
+)
+_REVISION: Final = Column(
+    pl.Int64(), "1, and one more each time it was replaced; null: unknown.", nullable=True
+)
+
 RECEIPTS = Table(
     "receipts",
     "one proven ticker and session of the lake",
@@ -346,15 +356,8 @@ RECEIPTS = Table(
         "bar_trade_count": Column(
             pl.Int64(), "Trades of the daily bar; null: it does not say.", nullable=True
         ),
-        "marks": Column(
-            pl.String(),
-            "What its daily bar leaves open, separated by commas: `unproven_by_bar`, "
-            "`bar_surplus`, `bar_residual`, `bar_differs`; null: nothing.",
-            nullable=True,
-        ),
-        "revision": Column(
-            pl.Int64(), "1, and one more each time it was replaced; null: unknown.", nullable=True
-        ),
+        "marks": _MARKS,
+        "revision": _REVISION,
     },
 )
 
@@ -368,15 +371,8 @@ COVERAGE = Table(
         "state": Column(pl.String(), "State in the ledger; `planned`: not asked for yet."),
         "rows": Column(pl.Int64(), "Trades stored; null: nothing is stored.", nullable=True),
         "error_kind": Column(pl.String(), "Why it failed; null: it did not.", nullable=True),
-        "marks": Column(
-            pl.String(),
-            "What its daily bar leaves open, separated by commas: `unproven_by_bar`, "
-            "`bar_surplus`, `bar_residual`, `bar_differs`; null: nothing.",
-            nullable=True,
-        ),
-        "revision": Column(
-            pl.Int64(), "1, and one more each time it was replaced; null: unknown.", nullable=True
-        ),
+        "marks": _MARKS,
+        "revision": _REVISION,
     },
 )
 

@@ -54,6 +54,11 @@ class Verdict:
         """Say whether something is wrong."""
         return not self.passed and not self.is_warning
 
+    @property
+    def only_warns(self) -> bool:
+        """Say whether it is yellow where it does not hold: a look is due, or none was taken yet."""
+        return self.is_warning or bool(self.numbers.get("never_audited"))
+
 
 @dataclass(frozen=True, slots=True)
 class SizeFacts:

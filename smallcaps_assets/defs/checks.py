@@ -91,8 +91,8 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
 
 def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:
     """Return WARN for what was not audited yet or needs a look, ERROR for what is wrong."""
-    is_unknown = verdict.is_warning or bool(verdict.numbers.get("never_audited"))
-    return dg.AssetCheckSeverity.WARN if is_unknown else dg.AssetCheckSeverity.ERROR
+    severity = dg.AssetCheckSeverity
+    return severity.WARN if verdict.only_warns else severity.ERROR
 
 
 def count_failures(verdicts: Mapping[str, Verdict]) -> int:

@@ -66,7 +66,7 @@ def document_audit(verdicts: Mapping[str, Verdict], now: dt.datetime) -> AuditDo
             description=audit.description,
             is_deep=audit.is_deep,
             passed=verdict.passed,
-            severity=_judge_severity(verdict),
+            severity="warning" if verdict.only_warns else "error",
             summary=verdict.summary,
             numbers=verdict.numbers,
             offenders=plain_rows(verdict.offenders.head(SHOWN_OFFENDERS)),
@@ -76,9 +76,3 @@ def document_audit(verdicts: Mapping[str, Verdict], now: dt.datetime) -> AuditDo
     ]
     failed = [check.name for check in checks if verdicts[check.name].is_failure]
     return AuditDocument(told_at=now, passed=not failed, failed=failed, checks=checks)
-
-
-def _judge_severity(verdict: Verdict) -> Literal["error", "warning"]:
-    """Return whether a verdict that does not hold would be an error."""
-    is_unknown = verdict.is_warning or bool(verdict.numbers.get("never_audited"))
-    return "warning" if is_unknown else "error"
