@@ -38,6 +38,8 @@ DEFAULT_ROW_S: Final = 5e-6
 """Processor's seconds of a trade from wire to file: 2 us on busy sessions, 5 us on small ones."""
 DEFAULT_SESSION_S: Final = 5e-3
 """Processor's seconds of a session: its commit, and its event in Dagster."""
+DEFAULT_START_S: Final = 2.5
+"""What every download takes besides: plan and bars are read, the vendor probed, the end written."""
 
 SECONDS_PER_MINUTE: Final = 60
 PRIOR_FILES: Final = 0.5
@@ -62,6 +64,7 @@ class Calibration:
         request_s: Seconds that a download takes for a request, all of its threads at work.
         row_s: The same for a trade.
         session_s: The same for a session.
+        start_s: Seconds that a download takes whatever it asks for.
         learned_sessions: Sessions that landed and taught this; 0: it is believed beforehand.
     """
 
@@ -76,12 +79,14 @@ class Calibration:
     request_s: float = DEFAULT_LATENCY_S
     row_s: float = DEFAULT_ROW_S
     session_s: float = DEFAULT_SESSION_S
+    start_s: float = DEFAULT_START_S
     learned_sessions: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.bytes_per_trade, self.file_bytes, self.block_bytes, self.raw_bytes_per_trade)
-        times = (self.request_s, self.row_s, self.session_s, self.requests_per_page)
-        amounts = (*sizes, *times, self.trades_per_session, self.requests_per_minute)
+        times = (self.request_s, self.row_s, self.session_s, self.start_s)
+        counts = (self.requests_per_page, self.trades_per_session, self.requests_per_minute)
+        amounts = (*sizes, *times, *counts)
         is_valid = all(math.isfinite(amount) and amount >= 0 for amount in amounts)
         if not is_valid or self.page_limit < 1:
             raise ConfigError(f"expected amounts of 0 or more and a page limit above 0, got {self}")
@@ -94,11 +99,16 @@ class Calibration:
         return rows * self.bytes_per_trade + files * self.file_bytes * growth
 
     def predict_seconds(self, requests: float, rows: float, sessions: int) -> float:
-        """Return how long a download takes: by its work, or by the rate where that is slower."""
+        """Return how long a download takes: by its work, or by the rate where that is slower.
+
+        One that asks for nothing takes no time.
+        """
+        if not requests:
+            return 0.0
         work = self.request_s * requests + self.row_s * rows + self.session_s * sessions
-        if not self.requests_per_minute:
-            return work
-        return max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
+        if self.requests_per_minute:
+            work = max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
+        return self.start_s + work
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,7 +321,7 @@ def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, s
 def _spend(calibration: Calibration, requests: int, rows: int, sessions: int) -> tuple[float, str]:
     """Return the hours of a download, by its work or by the rate, and the computation in words."""
     hours = calibration.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
-    free = replace(calibration, requests_per_minute=0.0)
+    free = replace(calibration, requests_per_minute=0.0, start_s=0.0)
     work_h = free.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
     origin = (
         f"as {calibration.learned_sessions:,} sessions that landed showed"
@@ -333,10 +333,11 @@ def _spend(calibration: Calibration, requests: int, rows: int, sessions: int) ->
         f"{calibration.row_s * 1e6:.3g} us + {sessions:,} sessions x "
         f"{calibration.session_s * 1e3:.3g} ms = {format_hours(work_h)} of work ({origin})"
     )
+    start = f"a download begins and ends in {calibration.start_s:.3g} s"
     if not calibration.requests_per_minute:
-        return hours, f"{work}; no limit of requests is set"
+        return hours, f"{work}; no limit of requests is set; {start}"
     limit = _spend_requests(requests, calibration.requests_per_minute)[1]
-    return hours, f"{work}; {limit}; the longer counts"
+    return hours, f"{work}; {limit}; the longer counts; {start}"
 
 
 def _explain_trades(totals: Mapping[str, int], unknown: int, calibration: Calibration) -> str:

@@ -39,6 +39,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
         request_s: Seconds that a download takes for a request.
         row_s: The same for a trade.
         session_s: The same for a session.
+        start_s: Seconds of every download besides; 0: an earlier version did not count them.
         requests_per_minute: Limit of requests; 0: there was none.
         learned_sessions: Sessions that landed before and taught it.
     """
@@ -59,6 +60,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
     request_s: float = DEFAULT_LATENCY_S
     row_s: float = DEFAULT_ROW_S
     session_s: float = DEFAULT_SESSION_S
+    start_s: float = 0.0
     requests_per_minute: float = 0.0
     learned_sessions: int = 0
 
@@ -71,6 +73,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
             request_s=self.request_s,
             row_s=self.row_s,
             session_s=self.session_s,
+            start_s=self.start_s,
             requests_per_minute=self.requests_per_minute,
             learned_sessions=self.learned_sessions,
         )
@@ -102,6 +105,7 @@ def record_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> EstimateEnt
         request_s=costs.request_s,
         row_s=costs.row_s,
         session_s=costs.session_s,
+        start_s=costs.start_s,
         requests_per_minute=costs.requests_per_minute,
         learned_sessions=costs.learned_sessions,
     )

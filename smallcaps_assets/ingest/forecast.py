@@ -85,7 +85,8 @@ def forecast(
     if is_running:
         run = _correct(pulse, pulse.planned)
         run_s = max(pace.predict_seconds(run), _wait_for_rate(run, requests_per_minute) or 0.0)
-    plan_s = max(pace.predict_seconds(left), least_s or 0.0)
+    begin_s = 0.0 if is_running or told is None or not left.requests else told.costs.start_s
+    plan_s = begin_s + max(pace.predict_seconds(left), least_s or 0.0)
     return Forecast(left, run_s, plan_s, "pace", pace)
 
 
@@ -110,10 +111,13 @@ def _forecast_by_costs(left: Work, least_s: float | None, told: Told | None) -> 
     """Return the time of work before any of it was done, by the limit and by the estimate."""
     if told is None:
         return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
-    work_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions)
-    if least_s is not None and least_s >= work_s:
-        return Forecast(left, plan_s=least_s, basis="limit")
-    return Forecast(left, plan_s=work_s, basis="estimate")
+    plan_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions)
+    if least_s is None:
+        return Forecast(left, plan_s=plan_s, basis="estimate")
+    by_limit = told.costs.start_s + least_s
+    return Forecast(
+        left, plan_s=max(by_limit, plan_s), basis="limit" if by_limit >= plan_s else "estimate"
+    )
 
 
 def _find_left(pulse: Pulse | None, sessions: int, told: Told | None) -> Work | None:

@@ -75,12 +75,15 @@ def test_no_trade_takes_no_file() -> None:
     assert Calibration().predict_bytes(0, 0) == 0
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [(0.0, 23.0), (600.0, 23.0), (30.0, 200.0)])
+@pytest.mark.parametrize(("limit", "seconds"), [(0.0, 25.0), (600.0, 25.0), (30.0, 202.0)])
 def test_time_is_that_of_the_work_or_of_the_rate(limit: float, seconds: float) -> None:
     """L49: without a limit a download takes what its requests, trades and sessions take."""
-    costs = Calibration(request_s=0.1, row_s=1e-5, session_s=0.01, requests_per_minute=limit)
+    costs = Calibration(
+        request_s=0.1, row_s=1e-5, session_s=0.01, start_s=2.0, requests_per_minute=limit
+    )
 
     assert costs.predict_seconds(100, 1_000_000, 300) == pytest.approx(seconds)
+    assert costs.predict_seconds(0, 0, 0) == 0
 
 
 @pytest.mark.parametrize(
