@@ -204,7 +204,7 @@ def _create_tables(
 def _create_view(
     connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[Path]
 ) -> None:
-    rows = read_files(connection, files) if files else make_empty(connection, table)
+    rows = read_files(connection, files, table) if files else make_empty(connection, table)
     rows.project(project_columns(table)).create_view(table.name)
 
 

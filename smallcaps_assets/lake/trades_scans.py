@@ -4,6 +4,7 @@ What belongs here: how files of months and landing files become one table.  What
 files those are (``trades_sources``).
 """
 
+import contextlib
 import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Final, Self, TypeAlias
 import duckdb
 import polars as pl
 
+from smallcaps_assets.errors import LakeError
 from smallcaps_assets.lake.stored_files import StoredFile
 from smallcaps_assets.lake.trades_sources import MonthPart, TradesQuestion, TradesSources
 from smallcaps_assets.schemas import INSTANT, TRADES, Table
@@ -23,6 +25,10 @@ Key: TypeAlias = tuple[str, dt.date]
 _WILDCARDS: Final = "*?["
 _WHOLE_PART, _PART, _FILE = range(3)
 """Kinds of files: a part of a month, one of which sessions are hidden, a landing file."""
+
+_DAMAGE: Final = (duckdb.Error, RuntimeError)
+"""What DuckDB raises at a damaged footer; names of columns that are not UTF-8 are a
+``RuntimeError`` of its Python binding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,9 @@ def relate_trades(
     """Return the trades asked for, each instant twice, as the views of the catalog do."""
     whole = [part.path for part in sources.parts if part.hidden.is_empty()]
     whole += [file.path for file in sources.files]
-    relations = [read_files(connection, whole)] if whole else []
+    relations = [read_files(connection, whole, TRADES)] if whole else []
     relations += [
-        read_files(connection, [part.path]).filter(_hide_in_sql(part.hidden))
+        read_files(connection, [part.path], TRADES).filter(_hide_in_sql(part.hidden))
         for part in sources.parts
         if part.hidden.height
     ]
@@ -126,11 +132,36 @@ def relate_trades(
 
 
 def read_files(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path]
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], table: Table
 ) -> duckdb.DuckDBPyRelation:
-    """Return the rows of Parquet files, whatever their folders are called."""
+    """Return the rows of Parquet files of ``table``, whatever their folders are called.
+
+    DuckDB takes the columns from the first file.  A damaged one is put behind another, so that it
+    is met by who reads its rows and closes no other file.
+
+    Raises:
+        LakeError: No file has the columns.
+    """
     paths = [_escape(path.absolute()) for path in files]
-    return connection.read_parquet(paths, hive_partitioning=False)
+    try:
+        return _open_files(connection, paths, table)
+    except _DAMAGE as error:
+        for place, path in enumerate(paths[1:], start=1):
+            with contextlib.suppress(*_DAMAGE):
+                _open_files(connection, [path], table)
+                return _open_files(connection, [*paths[place:], *paths[:place]], table)
+        raise LakeError(
+            f"expected {table.name} in {files[0]}, but DuckDB cannot open it: {error}; `smallcaps "
+            "audit --deep` tells whether it is damaged"
+        ) from error
+
+
+def _open_files(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], table: Table
+) -> duckdb.DuckDBPyRelation:
+    rows = connection.read_parquet(list(paths), hive_partitioning=False)
+    rows.project(project_columns(table))
+    return rows
 
 
 def make_empty(connection: duckdb.DuckDBPyConnection, table: Table) -> duckdb.DuckDBPyRelation:

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.catalog import CatalogFacts, build_catalog
@@ -208,6 +210,36 @@ def test_build_catalog_leaves_a_lost_file_out_and_says_so(
     assert (facts.trades_files, facts.missing_files) == (1, 1)
     assert str(path) in caplog.text
     assert query(layout, "SELECT DISTINCT ticker FROM trades") == [("AAA",)]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(place=0.0, bit=0)  # duckdb.Error
+@example(place=0.0155, bit=7)  # RuntimeError: a name that is not UTF-8
+def test_a_damaged_footer_closes_no_other_file(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
+    """L12: DuckDB takes the columns of all files from the first one."""
+    layout = fill_lake(tmp_path_factory.mktemp("lake"), {A1: ("regular",), B1: ("regular",)})
+    path = layout.trades_file("AAA", dt.date(2024, 3, 14))
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[-8:-4], "little")
+    content[len(content) - 8 - length + int(place * length)] ^= 1 << bit
+    path.write_bytes(content)
+
+    facts = build(layout)
+
+    assert facts.trades_files == 2
+    assert query(layout, "SELECT count(*) FROM receipts") == [(2,)]
+
+
+def test_a_lake_whose_only_file_is_damaged_names_it(tmp_path: Path) -> None:
+    layout = fill_lake(tmp_path, {A1: ("regular",)})
+    path = layout.trades_file("AAA", dt.date(2024, 3, 14))
+    path.write_bytes(bytes(path.stat().st_size))
+
+    with pytest.raises(LakeError, match=f"{path}.*smallcaps audit --deep"):
+        build(layout)
 
 
 def test_catalog_works_from_any_folder(
