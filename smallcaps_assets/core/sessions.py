@@ -226,3 +226,11 @@ def _to_ns(instant: dt.datetime) -> int:
 def _check_order(first: dt.date, last: dt.date) -> None:
     if last < first:
         raise DataError(f"expected first <= last, got {first} and {last}")
+
+
+def session_range(sessions: pl.DataFrame) -> tuple[dt.date, dt.date]:
+    """Return the first and last ``session_date`` of at least one row."""
+    first, last = sessions["session_date"].min(), sessions["session_date"].max()
+    if not isinstance(first, dt.date) or not isinstance(last, dt.date):
+        raise DataError("expected at least one session, got none")
+    return first, last

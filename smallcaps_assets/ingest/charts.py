@@ -24,8 +24,8 @@ from matplotlib.ticker import MaxNLocator
 from smallcaps_assets.core.costs import Comparison
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.pilot import Rung
+from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.windows import EventWindow
-from smallcaps_assets.ingest.proof import session_range
 
 LIGHT: Final = "#cfcfcf"
 DARK: Final = "#225ea8"

@@ -9,9 +9,9 @@ import polars as pl
 
 from smallcaps_assets.core.calibration import label_expected_rows
 from smallcaps_assets.core.plan import plan_request_ranges
+from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.proof import session_range
 from smallcaps_assets.lake.ledger_reader import LedgerReader
 from smallcaps_assets.schemas import DAILY_BARS, REQUEST_RANGES
 

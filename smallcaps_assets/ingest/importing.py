@@ -20,6 +20,7 @@ import polars as pl
 
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.errors import LedgerMismatchError, StorageError
 from smallcaps_assets.ingest.archive_judging import (
     ArchiveJudge,
@@ -30,7 +31,6 @@ from smallcaps_assets.ingest.archive_judging import (
 )
 from smallcaps_assets.ingest.imports import Action, ImportedSession, ImportSummary, ensure_known
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.proof import session_range
 from smallcaps_assets.lake.archives import SessionFiles, Stray, open_archive, walk_archive
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger_reader import LedgerReader

@@ -14,8 +14,8 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.disputes import Deficit, Evidence, Figures, judge_tape, measure_deficit
+from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds
-from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.tables import TableStore
@@ -200,11 +200,3 @@ def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
         {date: on for month in months for date, on in month.fetched},
         {date: on for month in months for date, on in month.asked_again},
     )
-
-
-def session_range(sessions: pl.DataFrame) -> tuple[dt.date, dt.date]:
-    """Return the first and last ``session_date`` of at least one row."""
-    first, last = sessions["session_date"].min(), sessions["session_date"].max()
-    if not isinstance(first, dt.date) or not isinstance(last, dt.date):
-        raise DataError("expected at least one session, got none")
-    return first, last

@@ -5,11 +5,11 @@ What does not belong here: which symbol may be meant, and the verdict (``core.un
 
 import polars as pl
 
+from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.unknown_tickers import judge_unknown_tickers, suggest_symbols
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.expectations import KEY
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.proof import session_range
 
 
 def find_unknown_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> tuple[int, dict[str, str]]:
