@@ -18,11 +18,9 @@ from smallcaps_assets.ingest.compacting import judge_months, write_month
 from smallcaps_assets.ingest.lakehouse import Lakehouse
 from smallcaps_assets.lake.disk_errors import is_broken
 from smallcaps_assets.lake.month_sessions import MonthDamage, find_month_damages
-from smallcaps_assets.lake.quarantine import quarantine_copies
+from smallcaps_assets.lake.quarantine import EVIDENCE_NAME, quarantine_copies
 
 logger = logging.getLogger(__name__)
-
-EVIDENCE_NAME = "evidence.json"
 
 
 def find_damaged_months(lakehouse: Lakehouse) -> list[MonthDamage]:

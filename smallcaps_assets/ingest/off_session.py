@@ -12,8 +12,8 @@ import msgspec
 
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.fetching import RangeResult
-from smallcaps_assets.ingest.month_repair import EVIDENCE_NAME
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.store import LakeStore
 
 logger = logging.getLogger(__name__)

@@ -6,21 +6,15 @@ Nothing is deleted, and nothing is fetched: the next download asks for what is m
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.month_repair import (
-    EVIDENCE_NAME,
-    find_damaged_months,
-    rebuild_months,
-)
+from smallcaps_assets.ingest.month_repair import find_damaged_months, rebuild_months
+from smallcaps_assets.ingest.replacing import move_aside
 from smallcaps_assets.lake import states
 from smallcaps_assets.lake.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.layout import Tree
@@ -138,26 +132,3 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         if os.path.lexists(orphan.path):
             facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
     facts.moved.extend(rebuild_months(lakehouse, facts.months))
-
-
-def move_aside(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
-    """Move a session aside, with what was wrong with it and when it was found.
-
-    Args:
-        lakehouse: The lake; the caller holds its lock.
-        damages: What is wrong with the session, at least one thing.
-        tree: Folders it belongs to.
-
-    Raises:
-        StorageError: The disk refuses.
-    """
-    first = damages[0]
-    evidence = {
-        "found_at": lakehouse.clock(),
-        "damages": [(damage.kind.value, damage.message) for damage in damages],
-    }
-    content = msgspec.json.format(msgspec.json.encode(evidence))
-    logger.warning("quarantined tree=%s key=%s kind=%s", tree.value, first.key, first.kind.value)
-    return lakehouse.store.quarantine(
-        first.ticker, first.session_date, tree=tree, evidence={EVIDENCE_NAME: content}
-    )

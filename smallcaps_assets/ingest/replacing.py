@@ -5,17 +5,22 @@ does not: which of two answers counts (``asking_again``).
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets.ingest.judging import find_receipt
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.repair import move_aside
+from smallcaps_assets.lake.damages import Damage
 from smallcaps_assets.lake.disk_errors import is_broken
 from smallcaps_assets.lake.layout import Tree
 from smallcaps_assets.lake.ledger import Failure
 from smallcaps_assets.lake.preparing import PreparedSession
+from smallcaps_assets.lake.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.receipts import Receipt
 from smallcaps_assets.lake.states import QUARANTINED
 
@@ -25,6 +30,8 @@ _MESSAGE: Final = (
     "another answer of the vendor was about to take its place when the process ended; the next "
     "download finds what is stored, or asks for it"
 )
+
+logger = logging.getLogger(__name__)
 
 
 def replace_sessions(lakehouse: Lakehouse, sessions: Sequence[PreparedSession]) -> list[Receipt]:
@@ -70,6 +77,29 @@ def move_damaged(lakehouse: Lakehouse, receipt: Receipt, run_id: str) -> bool:
     lakehouse.ledger.record_failures([failure])
     move_aside(lakehouse, damages, Tree.TRADES)
     return True
+
+
+def move_aside(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
+    """Move a session aside, with what was wrong with it and when it was found.
+
+    Args:
+        lakehouse: The lake; the caller holds its lock.
+        damages: What is wrong with the session, at least one thing.
+        tree: Folders it belongs to.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    first = damages[0]
+    evidence = {
+        "found_at": lakehouse.clock(),
+        "damages": [(damage.kind.value, damage.message) for damage in damages],
+    }
+    content = msgspec.json.format(msgspec.json.encode(evidence))
+    logger.warning("quarantined tree=%s key=%s kind=%s", tree.value, first.key, first.kind.value)
+    return lakehouse.store.quarantine(
+        first.ticker, first.session_date, tree=tree, evidence={EVIDENCE_NAME: content}
+    )
 
 
 def _has_its_file(lakehouse: Lakehouse, receipt: Receipt) -> bool:

@@ -16,6 +16,8 @@ from smallcaps_assets.lake.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, 
 
 NO_EVIDENCE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
+EVIDENCE_NAME = "evidence.json"
+
 
 def quarantine_session(
     layout: LakeLayout,

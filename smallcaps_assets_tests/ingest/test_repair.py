@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.ingest.audit import audit_lake
 from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.month_repair import EVIDENCE_NAME
 from smallcaps_assets.ingest.repair import repair_lake
 from smallcaps_assets.lake.disk_errors import storage_errors
 from smallcaps_assets.lake.files import TEMPORARY_PREFIX, FileSystem
 from smallcaps_assets.lake.layout import Tree
+from smallcaps_assets.lake.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.receipts import Receipt, encode_receipt
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import (
