@@ -60,7 +60,7 @@ bench-short: $(STAMP) ## their short form, for orientation: less of everything, 
 	$(BIN)/python benchmarks/run.py --short $(BENCH)
 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, JSON, .env.example
-	$(BIN)/python -m smallcaps_assets.cli.reference_pages
+	$(BIN)/python -m smallcaps_assets.cli.pages.generated
 
 faults: $(STAMP) ## the fault campaign: kills, power failures, damage; less than half an hour on two idle cores
 	$(BIN)/python -m campaigns.faults --report docs/reliability.md

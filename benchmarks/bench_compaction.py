@@ -18,9 +18,9 @@ import polars as pl
 from measuring import make_row, run_contender, time_work
 from sample_lake import fill_sample, open_sample
 
-from smallcaps_assets.ingest.compacting import Done, compact_months
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.month_files import BATCH_SESSIONS, SessionBatch, encode_parts
+from smallcaps_assets.lake.months.parts import BATCH_SESSIONS, SessionBatch, encode_parts
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.compaction.months import Done, compact_months
 
 SESSIONS, SHORT_SESSIONS = 3_000, 400
 REPEATS, SHORT_REPEATS = 5, 1

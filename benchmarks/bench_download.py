@@ -14,9 +14,9 @@ import polars as pl
 from measuring import divide, make_row, pick, print_result, run_contender
 from vendor import serve
 
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.lake.parquet import decode_trades
+from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.lake.sessions.parquet import decode_trades
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 SCRIPT = Path(__file__).with_name("contenders.py")

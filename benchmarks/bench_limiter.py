@@ -18,7 +18,7 @@ from pathlib import Path
 
 from measuring import make_row
 
-from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.polygon.http.limiter import RequestLimiter
 
 PROCESSES, THREADS = 3, 4
 MINUTE_S = 60.0

@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 from measuring import make_row, pick, print_result, run_contender, time_work
 
-from smallcaps_assets.core.plan import plan_request_ranges
+from smallcaps_assets.core.events.watchlist import build_watchlist
+from smallcaps_assets.core.plan.ranges import plan_request_ranges
+from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, expand_sessions, merge_windows
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.watchlist import build_watchlist
-from smallcaps_assets.core.windows import DEFAULT_WINDOWS, expand_sessions, merge_windows
 
 ROWS = 2_939_824
 TICKERS = 8_500

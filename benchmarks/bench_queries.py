@@ -24,8 +24,8 @@ from measuring import make_row
 from sample_lake import fill_sample, open_sample
 
 from smallcaps_assets import Lake
-from smallcaps_assets.ingest.compaction_run import Compaction
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.compaction.run import Compaction
 
 SESSIONS, SHORT_SESSIONS = 10_000, 600
 REPEATS, SHORT_REPEATS = 5, 2

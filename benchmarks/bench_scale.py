@@ -22,13 +22,13 @@ from pathlib import Path
 from measuring import make_row, measure_peak_mb, print_result, run_contender
 
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.status import measure_status
-from smallcaps_assets.lake.database import counted_at_end, open_database, transaction
-from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.ledger import Ledger
-from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.ledger.database import counted_at_end, open_database, transaction
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.status.look import measure_status
 from smallcaps_assets.settings import load_settings
 
 MILLION, HUGE = 1_000_000, 35_000_000

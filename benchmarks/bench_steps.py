@@ -19,20 +19,20 @@ from measuring import make_row, print_result
 from sample_lake import make_facts
 from vendor import serve
 
-from smallcaps_assets.core.conditions import VolumeMeter
-from smallcaps_assets.core.content_hash import TapeHasher
-from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.core.tape import locate_sessions, read_instants
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.parquet import TapeEncoder
+from smallcaps_assets.core.ticks.conditions import VolumeMeter
+from smallcaps_assets.core.ticks.content_hash import TapeHasher
+from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.core.ticks.tape import locate_sessions, read_instants
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.sessions.parquet import TapeEncoder
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.polygon.chain import TradesChain
-from smallcaps_assets.polygon.trades_wire import TradeRow, decode_trades_page
-from smallcaps_assets.polygon.trail import CursorTrail
-from smallcaps_assets.polygon.transport import Answer
-from smallcaps_assets.polygon.wire import decode_page
+from smallcaps_assets.polygon.http.transport import Answer
+from smallcaps_assets.polygon.wire.chain import TradesChain
+from smallcaps_assets.polygon.wire.envelopes import decode_page
+from smallcaps_assets.polygon.wire.trades import TradeRow, decode_trades_page
+from smallcaps_assets.polygon.wire.trail import CursorTrail
 
 FIRST = dt.date(2024, 3, 4)
 SESSIONS = {"500": 10, "20k": 2, "400k": 1}

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.plan_record import PlanRecord, hash_plan
-from smallcaps_assets.lake.receipts import FetchFacts
+from smallcaps_assets.lake.sessions.receipts import FetchFacts
+from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, TRADES
 from smallcaps_assets.settings import Settings, Source
 

@@ -20,10 +20,10 @@ import requests
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.cache import ByteCache
-from smallcaps_assets.emulator.dressing import Hours, dress_prints
-from smallcaps_assets.emulator.history import Day
-from smallcaps_assets.emulator.prints import build_bar, draw_prints
-from smallcaps_assets.emulator.server import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.dressing import Hours, dress_prints
+from smallcaps_assets.emulator.market.history import Day
+from smallcaps_assets.emulator.market.prints import build_bar, draw_prints
 from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import Span, Tape, WireRow
 

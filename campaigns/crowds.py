@@ -12,10 +12,10 @@ import duckdb
 from campaigns.ground import Ground, Part, hash_content
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.emulator import EmulatorServer, Fault, Market, MarketConfig
 from smallcaps_assets.errors import PartitionConflictError
-from smallcaps_assets.ingest.backfill import Backfill
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets_tests.defs.defs_factories import publish
 from smallcaps_assets_tests.lakehouse_factories import (
     NOW,

@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 
 from campaigns.ground import Part
-from smallcaps_assets.core.content_hash import hash_lake
-from smallcaps_assets.defs.runs import end_dead_runs
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.core.ticks.content_hash import hash_lake
+from smallcaps_assets.defs.instance.runs import end_dead_runs
 from smallcaps_assets_tests.defs.defs_factories import (
     EmulatorProcess,
     Home,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from campaigns.ground import Ground, Part
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.ingest.audit import audit_lake
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.repair import repair_lake
-from smallcaps_assets.lake.layout import RECEIPT_NAME, decode_ticker, encode_ticker
+from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, decode_ticker, encode_ticker
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.audits import audit_lake
+from smallcaps_assets.operations.repair.sessions import repair_lake
 
 Damage = Callable[[Path, random.Random], None]
 

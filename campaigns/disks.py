@@ -14,11 +14,11 @@ from campaigns.ground import SMALL_WATCHLIST, Ground, Part
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.errors import LakeError, StorageError
-from smallcaps_assets.ingest.audit import audit_lake
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.repair import repair_lake
-from smallcaps_assets.lake.disk_errors import storage_errors
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.disk_errors import storage_errors
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.audits import audit_lake
+from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.ingest.bulky import KEYS, TRADES, BulkySource, make_bulky_lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import download, find_asked, hash_stored
 from smallcaps_assets_tests.ingest.tmpfs import find_way, run_on_tmpfs

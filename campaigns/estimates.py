@@ -22,8 +22,8 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.ingest.estimate_history import EstimateEntry
-from smallcaps_assets.lake.layout import LakeLayout
+from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
 PIECES: Final = 8

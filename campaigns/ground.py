@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from smallcaps_assets.core.content_hash import hash_lake
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig, Request
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.damages import Damage
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.sessions.damages import Damage
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
     download_plan,
     make_lakehouse,

@@ -25,13 +25,13 @@ from campaigns.damage import delete, edit_receipt, find_damaged, flip_bit, trunc
 from campaigns.disks import replan
 from campaigns.ground import SMALL_WATCHLIST, Ground, Part, hash_sessions
 from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import LakeError
-from smallcaps_assets.ingest.importing import Import
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.moving import move_lake
-from smallcaps_assets.ingest.repair import repair_lake
-from smallcaps_assets.lake.export import export_dates, export_session_files
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.ingest.archive.importing import Import
+from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.repair.moving import move_lake
+from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan, planned_keys
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.conditions import measure_volume
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.receipts import Receipt
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.core.ticks.conditions import measure_volume
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
 
 WAITING: Final = frozenset({"empty_disputed", "disputed"})
 """States of sessions that wait for another day, or for a person."""

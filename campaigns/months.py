@@ -10,15 +10,15 @@ import polars as pl
 from campaigns.damage import delete, flip_bit, truncate
 from campaigns.ground import Ground, Part
 from smallcaps_assets import Lake
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.ingest.audit import audit_lake
-from smallcaps_assets.ingest.compacting import Done
-from smallcaps_assets.ingest.compaction_run import Compaction
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.repair import repair_lake
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.audits import audit_lake
+from smallcaps_assets.operations.compaction.months import Done
+from smallcaps_assets.operations.compaction.run import Compaction
+from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan
 

@@ -16,12 +16,12 @@ from typing import Final
 
 from smallcaps_assets.core.documents import decode_document
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.emulator import Market, MarketConfig
-from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.status_document import StatusDocument
-from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.status.document import StatusDocument
 from smallcaps_assets.settings import load_settings
 from smallcaps_assets_tests.defs.defs_factories import MEMORY, EmulatorProcess, Home
 from smallcaps_assets_tests.lakehouse_factories import planned_keys

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smallcaps_assets.lake.reader import Lake
+    from smallcaps_assets.lake.reading.reader import Lake
 
 __all__ = ["Lake"]
 
@@ -21,5 +21,7 @@ def __getattr__(name: str) -> object:
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    attribute: object = getattr(importlib.import_module("smallcaps_assets.lake.reader"), name)
+    attribute: object = getattr(
+        importlib.import_module("smallcaps_assets.lake.reading.reader"), name
+    )
     return attribute

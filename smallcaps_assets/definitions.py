@@ -5,34 +5,19 @@ import datetime as dt
 import dagster as dg
 
 from smallcaps_assets.defs import jobs
-from smallcaps_assets.defs.alerts import build_alert_sensor
-from smallcaps_assets.defs.audit_assets import download_report
-from smallcaps_assets.defs.automation import (
-    build_session_schedule,
-    download_after_plan,
-    plan_after_new_session,
-    retry_failed_sessions,
-)
-from smallcaps_assets.defs.checks import lake_audits
-from smallcaps_assets.defs.compaction_assets import (
+from smallcaps_assets.defs.assets.audit import download_report
+from smallcaps_assets.defs.assets.compaction import (
     build_compacted_trades,
     compacted_months_are_fresh,
 )
-from smallcaps_assets.defs.event_assets import pilot_watchlist, watchlist
-from smallcaps_assets.defs.freshness import (
-    daily_bars_are_fresh,
-    plan_is_fresh,
-    watch_freshness,
-)
-from smallcaps_assets.defs.partitions import build_months
-from smallcaps_assets.defs.plan_assets import (
+from smallcaps_assets.defs.assets.events import pilot_watchlist, watchlist
+from smallcaps_assets.defs.assets.plan import (
     download_estimate,
     download_queue,
     event_window_plan,
     planned_tickers_are_known,
 )
-from smallcaps_assets.defs.recheck_job import recheck_job
-from smallcaps_assets.defs.reference_assets import (
+from smallcaps_assets.defs.assets.reference import (
     build_daily_bars,
     daily_bars_are_whole,
     daily_bars_cover_listing_lives,
@@ -40,13 +25,28 @@ from smallcaps_assets.defs.reference_assets import (
     splits,
     universe,
 )
+from smallcaps_assets.defs.assets.serve import lake_catalog
+from smallcaps_assets.defs.assets.ticks import trades
+from smallcaps_assets.defs.automation.alerts import build_alert_sensor
+from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
+from smallcaps_assets.defs.automation.sensors import (
+    build_session_schedule,
+    download_after_plan,
+    plan_after_new_session,
+    retry_failed_sessions,
+)
+from smallcaps_assets.defs.checks.freshness import (
+    daily_bars_are_fresh,
+    plan_is_fresh,
+    watch_freshness,
+)
+from smallcaps_assets.defs.checks.trades import lake_audits
+from smallcaps_assets.defs.partitions import build_months
+from smallcaps_assets.defs.recheck_job import recheck_job
 from smallcaps_assets.defs.report_sensor import report_changes
-from smallcaps_assets.defs.sensors import end_runs_of_dead_processes
-from smallcaps_assets.defs.serve_assets import lake_catalog
-from smallcaps_assets.defs.tick_assets import trades
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.ingest.lakehouse import Lakehouse, adopt_source
-from smallcaps_assets.ingest.reference import bar_range
+from smallcaps_assets.ingest.reference.daily_bars import bar_range
+from smallcaps_assets.lakehouse import Lakehouse, adopt_source
 from smallcaps_assets.settings import CALENDAR_START, load_settings
 
 

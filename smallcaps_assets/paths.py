@@ -1,7 +1,7 @@
 """Paths that a person writes: what they stand for, and those that cannot be taken.
 
 What belongs here: from text in a setting to paths.  What does not: the paths of the lake
-(``lake.layout``).
+(``lake.paths.layout``).
 """
 
 import os

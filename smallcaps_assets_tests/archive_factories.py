@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from smallcaps_assets.core.archive_findings import FindingKind, Verdict
-from smallcaps_assets.core.conditions import build_daily_bar
-from smallcaps_assets.core.phases import label_trades
+from smallcaps_assets.core.archive.findings import FindingKind, Verdict
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.lake.export_folders import PHASE_FILES
+from smallcaps_assets.core.ticks.conditions import build_daily_bar
+from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.lake.interchange.export_folders import PHASE_FILES
 from smallcaps_assets.schemas import INSTANT, VENDOR_COLUMNS
 
 SESSION: Final = dt.date(2024, 1, 10)

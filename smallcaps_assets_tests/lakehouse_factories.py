@@ -16,17 +16,17 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.emulator import EmulatorServer, MarketConfig
-from smallcaps_assets.ingest.backfill import Backfill, ensure_indexed
-from smallcaps_assets.ingest.events import make_pilot, make_watchlist
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.planning import make_plan
-from smallcaps_assets.ingest.reference import due_months, refresh_daily_bars
-from smallcaps_assets.lake.parquet import encode_trades
-from smallcaps_assets.lake.receipts import encode_receipt
+from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
+from smallcaps_assets.ingest.plan.publishing import make_plan
+from smallcaps_assets.ingest.reference.daily_bars import due_months, refresh_daily_bars
+from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.lake.sessions.parquet import encode_trades
+from smallcaps_assets.lake.sessions.receipts import encode_receipt
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings
 
 REPO_ROOT: Final = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.definitions import build_definitions
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings, Source
 
 REPO_ROOT: Final = Path(__file__).parents[1]
@@ -63,15 +63,15 @@ def test_import_contracts_hold() -> None:
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [
-        ("lake/layout.py", "import smallcaps_assets.ingest.made", {LAYERS}),
-        ("polygon/config.py", "import smallcaps_assets.lake.layout", {LAYERS}),
+        ("lake/paths/layout.py", "import smallcaps_assets.ingest.made", {LAYERS}),
+        ("polygon/http/config.py", "import smallcaps_assets.lake.paths.layout", {LAYERS}),
         ("helpers.py", "", {LAYERS}),
         ("core/keys.py", "import time", {PURE_CORE}),
         ("core/keys.py", "from pathlib import Path", {PURE_CORE}),
-        ("lake/layout.py", "import dagster", {DAGSTER_AT_THE_EDGE}),
+        ("lake/paths/layout.py", "import dagster", {DAGSTER_AT_THE_EDGE}),
         ("ingest/made.py", "from smallcaps_assets.emulator import Market", {EMULATOR_IS_APART}),
         (
-            "emulator/faults.py",
+            "emulator/answers/faults.py",
             "from smallcaps_assets.settings import Settings",
             {EMULATOR_KNOWS_THE_WIRE},
         ),
@@ -121,7 +121,7 @@ def test_readers_agree_on_what_a_decoder_may_raise() -> None:
 
     # Both read text of a person and say where it stops being UTF-8.
     readers = {path.name for path in sources if lists.search(path.read_text())}
-    assert readers == {"inputs.py", "settings.py"}
+    assert readers == {"input_files.py", "settings.py"}
 
 
 PATTERN_READERS: Final = re.compile(r"^(read|scan)_(avro|csv|delta|excel|ipc|ndjson|parquet)\w*$")
@@ -175,7 +175,7 @@ def test_no_reader_finds_files_by_a_pattern() -> None:
 
     # DuckDB knows no other way: the paths that it is given are escaped there.
     assert found == {
-        "lake/trades_scans.py": ["connection.read_parquet(paths, hive_partitioning=False)"]
+        "lake/reading/scans.py": ["connection.read_parquet(paths, hive_partitioning=False)"]
     }
 
 
@@ -183,7 +183,9 @@ def test_no_reader_finds_files_by_a_pattern() -> None:
 def test_importing_wakes_no_thread_of_polars() -> None:
     """L20: who forks after an import, as a fork server does, has children that work."""
     listing = "print(*(open(f'/proc/self/task/{t}/comm').read() for t in os.listdir(TASKS)))"
-    program = f"import os, smallcaps_assets.ingest.backfill; TASKS = '/proc/self/task'; {listing}"
+    program = (
+        f"import os, smallcaps_assets.ingest.ticks.backfill; TASKS = '/proc/self/task'; {listing}"
+    )
 
     said = subprocess.run(
         [sys.executable, "-c", program], cwd=REPO_ROOT, capture_output=True, text=True, check=True

@@ -14,10 +14,10 @@ import pytest
 
 from smallcaps_assets import errors
 from smallcaps_assets.cli import COMMANDS
+from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, parse_windows
+from smallcaps_assets.core.states import GREEN, STATES
 from smallcaps_assets.core.thresholds import parse_thresholds
-from smallcaps_assets.core.windows import DEFAULT_WINDOWS, parse_windows
-from smallcaps_assets.ingest.last_audit import AUDITS
-from smallcaps_assets.lake.states import GREEN, STATES
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.schemas import TABLES
 from smallcaps_assets.settings import NOT_SETTINGS, Settings
 
@@ -88,7 +88,7 @@ def read_code(page: str) -> list[str]:
 
 
 def load_command(name: str) -> click.Command:
-    module = importlib.import_module(f"smallcaps_assets.cli.{name}_command")
+    module = importlib.import_module(f"smallcaps_assets.cli.commands.{name}_command")
     command: click.Command = module.command
     return command
 

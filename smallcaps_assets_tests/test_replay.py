@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 import requests
 
-from smallcaps_assets.core.content_hash import hash_lake, hash_trades
+from smallcaps_assets.core.ticks.content_hash import hash_lake, hash_trades
 from smallcaps_assets.emulator import Market
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
 from smallcaps_assets_tests.lakehouse_factories import (
     REPO_ROOT,

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.conditions import measure_volume
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.core.ticks.conditions import measure_volume
+from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.ingest.ingest_factories import download, hash_stored, make_keys

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from smallcaps_assets.ingest.reference import bar_months
+from smallcaps_assets.ingest.reference.daily_bars import bar_months
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
 from smallcaps_assets_tests.lakehouse_factories import find_shared, make_lakehouse

@@ -18,18 +18,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smallcaps_assets.core.conditions import build_daily_bar, label_update_rules
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.phases import label_trades
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
-from smallcaps_assets.ingest.heartbeat import NOTHING
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.bar_months import BarOrigin
+from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
+from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.ingest.ticks.heartbeat import NOTHING
+from smallcaps_assets.lake.tables.bar_months import BarOrigin
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.polygon.client import FetchedTrades
-from smallcaps_assets.polygon.counters import ClientCounters
+from smallcaps_assets.polygon.http.counters import ClientCounters
 from smallcaps_assets.polygon.reference import BarRow
-from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS
+from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 from smallcaps_assets_tests.archive_factories import HOUR_NS, make_vendor_trades
 from smallcaps_assets_tests.ingest.ingest_factories import make_lakehouse

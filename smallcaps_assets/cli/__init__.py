@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
         """Return the command, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"smallcaps_assets.cli.{cmd_name}_command")
+        module = importlib.import_module(f"smallcaps_assets.cli.commands.{cmd_name}_command")
         command: click.Command = module.command
         command.short_help = COMMANDS[cmd_name]
         command.epilog = point_to(PAGES[cmd_name])

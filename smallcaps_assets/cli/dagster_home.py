@@ -12,9 +12,9 @@ from platformdirs import user_state_path
 
 from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import ConfigError
-from smallcaps_assets.lake.database import find_damage
-from smallcaps_assets.lake.disk_errors import storage_errors
-from smallcaps_assets.lake.files import FileSystem, find_existing
+from smallcaps_assets.lake.ledger.database import find_damage
+from smallcaps_assets.lake.storage.disk_errors import storage_errors
+from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def open_instance() -> "dg.DagsterInstance":
     """
     import dagster as dg  # noqa: PLC0415  half a second that `smallcaps status` does not need
 
-    from smallcaps_assets.defs.internals import CheckError, PostProcessingError  # noqa: PLC0415
+    from smallcaps_assets.defs.instance.internals import CheckError, PostProcessingError  # noqa: PLC0415
 
     config = Path(os.environ["DAGSTER_HOME"], "dagster.yaml")
     check_yaml(config)

@@ -16,7 +16,7 @@ import click
 
 from smallcaps_assets.core.documents import Document, encode_document
 from smallcaps_assets.errors import SmallcapsError, StorageError
-from smallcaps_assets.lake.disk_errors import explain_refusal
+from smallcaps_assets.lake.storage.disk_errors import explain_refusal
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130

@@ -1,7 +1,7 @@
 """Units of estimates and how figures are written in words.
 
 What belongs here: byte units and the text of bytes, times and shares.  What does not: any
-computation of an estimate (``estimates``).
+computation of an estimate (``core.budget.estimates``).
 1 GB is 1,024 MB of 1,048,576 bytes and 1 TB is 1,000 GB, as in the published figures.
 """
 

@@ -1,9 +1,9 @@
 """Verdicts of the audits: facts against thresholds.
 
-What belongs here: one pure function per property, from frames of facts to a :class:`Verdict`.
-What does not: how facts are measured (``quality``, ``lake``) and how Dagster shows a verdict
-(``defs``).  An audit that found nothing to look at says so and does not pass for perfect,
-except where nothing is what is wanted.
+What belongs here: one pure function per property, from frames of facts to a :class:`Verdict`.  What
+does not: how facts are measured (``core.ticks.quality``, ``lake``) and how Dagster shows a verdict
+(``defs``). An audit that found nothing to look at says so and does not pass for perfect, except
+where nothing is what is wanted.
 """
 
 import datetime as dt
@@ -13,9 +13,9 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.disputes import DIFFERS, RESIDUAL, UNPROVEN
-from smallcaps_assets.core.quality import KEY, label_residuals, select_residuals
 from smallcaps_assets.core.thresholds import Thresholds
+from smallcaps_assets.core.ticks.disputes import DIFFERS, RESIDUAL, UNPROVEN
+from smallcaps_assets.core.ticks.quality import KEY, label_residuals, select_residuals
 
 GREEN_STATES: Final = frozenset({"complete", "empty", "empty_unverified"})
 """States of a ticker-session that need no further request."""

@@ -7,7 +7,7 @@ at any time.
 Dagster opens a database for each event, twice, and closes it again, whereby SQLite folds its log
 into the file and waits for the disk four times.  Here the connections stay open, and a commit goes
 to the log without waiting for the disk: a killed process loses nothing, a power failure the newest
-events, which the lake tells again (``defs.states``).
+events, which the lake tells again (``defs.instance.states``).
 """
 
 import os

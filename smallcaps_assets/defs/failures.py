@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from smallcaps_assets.defs.internals import DagsterAssetCheckFailedError, StepFailureData
+from smallcaps_assets.defs.instance.internals import DagsterAssetCheckFailedError, StepFailureData
 from smallcaps_assets.errors import RefusedFileError, SmallcapsError
 
 REFUSED = "is_refused"

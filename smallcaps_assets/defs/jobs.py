@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from smallcaps_assets.defs.audit_assets import REPORT
-from smallcaps_assets.defs.checks import AUDIT_JOB, lake_audits
-from smallcaps_assets.defs.freshness import daily_bars_are_fresh, plan_is_fresh
-from smallcaps_assets.defs.plan_assets import planned_tickers_are_known
-from smallcaps_assets.defs.reference_assets import (
+from smallcaps_assets.defs.assets.audit import REPORT
+from smallcaps_assets.defs.assets.plan import planned_tickers_are_known
+from smallcaps_assets.defs.assets.reference import (
     daily_bars_are_whole,
     daily_bars_cover_listing_lives,
     daily_bars_have_no_unrecorded_splits,
 )
+from smallcaps_assets.defs.checks.freshness import daily_bars_are_fresh, plan_is_fresh
+from smallcaps_assets.defs.checks.trades import AUDIT_JOB, lake_audits
 from smallcaps_assets.schemas import (
     COMPACTED_TRADES,
     DAILY_BARS,

@@ -3,10 +3,10 @@
 import dagster as dg
 
 from smallcaps_assets.defs import jobs
-from smallcaps_assets.defs.automation import find_download
+from smallcaps_assets.defs.automation.sensors import find_download
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.report import identify_state
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.report.figures import identify_state
 
 
 @dg.sensor(

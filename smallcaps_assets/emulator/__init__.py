@@ -5,11 +5,11 @@ What does not: anything the product imports; ``cli`` starts the emulator as a pr
 tests run it in theirs.
 """
 
-from smallcaps_assets.emulator.faults import Fault, FaultError, parse_fault
-from smallcaps_assets.emulator.market import Market, MarketConfig
-from smallcaps_assets.emulator.replay import Replay
-from smallcaps_assets.emulator.requestlog import Request, Stats
-from smallcaps_assets.emulator.server import EmulatorServer
+from smallcaps_assets.emulator.answers.faults import Fault, FaultError, parse_fault
+from smallcaps_assets.emulator.http.requestlog import Request, Stats
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
+from smallcaps_assets.emulator.replay.folder import Replay
 from smallcaps_assets.emulator.source import Source, SourceError, StaticSource
 
 __all__ = [

@@ -17,10 +17,15 @@ from typing import Final
 
 import psutil
 
-from smallcaps_assets.emulator.faults import KINDS, OPTIONS, FaultError, parse_fault
-from smallcaps_assets.emulator.market import FIRST_SESSION, LAST_SESSION, Market, MarketConfig
-from smallcaps_assets.emulator.replay import Replay
-from smallcaps_assets.emulator.server import EmulatorServer
+from smallcaps_assets.emulator.answers.faults import KINDS, OPTIONS, FaultError, parse_fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import (
+    FIRST_SESSION,
+    LAST_SESSION,
+    Market,
+    MarketConfig,
+)
+from smallcaps_assets.emulator.replay.folder import Replay
 from smallcaps_assets.emulator.source import Source, SourceError
 from smallcaps_assets.errors import SmallcapsError
 

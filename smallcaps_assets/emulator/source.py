@@ -1,7 +1,7 @@
 """Where the emulator's rows come from: the protocol, and rows handed over by a test.
 
 What belongs here: what any source can be asked for.  What does not: how a market is made up
-(``market``) and how flat files are read (``replay``).
+(``emulator.market.synthetic``) and how flat files are read (``emulator.replay.folder``).
 """
 
 import datetime as dt

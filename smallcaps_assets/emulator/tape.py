@@ -1,7 +1,7 @@
 """Trades rendered once: the JSON of every row of a ticker and a day, and where each row lies.
 
 What belongs here: rows to bytes, and cutting bytes by time.  What does not: where rows come
-from (``source``) and how pages follow one another (``paging``).
+from (``source``) and how pages follow one another (``emulator.endpoints.paging``).
 """
 
 from collections.abc import Mapping, Sequence

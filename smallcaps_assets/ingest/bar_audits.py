@@ -1,14 +1,14 @@
 """Audits of the stored daily bars against splits and listings.
 
-What does not belong here: whether months are whole (``reference``).
+What does not belong here: whether months are whole (``ingest.reference.daily_bars``).
 """
 
 import polars as pl
 
-from smallcaps_assets.core.lives import judge_lives, measure_lives
-from smallcaps_assets.core.splits import measure_split_like_jumps
+from smallcaps_assets.core.reference.bar_gaps import judge_lives, measure_lives
+from smallcaps_assets.core.reference.splits import measure_split_like_jumps
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lakehouse import Lakehouse
 
 
 def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:

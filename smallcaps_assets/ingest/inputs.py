@@ -1,7 +1,7 @@
 """Files that a person hands in, read and parsed.
 
-What belongs here: an error that names the file.  What does not: formats (``lake.inputs``) and
-what the columns mean (``core``).
+What belongs here: an error that names the file. What does not: formats
+(``lake.interchange.input_files``) and what the columns mean (``core``).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 from smallcaps_assets.errors import DataError, RefusedFileError
-from smallcaps_assets.lake.inputs import read_input
+from smallcaps_assets.lake.interchange.input_files import read_input
 
 Parsed = TypeVar("Parsed")
 

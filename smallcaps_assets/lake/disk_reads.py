@@ -1,13 +1,13 @@
 """Looking at files that may be anything: their size, and their content as the disk has it.
 
-What does not belong here: changing anything (``files``).
+What does not belong here: changing anything (``lake.storage.files``).
 """
 
 import os
 from pathlib import Path
 
-from smallcaps_assets.lake.disk_errors import storage_errors
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.disk_errors import storage_errors
+from smallcaps_assets.lake.storage.files import FileSystem
 
 
 def measure_file(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Statements that ask the ledger what happened in all the time it knows, in the dialect of SQLite.
 
 What belongs here: questions of reports and audits, which may read whole tables.  What does not:
-what a download or a look at its progress asks (``ledger_sql``).
+what a download or a look at its progress asks (``lake.ledger.statements``).
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """The ticker-sessions of a lake: stored whole, read back with proof, moved aside when damaged.
 
 What belongs here: the one object through which ``ingest`` and the readers see ticker-sessions.
-What does not: the order of a commit (``commit``), what can be damaged (``damages``), and which
-sessions are wanted (``ledger``).
+What does not: the order of a commit (``lake.sessions.commit``), what can be damaged
+(``lake.sessions.damages``), and which sessions are wanted (``lake.ledger.writer``).
 """
 
 import datetime as dt
@@ -23,8 +23,12 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
-from smallcaps_assets.lake.commit import commit_sessions, restate_sessions
-from smallcaps_assets.lake.damages import (
+from smallcaps_assets.lake.months.sessions import MonthSessions
+from smallcaps_assets.lake.months.store import MonthStore
+from smallcaps_assets.lake.paths.layout import LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.roots.placement import SESSION_BYTES, Placement
+from smallcaps_assets.lake.sessions.commit import commit_sessions, restate_sessions
+from smallcaps_assets.lake.sessions.damages import (
     Damage,
     DamageKind,
     Orphan,
@@ -35,17 +39,17 @@ from smallcaps_assets.lake.damages import (
     hash_no_trades,
     walk_lake,
 )
-from smallcaps_assets.lake.disk_errors import is_broken
-from smallcaps_assets.lake.files import FileSystem, find_abandoned, refuse_links
-from smallcaps_assets.lake.layout import LakeLayout, LakeRoot, Tree
-from smallcaps_assets.lake.month_sessions import MonthSessions
-from smallcaps_assets.lake.month_store import MonthStore
-from smallcaps_assets.lake.parquet import ZSTD_LEVEL, TapeEncoder, decode_trades
-from smallcaps_assets.lake.placement import SESSION_BYTES, Placement
-from smallcaps_assets.lake.preparing import PreparedSession, StorableTape
-from smallcaps_assets.lake.quarantine import NO_EVIDENCE, quarantine_session, quarantine_stray
-from smallcaps_assets.lake.receipts import FetchFacts, Receipt, parse_receipt
-from smallcaps_assets.lake.revisions import keep_revision
+from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL, TapeEncoder, decode_trades
+from smallcaps_assets.lake.sessions.preparing import PreparedSession, StorableTape
+from smallcaps_assets.lake.sessions.quarantine import (
+    NO_EVIDENCE,
+    quarantine_session,
+    quarantine_stray,
+)
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt, parse_receipt
+from smallcaps_assets.lake.sessions.revisions import keep_revision
+from smallcaps_assets.lake.storage.disk_errors import is_broken
+from smallcaps_assets.lake.storage.files import FileSystem, find_abandoned, refuse_links
 from smallcaps_assets.schemas import TRADES
 
 

@@ -1,7 +1,8 @@
 """The vendor's client: whole answers or an error, at the shared rate, with bounded patience.
 
-What belongs here: which pages make an answer, and when it is proven.  What does not: one page
-(``fetching``), the rules of a chain (``chain``), what an answer is good for (``ingest``).
+What belongs here: which pages make an answer, and when it is proven. What does not: one page
+(``polygon.http.page``), the rules of a chain (``polygon.wire.chain``), what an answer is good for
+(``ingest``).
 """
 
 import logging
@@ -16,15 +17,15 @@ import polars as pl
 
 from smallcaps_assets.core.keys import check_ticker
 from smallcaps_assets.errors import DataError, VendorError
-from smallcaps_assets.polygon.chain import CheckedPage, TradesChain, bound_rows
-from smallcaps_assets.polygon.config import MAX_PAGE_LIMIT, ClientConfig
-from smallcaps_assets.polygon.counters import ClientCounters, Meter, Occupation
-from smallcaps_assets.polygon.emulators import Counterpart
-from smallcaps_assets.polygon.fetching import Fetch, Gateway
-from smallcaps_assets.polygon.limiter import RequestLimiter
-from smallcaps_assets.polygon.trail import CursorTrail, MarkedPage, PageMark, RowsChain
-from smallcaps_assets.polygon.transport import Transport
-from smallcaps_assets.polygon.wire import Page, Row
+from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT, ClientConfig
+from smallcaps_assets.polygon.http.counters import ClientCounters, Meter, Occupation
+from smallcaps_assets.polygon.http.emulators import Counterpart
+from smallcaps_assets.polygon.http.limiter import RequestLimiter
+from smallcaps_assets.polygon.http.page import Fetch, Gateway
+from smallcaps_assets.polygon.http.transport import Transport
+from smallcaps_assets.polygon.wire.chain import CheckedPage, TradesChain, bound_rows
+from smallcaps_assets.polygon.wire.envelopes import Page, Row
+from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMark, RowsChain
 
 __all__ = ["ClientConfig", "FetchedTrades", "PolygonClient"]
 

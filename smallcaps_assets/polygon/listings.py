@@ -1,7 +1,7 @@
 """Listings of the vendor: pages that can be continued later, and the details of one.
 
 What belongs here: wire rows of tickers to columns.  What does not: which listings are wanted and
-what they mean (``core.listings``), and what a load keeps on the way (``ingest``).
+what they mean (``core.reference.listings``), and what a load keeps on the way (``ingest``).
 """
 
 import datetime as dt
@@ -13,11 +13,11 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.listings import DETAIL_COLUMNS, LISTING_COLUMNS
+from smallcaps_assets.core.reference.listings import DETAIL_COLUMNS, LISTING_COLUMNS
 from smallcaps_assets.errors import BadRequestError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.reference import REFERENCE_LIMIT
-from smallcaps_assets.polygon.trail import MarkedPage, PageMark, disbelieve
+from smallcaps_assets.polygon.wire.trail import MarkedPage, PageMark, disbelieve
 
 LISTINGS_PATH: Final = "/v3/reference/tickers"
 

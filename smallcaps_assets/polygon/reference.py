@@ -13,8 +13,8 @@ import polars as pl
 
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.polygon.client import PolygonClient
-from smallcaps_assets.polygon.trades_wire import Int32, Int64
-from smallcaps_assets.polygon.trail import disbelieve
+from smallcaps_assets.polygon.wire.trades import Int32, Int64
+from smallcaps_assets.polygon.wire.trail import disbelieve
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 
 REFERENCE_LIMIT: Final = 1_000

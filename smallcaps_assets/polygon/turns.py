@@ -7,7 +7,7 @@ session costs up to twice the CPU.  So any number of threads may wait for the ne
 work.
 
 What does not belong here: how many threads there are (``ingest``), and the shared rate
-(``limiter``).
+(``polygon.http.limiter``).
 """
 
 import threading

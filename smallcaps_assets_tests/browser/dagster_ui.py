@@ -17,8 +17,8 @@ from typing import Any, Final, Self
 import psutil
 import requests
 
-from smallcaps_assets.defs.runs import OWNER_TAG
-from smallcaps_assets.lake.processes import parse_identity
+from smallcaps_assets.defs.instance.runs import OWNER_TAG
+from smallcaps_assets.lake.storage.processes import parse_identity
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
 PATIENCE_S: Final = 180.0

@@ -15,7 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from smallcaps_assets.ingest.last_audit import AUDITS
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import PATIENCE_S, PartitionCounts
 
 SIZE: Final = (1600, 1000)

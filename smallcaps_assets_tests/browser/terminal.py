@@ -12,19 +12,19 @@ from typing import Final
 
 from rich.console import Console
 
-from smallcaps_assets.cli.audit_command import run_audit
-from smallcaps_assets.cli.downloading import run_download
-from smallcaps_assets.cli.planning import refresh_reference, run_plan
-from smallcaps_assets.cli.reindex_command import rebuild_ledger
-from smallcaps_assets.cli.workplace import Workplace
+from smallcaps_assets.cli.commands.audit_command import run_audit
+from smallcaps_assets.cli.commands.reindex_command import rebuild_ledger
+from smallcaps_assets.cli.runs.download import run_download
+from smallcaps_assets.cli.runs.plan import refresh_reference, run_plan
+from smallcaps_assets.cli.runs.workplace import Workplace
 from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.states import GREEN, PLANNED
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
+from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator import MarketConfig
-from smallcaps_assets.lake.export import Selection
-from smallcaps_assets.lake.ledger_reader import LedgerReader
-from smallcaps_assets.lake.states import GREEN, PLANNED
+from smallcaps_assets.lake.interchange.export import Selection
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets_tests.lakehouse_factories import make_settings
 
 MARKET: Final = MarketConfig(tickers=8, busy_trades=0, trades_scale=0.3)

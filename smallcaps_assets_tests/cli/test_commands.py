@@ -74,7 +74,7 @@ def test_status_loads_nothing_that_takes_long(filled: User) -> None:
     imported = {line.split("|")[-1].strip() for line in finished.err.splitlines()}
     heavy = {"dagster", "duckdb", "matplotlib", "pandas", "pyarrow", "requests"}
     assert finished.code == 0
-    assert "smallcaps_assets.ingest.status" in imported
+    assert "smallcaps_assets.operations.status.look" in imported
     assert imported & heavy == set()
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.cli.workplace import noticing_interrupts
+from smallcaps_assets.cli.runs.workplace import noticing_interrupts
 from smallcaps_assets.emulator import EmulatorServer, Fault
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import write_text

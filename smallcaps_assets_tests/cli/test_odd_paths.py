@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets.lake.reader import Lake
+from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
 from smallcaps_assets_tests.cli.conftest import make_folder
 from smallcaps_assets_tests.cli.homes import count_rows

@@ -8,8 +8,8 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.content_hash import hash_lake
 from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets_tests.cli.small_lake import TICKERS
 from smallcaps_assets_tests.ingest.bulky import BulkySource, hash_bulk

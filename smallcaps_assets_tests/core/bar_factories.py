@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.events import detect_events
+from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 
 FIRST_DATE = dt.date(2024, 1, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smallcaps_assets.core.pace import (
+from smallcaps_assets.core.progress.pace import (
     CostMeter,
     Step,
     Work,

@@ -8,10 +8,10 @@ import polars as pl
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.bounds import PlanBounds
+from smallcaps_assets.core.events.watchlist import parse_watchlist
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.windows import ALL_EVENTS, EventWindow
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.watchlist import parse_watchlist
-from smallcaps_assets.core.windows import ALL_EVENTS, EventWindow
 from smallcaps_assets.schemas import DAILY_BARS, EVENT_WINDOW_PLAN, WATCHLIST
 
 CALENDAR = load_calendar()

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from smallcaps_assets.core.listings import DETAIL_COLUMNS, LISTING_COLUMNS
-from smallcaps_assets.core.universe import UniverseRules
+from smallcaps_assets.core.reference.listings import DETAIL_COLUMNS, LISTING_COLUMNS
+from smallcaps_assets.core.reference.universe import UniverseRules
 from smallcaps_assets.schemas import UNIVERSE
 
 AS_OF = dt.date(2024, 12, 31)

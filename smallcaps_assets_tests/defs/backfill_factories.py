@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._time import get_current_timestamp
 
-from smallcaps_assets.defs.internals import (
+from smallcaps_assets.defs.instance.internals import (
     BulkActionStatus,
     PartitionBackfill,
     request_backfill,
 )
+from smallcaps_assets.defs.instance.states import TRADES_KEY
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
-from smallcaps_assets.defs.states import TRADES_KEY
 
 
 def add_backfill(

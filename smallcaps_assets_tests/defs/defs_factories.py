@@ -23,18 +23,18 @@ import polars as pl
 import requests
 from dagster import AssetPartitionStatus
 
-from smallcaps_assets.core.content_hash import hash_lake, hash_trades
-from smallcaps_assets.core.events import IMPORTED_EVENT
+from smallcaps_assets.core.events.rules import IMPORTED_EVENT
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.ticks.content_hash import hash_lake, hash_trades
+from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
-from smallcaps_assets.defs.queue import register_plan
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.plan_record import PlanRecord, hash_plan
-from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES
 from smallcaps_assets.settings import Settings
 

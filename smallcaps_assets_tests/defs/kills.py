@@ -18,13 +18,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smallcaps_assets.cli.downloading import run_download
-from smallcaps_assets.cli.workplace import Workplace
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.export import Selection
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.ledger import Ledger
-from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.cli.runs.download import run_download
+from smallcaps_assets.cli.runs.workplace import Workplace
+from smallcaps_assets.lake.interchange.export import Selection
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import load_settings
 from smallcaps_assets_tests.defs.defs_factories import Home
 

@@ -10,7 +10,7 @@ from dagster._core.execution.plan.objects import UserFailureData
 
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.defs.defs_factories import MEMORY
 
 RANGE_START = "dagster/asset_partition_range_start"

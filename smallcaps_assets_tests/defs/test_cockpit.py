@@ -8,7 +8,7 @@ import pytest
 
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.lineage import COLUMN_LINEAGE, column_lineage
-from smallcaps_assets.ingest.last_audit import AUDITS
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.schemas import TABLES
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT, SmallLake, make_lakehouse
 

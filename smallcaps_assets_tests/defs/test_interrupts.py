@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.core.states import GREEN
 from smallcaps_assets_tests.defs.defs_factories import (
     KEYS,
     EmulatorProcess,

@@ -12,15 +12,18 @@ import pytest
 from msgspec import structs
 
 from smallcaps_assets.definitions import build_definitions
-from smallcaps_assets.defs.automation import (
+from smallcaps_assets.defs.automation.sensors import (
     THEN_PLAN,
     build_session_schedule,
     plan_after_new_session,
 )
-from smallcaps_assets.defs.freshness import watch_freshness
-from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
-from smallcaps_assets.ingest.freshness import judge_bar_freshness, judge_plan_freshness
-from smallcaps_assets.ingest.lakehouse import Lakehouse
+from smallcaps_assets.defs.checks.freshness import watch_freshness
+from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.automation.freshness import (
+    judge_bar_freshness,
+    judge_plan_freshness,
+)
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets_tests.defs.defs_factories import publish
 from smallcaps_assets_tests.defs.run_factories import Site, open_site

@@ -9,13 +9,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.plan import MAX_KEYS
-from smallcaps_assets.core.selections import assign_batches
+from smallcaps_assets.core.plan.batches import assign_batches
+from smallcaps_assets.core.plan.ranges import MAX_KEYS
+from smallcaps_assets.defs.instance.queue import require_registered_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.defs.queue import require_registered_plan
 from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets.ingest.choosing import weigh_tickers
-from smallcaps_assets.ingest.refusals import count_batches
+from smallcaps_assets.ingest.plan.choosing import weigh_tickers
+from smallcaps_assets.ingest.plan.refusals import count_batches
 from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
 from smallcaps_assets_tests.lakehouse_factories import make_lakehouse, planned_keys, write_text
 

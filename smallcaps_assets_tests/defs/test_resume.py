@@ -14,9 +14,9 @@ from typing import Any, Final
 import pytest
 
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.defs.runs import end_dead_runs
-from smallcaps_assets.lake.receipts import Receipt
-from smallcaps_assets.lake.states import GREEN
+from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.defs.instance.runs import end_dead_runs
+from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets_tests.defs.defs_factories import (
     KEYS,
     EmulatorProcess,

@@ -17,7 +17,7 @@ from dagster._core.workspace.context import BaseWorkspaceRequestContext, Workspa
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster_graphql.schema import create_schema
 
-from smallcaps_assets.defs.internals import RANGE_END, RANGE_START
+from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets_tests.defs.defs_factories import Home
 

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import requests
 
-from smallcaps_assets.core.conditions import build_daily_bar
 from smallcaps_assets.core.sessions import day_bounds_ns
+from smallcaps_assets.core.ticks.conditions import build_daily_bar
 from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.schemas import INSTANT
 

@@ -9,9 +9,9 @@ import polars as pl
 import polygon
 import pytest
 
-from smallcaps_assets.core.conditions import CONDITION_RULES
+from smallcaps_assets.core.ticks.conditions import CONDITION_RULES
 from smallcaps_assets.emulator import EmulatorServer, Market
-from smallcaps_assets.emulator.catalogue import list_exchanges
+from smallcaps_assets.emulator.endpoints.catalogue import list_exchanges
 from smallcaps_assets_tests.emulator.emulator_factories import KEY
 
 SESSION = dt.date(2023, 3, 6)

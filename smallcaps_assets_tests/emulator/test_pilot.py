@@ -6,15 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.bars import parse_daily_bars
-from smallcaps_assets.core.bounds import PlanBounds
-from smallcaps_assets.core.events import EVENT_NAMES, detect_events
-from smallcaps_assets.core.pilot import select_pilot
+from smallcaps_assets.core.budget.pilot import select_pilot
+from smallcaps_assets.core.events.rules import EVENT_NAMES, detect_events
+from smallcaps_assets.core.events.watchlist import build_watchlist
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
+from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.watchlist import build_watchlist
-from smallcaps_assets.core.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.emulator import Market
-from smallcaps_assets.emulator.market import FIRST_SESSION, LAST_SESSION
+from smallcaps_assets.emulator.market.synthetic import FIRST_SESSION, LAST_SESSION
 
 NAMES = {
     "T": "ticker",

@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.emulator import StaticSource
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import TRADES as TRADES_TABLE
 from smallcaps_assets.schemas import VENDOR_COLUMNS
 from smallcaps_assets_tests.ingest.ingest_factories import (

@@ -9,15 +9,15 @@ from typing import Any, Final, cast
 
 import polars as pl
 
-from smallcaps_assets.core.content_hash import hash_trades
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.emulator.source import Source
 from smallcaps_assets.emulator.tape import WireRow
-from smallcaps_assets.ingest.download import Download
-from smallcaps_assets.ingest.lakehouse import Lakehouse, now_utc
-from smallcaps_assets.ingest.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.lakehouse import Lakehouse, now_utc
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets.settings import Settings
 from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade

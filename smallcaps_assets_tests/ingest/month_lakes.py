@@ -8,16 +8,16 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from smallcaps_assets.core.content_hash import hash_trades
+from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.ingest.compacting import Done
-from smallcaps_assets.ingest.compaction_run import Compaction
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.lake import states
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.ledger import Failure
-from smallcaps_assets.lake.plan_record import PlanRecord, hash_plan
-from smallcaps_assets.lake.reader import Lake
+from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.compaction.months import Done
+from smallcaps_assets.operations.compaction.run import Compaction
 from smallcaps_assets_tests.lake.lake_factories import make_facts, make_tape
 from smallcaps_assets_tests.lake.reader_factories import make_window_plan
 from smallcaps_assets_tests.lakehouse_factories import NOW, make_settings

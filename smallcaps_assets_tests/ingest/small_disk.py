@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from smallcaps_assets.ingest.moving import move_lake
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.operations.repair.moving import move_lake
 from smallcaps_assets_tests.ingest.bulky import KEYS, make_bulky_lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import download, hash_stored
 

@@ -12,14 +12,14 @@ from typing import Final, Self
 
 import polars as pl
 
-from smallcaps_assets.core.disputes import allow_requests
 from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.ingest.download import Download
-from smallcaps_assets.ingest.judging import judge_stored
-from smallcaps_assets.ingest.lakehouse import Lakehouse
-from smallcaps_assets.ingest.outcomes import Outcome
-from smallcaps_assets.lake.states import COMPLETE, DISPUTED
+from smallcaps_assets.core.states import COMPLETE, DISPUTED
+from smallcaps_assets.core.ticks.disputes import allow_requests
+from smallcaps_assets.ingest.proof.judging import judge_stored
+from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.outcomes import Outcome
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import make_keys
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.vendors import Clock, Model, SimulatedVendor, open_lakehouse, store_bars

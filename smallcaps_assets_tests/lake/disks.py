@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from smallcaps_assets.lake.disk_errors import storage_errors
-from smallcaps_assets.lake.files import FileSystem
+from smallcaps_assets.lake.storage.disk_errors import storage_errors
+from smallcaps_assets.lake.storage.files import FileSystem
 
 FOLDER: Final = -1
 """Stands for a folder where files have a number."""

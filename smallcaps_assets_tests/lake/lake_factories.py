@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.lake import states
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.preparing import PreparedSession
-from smallcaps_assets.lake.receipts import FetchFacts, Receipt
+from smallcaps_assets.core import states
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.disks import ScriptedDisk

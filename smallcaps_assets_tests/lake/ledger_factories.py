@@ -7,9 +7,9 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.lake.ledger import Ledger
-from smallcaps_assets.lake.ledger_rows import Attempt, Failure
-from smallcaps_assets.lake.receipts import Receipt
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.sessions.receipts import Receipt
 
 NOON = dt.datetime(2024, 3, 18, 12, tzinfo=dt.UTC)
 

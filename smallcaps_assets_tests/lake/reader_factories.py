@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.core.keys import decode_key
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.layout import LakeLayout
-from smallcaps_assets.lake.ledger import Ledger
-from smallcaps_assets.lake.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import (
     DAILY_BARS,

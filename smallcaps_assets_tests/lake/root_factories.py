@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.content_hash import hash_trades
-from smallcaps_assets.lake.files import FileSystem
-from smallcaps_assets.lake.identity import LakeSource, open_lake
-from smallcaps_assets.lake.layout import LakeLayout, Tree
-from smallcaps_assets.lake.placement import Placement
-from smallcaps_assets.lake.relocation import (
+from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.relocation.removal import Removal, remove_leaving
+from smallcaps_assets.lake.relocation.switch import (
     finish_target,
     plan_relocation,
     prepare_target,
     require_room,
     switch_roots,
 )
-from smallcaps_assets.lake.root_removal import Removal, remove_leaving
-from smallcaps_assets.lake.roots import locate_roots, register_roots
+from smallcaps_assets.lake.roots.identity import LakeSource, open_lake
+from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
+from smallcaps_assets.lake.roots.placement import Placement
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import SESSION, make_batch, make_facts, make_tape

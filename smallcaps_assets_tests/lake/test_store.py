@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from smallcaps_assets.core import states
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake import states
-from smallcaps_assets.lake.damages import Damage, DamageKind, OrphanKind
-from smallcaps_assets.lake.files import FileSystem, temporary_path
-from smallcaps_assets.lake.layout import LakeLayout, Tree
-from smallcaps_assets.lake.parquet import encode_trades
-from smallcaps_assets.lake.receipts import Receipt, encode_receipt
+from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
+from smallcaps_assets.lake.sessions.parquet import encode_trades
+from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
+from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import (

@@ -13,8 +13,8 @@ from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.emulator.tape import Span, Tape, WireRow
 from smallcaps_assets.polygon.client import ClientConfig, FetchedTrades, PolygonClient
-from smallcaps_assets.polygon.limiter import RequestLimiter
-from smallcaps_assets.polygon.trades_wire import TRADE_COLUMNS
+from smallcaps_assets.polygon.http.limiter import RequestLimiter
+from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS
 
 KEY = "sk_live_0123456789abcdef"
 SESSION = dt.date(2024, 1, 3)

@@ -14,7 +14,7 @@ from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.emulator.tape import Span, Tape
 from smallcaps_assets.errors import DataError, InterruptedFetchError, PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
-from smallcaps_assets.polygon.limiter import RequestLimiter
+from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.tape import sort_tape
+from smallcaps_assets.core.ticks.tape import sort_tape
 from smallcaps_assets.emulator import EmulatorServer, StaticSource
 from smallcaps_assets.errors import PayloadError
-from smallcaps_assets.polygon.inflate import inflate_body
-from smallcaps_assets.polygon.trades_wire import TradeRow, decode_trades_page, frame_trades
-from smallcaps_assets.polygon.wire import decode_page
+from smallcaps_assets.polygon.http.inflate import inflate_body
+from smallcaps_assets.polygon.wire.envelopes import decode_page
+from smallcaps_assets.polygon.wire.trades import TradeRow, decode_trades_page, frame_trades
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from smallcaps_assets.core.listings import DETAIL_COLUMNS, LISTING_COLUMNS
+from smallcaps_assets.core.reference.listings import DETAIL_COLUMNS, LISTING_COLUMNS
 from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
 from smallcaps_assets.errors import BadRequestError, PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
@@ -21,7 +21,7 @@ from smallcaps_assets.polygon.listings import (
     frame_listings,
     iter_listing_pages,
 )
-from smallcaps_assets.polygon.trail import PageMark
+from smallcaps_assets.polygon.wire.trail import PageMark
 from smallcaps_assets_tests.polygon.polygon_factories import make_client
 
 REPO_ROOT = Path(__file__).resolve().parents[2]

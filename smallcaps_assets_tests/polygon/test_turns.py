@@ -7,10 +7,10 @@ import pytest
 
 from smallcaps_assets.emulator import Fault
 from smallcaps_assets.errors import PayloadError
-from smallcaps_assets.polygon import fetching
-from smallcaps_assets.polygon.trades_wire import TradesPage, decode_trades_page
-from smallcaps_assets.polygon.transport import Answer, Transport
+from smallcaps_assets.polygon.http import page as fetching
+from smallcaps_assets.polygon.http.transport import Answer, Transport
 from smallcaps_assets.polygon.turns import PROCESSOR, TURNS
+from smallcaps_assets.polygon.wire.trades import TradesPage, decode_trades_page
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,

@@ -1,0 +1,130 @@
+"""`smallcaps plan`: reference data, watchlist, plan and estimate, through Dagster."""
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import polars as pl
+
+from smallcaps_assets.cli.runs.plan import run_plan
+from smallcaps_assets.cli.runs.workplace import open_workplace
+from smallcaps_assets.cli.screens.plan import print_change, print_estimate
+from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.core.plan.ranges import MAX_KEYS
+from smallcaps_assets.errors import DataError, LakeError
+from smallcaps_assets.ingest.plan.choosing import check_choice
+from smallcaps_assets.ingest.plan.difference import measure_change, plain_change
+from smallcaps_assets.ingest.plan.selection import parse_tickers
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.settings import PlanMode
+
+FILE = click.Path(exists=True, path_type=Path)
+DATE = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("plan")
+@click.option(
+    "--watchlist",
+    "watchlists",
+    type=FILE,
+    multiple=True,
+    help="File or folder of a watchlist instead of the rules; several are united.",
+)
+@click.option(
+    "--pilot", type=click.IntRange(min=0), help="Tickers of the pilot; 0 takes all of them."
+)
+@click.option(
+    "--budget-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Take only as many tickers as fit these GB and 80 % of the free disk.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in PlanMode]),
+    help="Windows around events, their whole months, or plain sessions.",
+)
+@click.option("--tickers", help="Every session of these, separated by commas; no events.")
+@click.option("--from", "first", type=DATE, help="First session wanted.")
+@click.option("--to", "last", type=DATE, help="Last session wanted, included.")
+@click.option("--batch", help="Part of the plan, by tickers: 2/5, or several as 1/5,2/5.")
+@click.option("--diff", "is_diff", is_flag=True, help="Say what would change; publish nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
+def command(  # noqa: PLR0913  an option each
+    *,
+    watchlists: tuple[Path, ...],
+    pilot: int | None,
+    budget_gb: float | None,
+    mode: str | None,
+    tickers: str | None,
+    first: dt.datetime | None,
+    last: dt.datetime | None,
+    batch: str | None,
+    is_diff: bool,
+    as_json: bool,
+) -> None:
+    """Find events, plan the sessions to fetch, estimate, publish and register them."""
+    if tickers is not None and watchlists:
+        raise click.UsageError("--tickers plans without events: leave out --watchlist")
+    if as_json and not is_diff:
+        raise click.UsageError("--json prints the difference: add --diff")
+    parse_tickers(tickers)
+    options: dict[str, object | None] = {
+        "watchlist": join_paths(watchlists),
+        "pilot_tickers": pilot,
+        "disk_budget_gb": budget_gb,
+        "pilot_budget": "true" if budget_gb is not None else None,
+        "plan_mode": mode or (PlanMode.SESSIONS.value if tickers else None),
+        "plan_tickers": tickers,
+        "first_session": first.date() if first else None,
+        "last_session": last.date() if last else None,
+        "batch": batch,
+    }
+    sys.exit(0 if (_compare(options, as_json=as_json) if is_diff else _plan(options)) else 1)
+
+
+def join_paths(paths: Sequence[Path]) -> str | None:
+    """Return paths as the setting of a list has them; ``None``: there is none."""
+    return os.pathsep.join(str(path.absolute()) for path in paths) or None
+
+
+def _plan(options: dict[str, object | None]) -> bool:
+    """Publish a plan, and say what it costs."""
+    console = open_console()
+    with open_workplace(needs_source=True, **options) as work:
+        begun = work.lakehouse.clock()
+        is_published = run_plan(work, console)
+        if is_published:
+            print_estimate(work.lakehouse, console)
+        elif (refused := _find_too_large(work.lakehouse, begun)) is not None:
+            console.print("what was refused:", style="yellow")
+            print_estimate(work.lakehouse, console, refused)
+    return is_published
+
+
+def _find_too_large(
+    lakehouse: Lakehouse, begun: dt.datetime
+) -> tuple[PlanRecord, pl.DataFrame] | None:
+    """Return the plan that was refused since then for its size alone; ``None``: none was."""
+    try:
+        record, plan = lakehouse.tables.read_plan_candidate()
+    except (DataError, LakeError):
+        return None
+    is_of_this_run = record.created_at >= begun and record.sessions > MAX_KEYS
+    return (record, plan) if is_of_this_run else None
+
+
+def _compare(options: dict[str, object | None], *, as_json: bool) -> bool:
+    """Say what a plan would change; return whether it would be published."""
+    with open_workplace(needs_source=False, **options) as work:
+        check_choice(work.lakehouse)
+        change = measure_change(work.lakehouse)
+    if as_json:
+        click.echo(json.dumps(plain_change(change), indent=1))
+    else:
+        print_change(change, open_console())
+    return not change.problems

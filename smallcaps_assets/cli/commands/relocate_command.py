@@ -1,0 +1,89 @@
+"""`smallcaps relocate`: the lake to another disk, and the old one emptied."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from smallcaps_assets.cli.runs.workplace import open_workplace
+from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.lake.relocation.session_copies import Progress as Watcher
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
+
+SHOWN_PATHS = 20
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("relocate")
+@click.option("--from", "origin", type=FOLDER, help="Move this root only; all by default.")
+@click.option("--dry-run", is_flag=True, help="Say what would be moved, and change nothing.")
+@click.argument("dest", type=FOLDER)
+def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
+    """Move the ticker-sessions to the folder DEST on another disk, and empty the old place.
+
+    Everything is copied and read back before anything changes; then one rename switches to DEST,
+    and only then the old files go.  Stop it as you like: the same command goes on.
+    """
+    console = open_console()
+    with open_workplace() as work:
+        if dry_run:
+            _, size = measure_move(work.lakehouse, dest, origin)
+            click.echo(
+                f"{size.sessions:,} sessions, {format_bytes(size.bytes)}, would be moved; "
+                f"{format_bytes(size.needed_bytes)} are still to be copied, and fit"
+            )
+            return
+        with work.lakehouse.lock.hold("smallcaps relocate", 0.0), watching(console) as watcher:
+            facts = move_lake(work.lakehouse, dest, origin, watcher)
+        print_facts(work.lakehouse, facts, console)
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Watcher]:
+    """Show how much was copied and verified, on a terminal only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    bar = Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )
+    with bar:
+        tasks = {}
+
+        def watch(what: str, size: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=None)
+            bar.advance(tasks[what], size)
+
+        yield watch
+
+
+def print_facts(lakehouse: Lakehouse, facts: MoveFacts, console: Console) -> None:
+    """Print where the sessions are now, and what is still to be done by hand."""
+    origins = ", ".join(map(str, facts.sources))
+    done = f"moved from {origins}" if origins else "there already"
+    console.print(
+        f"{facts.size.sessions:,} sessions, {format_bytes(facts.size.bytes)}, {done}; the lake is "
+        f"in {facts.target}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for path in facts.left[:SHOWN_PATHS]:
+        console.print(f"left, because it belongs to nothing: {path}", highlight=False)
+    if len(facts.left) > SHOWN_PATHS:
+        console.print(f"and {len(facts.left) - SHOWN_PATHS:,} more")
+    for path in facts.absent:
+        console.print(
+            f"{path} is not mounted: mount it and run the same command again to empty it, or "
+            "remove its files yourself; nothing of it is needed",
+            highlight=False,
+        )
+    listed = [folder.resolve() for folder in lakehouse.settings.lake_roots or ()]
+    if any(source.resolve() in listed for source in facts.sources):
+        console.print(
+            f"SMALLCAPS_LAKE_ROOTS still lists the old place: list {facts.target} instead",
+            highlight=False,
+        )

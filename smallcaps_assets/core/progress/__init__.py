@@ -1,0 +1,4 @@
+"""How work gets on: pace, health, and whether to expand.
+
+Does not belong here: what it costs beforehand (``core.budget``).
+"""

@@ -1,0 +1,212 @@
+"""Group `ticks`: every trade of the planned ticker-sessions."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+
+from smallcaps_assets.defs.assets.serve import report_catalog
+from smallcaps_assets.defs.checks.trades import report_ledger_checks
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.instance.queue import (
+    describe_foreign,
+    drop_foreign_keys,
+    require_registered_plan,
+    split_keys,
+)
+from smallcaps_assets.defs.instance.runs import cancel_run, claim_run, end_dead_runs
+from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.defs.metadata import column_schema
+from smallcaps_assets.defs.partitions import planned_ticker_sessions
+from smallcaps_assets.errors import ConfigError, SmallcapsError
+from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.ticks.outcomes import Outcome
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import TRADES
+
+GROUP = "ticks"
+POOL = "trades"
+NO_WAIT_TAG = "smallcaps/refuse_when_locked"
+"""Tag of runs started from a terminal: they refuse a locked lake, others wait for it."""
+
+ACCEPT_EMPTY_TAG = "smallcaps/accept_empty"
+"""Tag of runs that believe "no trades"; the same as the config ``accept_empty``."""
+ACCEPT_DISPUTED_TAG = "smallcaps/accept_disputed"
+"""Tag of runs that accept what bars dispute; the same as the config ``accept_disputed``."""
+AGAIN_TAG = "smallcaps/again"
+"""Tag of runs that ask for finished sessions again; the same as the config ``again``."""
+ABORTED_TAG = "smallcaps/aborted"
+"""Tag of runs that ended before all keys were tried: why."""
+
+INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
+"""What ends a step early: Ctrl-C and Terminate in the UI."""
+
+Event = dg.AssetMaterialization | dg.AssetObservation
+
+
+class TradesConfig(dg.Config):
+    """What a run of `trades` may be told.
+
+    Attributes:
+        accept_empty: Believe "no trades" for sessions whose daily bar shows volume.
+        accept_disputed: Take sessions for complete that lack some of their daily bar, after they
+            were asked for again.
+        again: Ask for finished sessions again too; an answer that differs is kept beside the old
+            one and listed.
+    """
+
+    accept_empty: bool = False
+    accept_disputed: bool = False
+    again: bool = False
+
+
+@dg.asset(
+    name=TRADES.name,
+    group_name=GROUP,
+    deps=["download_queue"],
+    partitions_def=planned_ticker_sessions,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    output_required=False,
+    pool=POOL,
+    kinds={"parquet", "polars"},
+    metadata=column_schema(TRADES),
+    owners=["team:market_data"],
+)
+def trades(
+    context: dg.AssetExecutionContext,
+    config: TradesConfig,
+    lakehouse: dg.ResourceParam[Lakehouse],
+) -> Iterator[Event]:
+    """Every print of the planned ticker-sessions, as the vendor sent it.
+
+    - Grain: one print; a partition is a ticker and session, one file and one receipt.
+    - Source: the vendor's trades endpoint.
+    - Cadence: on request, or after each plan by the sensor `download_after_plan`.
+
+    A partition turns green after its receipt is on disk and stays green when it is asked for
+    again; only missing sessions are requested.
+    """
+    with ending_run(context):
+        # Once: keys that are not planned may be gone from the set later.
+        asked = list(context.partition_keys)
+        backfill = open_backfill(context, config, lakehouse)
+        keys = select_planned(lakehouse, asked)
+        try:
+            with backfill.held(wait_s=lock_wait(context)):
+                claim_run(context.instance, context.run.run_id)
+                for outcome in backfill.run(keys):
+                    yield describe_outcome(outcome)
+        except (*INTERRUPTS, GeneratorExit):
+            # Else the run would end as failed.  The interrupt may also arrive while Dagster
+            # holds this generator, which is then closed late.
+            cancel_run(context.instance, context.run.run_id)
+            raise
+        align_changed(context.instance, lakehouse, backfill.changed)
+        report_ledger_checks(context.instance, lakehouse)
+        report_catalog(context.instance, lakehouse, backfill.catalog)
+        drop_foreign_keys(context.instance, lakehouse, context.run.run_id)
+    if backfill.summary.aborted:
+        context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: backfill.summary.aborted})
+    if backfill.summary.failures or backfill.summary.aborted:
+        raise backfill_failure(backfill)
+
+
+@contextmanager
+def ending_run(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turn our errors into Dagster's, and leave in the run's tags that it was aborted."""
+    with dagster_failures():
+        try:
+            yield
+        except SmallcapsError as error:
+            context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: error.kind})
+            raise
+
+
+def open_backfill(
+    context: dg.AssetExecutionContext, config: TradesConfig, lakehouse: Lakehouse
+) -> Backfill:
+    """Return the backfill of this run, after refusing what could lose data.
+
+    Raises:
+        ConfigError: The instance is ephemeral, or the range is empty.
+        LedgerMismatchError: The published plan is not the registered one.
+    """
+    if context.instance.is_ephemeral:
+        raise ConfigError(
+            "this Dagster instance is ephemeral and would forget what is finished: run "
+            f"`export DAGSTER_HOME={lakehouse.layout.dagster_dir}` first, or use `smallcaps`"
+        )
+    if not context.partition_keys:
+        raise ConfigError(
+            "the partition range holds no key: expected FIRST...LAST in the order of the "
+            "partition set, both registered"
+        )
+    end_dead_runs(context.instance, lakehouse.lock)
+    require_registered_plan(context.instance, lakehouse)
+    ensure_indexed(lakehouse)
+    return Backfill(
+        lakehouse,
+        run_id=context.run.run_id,
+        interrupts=INTERRUPTS,
+        accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
+        accept_disputed=config.accept_disputed or ACCEPT_DISPUTED_TAG in context.run.tags,
+        asks_again=config.again or AGAIN_TAG in context.run.tags,
+    )
+
+
+def select_planned(lakehouse: Lakehouse, keys: Sequence[str]) -> list[str]:
+    """Return those of the keys of a run that are planned.
+
+    Raises:
+        ConfigError: None of them is.
+    """
+    planned, foreign = split_keys(lakehouse, keys)
+    if not planned:
+        raise ConfigError(f"this run has nothing to fetch: {describe_foreign(foreign)}")
+    return planned
+
+
+def describe_outcome(outcome: Outcome) -> Event:
+    """Return the event of one ticker-session: green, or why it is not.
+
+    Metadata are small, because each event is a row in SQLite.
+    """
+    if not outcome.is_green:
+        return dg.AssetObservation(
+            asset_key=TRADES.name,
+            partition=outcome.key,
+            description=outcome.message,
+            metadata={"state": outcome.state, "kind": outcome.kind, "message": outcome.message},
+        )
+    return dg.AssetMaterialization(
+        asset_key=TRADES.name,
+        partition=outcome.key,
+        metadata={
+            "dagster/row_count": outcome.rows,
+            "bytes": outcome.bytes,
+            "state": outcome.state,
+            "content_hash": outcome.content_hash,
+            "reused": outcome.is_reused,
+            **({"marks": ", ".join(outcome.marks)} if outcome.marks else {}),
+        },
+    )
+
+
+def backfill_failure(backfill: Backfill) -> dg.Failure:
+    """Return the one failure that ends a step with open sessions."""
+    summary = backfill.summary
+    return dg.Failure(
+        description=summary.describe(),
+        metadata={
+            "failures_by_kind": dg.MetadataValue.json(dict(summary.failures)),
+            "aborted": summary.aborted or "no",
+            "finished": summary.finished,
+            "reused": summary.reused,
+        },
+        allow_retries=False,
+    )
+
+
+def lock_wait(context: dg.AssetExecutionContext) -> float | None:
+    """Return how long to wait for the lake: not at all from a terminal, for ever from the UI."""
+    return 0.0 if context.run.tags.get(NO_WAIT_TAG) else None

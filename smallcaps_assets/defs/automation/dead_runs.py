@@ -1,0 +1,42 @@
+"""Sensors: what must happen without anybody asking."""
+
+import dagster as dg
+
+from smallcaps_assets.defs.instance.queue import describe_foreign, drop_foreign_keys, split_keys
+from smallcaps_assets.defs.instance.runs import end_dead_runs, find_broken_run
+from smallcaps_assets.defs.instance.states import align_states
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.lakehouse import Lakehouse
+
+
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process was killed, so that waiting ones can start, and shows "
+    "what they had stored.  Leave it on.",
+)
+def end_runs_of_dead_processes(
+    context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
+) -> dg.SkipReason:
+    """End runs of `trades` whose process was killed, so that waiting ones can start.
+
+    A run that was killed or terminated between a commit and its event leaves sessions that the
+    lake has and Dagster does not show: after each such run they are made equal, once.  Keys that
+    were added by hand and are not planned are removed while nothing is under way.
+    """
+    ended = end_dead_runs(context.instance, lakehouse.lock)
+    broken = find_broken_run(context.instance)
+    shown = 0
+    try:
+        if broken not in {None, context.cursor}:
+            keys, _ = split_keys(lakehouse, context.instance.get_dynamic_partitions(PLANNED_SET))
+            shown = len(align_states(context.instance, lakehouse, keys).marked_green)
+            context.update_cursor(broken)
+        foreign = drop_foreign_keys(context.instance, lakehouse)
+    except SmallcapsError as error:
+        return dg.SkipReason(f"ended {len(ended)} runs of dead processes; {error}")
+    return dg.SkipReason(
+        f"ended {len(ended)} runs of dead processes; showed {shown} sessions"
+        + (f"; {describe_foreign(foreign)}" if foreign else "")
+    )

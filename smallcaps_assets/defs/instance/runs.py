@@ -1,0 +1,116 @@
+"""Who executes a run, and the end of runs whose process died.
+
+After SIGKILL a run stays STARTED for ever: its partitions read "materializing", and runs that
+wait for the same pool wait for ever.  Such a run is reported as canceled, never as failed: a
+failure would turn its finished partitions red.
+"""
+
+import logging
+
+import dagster as dg
+
+from smallcaps_assets.defs.instance.internals import RUN_FAILURE_REASON_TAG, RunFailureReason
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.lake.storage.processes import (
+    Liveness,
+    ProcessIdentity,
+    identify_process,
+    judge_process,
+    parse_identity,
+)
+
+logger = logging.getLogger(__name__)
+
+OWNER_TAG = "smallcaps/owner"
+"""Tag of a run: the process that executes it."""
+
+LOOKED_AT = 20
+"""Runs among which the newest broken one is looked for."""
+
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+    dg.DagsterRunStatus.STARTING,
+]
+
+ALIVE = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
+"""States of runs that will still do something."""
+
+
+def claim_tags() -> dict[str, str]:
+    """Return the tags of a run that this process executes."""
+    return {OWNER_TAG: str(identify_process())}
+
+
+def claim_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Write into the run's tags that this process executes it."""
+    instance.add_run_tags(run_id, claim_tags())
+
+
+def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """End an interrupted run as canceled, at whatever point Dagster is with it.
+
+    Where nobody asked Dagster to terminate, it ends an interrupted run as failed, and it may
+    have done so before this is called.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status is dg.DagsterRunStatus.CANCELED:
+        return
+    if run.is_finished:
+        instance.report_run_canceled(run, message="it was interrupted")
+    else:
+        instance.report_run_canceling(run, message="it was interrupted")
+
+
+def settle_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """Return a run that this process has executed to its end; one interrupted is canceled."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or not _was_interrupted(run):
+        return run
+    instance.report_run_canceled(run, message="it was interrupted")
+    return instance.get_run_by_id(run_id)
+
+
+def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
+    """Cancel the runs whose process is dead, and free their pools.
+
+    A run that no process has claimed yet is left alone.  One that was claimed before a reboot,
+    or in another container, is dead when nobody holds the lake's lock, because a claim is made
+    only by the holder.
+
+    Returns:
+        Ids of the runs that were ended.
+    """
+    ended = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        owner = parse_identity(run.tags.get(OWNER_TAG, ""))
+        if owner is None or not _is_dead(owner, lock):
+            continue
+        instance.report_run_canceled(run, message=f"its process {owner.pid} is dead")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        logger.warning("ended dead run run=%s pid=%d", run.run_id, owner.pid)
+        ended.append(run.run_id)
+    return ended
+
+
+def find_broken_run(instance: dg.DagsterInstance) -> str | None:
+    """Return the claimed run that failed or was canceled last, of the newest few runs."""
+    broken = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    records = instance.get_run_records(broken, limit=LOOKED_AT, order_by="update_timestamp")
+    claimed = (r.dagster_run.run_id for r in records if OWNER_TAG in r.dagster_run.tags)
+    return next(claimed, None)
+
+
+def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:
+    liveness = judge_process(owner)
+    if liveness is Liveness.UNKNOWN:
+        return lock.holder() is None
+    return liveness is Liveness.DEAD
+
+
+def _was_interrupted(run: dg.DagsterRun) -> bool:
+    why = run.tags.get(RUN_FAILURE_REASON_TAG)
+    is_failed = run.status is dg.DagsterRunStatus.FAILURE
+    is_broken_off = is_failed and why == RunFailureReason.UNEXPECTED_TERMINATION.value
+    return is_broken_off or run.status is dg.DagsterRunStatus.CANCELING

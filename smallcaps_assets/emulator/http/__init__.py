@@ -1,0 +1,4 @@
+"""The server: sockets, connections, routes, a log of requests.
+
+Does not belong here: what is answered (``emulator.endpoints``).
+"""

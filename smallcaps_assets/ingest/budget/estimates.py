@@ -1,0 +1,290 @@
+"""What the published plan costs, by three methods, and whether it fits.
+
+What belongs here: from the published plan to its estimates, their words and their verdict. What
+does not: the methods themselves (``core.budget.estimates``), what is planned
+(``ingest.plan.publishing``) and pictures (``plots.plan``).
+"""
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from smallcaps_assets.core.budget.calibration import DEFAULT_TRADES_PER_SESSION, Calibration
+from smallcaps_assets.core.budget.costs import (
+    Comparison,
+    DiskVerdict,
+    Estimate,
+    compare_estimates,
+    judge_disk,
+)
+from smallcaps_assets.core.budget.estimates import (
+    Growth,
+    Landed,
+    estimate_calibrated,
+    estimate_constants,
+    estimate_measured,
+    estimate_naive,
+    estimate_unmerged,
+)
+from smallcaps_assets.core.figures import GB, format_bytes
+from smallcaps_assets.core.plan.windows import EventWindow, widest_window
+from smallcaps_assets.core.states import FAILED
+from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.budget.calibration import calibrate, free_bytes
+from smallcaps_assets.ingest.budget.expectations import (
+    KEY,
+    label_sessions,
+    plan_ranges,
+    read_stored,
+)
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.settings import PlanMode
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEstimate:
+    """What the published plan costs, by three methods, and whether it fits.
+
+    Attributes:
+        constants: Constants that people quote.
+        calibrated: Trades of the daily bars over merged ranges, the whole plan.
+        measured: What landed, extended to the whole plan; ``None``: nothing landed yet.
+        remaining: Calibrated, for what is still missing.
+        comparison: Naive against optimised.
+        disk: Verdict on the remaining bytes.
+        ranges: ``schemas.REQUEST_RANGES`` of the whole plan.
+        calibration: What a trade and a file were taken to cost.
+    """
+
+    constants: Estimate
+    calibrated: Estimate
+    measured: Estimate | None
+    remaining: Estimate
+    comparison: Comparison
+    disk: DiskVerdict
+    ranges: pl.DataFrame
+    calibration: Calibration
+
+
+def estimate_plan(
+    lakehouse: Lakehouse,
+    calibration: Calibration | None = None,
+    planned: tuple[PlanRecord, pl.DataFrame] | None = None,
+) -> PlanEstimate:
+    """Estimate the published plan, or one that was refused.
+
+    Args:
+        lakehouse: Where plan, bars and ledger are.
+        calibration: What a trade and a file cost; this lake's own by default.
+        planned: A plan and its record; the published ones by default.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    record, plan = planned or lakehouse.tables.read_plan()
+    stored = read_stored(lakehouse)
+    costs = calibration or calibrate(lakehouse, stored)
+    labelled = label_sessions(lakehouse, plan.select(KEY), stored)
+    sessions = _fill(labelled)
+    ranges = plan_ranges(lakehouse, sessions)
+    calibrated = _explain_counts(labelled, estimate_calibrated(ranges, costs))
+    remaining = _estimate_missing(lakehouse, sessions.select(KEY), stored, costs)
+    naive = estimate_unmerged(
+        record.naive_sessions or plan.height, calibrated, costs, _explain_naive(record)
+    )
+    return PlanEstimate(
+        constants=_estimate_constants(record),
+        calibrated=calibrated,
+        measured=_estimate_measured(lakehouse, calibrated, stored, costs),
+        remaining=remaining,
+        comparison=compare_estimates(naive, calibrated),
+        disk=judge_disk(remaining, free_bytes(lakehouse)),
+        ranges=ranges,
+        calibration=costs,
+    )
+
+
+def estimate_sessions(
+    lakehouse: Lakehouse,
+    sessions: pl.DataFrame,
+    calibration: Calibration,
+    stored: pl.DataFrame | None = None,
+    *,
+    other_requests: int = 0,
+) -> Estimate:
+    """Return the calibrated estimate of fetching some sessions and nothing else.
+
+    Args:
+        lakehouse: Where bars are.
+        sessions: ``ticker, session_date``, and ``has_failed`` where that is known.
+        calibration: What a trade and a file cost.
+        stored: As ``expectations.read_stored`` gives it; read when it is not given.
+        other_requests: Requests for reference data on top.
+    """
+    labelled = label_sessions(lakehouse, sessions, stored)
+    ranges = plan_ranges(lakehouse, _fill(labelled))
+    estimate = estimate_calibrated(ranges, calibration, other_requests=other_requests)
+    return _explain_counts(labelled, estimate)
+
+
+def judge_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Verdict:
+    """Judge whether what is missing fits the disk, and all of it the budget."""
+    complaints = [] if estimate.disk.fits else [estimate.disk.arithmetic]
+    budget_gb = lakehouse.settings.disk_budget_gb
+    if budget_gb is not None and estimate.calibrated.bytes_stored > budget_gb * GB:
+        planned = format_bytes(estimate.calibrated.bytes_stored)
+        complaints.append(f"{planned} planned exceed the budget of {budget_gb:g} GB")
+    numbers: dict[str, Number] = {
+        "needed_bytes": estimate.disk.needed_bytes,
+        "allowed_bytes": estimate.disk.allowed_bytes,
+        "margin_bytes": estimate.disk.margin_bytes,
+    }
+    return Verdict(not complaints, "; ".join(complaints) or estimate.disk.arithmetic, numbers)
+
+
+def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
+    """Return the figures of an estimate by name."""
+    calibrated, remaining = estimate.calibrated, estimate.remaining
+    numbers: dict[str, Number] = {
+        "ticker_sessions": calibrated.ticker_sessions,
+        "request_ranges": estimate.ranges.height,
+        "requests": calibrated.requests,
+        "bytes_stored": calibrated.bytes_stored,
+        "bytes_on_disk": calibrated.bytes_on_disk,
+        "bytes_raw": calibrated.bytes_raw,
+        "hours": calibrated.hours,
+        "missing_sessions": remaining.ticker_sessions,
+        "missing_requests": remaining.requests,
+        "missing_bytes": remaining.bytes_stored,
+        "missing_bytes_on_disk": remaining.bytes_on_disk,
+        "missing_hours": remaining.hours,
+        "naive_ticker_sessions": estimate.comparison.naive.ticker_sessions,
+        "naive_requests": estimate.comparison.naive.requests,
+        "naive_bytes": estimate.comparison.naive.bytes_stored,
+        "saved_ratio": estimate.comparison.saved_ratio,
+        "constants_bytes": estimate.constants.bytes_stored,
+        "constants_hours": estimate.constants.hours,
+        "disk_margin_bytes": estimate.disk.margin_bytes,
+        "bytes_per_trade": estimate.calibration.bytes_per_trade,
+        "bytes_per_file": estimate.calibration.file_bytes,
+        "learned_sessions": estimate.calibration.learned_sessions,
+    }
+    if estimate.measured is not None:
+        numbers["measured_bytes"] = estimate.measured.bytes_stored
+        numbers["measured_requests"] = estimate.measured.requests
+    return numbers
+
+
+def describe_estimate(estimate: PlanEstimate) -> str:
+    """Return the arithmetic of each method as Markdown."""
+    parts = {
+        "calibrated, the whole plan": estimate.calibrated.arithmetic,
+        "calibrated, what is missing": estimate.remaining.arithmetic,
+        "naive": estimate.comparison.naive.arithmetic,
+        "naive against optimised": estimate.comparison.arithmetic,
+        "disk": estimate.disk.arithmetic,
+        "measured": estimate.measured.arithmetic if estimate.measured else "nothing landed yet",
+        "constants (quoted, far too high for small caps)": estimate.constants.arithmetic,
+    }
+    return "\n\n".join(f"**{title}**: {text}" for title, text in parts.items())
+
+
+def _fill(labelled: pl.DataFrame) -> pl.DataFrame:
+    """Let every session count with what is estimated of it: no range is left to the default."""
+    return labelled.with_columns(expected_rows="estimated_rows")
+
+
+def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
+    """Return an estimate whose arithmetic says where the numbers of trades come from."""
+    lacking = labelled["expected_rows"].null_count()
+    text = f"{labelled.height - lacking:,} sessions by the trade count of their daily bar" + (
+        f", {lacking:,} by its volume, by the usual day of their ticker or at "
+        f"{DEFAULT_TRADES_PER_SESSION:,} trades"
+        if lacking
+        else ""
+    )
+    return replace(estimate, arithmetic=f"{text}: {estimate.arithmetic}")
+
+
+def _estimate_constants(record: PlanRecord) -> Estimate:
+    """Return the estimate by the constants, every event with the window it was planned with."""
+    if record.mode != PlanMode.EVENT_WINDOWS or not record.rows_per_event:
+        return estimate_naive(record.sessions, 1)
+    return estimate_constants(record.rows_per_event, _read_windows(record))
+
+
+def _estimate_missing(
+    lakehouse: Lakehouse, plan: pl.DataFrame, stored: pl.DataFrame, calibration: Calibration
+) -> Estimate:
+    """Return the estimate of what a download would ask for now, in the ranges it would use."""
+    missing = plan.join(stored, on=KEY, how="anti")
+    failed = _read_failed(lakehouse).select(*KEY, has_failed=pl.lit(value=True))
+    labelled = missing.join(failed, on=KEY, how="left").with_columns(
+        pl.col("has_failed").fill_null(value=False)
+    )
+    return estimate_sessions(
+        lakehouse,
+        labelled,
+        calibration,
+        stored,
+        other_requests=_count_reference_requests(lakehouse, missing),
+    )
+
+
+def _estimate_measured(
+    lakehouse: Lakehouse, planned: Estimate, stored: pl.DataFrame, calibration: Calibration
+) -> Estimate | None:
+    """Return the estimate by what landed; ``None`` when nothing did."""
+    if stored.is_empty():
+        return None
+    rows, size = stored.select(pl.col("rows", "bytes").sum()).row(0)
+    told = label_sessions(lakehouse, stored, stored)["estimated_rows"]
+    told_rows, told_files = int(told.sum()), int((told > 0).sum())
+    told_bytes = calibration.predict_bytes(told_rows, told_files)
+    growth = None
+    if told_rows and told_bytes:
+        growth = Growth(
+            planned.rows / told_rows, planned.bytes_stored / told_bytes, planned.requests
+        )
+    landed = Landed(stored.height, rows, size, stored.height)
+    return estimate_measured(planned.ticker_sessions, landed, calibration, growth=growth)
+
+
+def _count_reference_requests(lakehouse: Lakehouse, sessions: pl.DataFrame) -> int:
+    """Return the requests for the months of daily bars that are lacking, one per session."""
+    if lakehouse.settings.daily_bars is not None:
+        return 0
+    stored = lakehouse.tables.list_bar_months()
+    calendar = lakehouse.calendar.frame["session_date"]
+    lacking = sessions["session_date"].dt.to_string("%Y-%m").unique()
+    months = lacking.filter(~lacking.is_in(stored))
+    due = calendar.filter(calendar.dt.to_string("%Y-%m").is_in(months.implode()))
+    return int((due <= lakehouse.last_available).sum())
+
+
+def _read_failed(lakehouse: Lakehouse) -> pl.DataFrame:
+    """Return the sessions that a download would ask for last, because they failed before."""
+    try:
+        with LedgerReader(lakehouse.layout.ledger_file) as ledger:
+            return ledger.missing_keys().filter(pl.col("state") == FAILED)
+    except MissingPartitionError:
+        return pl.DataFrame(schema={"ticker": pl.String, "session_date": pl.Date})
+
+
+def _read_windows(record: PlanRecord) -> dict[str, EventWindow]:
+    """Return the windows that a plan was made with."""
+    return {name: EventWindow(*sides) for name, sides in record.windows.items()}
+
+
+def _explain_naive(record: PlanRecord) -> str:
+    """Return where the sessions of the naive plan come from."""
+    rows = record.facts.get("watchlist_rows", 0)
+    if record.mode == PlanMode.EVENT_WINDOWS and record.windows:
+        widest = widest_window(_read_windows(record)).size
+        return f"one window for all events: {rows:,} rows x {widest} sessions"
+    if record.mode == PlanMode.EVENT_MONTHS:
+        return f"each of {rows:,} rows asks for the sessions of its own months"
+    return "every session by itself"

@@ -1,0 +1,238 @@
+"""Which sessions the settings ask for, by each mode, whole or in batches.
+
+What belongs here: from the pilot, or from plain tickers, to a candidate plan.  What does not: its
+check and its publication (``publishing``), and what it costs (``ingest.budget.estimates``).
+"""
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import polars as pl
+
+from smallcaps_assets.core.budget.calibration import size_expression
+from smallcaps_assets.core.events.rules import EVENT_ORDER
+from smallcaps_assets.core.plan.batches import assign_batches, plan_months
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.windows import plan_windows, select_sessions
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.errors import ConfigError, DataError, LakeError
+from smallcaps_assets.ingest.budget.calibration import default_calibration
+from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
+from smallcaps_assets.ingest.plan.selection import parse_tickers
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.settings import PlanMode, parse_batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenSessions:
+    """A candidate plan.
+
+    Attributes:
+        plan: ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
+        not_yet_available: ``ticker, session_date`` to be planned once they are published.
+        numbers: Facts about it, by name.
+        naive_sessions: Sessions asked for when nothing is merged and windows are all alike.
+        rows_per_event: Watchlist rows that name each event.
+        batches: Batch of each ticker of the whole plan; empty: this is the whole one.
+    """
+
+    plan: pl.DataFrame
+    not_yet_available: pl.DataFrame
+    numbers: dict[str, Number]
+    naive_sessions: int
+    rows_per_event: dict[str, int]
+    batches: Mapping[str, int] = field(default_factory=dict)
+
+
+def choose_sessions(lakehouse: Lakehouse, pilot: pl.DataFrame | None) -> ChosenSessions:
+    """Return what the settings ask for: the whole plan, or the batches that they name.
+
+    Args:
+        lakehouse: Its settings say how sessions are chosen.
+        pilot: ``schemas.PILOT_WATCHLIST``; ``None`` in the mode ``sessions``, which has no events.
+
+    Raises:
+        ConfigError: Tickers are none, or the plan has not as many tickers as batches.
+    """
+    whole = _choose(lakehouse, pilot, None)
+    batch = lakehouse.settings.batch
+    if batch is None:
+        return whole
+    wanted, count = parse_batch(batch)
+    assigned = _assign_batches(lakehouse, whole.plan, count)
+    tickers = {ticker for ticker, number in assigned.items() if number in wanted}
+    if not tickers:
+        raise ConfigError(
+            f"SMALLCAPS_BATCH={batch}: the plan has {len(assigned)} tickers, so that batch is "
+            f"empty: expected at most {len(assigned)} batches"
+        )
+    part = _choose(lakehouse, pilot, tickers)
+    numbers = part.numbers | {
+        "batch": batch,
+        "whole_ticker_sessions": whole.plan.height,
+        "planned_in_other_batches": _count_overlap(lakehouse, tickers, count),
+    }
+    return replace(part, numbers=numbers, batches=assigned)
+
+
+def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
+    """Return ``ticker, weight``: the bytes that are estimated of each ticker of a plan.
+
+    They are estimated by the bars and the default costs, so that what lands changes no batch.
+    """
+    calibration = default_calibration(lakehouse)
+    labelled = label_sessions(lakehouse, plan.select(KEY), STORED.to_frame())
+    rows = pl.col("estimated_rows")
+    stored = size_expression(
+        rows,
+        (rows > 0).cast(pl.Int64),
+        pl.lit(calibration.bytes_per_trade),
+        pl.lit(calibration.file_bytes),
+    )
+    return labelled.group_by("ticker").agg(weight=stored.sum())
+
+
+def describe_range(lakehouse: Lakehouse) -> str:
+    """Return the dates that the settings ask for, the first and the last one."""
+    return f"{lakehouse.first_wanted} to {_last_wanted(lakehouse)}"
+
+
+def check_choice(lakehouse: Lakehouse) -> None:
+    """Refuse settings that no plan can be made with, before anything is fetched for it.
+
+    Raises:
+        ConfigError: A window, a threshold or a ticker is none, or no session lies in the dates.
+    """
+    _ = lakehouse.windows, lakehouse.thresholds
+    parse_tickers(lakehouse.settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS")
+    bounds = lakehouse.bounds
+    if bounds.first and bounds.last and bounds.first_index > bounds.last_index:
+        raise ConfigError(
+            f"{describe_range(lakehouse)} has no XNYS session, because of a weekend or a holiday: "
+            "choose other dates (--from and --to, SMALLCAPS_FIRST_SESSION, SMALLCAPS_LAST_SESSION)"
+        )
+
+
+def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
+    """Return the record of the published plan, ``None`` when none is, or none that can be read."""
+    try:
+        return lakehouse.tables.read_plan()[0]
+    except (DataError, LakeError):
+        return None
+
+
+def _choose(
+    lakehouse: Lakehouse, pilot: pl.DataFrame | None, tickers: Collection[str] | None
+) -> ChosenSessions:
+    """Return what the mode asks for, of some tickers or of all."""
+    mode = lakehouse.settings.plan_mode
+    if pilot is None or mode is PlanMode.SESSIONS:
+        return _choose_plainly(lakehouse, tickers)
+    rows = pilot if tickers is None else pilot.filter(pl.col("ticker").is_in(list(tickers)))
+    if mode is PlanMode.EVENT_MONTHS:
+        return _choose_months(lakehouse, rows)
+    return _choose_windows(lakehouse, rows)
+
+
+def _choose_windows(lakehouse: Lakehouse, pilot: pl.DataFrame) -> ChosenSessions:
+    planned = plan_windows(pilot, lakehouse.windows, lakehouse.bounds)
+    numbers: dict[str, Number] = {
+        name: value for name, value in asdict(planned.facts).items() if isinstance(value, int)
+    }
+    return ChosenSessions(
+        plan=planned.plan,
+        not_yet_available=planned.not_yet_available,
+        numbers=numbers,
+        naive_sessions=planned.facts.naive_ticker_sessions,
+        rows_per_event=_count_events(pilot),
+    )
+
+
+def _choose_months(lakehouse: Lakehouse, pilot: pl.DataFrame) -> ChosenSessions:
+    settings, bounds = lakehouse.settings, lakehouse.bounds
+    around = {
+        "months_before": settings.plan_months_before,
+        "months_after": settings.plan_months_after,
+    }
+    plan = plan_months(pilot, bounds, **around)
+    later = plan_months(pilot, _after(bounds), **around).select(KEY)
+    asked = int(plan["event_dates"].list.n_unique().sum())
+    is_session = pl.col("session_date").is_in(lakehouse.calendar.frame["session_date"].implode())
+    return ChosenSessions(
+        plan=plan,
+        not_yet_available=later,
+        numbers={
+            "watchlist_rows": pilot.height,
+            "tickers": plan["ticker"].n_unique(),
+            "undeduplicated_ticker_sessions": asked,
+            "unique_ticker_sessions": plan.height,
+            "not_yet_available": later.height,
+            "non_session_events": pilot.filter(~is_session).height,
+            **around,
+        },
+        naive_sessions=asked,
+        rows_per_event=_count_events(pilot),
+    )
+
+
+def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> ChosenSessions:
+    settings, bounds = lakehouse.settings, lakehouse.bounds
+    wanted = parse_tickers(settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS") or ()
+    chosen = [ticker for ticker in wanted if tickers is None or ticker in tickers]
+    first = lakehouse.first_wanted
+    last = _last_wanted(lakehouse)
+    plan = select_sessions(chosen, first, last, bounds)
+    later = select_sessions(chosen, first, last, _after(bounds)).select(KEY)
+    return ChosenSessions(
+        plan=plan,
+        not_yet_available=later,
+        numbers={
+            "tickers": plan["ticker"].n_unique(),
+            "unique_ticker_sessions": plan.height,
+            "not_yet_available": later.height,
+        },
+        naive_sessions=plan.height,
+        rows_per_event={},
+    )
+
+
+def _last_wanted(lakehouse: Lakehouse) -> dt.date:
+    bounds = lakehouse.bounds
+    return bounds.last or bounds.last_available
+
+
+def _after(bounds: PlanBounds) -> PlanBounds:
+    """Return the bounds of what is wanted and not available yet."""
+    index = bounds.calendar.index_of(bounds.last_available) + 1
+    following = bounds.calendar.frame["session_date"][index]
+    first = max(following, bounds.first or following)
+    last = bounds.last if bounds.last is None else max(bounds.last, first)
+    is_wanted = bounds.last is None or bounds.last >= first
+    newest = bounds.calendar.last if is_wanted else bounds.last_available
+    return PlanBounds(first, newest, bounds.calendar, last)
+
+
+def _count_events(pilot: pl.DataFrame) -> dict[str, int]:
+    events = pilot.explode("events").select(event=pl.col("events").cast(EVENT_ORDER))
+    counts = events.group_by("event").len().sort("event")
+    return {str(event): count for event, count in counts.iter_rows()}
+
+
+def _assign_batches(lakehouse: Lakehouse, plan: pl.DataFrame, count: int) -> dict[str, int]:
+    """Return the batch of each ticker, by estimated bytes, as an earlier batch had it."""
+    record = read_record(lakehouse)
+    is_alike = record is not None and record.batch and parse_batch(record.batch)[1] == count
+    assigned = record.batches if record is not None and is_alike else {}
+    return assign_batches(plan, count, weigh_tickers(lakehouse, plan), assigned)
+
+
+def _count_overlap(lakehouse: Lakehouse, tickers: Collection[str], count: int) -> int:
+    """Return how many tickers are also in the published batch of another division."""
+    record = read_record(lakehouse)
+    if record is None or not record.batch:
+        return 0
+    wanted, parts = parse_batch(record.batch)
+    held = {ticker for ticker, number in record.batches.items() if number in wanted}
+    return len(held & set(tickers)) if parts != count else 0

@@ -1,0 +1,142 @@
+"""What the settings in force would change in the published plan; nothing is written.
+
+What belongs here: the plan that would be published now, beside the published one, with the cost of
+both sides.  What does not: publishing it (``publishing``).
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from smallcaps_assets.core.budget.costs import Estimate
+from smallcaps_assets.core.plan.batches import diff_plans
+from smallcaps_assets.core.plan.ranges import measure_plan
+from smallcaps_assets.ingest.budget.calibration import calibrate
+from smallcaps_assets.ingest.budget.estimates import estimate_sessions
+from smallcaps_assets.ingest.budget.expectations import KEY, read_stored
+from smallcaps_assets.ingest.events.pilot import take_pilot
+from smallcaps_assets.ingest.events.watchlist import find_watchlist
+from smallcaps_assets.ingest.plan.choosing import choose_sessions, read_record
+from smallcaps_assets.ingest.plan.refusals import explain_plan
+from smallcaps_assets.ingest.reference.daily_bars import due_months
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
+from smallcaps_assets.settings import PlanMode
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Ticker-sessions on one side of a difference.
+
+    Attributes:
+        ticker_sessions: All of them.
+        tickers: Their tickers.
+        stored_sessions: Those that the lake has: they cost nothing, and stay where they are.
+        stored_bytes: Bytes of their files.
+        cost: Calibrated estimate of the others.
+    """
+
+    ticker_sessions: int
+    tickers: int
+    stored_sessions: int
+    stored_bytes: int
+    cost: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """What would change if the plan were made anew.
+
+    Attributes:
+        added: What the new plan adds.
+        removed: What it drops.
+        kept: Ticker-sessions of both.
+        problems: Why the new plan would not be published; empty: it would.
+        unread_months: Months of daily bars that are due and were not read, since nothing is
+            fetched; the new plan may find more in them.
+    """
+
+    added: Side
+    removed: Side
+    kept: int
+    problems: tuple[str, ...]
+    unread_months: int
+
+
+def measure_change(lakehouse: Lakehouse) -> PlanChange:
+    """Return what planning with the settings in force would add and remove.
+
+    Raises:
+        ConfigError: The settings ask for what there is not.
+        DataError: A watchlist breaks its contract.
+        MissingPartitionError: There are no daily bars for the rules to look at.
+    """
+    pilot = _choose_pilot(lakehouse)
+    chosen = choose_sessions(lakehouse, pilot)
+    new = chosen.plan
+    old = EVENT_WINDOW_PLAN.empty()
+    if read_record(lakehouse) is not None:
+        old = lakehouse.tables.read_plan()[1]
+    difference = diff_plans(old, new)
+    has_windows = lakehouse.settings.plan_mode is PlanMode.EVENT_WINDOWS
+    facts = measure_plan(
+        new,
+        lakehouse.calendar,
+        last_available=lakehouse.last_available,
+        windows=lakehouse.windows if has_windows else None,
+    )
+    has_file = lakehouse.settings.daily_bars is not None
+    return PlanChange(
+        added=_measure_side(lakehouse, difference.added),
+        removed=_measure_side(lakehouse, difference.removed),
+        kept=difference.kept,
+        problems=explain_plan(lakehouse, chosen, facts, pilot),
+        unread_months=0 if has_file else len(due_months(lakehouse)),
+    )
+
+
+def plain_change(change: PlanChange) -> dict[str, object]:
+    """Return a change for JSON: sessions, requests and bytes of each side."""
+    return {
+        **{name: _plain_side(side) for name, side in _sides(change).items()},
+        "kept_sessions": change.kept,
+        "problems": list(change.problems),
+        "unread_months": change.unread_months,
+    }
+
+
+def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
+    """Return the pilot that would be planned now; ``None``: the mode has no events."""
+    if lakehouse.settings.plan_mode is PlanMode.SESSIONS:
+        return None
+    return take_pilot(lakehouse, find_watchlist(lakehouse)).watchlist
+
+
+def _measure_side(lakehouse: Lakehouse, sessions: pl.DataFrame) -> Side:
+    stored = read_stored(lakehouse)
+    held = stored.join(sessions, on=KEY, how="semi")
+    missing = sessions.join(stored, on=KEY, how="anti")
+    return Side(
+        ticker_sessions=sessions.height,
+        tickers=sessions["ticker"].n_unique(),
+        stored_sessions=held.height,
+        stored_bytes=int(held["bytes"].sum()),
+        cost=estimate_sessions(lakehouse, missing, calibrate(lakehouse, stored), stored),
+    )
+
+
+def _sides(change: PlanChange) -> dict[str, Side]:
+    return {"added": change.added, "removed": change.removed}
+
+
+def _plain_side(side: Side) -> dict[str, object]:
+    return {
+        "ticker_sessions": side.ticker_sessions,
+        "tickers": side.tickers,
+        "stored_sessions": side.stored_sessions,
+        "stored_bytes": side.stored_bytes,
+        "requests": side.cost.requests,
+        "bytes": side.cost.bytes_stored,
+        "hours": side.cost.hours,
+        "arithmetic": side.cost.arithmetic,
+    }

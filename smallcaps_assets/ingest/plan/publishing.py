@@ -1,0 +1,92 @@
+"""From the pilot to the published plan: write, audit, publish.
+
+What belongs here: the candidate's check, its record and its publication.  What does not: which
+sessions it holds (``choosing``) and what it costs (``ingest.budget.estimates``).
+"""
+
+from dataclasses import asdict
+
+import polars as pl
+
+from smallcaps_assets.core.events.rules import EVENT_ORDER
+from smallcaps_assets.core.keys import hash_keys, key_expression
+from smallcaps_assets.core.plan.ranges import MAX_KEYS, measure_plan
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.budget.estimates import estimate_numbers, estimate_plan
+from smallcaps_assets.ingest.events.unknown_tickers import find_unknown_tickers
+from smallcaps_assets.ingest.made import MadeTable, judge_problems
+from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions
+from smallcaps_assets.ingest.plan.refusals import explain_plan
+from smallcaps_assets.lake.tables.store import PlanRecord
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
+from smallcaps_assets.settings import PlanMode
+
+
+def make_plan(lakehouse: Lakehouse) -> MadeTable:
+    """Write a candidate plan, judge it, and publish it only when it passes.
+
+    Raises:
+        ConfigError: The settings ask for what there is not: a ticker, a batch.
+        MissingPartitionError: No pilot is published, in a mode that takes sessions around events.
+    """
+    settings = lakehouse.settings
+    is_plain = settings.plan_mode is PlanMode.SESSIONS
+    pilot = None if is_plain else lakehouse.tables.read_table(PILOT_WATCHLIST)
+    chosen = choose_sessions(lakehouse, pilot)
+    has_windows = settings.plan_mode is PlanMode.EVENT_WINDOWS
+    facts = measure_plan(
+        chosen.plan,
+        lakehouse.calendar,
+        last_available=lakehouse.last_available,
+        windows=lakehouse.windows if has_windows else None,
+    )
+    verdict = judge_problems(
+        explain_plan(lakehouse, chosen, facts, pilot), chosen.numbers, facts.offenders
+    )
+    record = _describe(lakehouse, chosen)
+    lakehouse.tables.write_plan(
+        chosen.plan, record, chosen.not_yet_available, is_published=verdict.passed
+    )
+    shown: dict[str, Number] = {"mode": record.mode, "plan_hash": record.plan_hash}
+    if facts.rows > MAX_KEYS:  # no estimate follows a plan that is refused
+        shown |= estimate_numbers(estimate_plan(lakehouse, planned=(record, chosen.plan)))
+    return MadeTable(
+        chosen.plan.height,
+        chosen.numbers | shown,
+        verdict,
+        {"sessions_per_event": count_by_event(chosen.plan), "offenders": facts.offenders},
+    )
+
+
+def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
+    """Return how many sessions each event asked for, in E order; none without events."""
+    events = plan.select(*EVENT_WINDOW_PLAN.key, event="events").explode("event").drop_nulls()
+    return (
+        events.group_by(pl.col("event").cast(EVENT_ORDER))
+        .agg(sessions=pl.struct(EVENT_WINDOW_PLAN.key).n_unique())
+        .sort("event")
+        .with_columns(pl.col("event").cast(pl.String))
+    )
+
+
+def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
+    """Return the record of a candidate: what it is and what it was made of."""
+    settings = lakehouse.settings
+    judged, unknown = find_unknown_tickers(lakehouse, chosen.plan)
+    return PlanRecord(
+        plan_hash=hash_keys(chosen.plan.select(key_expression()).to_series()),
+        sessions=chosen.plan.height,
+        tickers=chosen.plan["ticker"].n_unique(),
+        created_at=lakehouse.clock(),
+        windows={name: (w.before, w.after) for name, w in lakehouse.windows.items()},
+        thresholds=asdict(lakehouse.thresholds),
+        facts=dict(chosen.numbers),
+        mode=settings.plan_mode.value,
+        naive_sessions=chosen.naive_sessions,
+        rows_per_event=chosen.rows_per_event,
+        batch=settings.batch or "",
+        batches=dict(chosen.batches),
+        judged_tickers=judged,
+        unknown_tickers=unknown,
+    )

@@ -1,0 +1,86 @@
+"""Daily bars of single dates, asked for again: bars are recalculated after the close.
+
+What belongs here: putting the bars of a date in place of those that its month has.  What does not:
+whole months (``ingest.reference.daily_bars``), and what follows for stored sessions (``judging``).
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import polars as pl
+
+from smallcaps_assets.core.ticks.disputes import YOUNG_BAR
+from smallcaps_assets.errors import VendorError
+from smallcaps_assets.ingest.proof.bars import BarFacts
+from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
+from smallcaps_assets.lake.tables.bar_months import BarMonthFacts, BarOrigin
+from smallcaps_assets.lakehouse import Lakehouse
+
+logger = logging.getLogger(__name__)
+
+
+def select_young_dates(facts: BarFacts, dates: Collection[dt.date], today: dt.date) -> set[dt.date]:
+    """Return those of some dates whose bars came within days of their session.
+
+    When those of a date in the future came, by a clock that was wrong, nobody knows: they are
+    among them.
+    """
+    came = {date: facts.fetched[date] for date in dates if date in facts.fetched}
+    return {date for date, on in came.items() if on > today or on - date < YOUNG_BAR}
+
+
+def refresh_bar_dates(lakehouse: Lakehouse, dates: Iterable[dt.date]) -> int:
+    """Ask for the bars of dates again, store them, and note their months as unjudged.
+
+    A date of which the vendor sends nothing, fails to send, or sends rows that contradict one
+    another, keeps the bars that it has.
+
+    Returns:
+        Requests that it took, about.
+    """
+    today = lakehouse.clock().astimezone(dt.UTC).date()
+    by_month: dict[str, dict[dt.date, pl.DataFrame]] = {}
+    asked = 0
+    for date in dates:
+        asked += 1
+        try:
+            sound = fetch_sound_bars(lakehouse, [date])
+        except VendorError as error:
+            logger.warning("bars not refreshed date=%s error=%s", date, error)
+            continue
+        bars = sound.bars.clear() if date in sound.doubtful else sound.bars
+        by_month.setdefault(f"{date:%Y-%m}", {})[date] = bars
+    for month, frames in by_month.items():
+        _replace_dates(lakehouse, month, frames, today)
+        lakehouse.ledger.record_unjudged([month])
+    return asked
+
+
+def _replace_dates(
+    lakehouse: Lakehouse, month: str, frames: Mapping[dt.date, pl.DataFrame], today: dt.date
+) -> None:
+    """Write a month with the bars of some dates replaced."""
+    first = dt.date.fromisoformat(f"{month}-01")
+    last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
+    facts = _find_facts(lakehouse.tables.read_bar_months(first, first), month)
+    if facts is None:
+        return
+    came = {date: bars for date, bars in frames.items() if bars.height}
+    stored = lakehouse.tables.read_daily_bars(first, last).collect()
+    rest = stored.filter(~pl.col("session_date").is_in(list(came)))
+    lakehouse.tables.write_daily_bars(
+        month,
+        pl.concat([rest, *came.values()]),
+        covered={*facts.covered, *came},
+        is_closed=facts.is_closed,
+        origin=BarOrigin(
+            {**dict(facts.fetched), **dict.fromkeys(came, today)},
+            {**dict(facts.asked_again), **dict.fromkeys(frames, today)},
+            facts.left_out,
+        ),
+    )
+
+
+def _find_facts(months: Sequence[BarMonthFacts], month: str) -> BarMonthFacts | None:
+    return next((facts for facts in months if facts.month == month), None)

@@ -1,0 +1,146 @@
+"""The universe, from the vendor or from a file: loaded, filtered, judged, published.
+
+What does not belong here: pages and parts of a load (``universe_load``), and what the universe
+does to a watchlist (``ingest.events.outside_universe``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.reference.listings import (
+    attach_details,
+    merge_listings,
+    parse_universe,
+    plan_details,
+)
+from smallcaps_assets.core.reference.universe import (
+    RepairFacts,
+    SelectionFacts,
+    UniverseRules,
+    build_universe,
+    judge_universe,
+    measure_universe,
+    parse_codes,
+    select_listings,
+)
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.inputs import read_parsed
+from smallcaps_assets.ingest.made import MadeTable
+from smallcaps_assets.ingest.reference.universe_load import Tell, UniverseLoad
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import UNIVERSE
+from smallcaps_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Listings that passed the filters, not yet checked.
+
+    Attributes:
+        listings: The columns of ``schemas.UNIVERSE`` without ``is_below_cap``.
+        selection: What the filters left out.
+        numbers: What happened on the way.
+        finish: Call it when the universe is stored.
+    """
+
+    listings: pl.DataFrame
+    selection: SelectionFacts
+    numbers: dict[str, Number]
+    finish: Callable[[], None] = field(default=lambda: None)
+
+
+def refresh_universe(lakehouse: Lakehouse, tell: Tell = str) -> MadeTable:
+    """Load the listings, judge them, and publish what passes.
+
+    A load from the vendor that was interrupted goes on where it stopped.
+
+    Args:
+        lakehouse: Its settings name the filters, and a file if there is one.
+        tell: Told of the progress of a long load, a line each time.
+
+    Raises:
+        DataError: The file breaks its contract.
+        VendorError: The vendor refuses; what came is kept for the next time.
+    """
+    rules = read_rules(lakehouse.settings)
+    path = lakehouse.settings.universe
+    loaded = _load(lakehouse, rules, tell) if path is None else _import(path, rules)
+    universe, repairs = build_universe(loaded.listings, rules)
+    verdict = judge_universe(measure_universe(universe))
+    origin = "vendor" if path is None else path.name
+    facts = {"origin": origin, **_describe_rules(lakehouse.settings)}
+    lakehouse.tables.write_table(UNIVERSE, universe, is_published=verdict.passed, facts=facts)
+    loaded.finish()
+    return MadeTable(
+        universe.height,
+        {
+            **facts,
+            **loaded.numbers,
+            **_count(loaded.selection),
+            **_count(repairs),
+            **verdict.numbers,
+        },
+        verdict,
+        {"left_out": loaded.selection.left_out, "repaired": repairs.offenders},
+    )
+
+
+def read_rules(settings: Settings) -> UniverseRules:
+    """Return the filters of the settings.
+
+    Raises:
+        ConfigError: A list of codes is none.
+    """
+    return UniverseRules(
+        types=parse_codes(settings.universe_types, "SMALLCAPS_UNIVERSE_TYPES"),
+        exchanges=parse_codes(settings.universe_exchanges, "SMALLCAPS_UNIVERSE_EXCHANGES"),
+        max_cap_usd=settings.universe_max_cap_usd,
+        keeps_unknown=settings.universe_keep_unknown,
+    )
+
+
+def _import(path: Path, rules: UniverseRules) -> Loaded:
+    """Read the file that the settings name."""
+    listings = read_parsed(path, parse_universe)
+    kept, selection = select_listings(listings, rules)
+    return Loaded(kept, selection, {"rows_read": listings.height})
+
+
+def _load(lakehouse: Lakehouse, rules: UniverseRules, tell: Tell) -> Loaded:
+    """Ask the vendor for both lists, and for details of what passes the filters."""
+    load = UniverseLoad(lakehouse, tell)
+    lists = pl.concat([load.fetch_list(active=True), load.fetch_list(active=False)])
+    merged, merge_facts = merge_listings(lists)
+    kept, selection = select_listings(merged, rules)
+    details = load.fetch_details(plan_details(kept, load.as_of))
+    listings, detail_facts = attach_details(kept, details, load.as_of)
+    numbers: dict[str, Number] = {
+        "as_of": load.as_of.isoformat(),
+        **msgspec.to_builtins(load.counts),
+        **asdict(merge_facts),
+        **{f"details_{name}": value for name, value in asdict(detail_facts).items()},
+    }
+    return Loaded(listings, selection, numbers, load.clear)
+
+
+def _describe_rules(settings: Settings) -> dict[str, Number]:
+    return {
+        "types": settings.universe_types,
+        "exchanges": settings.universe_exchanges,
+        "max_cap_usd": settings.universe_max_cap_usd,
+        "keeps_unknown": "yes" if settings.universe_keep_unknown else "no",
+    }
+
+
+def _count(facts: SelectionFacts | RepairFacts) -> Mapping[str, Number]:
+    """Return the numbers and the texts among facts."""
+    values = {member.name: getattr(facts, member.name) for member in fields(facts)}
+    joined = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
+    return {name: value for name, value in joined.items() if isinstance(value, int | str)}

@@ -1,0 +1,402 @@
+"""Sessions that their bars dispute, asked for again: cut differently, within a budget.
+
+What belongs here: which stored sessions of a run are asked for again, in which ranges, and which of
+two answers counts. What does not: the rule (``core.ticks.disputes``), sending and committing as
+such (``download``), bars that came later (``ingest.proof.judging``).
+"""
+
+import dataclasses
+import datetime as dt
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from msgspec.structs import replace
+
+from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.states import DISPUTED
+from smallcaps_assets.core.ticks.disputes import (
+    ANSWERS_KEPT,
+    DIFFERS,
+    LARGEST_LIMIT,
+    RESIDUAL,
+    YEAR_ASKED,
+    Asking,
+    choose_limit,
+    correct_dates,
+    count_tickers,
+    count_years,
+    is_candidate,
+    may_ask,
+    select_bad_dates,
+)
+from smallcaps_assets.ingest.proof.bar_dates import refresh_bar_dates, select_young_dates
+from smallcaps_assets.ingest.proof.bars import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.proof.judging import (
+    find_receipt,
+    judge_stored,
+    open_judge,
+    remember_answer,
+    restate,
+    store_restated,
+)
+from smallcaps_assets.ingest.proof.replacing import move_damaged, replace_sessions
+from smallcaps_assets.ingest.ticks.fetching import RangeResult, RequestRange
+from smallcaps_assets.lake.ledger.rows import Revision
+from smallcaps_assets.lake.sessions.damages import hash_no_trades
+from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
+
+logger = logging.getLogger(__name__)
+
+SESSION_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.Date()}
+
+SAMPLE: Final = 3
+"""Sessions of a date whose bars are at fault that are asked for again all the same: answers that
+heal would show that it is not the bars."""
+
+
+@dataclass(slots=True)
+class AskingAgain:
+    """The second look of one download at stored sessions.
+
+    Attributes:
+        lakehouse: The lake; the caller holds its lock.
+        judge: What the bars make of answers.
+        is_deliberate: A person asks for stored sessions again: all of them, whatever it costs.
+        receipts: The sessions, by key, as they are stored now.
+        changed: Other sessions whose colour changed.
+        revisions: Answers that differed from what was stored.
+        requests: What was spent on it so far.
+        answered: Keys of the sessions that the vendor answered about.
+    """
+
+    lakehouse: Lakehouse
+    judge: BarJudge
+    is_deliberate: bool = False
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    revisions: list[Revision] = field(default_factory=list)
+    requests: int = 0
+    answered: set[str] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)
+    _healed: set[dt.date] = field(default_factory=set)
+
+    def add(self, receipts: Iterable[Receipt]) -> None:
+        """Take stored sessions that are to be looked at again."""
+        self.receipts |= {receipt.key: receipt for receipt in receipts}
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Return keys that were asked for again without an answer, sorted."""
+        return sorted(self._asked - self.answered)
+
+    # -- without asking for trades -----------------------------------------------------
+
+    def correct_dates(self) -> None:
+        """Write down that answers of the future, by a clock that was wrong, came today."""
+        today = self.judge.today
+        wrong = [
+            replace(receipt, askings=correct_dates(receipt.askings, today))
+            for receipt in self._list_disputed()
+            if any(asking.asked_on > today for asking in receipt.askings)
+        ]
+        self.add(store_restated(self.lakehouse, wrong))
+
+    def refresh_bars(self, budget: int) -> None:
+        """Ask for bars again that may have changed, and judge what is stored by them.
+
+        Bars that came within days of their session are asked for once a run, those by which a
+        session settled too; those of a date on which most tickers fall short, once a day.
+
+        Args:
+            budget: Requests that may be spent on it.
+        """
+        dates = {receipt.session_date for receipt in self._list_disputed()}
+        young = self._find_young_dates(dates)
+        bad = {date for date in self._find_bad_dates() & dates if self._may_ask_bars(date)}
+        wanted = sorted(young | bad)[:budget]
+        if not wanted:
+            return
+        self.requests += refresh_bar_dates(self.lakehouse, wanted)
+        self._follow(judge_stored(self.lakehouse))
+        sessions = [(receipt.ticker, receipt.session_date) for receipt in self.receipts.values()]
+        frame = pl.DataFrame(sessions, SESSION_COLUMNS, orient="row")
+        self.judge = open_judge(self.lakehouse, read_bar_facts(self.lakehouse.tables, frame))
+
+    def _may_ask_bars(self, date: dt.date) -> bool:
+        """Say whether bars came from the lake's own source and were not asked for again today."""
+        facts = self.judge.facts
+        is_own = date in facts.covered or date in facts.fetched
+        return is_own and facts.asked_again.get(date) != self.judge.today
+
+    def _find_young_dates(self, disputed: set[dt.date]) -> set[dt.date]:
+        """Return the dates of disputed and settled sessions whose bars may have changed since."""
+        deficits = self.lakehouse.ledger.deficits()
+        settled = deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
+        facts = read_bar_facts(self.lakehouse.tables, settled)
+        today = self.judge.today
+        young = select_young_dates(facts, set(settled["session_date"]), today)
+        return young | select_young_dates(self.judge.facts, disputed, today)
+
+    def reconsider(self) -> None:
+        """Judge sessions again, where a field was set aside since, or is no longer."""
+        before, judge = self.judge.set_aside, open_judge(self.lakehouse, self.judge.facts)
+        if judge.set_aside == before:
+            return
+        self.judge = judge
+        years = [
+            year
+            for year in {*before, *judge.set_aside}
+            if before.get(year) != judge.set_aside.get(year)
+        ]
+        is_open = (pl.col("state") == DISPUTED) | pl.col("marks").str.contains(DIFFERS)
+        deficits = self.lakehouse.ledger.deficits()
+        chosen = deficits.filter(is_open, pl.col("session_date").dt.year().is_in(years))
+        keys = chosen.select(key_expression()).to_series()
+        found = [receipt for key in keys if (receipt := self._find(key)) is not None]
+        if not found:
+            return
+        facts = read_bar_facts(self.lakehouse.tables, chosen)
+        renewed = restate(self.lakehouse, dataclasses.replace(judge, facts=facts), found)
+        self._follow([receipt.key for receipt in renewed])
+
+    def accept(self) -> None:
+        """Take what is still disputed for complete, because a person said so."""
+        accepted = [
+            self.judge.judge(
+                replace(receipt, is_accepted_disputed=True, revision=receipt.revision + 1)
+            )
+            for receipt in self._list_disputed()
+        ]
+        self.add(store_restated(self.lakehouse, accepted))
+
+    # -- which to ask for --------------------------------------------------------------
+
+    def plan(self, budget: int) -> list[RequestRange]:
+        """Return the next ranges to ask for again; none: all that may be asked for was.
+
+        Args:
+            budget: Requests that may be spent on it altogether.
+        """
+        ranges, left = [], budget - self.requests
+        usual = self.lakehouse.settings.page_limit
+        # What was asked for least comes first, so that what never settles lets all others pass.
+        for chain in sorted(self._list_chains(), key=_count_askings):
+            rows = sum(max(r.rows, r.bar_trade_count or 0) for r in chain)
+            before = {remember_answer(r, usual).askings[-1].page_limit for r in chain if r.rows}
+            limit = choose_limit(rows, before)
+            cost = rows // limit + 1 + (rows >= limit)
+            if not self.is_deliberate and cost > left:
+                continue
+            left -= cost
+            self._asked.update(receipt.key for receipt in chain)
+            first, last = chain[0], chain[-1]
+            ranges.append(
+                RequestRange(
+                    first.ticker,
+                    first.session_date,
+                    last.session_date,
+                    rows,
+                    purpose=Purpose.AGAIN,
+                    page_limit=limit,
+                )
+            )
+        return ranges
+
+    def _list_chains(self) -> Iterator[list[Receipt]]:
+        """Yield runs of neighbouring sessions of one ticker that may be asked for now."""
+        settings, calendar = self.lakehouse.settings, self.lakehouse.calendar
+        chosen = sorted(self._choose(), key=lambda r: (r.ticker, r.session_date))
+        for _, receipts in groupby(chosen, key=lambda receipt: receipt.ticker):
+            chain: list[Receipt] = []
+            for receipt in receipts:
+                place = calendar.index_of(receipt.session_date)
+                is_next = bool(chain) and place == calendar.index_of(chain[-1].session_date) + 1
+                rows = sum(r.rows for r in chain) + receipt.rows
+                is_long = len(chain) >= settings.range_max_sessions
+                if chain and (not is_next or is_long or rows > settings.range_max_rows):
+                    yield chain
+                    chain = []
+                chain.append(receipt)
+            yield chain
+
+    def _choose(self) -> Iterator[Receipt]:
+        """Yield sessions to ask for: of years and dates that look odd as a whole, a few first."""
+        waiting = [receipt for key, receipt in self.receipts.items() if key not in self._asked]
+        waiting.sort(key=lambda receipt: len(receipt.askings))
+        if self.is_deliberate:
+            yield from waiting
+            return
+        bad = self._find_bad_dates() - self._healed
+        asked_on = Counter(self.receipts[key].session_date for key in self._asked)
+        asked_in = self._count_candidates()
+        for receipt in waiting:
+            date, today = receipt.session_date, self.judge.today
+            if receipt.state != DISPUTED or not may_ask(receipt.askings, today):
+                continue
+            if date in bad and asked_on[date] >= SAMPLE:
+                continue
+            if asked_in.get(date.year, 0) < 0:
+                asked_in[date.year] += 1
+            elif date.year in asked_in:
+                continue
+            asked_on[date] += 1
+            yield receipt
+
+    def _count_candidates(self) -> dict[int, int]:
+        """Return, of years that may be set aside, how many sessions are too few to tell (< 0)."""
+        deficits = self.lakehouse.ledger.deficits()
+        if deficits.is_empty():
+            return {}
+        years = count_years(deficits, self.lakehouse.ledger.compared_dates())
+        lacking = years.filter(is_candidate())
+        counts = {year: asked - YEAR_ASKED for year, asked in lacking["year", "asked"].iter_rows()}
+        # Answers enough, and the field counts all the same: they heal, so all are asked for.
+        return {year: count for year, count in counts.items() if count < 0}
+
+    def _find_bad_dates(self) -> frozenset[dt.date]:
+        deficits = self.lakehouse.ledger.deficits()
+        if deficits.is_empty():
+            return frozenset()
+        compared = self.lakehouse.ledger.compared_dates()
+        return select_bad_dates(count_tickers(deficits, compared))
+
+    # -- what came ---------------------------------------------------------------------
+
+    def weigh(self, results: Sequence[RangeResult]) -> None:
+        """Store of each answer and what was there before the one that counts, and keep the other.
+
+        Raises:
+            StorageError: The disk refuses; what was stored stays.
+        """
+        self.requests += sum(result.requests for result in results)
+        replaced: list[PreparedSession] = []
+        kept: list[Receipt] = []
+        for result in results:
+            for prepared in result.sessions:
+                self._weigh(prepared, replaced, kept)
+            for refusal in result.refusals:
+                self._note_refusal(refusal.key, result, kept)
+        self.add(
+            [*replace_sessions(self.lakehouse, replaced), *store_restated(self.lakehouse, kept)]
+        )
+
+    def _weigh(
+        self, prepared: PreparedSession, replaced: list[PreparedSession], kept: list[Receipt]
+    ) -> None:
+        """Compare an answer with what is stored; add it to what is committed or restated."""
+        new = prepared.receipt
+        self.answered.add(new.key)
+        old = self._find(new.key)
+        if old is None:
+            replaced.append(prepared)
+            return
+        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        askings = (*before.askings, *new.askings)
+        if move_damaged(self.lakehouse, old, new.run_id):
+            replaced.append(self._renew(prepared, old, askings))
+            return
+        if new.content_hash == old.content_hash:
+            if _lacks(old) or old.state == DISPUTED:
+                kept.append(self._judge(old, askings))
+            else:
+                self.add([old])
+            return
+        is_better = new.rows > 0 and _rank(new) <= _rank(old)
+        self._keep_other(old, prepared, is_replaced=is_better)
+        if is_better:
+            if _worst(new) < _worst(old):
+                self._healed.add(new.session_date)
+            replaced.append(self._renew(prepared, old, askings))
+        else:
+            kept.append(self._judge(old, askings))
+
+    def _renew(
+        self, prepared: PreparedSession, old: Receipt, askings: tuple[Asking, ...]
+    ) -> PreparedSession:
+        """Return an answer that takes the place of another, with the memory of both."""
+        receipt = self._judge(replace(prepared.receipt, revision=old.revision), askings)
+        return PreparedSession(receipt, prepared.content, prepared.tree)
+
+    def _judge(self, receipt: Receipt, askings: tuple[Asking, ...]) -> Receipt:
+        known = askings[-ANSWERS_KEPT:]
+        renewed = replace(receipt, askings=known, revision=receipt.revision + 1)
+        return self.judge.judge(renewed)
+
+    def _note_refusal(self, key: str, result: RangeResult, kept: list[Receipt]) -> None:
+        """Remember that the vendor had no trades this time; what is stored stays."""
+        self.answered.add(key)
+        old = self.receipts.get(key)
+        if old is None or not old.rows:
+            return
+        nothing = replace(old, rows=0, content_hash=hash_no_trades())
+        self._list(Revision(old, nothing, is_replaced=False, folder=Path()))
+        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        asking = Asking(
+            self.judge.today, result.span.page_limit or LARGEST_LIMIT, nothing.content_hash
+        )
+        kept.append(self._judge(old, (*before.askings, asking)))
+
+    def _keep_other(self, old: Receipt, prepared: PreparedSession, *, is_replaced: bool) -> None:
+        """Keep the answer that does not count beside the lake, and list both."""
+        new, store = prepared.receipt, self.lakehouse.store
+        if is_replaced:
+            folder = store.keep_revision(old)
+        else:
+            folder = store.keep_revision(replace(new, revision=old.revision + 1), prepared.content)
+        self._list(Revision(old, new, is_replaced, folder))
+
+    def _list(self, revision: Revision) -> None:
+        """List two answers that differ."""
+        self.revisions.append(revision)
+        self.lakehouse.ledger.record_revisions([revision])
+        logger.info("answer differs key=%s is_new=%s", revision.old.key, revision.is_replaced)
+
+    # -- helpers -----------------------------------------------------------------------
+
+    def _list_disputed(self) -> list[Receipt]:
+        return [receipt for receipt in self.receipts.values() if receipt.state == DISPUTED]
+
+    def _find(self, key: str) -> Receipt | None:
+        return self.receipts.get(key) or find_receipt(self.lakehouse, key)
+
+    def _follow(self, keys: Iterable[str]) -> None:
+        """Read again what was written by another way."""
+        for key in keys:
+            receipt = find_receipt(self.lakehouse, key)
+            if key in self.receipts and receipt is not None:
+                self.receipts[key] = receipt
+            else:
+                self.changed.add(key)
+
+
+def open_asking(
+    lakehouse: Lakehouse, facts: BarFacts, *, is_deliberate: bool = False
+) -> AskingAgain:
+    """Return the second look of a download whose sessions have these bars."""
+    return AskingAgain(lakehouse, open_judge(lakehouse, facts), is_deliberate)
+
+
+def _lacks(receipt: Receipt) -> bool:
+    return bool(receipt.volume_deficit or receipt.count_deficit)
+
+
+def _count_askings(chain: Sequence[Receipt]) -> int:
+    return min(len(receipt.askings) for receipt in chain)
+
+
+def _rank(receipt: Receipt) -> tuple[bool, float, int]:
+    """Return what is smaller for an answer that is nearer to its bar; fewer rows are no gain."""
+    return (receipt.rows == 0, _worst(receipt), -receipt.rows)
+
+
+def _worst(receipt: Receipt) -> float:
+    return max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)

@@ -1,0 +1,167 @@
+"""A download as a run sees it: the lake locked and checked, the catalog kept fresh."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.proof.judging import judge_stored
+from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
+from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.lake.ledger.rows import Revision
+from smallcaps_assets.lake.reading.catalog import build_catalog
+from smallcaps_assets.lakehouse import Lakehouse
+
+logger = logging.getLogger(__name__)
+
+CATALOG_SHARE = 20
+"""A catalog is built anew after at least so many times the time that the last one took: its cost
+grows with the lake, and the part of a download's time that it takes does not."""
+
+COUNT_EVERY_S = 5.0
+"""Pause between two entries of retries in the ledger."""
+
+
+class Backfill:
+    """One run's work on the lake.
+
+    Attributes:
+        interrupts: Exceptions that mean "stop now, keep what is finished".
+        catalog: Facts of the catalog built at the end; empty until then.
+    """
+
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        *,
+        run_id: str,
+        interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
+        accept_empty: bool = False,
+        accept_disputed: bool = False,
+        asks_again: bool = False,
+    ) -> None:
+        """Prepare a run; the options are those of :class:`Download`."""
+        self.interrupts = interrupts
+        self.catalog: dict[str, Number] = {}
+        self._lakehouse = lakehouse
+        self._run_id = run_id
+        self._retries: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        self._download = Download(
+            lakehouse,
+            run_id=run_id,
+            interrupts=interrupts,
+            accept_empty=accept_empty,
+            accept_disputed=accept_disputed,
+            asks_again=asks_again,
+        )
+
+    @property
+    def summary(self) -> DownloadSummary:
+        """Return the counts so far."""
+        return self._download.summary
+
+    @property
+    def changed(self) -> list[str]:
+        """Return keys whose colour changed although nothing was asked about them, sorted."""
+        return sorted(self._changed | self._download.asking.changed)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Return keys of stored sessions that were asked for again without an answer, sorted."""
+        return self._download.asking.unanswered
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """Return the answers that differed from what was stored."""
+        return self._download.asking.revisions
+
+    @contextmanager
+    def held(self, *, wait_s: float | None) -> Iterator[None]:
+        """Hold the lake's lock, with the roots of the settings registered.
+
+        Args:
+            wait_s: Longest wait for another download; ``None`` waits as long as it lives.
+
+        Raises:
+            ConfigError: A root of the settings is not there, or was moved.
+            PartitionConflictError: Another process holds it; the message names it.
+            StorageError: A root is not mounted.
+        """
+        with self._lakehouse.writing(f"run {self._run_id}", wait_s):
+            yield
+
+    def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
+        """Yield the outcome of each of ``keys``; the caller holds the lock.
+
+        Raises:
+            PartitionConflictError: The lake is bound to another source or a newer version.
+            StorageError: The disk refuses.
+        """
+        with Heartbeat(
+            self._lakehouse, self._run_id, self._download.workload, self.summary, self.interrupts
+        ) as heart:
+            heart.measure_others(keys)
+            yield from self._run(keys)
+
+    def _run(self, keys: Sequence[str]) -> Iterator[Outcome]:
+        """Yield the outcomes; keep retries and the catalog fresh."""
+        lakehouse = self._lakehouse
+        lakehouse.store.sweep()
+        self._changed.update(judge_stored(lakehouse))
+        counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s
+        due = counted + interval_s
+        try:
+            for outcome in self._download.run(keys):
+                yield outcome
+                if (begun := time.monotonic()) > due:
+                    refresh_catalog(lakehouse)
+                    due = plan_refresh(begun, time.monotonic(), interval_s)
+                if time.monotonic() - counted > COUNT_EVERY_S:
+                    self._record_retries()
+                    counted = time.monotonic()
+        finally:
+            self._record_retries()
+        refresh_catalog(lakehouse)
+
+    def _record_retries(self) -> None:
+        """Tell the ledger how often the vendor made us wait: only this process knows."""
+        if "client" not in vars(self._lakehouse):
+            return
+        counters = self._lakehouse.client.counters
+        now = Counter({f"retry_{kind}": count for kind, count in counters.retries.items()})
+        self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
+        self._retries = now
+
+
+def plan_refresh(begun: float, ended: float, interval_s: float) -> float:
+    """Return when the catalog is to be built again, after one that began and ended then."""
+    return ended + max(interval_s, CATALOG_SHARE * (ended - begun))
+
+
+def ensure_indexed(lakehouse: Lakehouse) -> None:
+    """Miss a disk that is not mounted; rebuild a ledger that was lost, from receipts and plan.
+
+    Raises:
+        LakeError: A receipt cannot be read.
+        MissingPartitionError: No plan is published.
+        StorageError: A disk of the lake is not mounted.
+    """
+    _ = lakehouse.layout
+    ledger = lakehouse.ledger
+    if ledger.is_indexed and ledger.is_compared:
+        return
+    _, plan = lakehouse.tables.read_plan()
+    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    facts = ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
+    logger.info("ledger indexed receipts=%d", facts.receipts)
+
+
+def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
+    """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
+    facts = build_catalog(lakehouse.layout, lakehouse.fs)
+    return asdict(facts)

@@ -1,0 +1,140 @@
+"""Room on the disks: asked for before each range, so that a download stops before one is full.
+
+What belongs here: the bytes that sessions will take, and the words when they do not fit. What does
+not: free bytes and reserves (``lake.roots.placement``), and what a full disk does to a write all
+the same (``lake.storage.files``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from smallcaps_assets.core.budget.calibration import Calibration
+from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.ingest.budget.calibration import calibrate
+from smallcaps_assets.ingest.proof.bars import BarFacts, read_bar_facts
+from smallcaps_assets.ingest.ticks.fetching import RangeResult, RequestRange
+from smallcaps_assets.lake.roots.placement import INDEX_BYTES, SESSION_BYTES
+from smallcaps_assets.lakehouse import Lakehouse
+
+MARGIN: Final = 1.5
+"""Files differ from the average: a range is let in when so many times its estimate fits."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The disks of one download.
+
+    Attributes:
+        lakehouse: Its roots take the sessions; its data folder the ledger and Dagster's events.
+        bars: What the daily bars say of the sessions.
+        calibration: What a trade and a file cost.
+        estimated_bytes: What was estimated for the sessions that arrived so far.
+        arrived_bytes: What they take.
+    """
+
+    lakehouse: Lakehouse
+    bars: BarFacts
+    calibration: Calibration
+    estimated_bytes: float = 0.0
+    arrived_bytes: float = 0.0
+
+    @classmethod
+    def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
+        """Return the room of a download, with what its lake shows of the size of files."""
+        return cls(lakehouse, bars, calibrate(lakehouse))
+
+    def learn(self, result: RangeResult) -> None:
+        """Take note of how large the sessions of a range are, which no bar may have told."""
+        self.estimated_bytes += self._estimate(self._expect(result.span))
+        self.arrived_bytes += _measure(result)
+
+    def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
+        """Return whether ranges fit on some disk with the reserve of each disk kept.
+
+        Args:
+            spans: Ranges under way, and the next one.
+            batch: What is ready and not stored yet.
+
+        Raises:
+            StorageError: A disk is gone.
+        """
+        expected = [count for span in spans for count in self._expect(span)]
+        placement = self.lakehouse.placement
+        held = sum(len(result.sessions) for result in batch)
+        index = (len(expected) + held) * INDEX_BYTES
+        if placement.measure_room(self._data_dir) < index:
+            return False
+        # The data folder may lie on the same disk, so the index counts on each.
+        ready = sum(_measure(result) for result in batch)
+        wanted = MARGIN * self._need_bytes(expected) + ready + index
+        return any(placement.measure_room(root.folder) >= wanted for root in placement.roots)
+
+    def describe_lack(self, waiting: Sequence[RequestRange]) -> str:
+        """Return why a download stops, how much room everything missing needs, and what to do.
+
+        Args:
+            waiting: The next range, and those after it: all that is known of a lake without a
+                plan.
+
+        Raises:
+            StorageError: A disk is gone.
+        """
+        missing = self._expect_missing() or [n for span in waiting for n in self._expect(span)]
+        needed = self._need_bytes(missing) + len(missing) * INDEX_BYTES
+        return (
+            f"no room for the next range ({waiting[0].describe()}): {self._describe_disks()}. What "
+            f"is finished is stored; {len(missing):,} sessions are missing and need about "
+            f"{format_bytes(needed)} more.  Make room, move the lake by `smallcaps relocate DEST`, "
+            "add a disk to SMALLCAPS_LAKE_ROOTS, or lower SMALLCAPS_DISK_RESERVE_GB; then run the "
+            "same command again"
+        )
+
+    @property
+    def _data_dir(self) -> Path:
+        return self.lakehouse.home.data_dir
+
+    def _expect(self, span: RequestRange) -> list[int | None]:
+        dates = self.lakehouse.calendar.dates(span.first_session, span.last_session)
+        return [self.bars.expect_count(span.ticker, date) for date in dates]
+
+    def _expect_missing(self) -> list[int | None]:
+        """Return the expected trades of every planned session that is missing."""
+        missing = self.lakehouse.ledger.missing_keys()
+        if missing.is_empty():
+            return []
+        bars = read_bar_facts(self.lakehouse.tables, missing)
+        counts: list[int | None] = bars.expect_rows(missing)["expected_rows"].to_list()
+        return counts
+
+    def _need_bytes(self, expected: Sequence[int | None]) -> float:
+        """Return what sessions of so many trades take on their disk."""
+        is_low = self.arrived_bytes > self.estimated_bytes
+        correction = self.arrived_bytes / self.estimated_bytes if is_low else 1.0
+        return self._estimate(expected) * correction
+
+    def _estimate(self, expected: Sequence[int | None]) -> float:
+        sizes = self.calibration
+        counts = [sizes.trades_per_session if count is None else count for count in expected]
+        files = sum(count > 0 for count in counts)
+        return sizes.predict_bytes(sum(counts), files) + len(expected) * SESSION_BYTES
+
+    def _describe_disks(self) -> str:
+        """Return what is free on each disk, once each."""
+        placement = self.lakehouse.placement
+        folders = [*(root.folder for root in placement.roots), self._data_dir]
+        disks: dict[int, Path] = {}
+        for folder in folders:
+            disks.setdefault(folder.stat().st_dev, folder)
+        return ", ".join(
+            f"{folder} has {format_bytes(placement.fs.free_bytes(folder))} free, of which "
+            f"{format_bytes(placement.reserve_bytes(folder))} stay free"
+            for folder in disks.values()
+        )
+
+
+def _measure(result: RangeResult) -> int:
+    """Return what the sessions of a range take on their disk."""
+    sessions = (*result.sessions, *result.off_session)
+    return sum(len(session.content) + SESSION_BYTES for session in sessions)

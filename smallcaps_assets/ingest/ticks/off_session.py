@@ -1,0 +1,58 @@
+"""Prints on closed days: stored before the session that they belong to, and never mixed.
+
+What belongs here: what becomes of such prints when a range is committed. What does not: which
+session a closed day belongs to (``core.sessions``), and how files appear
+(``lake.sessions.commit``).
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.ingest.ticks.fetching import RangeResult
+from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
+from smallcaps_assets.lake.store import LakeStore
+
+logger = logging.getLogger(__name__)
+
+REPLACED = "the vendor sent other prints of this day, or none, when its session was asked for again"
+
+
+def store_off_session(store: LakeStore, results: Sequence[RangeResult]) -> int:
+    """Store the prints on closed days of some ranges; return how many.
+
+    What the lake has of such a day and the vendor sends otherwise now is moved to quarantine, so
+    that the lake holds what it would hold had it never asked before.
+
+    Raises:
+        StorageError: The disk refuses; doing all of it again is safe.
+    """
+    for result in results:
+        sent = {p.receipt.session_date: p.receipt.content_hash for p in result.off_session}
+        for day in result.closed_days:
+            _set_aside(store, result.span.ticker, day, sent.get(day))
+    prepared = [prints for result in results for prints in result.off_session]
+    receipts = store.commit(prepared) if prepared else []
+    return sum(receipt.rows for receipt in receipts)
+
+
+def _set_aside(store: LakeStore, ticker: str, day: dt.date, content_hash: str | None) -> None:
+    """Move the stored prints of a closed day aside unless they are the same as those sent."""
+    tree = Tree.OFF_SESSION
+    if store.layout.find_holder(ticker, day, tree) is None:
+        return
+    try:
+        stored = store.read_receipt(ticker, day, tree=tree).content_hash
+    except MissingPartitionError:
+        return
+    except LedgerMismatchError:
+        stored = ""
+    if stored == content_hash:
+        return
+    evidence = msgspec.json.format(msgspec.json.encode({"damages": [("replaced", REPLACED)]}))
+    folder = store.quarantine(ticker, day, tree=tree, evidence={EVIDENCE_NAME: evidence})
+    logger.warning("off-session prints replaced ticker=%s date=%s kept=%s", ticker, day, folder)

@@ -1,0 +1,125 @@
+"""What becomes of ticker-sessions in a download, one by one and in sum."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
+
+UNANSWERED: Final = {VendorUnavailableError.kind, VendorTimeoutError.kind, RateLimitError.kind}
+"""Kinds of failure in which the vendor did not answer."""
+SHOWN: Final = 5
+"""Tickers that a line names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one ticker-session.
+
+    Attributes:
+        key: ``TICKER_YYYY-MM-DD``.
+        state: Its state in the ledger.
+        rows: Trades stored.
+        bytes: Size of the file.
+        content_hash: Hash of the rows; empty when the session is not green.
+        is_reused: It was finished before this download; no request was made for it.
+        kind: Short word for why it is not green.
+        message: What was expected, what came and what to do.
+        marks: What its daily bar leaves open, of ``core.disputes.MARKS``.
+    """
+
+    key: str
+    state: str
+    rows: int = 0
+    bytes: int = 0
+    content_hash: str = ""
+    is_reused: bool = False
+    kind: str = ""
+    message: str = ""
+    marks: tuple[str, ...] = ()
+
+    @property
+    def is_green(self) -> bool:
+        """Say whether the session is finished."""
+        return self.state in GREEN
+
+
+@dataclass(slots=True)
+class DownloadSummary:
+    """Counts of one download, kept up to date while it runs.
+
+    Attributes:
+        finished: Sessions committed by this download.
+        reused: Sessions finished before it.
+        failures: Sessions that are not green, by kind.
+        rows: Trades committed.
+        bytes: Size of the files committed.
+        requests: Requests spent, retries included.
+        off_session_rows: Prints kept on dates that are no session.
+        aborted: Why the download ended early; empty when it did not.
+        unreached: Keys that were not asked for, because it ended early.
+        unanswered: Sessions that the vendor did not answer, by ticker.
+    """
+
+    finished: int = 0
+    reused: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    bytes: int = 0
+    requests: int = 0
+    off_session_rows: int = 0
+    aborted: str = ""
+    unreached: list[str] = field(default_factory=list)
+    unanswered: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        if not outcome.is_green:
+            self.failures[outcome.kind] += 1
+            if outcome.kind in UNANSWERED:
+                self.unanswered[decode_key(outcome.key)[0]] += 1
+        elif outcome.is_reused:
+            self.reused += 1
+        else:
+            self.finished += 1
+            self.rows += outcome.rows
+            self.bytes += outcome.bytes
+
+    def describe(self) -> str:
+        """Return one line for logs, errors and terminals."""
+        failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
+        parts = [
+            f"{self.finished} fetched",
+            f"{self.reused} reused",
+            f"{self.failures.total()} failed" + (f" ({failed})" if failed else ""),
+        ]
+        return "; ".join([*parts, *self._describe_end()])
+
+    def _describe_end(self) -> Iterator[str]:
+        """Yield what is wrong with the vendor, and what was not asked for because of it."""
+        if self.aborted:
+            yield self.aborted
+        elif self.unanswered:
+            yield self._describe_unanswered()
+        if self.unreached:
+            yield f"{_count_sessions(len(self.unreached))} not reached, first {self.unreached[0]}"
+
+    def _describe_unanswered(self) -> str:
+        """Return which tickers the vendor fails, and whether all else is done."""
+        tickers = sorted(self.unanswered)
+        names = [*tickers[:SHOWN], *([f"{len(tickers) - SHOWN} more"] if tickers[SHOWN:] else [])]
+        *most, last = names
+        who = f"{', '.join(most)} and {last}" if most else last
+        total = self.unanswered.total()
+        is_all = total == self.failures.total() and not self.unreached
+        return (
+            f"{who} {'fail' if most else 'fails'}{', the rest is done' if is_all else ''} "
+            f"({_count_sessions(total)} open)"
+        )
+
+
+def _count_sessions(count: int) -> str:
+    return f"{count:,} {'session' if count == 1 else 'sessions'}"

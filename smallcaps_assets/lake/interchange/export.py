@@ -1,0 +1,304 @@
+"""The lake in the folders that other tools expect: by date, by trading phase, and the watchlist.
+
+What belongs here: which sessions are exported, and the certainty that a second export writes
+nothing.  What does not: the layouts (``export_folders``), which files are proven
+(``lake.reading.landing_files``).
+
+Beside the files of a session lies a copy of its receipt, named last: where it equals the one in
+the lake, the session needs no second look.  Only proven files are read, nothing is written
+outside the destination, and every file appears whole.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+import polars as pl
+
+from smallcaps_assets.errors import (
+    ConfigError,
+    DataError,
+    LedgerMismatchError,
+    MissingPartitionError,
+)
+from smallcaps_assets.lake.interchange.export_folders import (
+    DateFolders,
+    PhaseFolders,
+    SessionFolders,
+)
+from smallcaps_assets.lake.interchange.input_files import DAILY_FOLDER, WATCHLIST_NAME
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.months.sessions import MonthSessions
+from smallcaps_assets.lake.months.store import MonthStore
+from smallcaps_assets.lake.paths.layout import (
+    DATE_PREFIX,
+    RECEIPT_NAME,
+    LakeLayout,
+    date_folder,
+    parse_date_folder,
+)
+from smallcaps_assets.lake.reading.landing_files import StoredFile, list_stored_files
+from smallcaps_assets.lake.sessions.parquet import encode_trades
+from smallcaps_assets.lake.sessions.receipts import Receipt, parse_receipt
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.files import encode_rows
+
+GROUP_FILES: Final = 200
+GROUP_BYTES: Final = 64 * 1024**2
+"""Files and bytes from which on what was gathered is written by one sync."""
+
+_DAMAGES: Final = (DataError, LedgerMismatchError, MissingPartitionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sessions are exported; all by default.
+
+    Attributes:
+        tickers: Only these.
+        first: First session, included.
+        last: Last session, included.
+    """
+
+    tickers: tuple[str, ...] | None = None
+    first: dt.date | None = None
+    last: dt.date | None = None
+
+
+EVERYTHING: Final = Selection()
+
+
+@dataclass(slots=True)
+class ExportFacts:
+    """What an export did, counted while it runs.
+
+    Attributes:
+        units: Ticker-sessions, or dates of a watchlist, that were looked at.
+        unchanged: Those that lay there already.
+        files: Files written, copies of receipts included.
+        bytes: Their size.
+        damages: Why ticker-sessions were left out, by path.
+    """
+
+    units: int = 0
+    unchanged: int = 0
+    files: int = 0
+    bytes: int = 0
+    damages: dict[str, str] = field(default_factory=dict)
+
+
+def export_dates(
+    layout: LakeLayout,
+    fs: FileSystem,
+    dest: Path,
+    selection: Selection = EVERYTHING,
+    *,
+    is_portable: bool = False,
+) -> ExportFacts:
+    """Write ``TICKER/date=YYYY-MM-DD/trades.parquet`` below ``dest``, byte for byte.
+
+    Sessions without trades have no folder; damaged ones are left out and told.
+
+    Raises:
+        ConfigError: The destination is part of the data folder, or leads out of itself.
+        LakeError: There is no ledger, or the disk refuses; what was written stays.
+    """
+    folders = DateFolders(is_portable=is_portable)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
+
+
+def export_session_files(
+    layout: LakeLayout,
+    fs: FileSystem,
+    dest: Path,
+    selection: Selection = EVERYTHING,
+    *,
+    is_portable: bool = False,
+) -> ExportFacts:
+    """Write ``TICKER/year=/month=/day=YYYY-MM-DD/{premarket,market,afterhours}.parquet``.
+
+    A phase without trades has no file.  Prints outside all phases are in ``closed.parquet``, so
+    the files of a day hold all of its rows.  Sessions without trades have no folder; damaged ones
+    are left out and told.
+
+    Raises:
+        ConfigError: The destination is part of the data folder, or leads out of itself.
+        LakeError: There is no ledger, or the disk refuses; what was written stays.
+    """
+    folders = PhaseFolders(is_portable=is_portable)
+    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
+
+
+def export_watchlist(
+    layout: LakeLayout, fs: FileSystem, dest: Path, watchlist: pl.DataFrame
+) -> ExportFacts:
+    """Write ``daily/date=YYYY-MM-DD/watchlist.parquet`` with ``ticker`` and ``info_rich``.
+
+    A date of an earlier export that the watchlist no longer has is left with a file without rows:
+    a downloader would go on fetching what lies there.
+
+    Args:
+        layout: Paths of the data folder, which is no destination.
+        fs: The disk.
+        dest: Folder to write to.
+        watchlist: ``schemas.WATCHLIST``.
+
+    Raises:
+        ConfigError: The destination is part of the data folder, or leads out of itself.
+        StorageError: The disk refuses; what was written stays.
+    """
+    writer = _Writer(layout, fs, dest)
+    daily = writer.dest / DAILY_FOLDER
+    rich = watchlist.sort("ticker").select("session_date", "ticker", info_rich=pl.lit(value=True))
+    days = rich.partition_by("session_date", as_dict=True, include_key=False)
+    wanted = {date: rows for (date,), rows in days.items()}
+    gone = {parse_date_folder(folder.name) for folder in daily.glob(f"{DATE_PREFIX}*")}
+    nothing = rich.drop("session_date").clear()
+    for date in sorted(wanted.keys() | gone):
+        path = daily / date_folder(date) / WATCHLIST_NAME
+        content = encode_rows(wanted.get(date, nothing))
+        writer.facts.units += 1
+        if path.is_file() and fs.read(path) == content:
+            writer.facts.unchanged += 1
+        else:
+            writer.add({path: content})
+    writer.flush()
+    return writer.facts
+
+
+class _Writer:
+    """Writes groups of files below one folder."""
+
+    def __init__(self, layout: LakeLayout, fs: FileSystem, dest: Path) -> None:
+        self.fs = fs
+        self.dest = dest.expanduser().absolute()
+        self.facts = ExportFacts()
+        self._group: dict[Path, bytes] = {}
+        _check_destination(layout, self.dest)
+        root = next(folder for folder in self.dest.parents if folder.is_dir())
+        fs.make_folders(self.dest, root=root)
+        self._real_dest = self.dest.resolve()
+
+    def add(self, contents: Mapping[Path, bytes]) -> None:
+        """Write files with the next group, in the order given."""
+        folders = {path.parent for path in contents}
+        for folder in folders:
+            self.check_inside(folder)
+        self.fs.sweep_temporary(folders)
+        self._group.update(contents)
+        if len(self._group) >= GROUP_FILES or self._size() >= GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        if self._group:
+            self.fs.publish(self._group, root=self.dest)
+        self.facts.files += len(self._group)
+        self.facts.bytes += self._size()
+        self._group = {}
+
+    def check_inside(self, folder: Path) -> None:
+        """Refuse a folder that a link takes out of the destination."""
+        if not folder.resolve().is_relative_to(self._real_dest):
+            raise ConfigError(
+                f"{folder} leads out of {self.dest} by a link: remove it, or choose another folder"
+            )
+
+    def _size(self) -> int:
+        return sum(map(len, self._group.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionExport:
+    """Brings the sessions of a lake into one layout."""
+
+    layout: LakeLayout
+    writer: _Writer
+    folders: SessionFolders
+    months: MonthSessions
+
+    @classmethod
+    def open(cls, layout: LakeLayout, writer: _Writer, folders: SessionFolders) -> Self:
+        """Return the export of a lake."""
+        return cls(layout, writer, folders, MonthSessions(MonthStore(layout, writer.fs)))
+
+    def run(self, selection: Selection) -> ExportFacts:
+        """Export what is selected, and return what was done."""
+        facts = self.writer.facts
+        with LedgerReader(self.layout.ledger_file) as ledger:
+            files = list_stored_files(
+                self.layout, ledger, selection.tickers, selection.first, selection.last
+            )
+        for file in files:
+            facts.units += 1
+            try:
+                self._export(file)
+            except _DAMAGES as error:
+                facts.damages[str(file.path)] = str(error)
+        self.writer.flush()
+        return facts
+
+    def _export(self, file: StoredFile) -> None:
+        fs = self.writer.fs
+        receipt_file = self.layout.receipt_file(file.ticker, file.session_date)
+        text = fs.read(receipt_file)
+        receipt = parse_receipt(text, where=str(receipt_file))
+        folder = self.writer.dest / self.folders.locate(file.ticker, file.session_date)
+        if self._is_exported(folder, text, receipt):
+            self.writer.facts.unchanged += 1
+            return
+        contents = self.folders.cut(self._read(file, receipt), receipt)
+        self._remove_older(folder, keep=contents)
+        files = {folder / name: data for name, data in contents.items()}
+        self.writer.add(files | {folder / RECEIPT_NAME: text})
+
+    def _read(self, file: StoredFile, receipt: Receipt) -> bytes:
+        """Return the file of a session; encoded anew where a month file alone has its rows."""
+        try:
+            content = self.writer.fs.read(file.path)
+        except MissingPartitionError:
+            key = (file.ticker, file.session_date, receipt.content_hash)
+            trades = self.months.read(*key)
+            if trades is None:
+                raise
+            return encode_trades(trades)
+        if hashlib.sha256(content).hexdigest() != receipt.sha256:
+            raise DataError(f"{file.path} is not the file of its receipt: run `smallcaps repair`")
+        return content
+
+    def _is_exported(self, folder: Path, text: bytes, receipt: Receipt) -> bool:
+        marker = folder / RECEIPT_NAME
+        if not marker.is_file() or self.writer.fs.read(marker) != text:
+            return False
+        return all((folder / name).is_file() for name in self.folders.list_files(receipt))
+
+    def _remove_older(self, folder: Path, keep: Mapping[str, bytes]) -> None:
+        """Remove what an older version of the session left, its receipt first."""
+        if folder.is_dir():
+            self.writer.check_inside(folder)
+            outdated = [name for name in self.folders.names if name not in keep]
+            for name in (RECEIPT_NAME, *outdated):
+                self.writer.fs.remove(folder / name)
+
+
+def _check_destination(layout: LakeLayout, dest: Path) -> None:
+    """Refuse to write among the files of the lakehouse itself."""
+    real, data_dir = dest.resolve(), layout.data_dir.resolve()
+    own = (
+        layout.lake_dir,
+        *(root.folder for root in layout.roots),
+        layout.daily_bars_dir.parent,
+        layout.watchlist_file.parent,
+        layout.plan_file.parent,
+        layout.quarantine_dir,
+        layout.reports_dir,
+        layout.dagster_dir,
+    )
+    if real == data_dir or any(real.is_relative_to(folder.resolve()) for folder in own):
+        raise ConfigError(
+            f"cannot export to {dest}, which belongs to the lakehouse: choose another folder, such "
+            f"as {layout.data_dir / 'export'}"
+        )

@@ -1,0 +1,81 @@
+"""What the ledger remembers of archives: the sessions that do not agree with their bars.
+
+What belongs here: the record and its row in SQLite. What does not: statements (``statements``),
+the verdict (``core.archive.sessions``), and sessions that agree, which have a receipt like any
+other.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from smallcaps_assets.core.archive.findings import Verdict
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.lake.ledger.rows import Row
+from smallcaps_assets.lake.sessions.receipts import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """What an import found out about one session of an archive.
+
+    Attributes:
+        key: Key of the ticker-session.
+        verdict: ``unproven``, whose rows are kept apart, or ``unusable``.
+        fingerprint: Hash of names, sizes and times of its files in the archive, and of the prices
+            of its daily bar.
+        rows: Trades kept.
+        bytes: Size of the file kept.
+        bar_volume: Shares of the daily bar it was compared with; ``None``: none was known.
+        bar_trade_count: Trades of that bar, where it knows them.
+        findings: What is missing or suspicious, a line each.
+    """
+
+    key: str
+    verdict: str
+    fingerprint: str
+    rows: int = 0
+    bytes: int = 0
+    bar_volume: float | None = None
+    bar_trade_count: int | None = None
+    findings: tuple[str, ...] = ()
+
+
+def read_import(receipt: Receipt) -> ImportRecord:
+    """Return the record that the receipt of an unproven session proves."""
+    archive = receipt.archive
+    return ImportRecord(
+        receipt.key,
+        archive.verdict if archive else Verdict.UNPROVEN.value,
+        archive.fingerprint if archive else "",
+        rows=receipt.rows,
+        bytes=receipt.bytes,
+        bar_volume=receipt.bar_volume,
+        bar_trade_count=receipt.bar_trade_count,
+        findings=archive.findings if archive else (),
+    )
+
+
+def import_row(record: ImportRecord, now: str) -> Row:
+    """Return the row of ``imports``."""
+    ticker, session_date = decode_key(record.key)
+    return {
+        "ticker": ticker,
+        "session_date": session_date.isoformat(),
+        "verdict": record.verdict,
+        "fingerprint": record.fingerprint,
+        "rows": record.rows,
+        "bytes": record.bytes,
+        "bar_volume": record.bar_volume,
+        "bar_trade_count": record.bar_trade_count,
+        "findings": json.dumps(record.findings),
+        "updated_at": now,
+    }
+
+
+def parse_import(row: Sequence[Any]) -> ImportRecord:
+    """Return the record that a row of ``ledger_sql.IMPORTS`` holds."""
+    named = dict(zip((column.name for column in fields(ImportRecord)), row, strict=True))
+    named["findings"] = tuple(json.loads(named["findings"]))
+    return ImportRecord(**named)

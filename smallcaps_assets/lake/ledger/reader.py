@@ -1,0 +1,440 @@
+"""The reading side of the ledger: what is missing, what is stored, what happened.
+
+What belongs here: questions, for any process at any time, while another one downloads.  What does
+not: recording (``writer``), SQL (``statements``), the SQLite file (``database``).
+"""
+
+import datetime as dt
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Self
+
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.progress.pace import Step
+from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, GREEN, STATES
+from smallcaps_assets.core.ticks.disputes import MARKS
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.lake.ledger import statements as ledger_sql
+from smallcaps_assets.lake.ledger.checks import doubt, find_nonsense
+from smallcaps_assets.lake.ledger.database import damaged_ledger, open_database, translated_errors
+from smallcaps_assets.lake.ledger.history import LedgerHistory
+from smallcaps_assets.lake.ledger.import_records import ImportRecord, parse_import
+from smallcaps_assets.lake.ledger.pulse import Pulse, parse_pulse, parse_step
+from smallcaps_assets.lake.ledger.rows import (
+    DEFICIT_COLUMNS,
+    FIGURE_COLUMNS,
+    KEY_COLUMNS,
+    REVISION_COLUMNS,
+    Activity,
+    CommittedSession,
+    Row,
+    SessionRecord,
+    Totals,
+    format_instant,
+    frame_keys,
+    frame_open_sessions,
+    parse_committed,
+    parse_instant,
+    parse_record,
+    require_dates,
+    select_parameters,
+)
+from smallcaps_assets.schemas import COVERAGE, RECEIPTS
+
+DISPUTED_REPEATS: Final = 3
+"""Times that a disputed session is asked for again by itself, once a day at most."""
+RESTING: Final = (EMPTY_DISPUTED, DISPUTED)
+"""States that are not asked for again before another day."""
+
+
+STEPS_READ: Final = 600
+"""Steps that the pace of a download is measured by, at most."""
+
+ERROR_COLUMNS: Final = (
+    "recorded_at",
+    "run_id",
+    "ticker",
+    "first_session",
+    "last_session",
+    "kind",
+    "message",
+)
+"""Columns of :meth:`LedgerReader.recent_errors`, all text."""
+
+
+@doubt
+class LedgerReader(LedgerHistory):
+    """The ledger at one path, read-only, for all threads of a process.
+
+    Attributes:
+        path: The SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger.
+
+        Raises:
+            MissingPartitionError: There is none.
+            LedgerMismatchError: It is damaged or newer; the message says how to rebuild it.
+            StorageError: The disk refuses.
+        """
+        if not path.is_file():
+            raise MissingPartitionError(f"expected a ledger at {path}, found none: download first")
+        self._use(path, open_database(path, is_read_only=True))
+
+    def _use(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the last process to do so folds the write-ahead log into it."""
+        with self._lock, translated_errors(self.path):
+            self._connection.close()
+
+    def check(self) -> None:
+        """Read the whole file, and refuse it where it is damaged anywhere.
+
+        Raises:
+            LedgerMismatchError: It is.
+        """
+        found = self._fetch("PRAGMA integrity_check(1)")[0][0]
+        with self._lock, translated_errors(self.path):
+            nonsense = found if found != "ok" else next(find_nonsense(self._connection), None)
+        if nonsense:
+            raise damaged_ledger(self.path, nonsense)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Return whether the receipts were ever read into this file.
+
+        A ledger that was lost and made anew is not, and would ask for everything again.
+        """
+        return bool(self._fetch(ledger_sql.FACT, {"name": "indexed_at"}))
+
+    @property
+    def is_compared(self) -> bool:
+        """Return whether the receipts were read since sessions are compared with their bars."""
+        return bool(self._fetch(ledger_sql.FACT, {"name": "compared_at"}))
+
+    def missing_keys(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        *,
+        due_on: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the planned ticker-sessions that are not green.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+            due_on: Leave out disputed sessions that are not to be asked for on this date.
+
+        Returns:
+            Columns ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and
+            session.
+        """
+        parameters = select_parameters(tickers, first, last)
+        parameters |= {"due_on": due_on and due_on.isoformat(), "repeats": DISPUTED_REPEATS}
+        statement = ledger_sql.MISSING if tickers is None else ledger_sql.MISSING_OF_TICKERS
+        rows = self._fetch(statement, parameters)
+        return frame_open_sessions(rows)
+
+    def stored_sessions(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the ticker-sessions that have a receipt, planned or not.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows``, ``bytes`` and ``is_planned``, sorted
+            by ticker and session; zero rows: there is no file.
+        """
+        statement = ledger_sql.STORED if tickers is None else ledger_sql.STORED_OF_TICKERS
+        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
+        return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
+
+    def stored_contents(
+        self,
+        tickers: Iterable[str] | None = None,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """Return the ticker-sessions that have a receipt and trades, with their hashes.
+
+        Args:
+            tickers: Only these; all by default.
+            first: First session, included.
+            last: Last session, included.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows``, ``bytes``, ``sha256`` and
+            ``content_hash``, sorted by ticker and session.
+        """
+        statement = ledger_sql.CONTENTS if tickers is None else ledger_sql.CONTENTS_OF_TICKERS
+        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        sizes = dict.fromkeys(("rows", "bytes"), pl.Int64())
+        hashes = dict.fromkeys(("sha256", "content_hash"), pl.String())
+        return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
+
+    def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
+        """Return what is known of those of ``keys`` that the ledger knows, by key.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        rows = self._fetch(ledger_sql.RECORDS, _pack_keys(keys))
+        return {row[0]: parse_record(row) for row in rows}
+
+    def states(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the states of those of ``keys`` that the ledger knows.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        return dict(self._fetch(ledger_sql.STATES, _pack_keys(keys)))
+
+    def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
+        """Return what an import found out about those of ``keys`` that it did not prove, by key.
+
+        Raises:
+            DataError: A key is not one.
+        """
+        if not self._fetch(ledger_sql.HAS_IMPORTS)[0][0]:
+            return {}
+        rows = self._fetch(ledger_sql.IMPORTS, _pack_keys(keys))
+        return {row[0]: parse_import(row) for row in rows}
+
+    def unproven_sessions(self) -> pl.DataFrame:
+        """Return the imported ticker-sessions that are not proven, by an import or a download.
+
+        Returns:
+            Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, sorted by ticker and
+            session.
+        """
+        has_imports = self._fetch(ledger_sql.HAS_IMPORTS)[0][0]
+        rows = self._fetch(ledger_sql.UNPROVEN) if has_imports else []
+        return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
+
+    def unjudged_months(self) -> list[str]:
+        """Return the months (``YYYY-MM``) whose bars were not compared with what is stored."""
+        return [row[0] for row in self._fetch(ledger_sql.UNJUDGED)] if self._has_marks() else []
+
+    def figures(self, first: dt.date, last: dt.date) -> pl.DataFrame:
+        """Return what the stored sessions traded and what their bars said, both dates included.
+
+        Returns:
+            :data:`FIGURE_COLUMNS`, sorted by ticker and session.
+        """
+        rows = self._fetch(ledger_sql.FIGURES, select_parameters(None, first, last))
+        return frame_keys(rows, FIGURE_COLUMNS)
+
+    def deficits(self) -> pl.DataFrame:
+        """Return the sessions that lack some of their bar, or were asked for again for it.
+
+        Returns:
+            :data:`DEFICIT_COLUMNS`, sorted by ticker and session.
+        """
+        rows = self._fetch(ledger_sql.DEFICITS) if self._has_marks() else []
+        return frame_keys(rows, DEFICIT_COLUMNS).cast({"is_same": pl.Boolean()})
+
+    def compared_dates(self) -> pl.DataFrame:
+        """Return ``session_date``, ``volume`` and ``trade_count``: sessions compared in each."""
+        rows = self._fetch(ledger_sql.COMPARED)
+        schema = {"session_date": pl.String(), "volume": pl.Int64(), "trade_count": pl.Int64()}
+        frame = pl.DataFrame(rows, schema, orient="row")
+        return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+
+    def marks(self) -> dict[str, int]:
+        """Return how many stored sessions have each mark, in the order of ``MARKS``."""
+        rows = self._fetch(ledger_sql.MARKS) if self._has_marks() else []
+        counts = {mark: sum(n for marks, n in rows if mark in marks.split(",")) for mark in MARKS}
+        return {mark: count for mark, count in counts.items() if count}
+
+    def revisions(self, since: dt.datetime | None = None, limit: int = 1000) -> pl.DataFrame:
+        """Return answers that differed from what was stored, the newest first.
+
+        Args:
+            since: Only those recorded since an instant; all by default.
+            limit: Rows at most.
+
+        Returns:
+            :data:`REVISION_COLUMNS`; ``counts`` says which of both answers does, ``old`` or
+            ``new``, and ``folder`` where the other one lies.
+        """
+        start = format_instant(since) if since else ""
+        parameters = {"since": start, "limit": limit}
+        rows = self._fetch(ledger_sql.REVISIONS, parameters) if self._has_marks() else []
+        return frame_keys(rows, REVISION_COLUMNS)
+
+    def settled_keys(self) -> list[str]:
+        """Return the keys of sessions with a deficit that settled or was accepted, sorted."""
+        return [row[0] for row in self._fetch(ledger_sql.SETTLED)] if self._has_marks() else []
+
+    def is_ask_due(self, key: str, today: dt.date) -> bool:
+        """Return whether a ticker-session may be asked for on this UTC date.
+
+        A green one never is; a disputed one once a day, :data:`DISPUTED_REPEATS` times after
+        the first; any other always is.
+
+        Raises:
+            DataError: The key is not one.
+        """
+        record = self.records([key]).get(key)
+        if record is None or record.last_asked_date is None or record.state not in RESTING:
+            return record is None or record.state not in GREEN
+        # A date in the future is of a clock that was wrong, and must not be waited for.
+        return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date != today
+
+    def counts(self) -> dict[str, int]:
+        """Return how many planned ticker-sessions are in each state, in the order of ``STATES``.
+
+        Those not yet available are counted too, although no plan holds them yet.
+        """
+        found = dict(self._fetch(ledger_sql.COUNTS))
+        return {state: found[state] for state in STATES if state in found}
+
+    def totals(self) -> Totals:
+        """Return what is stored and what it cost."""
+        sessions, rows, size, requests = self._fetch(ledger_sql.TOTALS)[0]
+        return Totals(sessions or 0, rows or 0, size or 0, requests)
+
+    def activity(self, since: dt.datetime) -> Activity:
+        """Return what happened since an instant; rates are its sums over the time passed.
+
+        Args:
+            since: An instant with a time zone.
+        """
+        start = {"since": format_instant(since)}
+        sessions, requests, rows, size, first = self._fetch(ledger_sql.ACTIVITY, start)[0]
+        return Activity(
+            sessions=sessions,
+            requests=requests,
+            rows=rows,
+            bytes=size,
+            errors=dict(self._fetch(ledger_sql.ACTIVITY_ERRORS, start)),
+            counters=dict(self._fetch(ledger_sql.ACTIVITY_COUNTERS, start)),
+            first_at=parse_instant(first),
+            last_commit_at=self.last_commit_at(),
+        )
+
+    def last_commit_at(self) -> dt.datetime | None:
+        """Return when receipts were last recorded, however long ago; ``None``: never."""
+        found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
+        return parse_instant(found[0][0]) if found else None
+
+    def pulse(self) -> Pulse | None:
+        """Return what the last download said of itself; ``None``: none ever did."""
+        found = self._fetch(ledger_sql.FACT, {"name": "pulse"})
+        return parse_pulse(found[0][0]) if found else None
+
+    def recent_steps(self, limit: int = STEPS_READ) -> list[Step]:
+        """Return the last steps of downloads, the oldest first."""
+        if not self._fetch(ledger_sql.HAS_STEPS)[0][0]:
+            return []
+        return [parse_step(row) for row in self._fetch(ledger_sql.STEPS, {"limit": limit})[::-1]]
+
+    def recent_sessions(self, limit: int = 5) -> list[CommittedSession]:
+        """Return the sessions committed last, the newest first."""
+        rows = self._fetch(ledger_sql.RECENT_SESSIONS, {"limit": limit})
+        return [parse_committed(row) for row in rows]
+
+    def coverage(self) -> pl.DataFrame:
+        """Return ``schemas.COVERAGE``, sorted by its key."""
+        rows = self._fetch(self._without_marks() + ledger_sql.COVERAGE)
+        return COVERAGE.conform(frame_keys(rows, COVERAGE.schema))
+
+    def coverage_by_year(self) -> pl.DataFrame:
+        """Return ``ticker``, ``year``, ``planned`` and ``done``, sorted by ticker and year."""
+        counts = {"year": pl.Int32(), "planned": pl.Int64(), "done": pl.Int64()}
+        rows = self._fetch(ledger_sql.COVERAGE_BY_YEAR)
+        return pl.DataFrame(rows, {"ticker": pl.String(), **counts}, orient="row")
+
+    def requests_by_year(self) -> pl.DataFrame:
+        """Return ``ticker``, ``year`` and ``requests``, sorted; a range counts where it begins.
+
+        Requests of failed attempts and retries are included.
+        """
+        schema = {"ticker": pl.String(), "year": pl.Int32(), "requests": pl.Int64()}
+        rows = self._fetch(ledger_sql.REQUESTS_BY_YEAR)
+        return pl.DataFrame(rows, schema, orient="row")
+
+    def receipts(self) -> pl.DataFrame:
+        """Return ``schemas.RECEIPTS``, sorted by its key."""
+        text = {"committed_timestamp": pl.String(), "is_seam_ambiguous": pl.Int8()}
+        rows = self._fetch(self._without_marks() + ledger_sql.RECEIPTS)
+        frame = frame_keys(rows, {**RECEIPTS.schema, **text})
+        committed = pl.col("committed_timestamp").str.to_datetime(time_unit="ns", time_zone="UTC")
+        frame = frame.with_columns(committed, pl.col("is_seam_ambiguous").cast(pl.Boolean))
+        return RECEIPTS.conform(frame)
+
+    def failed_sessions(self, limit: int = 1000) -> pl.DataFrame:
+        """Return planned ticker-sessions whose last attempt failed.
+
+        Args:
+            limit: Rows at most.
+
+        Returns:
+            Columns ``key``, ``ticker``, ``session_date``, ``state``, ``error_kind`` and
+            ``error_message``, sorted by ticker and session.
+        """
+        reasons = dict.fromkeys(("state", "error_kind", "error_message"), pl.String())
+        frame = frame_keys(
+            self._fetch(ledger_sql.FAILED, {"limit": limit}), {**KEY_COLUMNS, **reasons}
+        )
+        return frame.select(key_expression(), pl.all())
+
+    def recent_errors(self, limit: int = 20) -> pl.DataFrame:
+        """Return the last failed attempts, the newest first.
+
+        Args:
+            limit: Rows at most.
+
+        Returns:
+            :data:`ERROR_COLUMNS`.
+        """
+        rows = self._fetch(ledger_sql.RECENT_ERRORS, {"limit": limit})
+        frame = pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
+        return require_dates(frame, instant="recorded_at", dates=("first_session", "last_session"))
+
+    def _has_marks(self) -> bool:
+        return bool(self._fetch(ledger_sql.HAS_COMPARISONS)[0][0])
+
+    def _without_marks(self) -> str:
+        return "" if self._has_marks() else ledger_sql.WITHOUT_COMPARISONS
+
+    def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
+        with self._lock, translated_errors(self.path):
+            return self._connection.execute(statement, parameters or {}).fetchall()
+
+
+def _pack_keys(keys: Iterable[str]) -> Row:
+    """Return keys as the one parameter of a statement.
+
+    Raises:
+        DataError: One of them is none.
+    """
+    pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+    return {"keys": json.dumps(pairs)}

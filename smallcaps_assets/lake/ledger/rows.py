@@ -1,0 +1,457 @@
+"""What goes into the ledger and comes out of it: rows, and the way to and from them.
+
+What belongs here: pure conversions between receipts, failures and rows of SQLite, and the small
+records that answers are made of.  What does not: connections and statements.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
+from smallcaps_assets.core.ticks.disputes import UNPROVEN
+from smallcaps_assets.errors import DataError
+from smallcaps_assets.lake.sessions.receipts import COMPARED_SINCE, Receipt
+
+MESSAGE_LENGTH: Final = 1000
+"""Characters kept of an error's message."""
+
+KEY_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.String()}
+"""The columns of a key as SQLite gives them."""
+
+_RATIOS: Final = {"volume_deficit": pl.Float64(), "count_deficit": pl.Float64()}
+FIGURE_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    "state": pl.String(),
+    "volume": pl.Float64(),
+    "trade_count": pl.Int64(),
+    "original_volume": pl.Float64(),
+    "original_trade_count": pl.Int64(),
+    "bar_volume": pl.Float64(),
+    "bar_trade_count": pl.Int64(),
+    **_RATIOS,
+    "marks": pl.String(),
+}
+"""Columns of :meth:`LedgerReader.figures`, as SQLite gives them."""
+DEFICIT_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    "state": pl.String(),
+    **_RATIOS,
+    "marks": pl.String(),
+    "asked": pl.Int64(),
+    "is_same": pl.Int64(),
+}
+"""Columns of :meth:`LedgerReader.deficits`, as SQLite gives them."""
+
+REVISION_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    **dict.fromkeys(("recorded_at", "run_id", "counts"), pl.String()),
+    **dict.fromkeys(("old_rows", "new_rows"), pl.Int64()),
+    **dict.fromkeys(("old_hash", "new_hash", "folder"), pl.String()),
+}
+"""Columns of :meth:`LedgerReader.revisions`."""
+
+Row = dict[str, Any]
+
+_FIRST_DATE: Final = "0000-00-00"
+_LAST_DATE: Final = "9999-99-99"
+_DATE_LENGTH: Final = len(_FIRST_DATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request range that was asked for, whatever came of it.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        first_session: First session of the range.
+        last_session: Last one, included.
+        requests: Requests spent, retries included.
+        pages: Pages read.
+        rows: Trades received.
+        bytes: Bytes received.
+        sessions: Ticker-sessions committed.
+        kind: Short word of the error; empty: it succeeded.
+        message: What was expected, what came, what to do.
+        run_id: Run that asked.
+        purpose: For what it was asked, ``core.purposes``.
+        expected_requests: Requests that it was expected to take.
+    """
+
+    ticker: str
+    first_session: dt.date
+    last_session: dt.date
+    requests: int
+    pages: int = 0
+    rows: int = 0
+    bytes: int = 0
+    sessions: int = 0
+    kind: str = ""
+    message: str = ""
+    run_id: str = ""
+    purpose: Purpose = Purpose.PLAN
+    expected_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A ticker-session that was asked for, or looked at, and did not become green.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: ``failed``, ``empty_disputed``, ``not_entitled`` or ``quarantined``.
+        kind: Short word of the error.
+        message: What was expected, what came, what to do.
+        run_id: Run that met it.
+    """
+
+    key: str
+    state: str
+    kind: str
+    message: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What the ledger knows of one ticker-session.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: One of ``states.STATES``.
+        rows: Trades stored.
+        bytes: Size of the file.
+        content_hash: Hash of the rows; empty: nothing is stored.
+        error_kind: Why the last attempt failed; empty: it did not.
+        error_message: What was expected, what came, what to do.
+        asked_count: Times that the vendor's "no trades" was disputed by the daily bar.
+        last_asked_date: UTC date of the last of them; ``None``: there was none.
+    """
+
+    key: str
+    state: str
+    rows: int
+    bytes: int
+    content_hash: str
+    error_kind: str
+    error_message: str
+    asked_count: int
+    last_asked_date: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What is stored, planned or not, and what it cost.
+
+    Attributes:
+        sessions: Green ticker-sessions.
+        rows: Trades stored.
+        bytes: Size of their files.
+        requests: Requests ever spent, those of failed attempts included.
+    """
+
+    sessions: int
+    rows: int
+    bytes: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What happened since an instant.
+
+    Attributes:
+        sessions: Ticker-sessions committed.
+        requests: Requests spent, those of failed attempts included.
+        rows: Trades received.
+        bytes: Bytes received.
+        errors: Attempts that failed, by kind.
+        counters: Sums of the counters recorded, by name.
+        first_at: When the first attempt was recorded; ``None``: none was.
+        last_commit_at: When receipts were last recorded, however long ago; ``None``: never.
+    """
+
+    sessions: int
+    requests: int
+    rows: int
+    bytes: int
+    errors: dict[str, int]
+    counters: dict[str, int]
+    first_at: dt.datetime | None
+    last_commit_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedSession:
+    """A ticker-session that was committed lately.
+
+    Attributes:
+        key: Key of the ticker-session.
+        state: Its state.
+        rows: Trades stored.
+        bytes: Size of the file.
+        committed_at: When its receipt was written.
+    """
+
+    key: str
+    state: str
+    rows: int
+    bytes: int
+    committed_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Two answers about one ticker-session that differ.
+
+    Attributes:
+        old: Receipt of the one that was stored.
+        new: Receipt of the one that came.
+        is_replaced: The new one counts; otherwise the old one still does.
+        folder: Where the one lies that does not count.
+    """
+
+    old: Receipt
+    new: Receipt
+    is_replaced: bool
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexFacts:
+    """What a rebuild of the ledger found.
+
+    Attributes:
+        receipts: Receipts read.
+        unproven: Sessions that the ledger called stored and that have no receipt.
+    """
+
+    receipts: int
+    unproven: int
+
+
+def format_instant(instant: dt.datetime) -> str:
+    """Return an instant as text in UTC that sorts as it does."""
+    return instant.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def parse_instant(text: str | None) -> dt.datetime | None:
+    """Return the instant that :func:`format_instant` made ``text`` of; ``None`` stays."""
+    return None if text is None else dt.datetime.fromisoformat(text)
+
+
+def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return rows whose ``session_date`` is text as a frame in which it is a date."""
+    frame = pl.DataFrame(rows, {**schema, **KEY_COLUMNS}, orient="row")
+    return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+
+
+def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) -> pl.DataFrame:
+    """Return a frame of texts, those columns of which are an instant and dates.
+
+    Raises:
+        polars.exceptions.InvalidOperationError: One is none.
+    """
+    frame.select(pl.col(instant).str.to_datetime(time_zone="UTC"), pl.col(dates).str.to_date())
+    return frame
+
+
+def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
+    """Return ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and session.
+
+    Args:
+        rows: Rows of ``ledger_sql.MISSING``: a ticker, and its sessions with their states.
+    """
+    by_ticker = pl.DataFrame(rows, {"ticker": pl.String(), "open": pl.String()}, orient="row")
+    open_sessions = pl.col("open")
+    exploded = by_ticker.with_columns(open_sessions.str.split(",")).explode("open")
+    date = open_sessions.str.head(_DATE_LENGTH)
+    return exploded.select(
+        pl.concat_str("ticker", date, separator="_").alias("key"),
+        "ticker",
+        date.str.to_date("%Y-%m-%d").alias("session_date"),
+        open_sessions.str.slice(_DATE_LENGTH).alias("state"),
+    ).sort("ticker", "session_date")
+
+
+def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:
+    """Yield ticker, session and ``state`` of each row of a plan.
+
+    Raises:
+        DataError: A ticker-session occurs twice.
+    """
+    keys = plan.select("ticker", "session_date")
+    if repeats := keys.filter(keys.is_duplicated()).unique(maintain_order=True).head(3).rows():
+        named = ", ".join(f"{ticker} {session_date}" for ticker, session_date in repeats)
+        raise DataError(f"plan: expected each ticker-session once, found again: {named}")
+    texts = keys.select("ticker", pl.col("session_date").dt.to_string("%Y-%m-%d"), pl.lit(state))
+    return texts.iter_rows()
+
+
+def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
+    """Return the row of ``sessions`` that a receipt proves.
+
+    Args:
+        receipt: The receipt.
+        now: When it is recorded.
+        attempts: Attempts that it adds: none when the ledger is rebuilt.
+    """
+    is_disputed = receipt.state == DISPUTED
+    dates = sorted({asking.asked_on for asking in receipt.askings}) if is_disputed else []
+    return {
+        "ticker": receipt.ticker,
+        "session_date": receipt.session_date.isoformat(),
+        "state": receipt.state,
+        "kind": DISPUTED if is_disputed else None,
+        "message": describe_dispute(receipt) if is_disputed else None,
+        "asked": len(dates),
+        "asked_date": dates[-1].isoformat() if dates else None,
+        "rows": receipt.rows,
+        "bytes": receipt.bytes,
+        "sha256": receipt.sha256,
+        "content_hash": receipt.content_hash,
+        "pages": receipt.pages,
+        "requests": receipt.requests,
+        "repeats_dropped": receipt.repeats_dropped,
+        "is_seam_ambiguous": receipt.is_seam_ambiguous,
+        "committed_at": format_instant(receipt.committed_at),
+        "attempts": attempts,
+        "run_id": receipt.run_id,
+        "updated_at": now,
+    }
+
+
+def comparison_row(receipt: Receipt) -> Row:
+    """Return the row of ``comparisons``: what a session traded against its bar."""
+    hashes = {asking.content_hash for asking in receipt.askings}
+    return {
+        "ticker": receipt.ticker,
+        "session_date": receipt.session_date.isoformat(),
+        "volume": receipt.volume,
+        "trade_count": receipt.trade_count,
+        "original_volume": receipt.original_volume,
+        "original_trade_count": receipt.original_trade_count,
+        "bar_volume": receipt.bar_volume,
+        "bar_trade_count": receipt.bar_trade_count,
+        "volume_deficit": receipt.volume_deficit,
+        "count_deficit": receipt.count_deficit,
+        "marks": ",".join(receipt.marks),
+        "asked_again": len(receipt.askings),
+        "is_same": len(hashes) == 1,
+        "revision": receipt.revision,
+    }
+
+
+def revision_row(revision: Revision, now: str) -> Row:
+    """Return the row of ``revisions``."""
+    old, new = revision.old, revision.new
+    return {
+        "recorded_at": now,
+        "run_id": new.run_id,
+        "ticker": old.ticker,
+        "session_date": old.session_date.isoformat(),
+        "counts": "new" if revision.is_replaced else "old",
+        "old_rows": old.rows,
+        "new_rows": new.rows,
+        "old_hash": old.content_hash,
+        "new_hash": new.content_hash,
+        "folder": str(revision.folder),
+    }
+
+
+def may_be_judged(receipt: Receipt) -> bool:
+    """Say whether bars of now may say more of a session than its receipt does."""
+    is_old = receipt.receipt_version < COMPARED_SINCE
+    return receipt.rows > 0 and (is_old or UNPROVEN in receipt.marks)
+
+
+def describe_dispute(receipt: Receipt) -> str:
+    """Say what a session lacks of its bar, and what becomes of it."""
+    lacks = []
+    if receipt.volume_deficit and receipt.bar_volume is not None:
+        lacks.append(f"{receipt.volume:,.10g} of {receipt.bar_volume:,.10g} shares")
+    if receipt.count_deficit and receipt.bar_trade_count is not None:
+        lacks.append(f"{receipt.trade_count:,} of {receipt.bar_trade_count:,} trades")
+    worst = max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
+    last = max((asking.asked_on for asking in receipt.askings), default=None)
+    answers = f"{len(receipt.askings)} answers, the last on {last}" if last else "no answer yet"
+    again = f"asked again from {last + dt.timedelta(days=1)} on" if last else "asked again"
+    return (
+        f"the daily bar has more: {' and '.join(lacks)} came ({worst:.2%} lack; {answers}); the "
+        f"rows are kept, and {again}, or by the next `smallcaps download`; --accept-disputed "
+        "accepts them as they are"
+    )
+
+
+def attempt_row(attempt: Attempt, now: str) -> Row:
+    """Return the row of ``attempts``."""
+    return {
+        "recorded_at": now,
+        "run_id": attempt.run_id,
+        "ticker": attempt.ticker,
+        "first_session": attempt.first_session.isoformat(),
+        "last_session": attempt.last_session.isoformat(),
+        "sessions": attempt.sessions,
+        "requests": attempt.requests,
+        "pages": attempt.pages,
+        "rows": attempt.rows,
+        "bytes": attempt.bytes,
+        "outcome": "failed" if attempt.kind else "read",
+        "kind": attempt.kind or None,
+        "message": attempt.message[:MESSAGE_LENGTH] or None,
+    }
+
+
+def failure_row(failure: Failure, now: str) -> Row:
+    """Return the row of ``sessions`` that a failure makes.
+
+    Raises:
+        DataError: Its key is none, or its state is none of a failure.
+    """
+    ticker, session_date = decode_key(failure.key)
+    if failure.state in KEPT or failure.state not in STATES:
+        raise DataError(f"{failure.key}: expected a state of a failure, found {failure.state!r}")
+    is_disputed = failure.state == EMPTY_DISPUTED
+    return {
+        "ticker": ticker,
+        "session_date": session_date.isoformat(),
+        "state": failure.state,
+        "kind": failure.kind,
+        "message": failure.message[:MESSAGE_LENGTH],
+        "asked": int(is_disputed),
+        "asked_date": now[:10] if is_disputed else None,
+        "run_id": failure.run_id,
+        "updated_at": now,
+    }
+
+
+def parse_record(row: Sequence[Any]) -> SessionRecord:
+    """Return the record that a row of ``ledger_sql.RECORDS`` holds."""
+    key, state, rows, size, content_hash, kind, message, count, asked = row
+    date = dt.date.fromisoformat(asked) if asked else None
+    return SessionRecord(key, state, rows, size, content_hash, kind, message, count, date)
+
+
+def parse_committed(row: Sequence[Any]) -> CommittedSession:
+    """Return the session of a row of ``ledger_sql.RECENT_SESSIONS``."""
+    ticker, session_date, state, rows, size, committed_at = row
+    key = encode_key(ticker, dt.date.fromisoformat(session_date))
+    return CommittedSession(key, state, rows, size, dt.datetime.fromisoformat(committed_at))
+
+
+def select_parameters(
+    tickers: Iterable[str] | None, first: dt.date | None, last: dt.date | None
+) -> Row:
+    """Return the parameters of a statement that selects tickers and sessions, both included."""
+    chosen = {} if tickers is None else {"tickers": json.dumps(list(tickers))}
+    return chosen | {
+        "first": first.isoformat() if first else _FIRST_DATE,
+        "last": last.isoformat() if last else _LAST_DATE,
+    }

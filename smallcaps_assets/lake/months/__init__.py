@@ -1,0 +1,4 @@
+"""Files of compacted months and their manifest.
+
+Does not belong here: when a month is compacted (``operations.compaction``).
+"""

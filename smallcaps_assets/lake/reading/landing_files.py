@@ -1,0 +1,158 @@
+"""Which files hold the trades that are proven, or imported without proof, as readers must know.
+
+What belongs here: the list of files by the ledger, never by what lies in folders: a file without
+a receipt is not there.  What does not: what readers make of it (``catalog``, ``reader``,
+``lake.interchange.export``).
+"""
+
+import datetime as dt
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import (
+    TRADES_NAME,
+    LakeLayout,
+    Tree,
+    date_folder,
+    ticker_folder,
+)
+
+SHOWN_FILES = 3
+"""Missing files that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One proven file of trades.
+
+    Attributes:
+        ticker: Vendor's symbol.
+        session_date: New York date.
+        bytes: Its size by the receipt.
+        path: Where it lies, or would.
+        is_found: A root has its folder; one behind a link is none.
+    """
+
+    ticker: str
+    session_date: dt.date
+    bytes: int
+    path: Path
+    is_found: bool = True
+
+    def is_there(self) -> bool:
+        """Return whether a file of that size lies there; a link is none."""
+        if not self.is_found:
+            return False
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == self.bytes
+
+
+class SessionFinder:
+    """Finds the folders of many ticker-sessions of one tree, ticker by ticker.
+
+    One listing per ticker and root tells which root has a session; where two have its folder, the
+    receipt decides.
+    """
+
+    def __init__(self, layout: LakeLayout, tree: Tree = Tree.TRADES) -> None:
+        """Bind the finder to a lake; nothing is read yet."""
+        self._layout = layout
+        self._tree = tree
+        self._ticker = ""
+        self._listings: list[tuple[Path, frozenset[str]]] = []
+
+    def find(self, ticker: str, session_date: dt.date) -> Path | None:
+        """Return the folder of a ticker-session; ``None``: no root has one.
+
+        Raises:
+            DataError: The ticker cannot become a folder name.
+        """
+        if ticker != self._ticker:
+            name = ticker_folder(ticker)
+            folders = [root.tree_dir(self._tree) / name for root in self._layout.roots]
+            self._listings = [(folder, self._list(folder)) for folder in folders]
+            self._ticker = ticker
+        name = date_folder(session_date)
+        found = [folder for folder, names in self._listings if name in names]
+        if len(found) > 1:
+            return self._layout.session_dir(ticker, session_date, self._tree)
+        return found[0] / name if found else None
+
+    def _list(self, folder: Path) -> frozenset[str]:
+        """Return the names of the folders of a ticker in one root; links are none."""
+        if folder.is_symlink() or folder.parent.is_symlink():
+            return frozenset()
+        try:
+            with os.scandir(folder) as entries:
+                return frozenset(
+                    entry.name for entry in entries if entry.is_dir(follow_symlinks=False)
+                )
+        except OSError:
+            return frozenset()
+
+
+def list_stored_files(
+    layout: LakeLayout,
+    ledger: LedgerReader,
+    tickers: Iterable[str] | None = None,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+) -> list[StoredFile]:
+    """Return the files of proven sessions that have trades, by ticker and session.
+
+    Args:
+        layout: Paths of the lake.
+        ledger: Its ledger.
+        tickers: Only these; all by default.
+        first: First session, included.
+        last: Last session, included.
+    """
+    return locate_files(layout, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
+
+
+def list_imported_files(layout: LakeLayout, ledger: LedgerReader) -> list[StoredFile]:
+    """Return the files of imported sessions that nothing proves, by ticker and session."""
+    return locate_files(layout, ledger.unproven_sessions(), Tree.IMPORTED)
+
+
+def locate_files(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list[StoredFile]:
+    """Return the files of those sessions that have rows.
+
+    Args:
+        layout: Paths of the lake.
+        sessions: Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, by ticker.
+        tree: Folders they belong to.
+    """
+    stored = sessions.filter(pl.col("rows") > 0)
+    finder = SessionFinder(layout, tree)
+    files = []
+    for ticker, session_date, size in stored.select("ticker", "session_date", "bytes").rows():
+        folder = finder.find(ticker, session_date)
+        expected = folder or layout.roots[0].session_dir(ticker, session_date, tree)
+        path = expected / TRADES_NAME
+        files.append(StoredFile(ticker, session_date, size, path, is_found=folder is not None))
+    return files
+
+
+def require_files(files: Sequence[StoredFile]) -> None:
+    """Refuse a list that is not on the disk as a whole: what is missing must not read as empty.
+
+    Raises:
+        MissingPartitionError: A file is gone, or not of the size that its receipt states.
+    """
+    if lost := [file.path for file in files if not file.is_there()]:
+        named = ", ".join(map(str, lost[:SHOWN_FILES]))
+        raise MissingPartitionError(
+            f"{len(lost)} of {len(files)} files have a receipt and are gone or cut, first {named}: "
+            "run `smallcaps audit --deep`, then `smallcaps repair` and `smallcaps download`"
+        )

@@ -1,0 +1,263 @@
+"""The lake for whoever reads it with polars or DuckDB: ``smallcaps_assets.Lake``.
+
+What belongs here: the way from tickers, sessions and phases to a lazy frame or a relation over
+exactly the files that are proven.  What does not: writing anything; opening a lake changes
+nothing on the disk.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.reading.landing_files import require_files
+from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
+from smallcaps_assets.lake.reading.sources import TradesQuestion, TradesSources, locate_trades
+from smallcaps_assets.lake.roots.markers import locate_roots
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST
+
+TRADING_PHASES = ("pre_market", "regular", "after_hours", "closed")
+
+Day = dt.date | str
+"""A New York date, or its text ``YYYY-MM-DD``."""
+
+
+class Lake:
+    """A data folder, for reading.
+
+    Sessions that are not proven are not there: :meth:`coverage` tells which they are.
+
+    Example:
+        >>> lake = Lake("data")  # doctest: +SKIP
+        >>> lake.trades(["DCTH"], "2024-03-01", "2024-03-28", phases=["regular"]).collect()
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the data folder, ``SMALLCAPS_DATA_DIR``.
+
+        Raises:
+            MissingPartitionError: There is no lake.
+        """
+        self._home = LakeLayout(Path(path).expanduser().absolute())
+        self._fs = FileSystem()
+        self._tables = TableStore(self._home, self._fs)
+        if not self._home.lake_dir.is_dir():
+            raise MissingPartitionError(
+                f"expected a lake in {self._home.lake_dir}, found none: give the data folder "
+                "(SMALLCAPS_DATA_DIR), or download first"
+            )
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self._home.data_dir)!r})"
+
+    @property
+    def layout(self) -> LakeLayout:
+        """Return the paths, with the disks of now: the lake may be moved while it is open.
+
+        Raises:
+            StorageError: A disk of the lake is not mounted.
+        """
+        return locate_roots(self._home, self._fs)
+
+    def trades(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        *,
+        phases: str | Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the trades of proven sessions, by ticker, session and order of the tape.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First session, included.
+            end: Last session, included.
+            phases: Trading phases; all by default.
+            columns: Columns of ``schemas.TRADES``; all by default.
+
+        Returns:
+            ``schemas.TRADES``, or the columns asked for.
+
+        Raises:
+            ConfigError: A date, a phase or a column is none.
+            MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
+        """
+        wanted, names = _check_phases(phases), _check_columns(columns)
+        question = _ask(tickers, start, end)
+        trades = scan_trades(self._locate(question), question)
+        if wanted is not None:
+            trades = trades.filter(pl.col("trading_phase").is_in(wanted))
+        return trades if names is None else trades.select(names)
+
+    def trades_relation(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        *,
+        phases: str | Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+        connection: duckdb.DuckDBPyConnection | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Return the same trades as a relation of DuckDB, to query on.
+
+        Each instant is there twice: cut to microseconds under its name, because DuckDB has no
+        date functions for nanoseconds, and whole as ``NAME_ns``, nanoseconds since 1970.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First session, included.
+            end: Last session, included.
+            phases: Trading phases; all by default.
+            columns: Columns of the view ``trades``; all by default.
+            connection: Where the relation lives; a new one in memory by default.
+
+        Returns:
+            The rows of :meth:`trades`; their order is that of the query.
+
+        Raises:
+            ConfigError: A date, a phase or a column is none.
+            MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
+
+        Example:
+            >>> trades = Lake("data").trades_relation("DCTH", "2024-03-01")  # doctest: +SKIP
+            >>> trades.aggregate("session_date, sum(size)").show()  # doctest: +SKIP
+        """
+        wanted = _check_phases(phases)
+        question = _ask(tickers, start, end)
+        connection = connection or duckdb.connect()
+        trades = relate_trades(connection, self._locate(question), question)
+        if wanted is not None:
+            named = ", ".join(f"'{phase}'" for phase in wanted)
+            trades = trades.filter(f"trading_phase IN ({named})" if wanted else "false")
+        if columns is None:
+            return trades
+        _check(columns, trades.columns, "column of trades")
+        return trades.project(", ".join(f'"{name}"' for name in columns))
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a new connection of DuckDB in memory, with the lake of now as the view ``trades``.
+
+        Unlike ``catalog.duckdb`` it needs no file and is never older than this call.
+
+        Raises:
+            MissingPartitionError: A file that has a receipt is gone.
+            StorageError: A disk of the lake is not mounted.
+
+        Example:
+            >>> connection = Lake("data").connect()  # doctest: +SKIP
+            >>> connection.sql("SELECT count(*) FROM trades").show()  # doctest: +SKIP
+        """
+        connection = duckdb.connect()
+        self.trades_relation(connection=connection).create_view(TRADES.name)
+        return connection
+
+    def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
+        """Return the daily bars, unadjusted.
+
+        Args:
+            start: First date, included.
+            end: Last date, included.
+
+        Returns:
+            ``schemas.DAILY_BARS``, sorted by its key within each month.
+
+        Raises:
+            ConfigError: A date is none.
+        """
+        return self._tables.read_daily_bars(_parse_day(start), _parse_day(end))
+
+    def watchlist(self) -> pl.DataFrame:
+        """Return ``schemas.WATCHLIST``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+        """
+        return self._tables.read_table(WATCHLIST)
+
+    def pilot_watchlist(self) -> pl.DataFrame:
+        """Return ``schemas.PILOT_WATCHLIST``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+        """
+        return self._tables.read_table(PILOT_WATCHLIST)
+
+    def plan(self) -> pl.DataFrame:
+        """Return ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+            LedgerMismatchError: The plan is not the one that was published.
+        """
+        return EVENT_WINDOW_PLAN.conform(self._tables.read_plan()[1])
+
+    def coverage(self) -> pl.DataFrame:
+        """Return ``schemas.COVERAGE``: each planned session and its state, sorted by its key."""
+        with self._open_ledger() as ledger:
+            return ledger.coverage()
+
+    def receipts(self) -> pl.DataFrame:
+        """Return ``schemas.RECEIPTS``: each proven session, sorted by its key."""
+        with self._open_ledger() as ledger:
+            return ledger.receipts()
+
+    def _locate(self, question: TradesQuestion) -> TradesSources:
+        """Return where the trades asked for lie; what is missing must not read as empty."""
+        with self._open_ledger() as ledger:
+            sources = locate_trades(self.layout, self._fs, ledger, question)
+        require_files(sources.files)
+        return sources
+
+    def _open_ledger(self) -> LedgerReader:
+        return LedgerReader(self._home.ledger_file)
+
+
+def _ask(tickers: str | Iterable[str] | None, start: Day | None, end: Day | None) -> TradesQuestion:
+    chosen = _list(tickers)
+    return TradesQuestion(
+        None if chosen is None else tuple(chosen), _parse_day(start), _parse_day(end)
+    )
+
+
+def _check_phases(phases: str | Iterable[str] | None) -> Sequence[str] | None:
+    return _check(_list(phases), TRADING_PHASES, "trading phase")
+
+
+def _check_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
+    return _check(columns, TRADES.schema.names(), "column of trades")
+
+
+def _list(values: str | Iterable[str] | None) -> list[str] | None:
+    if values is None:
+        return None
+    return [values] if isinstance(values, str) else list(values)
+
+
+def _check(values: Sequence[str] | None, known: Sequence[str], kind: str) -> Sequence[str] | None:
+    unknown = [value for value in values or () if value not in known]
+    if unknown:
+        raise ConfigError(f"no {kind}: {unknown}; expected some of {', '.join(known)}")
+    return values
+
+
+def _parse_day(day: Day | None) -> dt.date | None:
+    if isinstance(day, dt.datetime):
+        return day.date()
+    if day is None or isinstance(day, dt.date):
+        return day
+    try:
+        return dt.date.fromisoformat(day)
+    except ValueError as error:
+        raise ConfigError(f"no date: {day!r}; expected YYYY-MM-DD") from error

@@ -1,0 +1,239 @@
+"""One lake, one source: what a lake is bound to, and the refusal of anything else.
+
+What belongs here: ``lake.json`` and the names of sources.  What does not: reaching a source
+(``polygon``), or choosing one (``settings``).  Mixing sources in one lake cannot be undone, so
+the comparison comes before the first request and the first write.
+"""
+
+import datetime as dt
+import ipaddress
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.errors import (
+    ConfigError,
+    LedgerMismatchError,
+    MissingPartitionError,
+    PartitionConflictError,
+    StorageError,
+)
+from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.roots.register import (
+    RootRegister,
+    home_entry,
+    read_register,
+    write_register,
+)
+from smallcaps_assets.lake.storage.files import FileSystem, find_existing
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.schemas import SCHEMA_VERSION
+from smallcaps_assets.settings import Source
+
+VENDOR: Final = "polygon"
+VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
+"""Addresses of one vendor, which was renamed."""
+
+LOOPBACK: Final = "loopback"
+CREATION_WAIT_S: Final = 30.0
+"""Longest wait for another process that is creating the same lake."""
+
+
+@dataclass(frozen=True, slots=True)
+class LakeSource:
+    """Where the ticks of a lake come from.
+
+    Attributes:
+        kind: ``vendor`` or ``emulator``.
+        name: Vendor or host; seed or replay folder.
+    """
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``lake.json`` holds.
+
+    Attributes:
+        kind: Kind of the source.
+        name: Name of the source.
+        schema_version: Version of the tables.
+        created_at: When the lake was created.
+        id: Names the lake, and marks its home in the register of roots.
+    """
+
+    kind: str
+    name: str
+    schema_version: int
+    created_at: dt.datetime
+    id: str = ""
+
+    @property
+    def source(self) -> LakeSource:
+        """Return the source the lake is bound to."""
+        return LakeSource(self.kind, self.name)
+
+
+def describe_source(
+    kind: str, *, base_url: str, seed: int = 0, replay: Path | None = None
+) -> LakeSource:
+    """Return the identity of a source.
+
+    The vendor's two addresses are one source, and so are all addresses of this machine: the port
+    of an emulator changes with every start, its seed or replay folder does not.
+
+    Args:
+        kind: ``vendor`` or ``emulator``.
+        base_url: Address of the vendor.
+        seed: Seed of the emulator's market.
+        replay: Folder that the emulator replays instead.
+
+    Raises:
+        ConfigError: The kind is unknown, or the address has no host.
+    """
+    if kind == Source.EMULATOR:
+        name = f"seed={seed}" if replay is None else f"replay={replay.resolve().as_posix()}"
+        return LakeSource(kind, name)
+    if kind != Source.VENDOR:
+        raise ConfigError(f"expected a source of {[*map(str, Source)]}, got {kind!r}")
+    return LakeSource(kind, _name_host(base_url))
+
+
+def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIdentity:
+    """Return the identity of a lake, which is created when there is none.
+
+    Raises:
+        PartitionConflictError: It belongs to another source or a newer version, or it holds
+            ticker-sessions and does not say whose.
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    try:
+        identity = read_identity(layout, fs)
+        if not layout.ledger_file.exists():
+            # A kill while it was created may have left it without its register.
+            _register_home(layout, fs, identity)
+    except MissingPartitionError:
+        _refuse_unmounted(layout, fs)
+        fs.make_folders(layout.lake_dir, root=find_existing(layout.lake_dir))
+        # Who works on the lake already has the lock of the folder.
+        creation = LakeLock(layout.lake_dir / ".creation.lock", fs, locks_folder=False)
+        with creation.hold("creating the lake", CREATION_WAIT_S):
+            identity = _create_unless_there(layout, fs, source)
+            _register_home(layout, fs, identity)
+    _check_identity(layout, identity, source)
+    return identity
+
+
+def check_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> None:
+    """Refuse a lake of another source; one that is not there yet is made by :func:`open_lake`.
+
+    Raises:
+        PartitionConflictError: It belongs to another source or a newer version.
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    if layout.identity_file.exists():
+        _check_identity(layout, read_identity(layout, fs), source)
+
+
+def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
+    """Return the identity of a lake.
+
+    Raises:
+        MissingPartitionError: There is no lake.
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    path = layout.identity_file
+    try:
+        return msgspec.json.decode(fs.read(path), type=LakeIdentity)
+    except DECODER_FAULTS as error:
+        raise LedgerMismatchError(
+            f"{path} is damaged ({name_fault(error)}): expected kind, name, schema_version and "
+            "created_at; restore it from a copy, every receipt of the lake names the source"
+        ) from error
+
+
+def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIdentity:
+    try:
+        return read_identity(layout, fs)
+    except MissingPartitionError:
+        _refuse_anonymous(layout)
+    identity = LakeIdentity(
+        kind=source.kind,
+        name=source.name,
+        schema_version=SCHEMA_VERSION,
+        created_at=dt.datetime.now(dt.UTC),
+        id=uuid.uuid4().hex,
+    )
+    text = msgspec.json.format(msgspec.json.encode(identity), indent=1)
+    fs.publish({layout.identity_file: text}, root=layout.lake_dir)
+    return identity
+
+
+def _register_home(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    if identity.id and not layout.roots_file.exists():
+        write_register(layout, fs, RootRegister(roots=(home_entry(identity.id),)))
+
+
+def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
+    """Refuse to begin a lake where there was one."""
+    if read_register(layout, fs) is not None:
+        raise StorageError(
+            f"{layout.identity_file} is gone, and {layout.roots_file.name} says that there was a "
+            f"lake: mount the disk of {layout.lake_dir} again, or restore lake.json from a copy; "
+            "to begin anew, set SMALLCAPS_DATA_DIR to an empty folder"
+        )
+
+
+def _refuse_anonymous(layout: LakeLayout) -> None:
+    """Refuse to adopt ticker-sessions of nobody knows which source."""
+    for tree in Tree:
+        folder = layout.tree_dir(tree)
+        if folder.is_dir() and any(folder.iterdir()):
+            raise PartitionConflictError(
+                f"{folder} holds ticker-sessions, but {layout.identity_file} is gone: restore "
+                "it from a copy, or set SMALLCAPS_DATA_DIR to an empty folder"
+            )
+
+
+def _check_identity(layout: LakeLayout, identity: LakeIdentity, source: LakeSource) -> None:
+    if identity.schema_version > SCHEMA_VERSION:
+        raise PartitionConflictError(
+            f"{layout.lake_dir} has tables of version {identity.schema_version}, this program "
+            f"knows up to {SCHEMA_VERSION}: update smallcaps-assets"
+        )
+    if identity.source != source:
+        raise PartitionConflictError(
+            f"{layout.lake_dir} is bound to {identity.source}, this process would fetch from "
+            f"{source}: set SMALLCAPS_SOURCE and SMALLCAPS_BASE_URL to the lake's source, or "
+            "SMALLCAPS_DATA_DIR to another folder"
+        )
+
+
+def _name_host(base_url: str) -> str:
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
+    if not host:
+        raise ConfigError(f"expected an address with a host, got {base_url!r}")
+    if host in VENDOR_HOSTS:
+        return VENDOR
+    return LOOPBACK if _is_loopback(host) else host
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

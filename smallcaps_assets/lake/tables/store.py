@@ -1,0 +1,257 @@
+"""Whole tables: splits, universe, watchlists, plan; daily bars are inherited from ``bar_months``.
+
+What belongs here: which file a table is, and the order in which files change, so that a reader
+sees the old table or the new one and never a mixture.  What does not: their bytes
+(``files``), the record of a plan (``plan_record``), ticker-sessions (``lake.store``).
+
+A table that fails its checks is written beside the published one, as a candidate.
+
+How a plan is published.  ``plan.json`` names the hash of ``plan.parquet``, and two files cannot
+change at once, so the record changes first: (1) ``plan.json`` keeps the record of the plan in
+force and gains, as ``pending``, that of the next one; (2) ``plan.parquet`` is replaced; (3)
+``plan.json`` is replaced by the new record alone.  Each step is on the disk before the next
+begins.  A reader takes the record whose hash is that of the rows it finds, so it gets the old pair
+or the new one whenever it reads, and whenever the writer died; any other hash is an error.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.lake.tables.bar_months import BarMonthFacts, BarMonthStore
+from smallcaps_assets.lake.tables.files import NO_FACTS, decode_facts, decode_table, encode_table
+from smallcaps_assets.lake.tables.plan_record import (
+    PlanRecord,
+    PlanText,
+    check_record,
+    encode_plan_text,
+    frame_not_yet_available,
+    hash_plan,
+    parse_plan_text,
+)
+from smallcaps_assets.schemas import (
+    EVENT_WINDOW_PLAN,
+    PILOT_WATCHLIST,
+    SPLITS,
+    UNIVERSE,
+    WATCHLIST,
+    Table,
+)
+
+__all__ = ["BarMonthFacts", "PlanRecord", "TableStore"]
+
+
+class TableStore(BarMonthStore):
+    """The whole tables below one data folder, daily bars among them."""
+
+    def write_table(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        *,
+        is_published: bool,
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> Path:
+        """Write a table, in place of the published one or, unpublished, beside it.
+
+        Args:
+            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS`` or ``UNIVERSE``.
+            rows: Its rows; they are stored in the order of the key.
+            is_published: It passed its checks.
+            facts: What is known of them and they do not tell; anything JSON can hold.
+
+        Returns:
+            The file written; once published, an older candidate is removed.
+
+        Raises:
+            SchemaError: The rows break the contract.
+            StorageError: The disk refuses; the published table is unchanged.
+        """
+        published = self._path(table)
+        candidate = self._candidate(published)
+        path = published if is_published else candidate
+        self._publish(path, encode_table(table, rows.sort(table.key), facts))
+        if is_published:
+            self.fs.remove(candidate)
+        return path
+
+    def read_table(self, table: Table) -> pl.DataFrame:
+        """Return a published table, sorted by its key.
+
+        Raises:
+            MissingPartitionError: None is published.
+            DataError: The file is damaged.
+        """
+        return self._read(table, self._path(table))
+
+    def read_candidate(self, table: Table) -> pl.DataFrame:
+        """Return the version of a table that failed its checks.
+
+        Raises:
+            MissingPartitionError: There is none.
+            DataError: The file is damaged.
+        """
+        return self._read(table, self._candidate(self._path(table)))
+
+    def read_splits(self) -> pl.DataFrame:
+        """Return the splits on record; no rows where none were ever stored.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            return self.read_table(SPLITS)
+        except MissingPartitionError:
+            return SPLITS.empty()
+
+    def read_universe(self) -> tuple[pl.DataFrame, dict[str, object]] | None:
+        """Return the universe and what is known of it; ``None`` where none was ever published.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        path = self.layout.universe_file
+        try:
+            content = self.fs.read(path)
+        except MissingPartitionError:
+            return None
+        where = str(path)
+        return (
+            decode_table(UNIVERSE, content, where=where),
+            decode_facts(UNIVERSE, content, where=where),
+        )
+
+    def write_plan(
+        self,
+        plan: pl.DataFrame,
+        record: PlanRecord,
+        not_yet_available: pl.DataFrame | None = None,
+        *,
+        is_published: bool,
+    ) -> PlanRecord:
+        """Write a plan and its record, in place of the published pair or as a candidate.
+
+        Args:
+            plan: ``schemas.EVENT_WINDOW_PLAN``.
+            record: What is known of it.
+            not_yet_available: Columns ``ticker`` and ``session_date`` of what is wanted, but can
+                not be asked for yet; kept in the record.
+            is_published: It passed its checks.
+
+        Returns:
+            The record as written.
+
+        Raises:
+            DataError: The record is that of another plan.
+            StorageError: The disk refuses; a reader gets the old pair or the new one.
+        """
+        check_record(plan, record)
+        if not_yet_available is not None:
+            waiting = not_yet_available.select(key_expression()).to_series()
+            record = msgspec.structs.replace(record, not_yet_available=tuple(waiting))
+        facts = msgspec.to_builtins(record)
+        content = encode_table(EVENT_WINDOW_PLAN, plan.sort(EVENT_WINDOW_PLAN.key), facts)
+        if not is_published:
+            self._publish(self.layout.plan_candidate_file, content)
+            return record
+        record_file = self.layout.plan_record_file
+        if (current := self._find_record()) is not None:
+            self._publish(record_file, encode_plan_text(PlanText(current, pending=record)))
+        self._publish(self.layout.plan_file, content)
+        self._publish(record_file, encode_plan_text(PlanText(record)))
+        self.fs.remove(self.layout.plan_candidate_file)
+        return record
+
+    def read_plan(self) -> tuple[PlanRecord, pl.DataFrame]:
+        """Return the published plan and its record, each of the other.
+
+        Raises:
+            MissingPartitionError: No plan is published.
+            LedgerMismatchError: Plan and record differ.
+            DataError: The file of the plan is damaged.
+        """
+        # A plan published between the reading of the two files is met whole the second time.
+        found = self._read_pair() or self._read_pair()
+        if found is None:
+            raise LedgerMismatchError(
+                f"{self.layout.plan_file} is not the plan that {self.layout.plan_record_file.name} "
+                "names: one of them was edited or restored; plan again with `smallcaps plan`"
+            )
+        return found
+
+    def read_plan_candidate(self) -> tuple[PlanRecord, pl.DataFrame]:
+        """Return the plan that was refused last, and its record.
+
+        Raises:
+            MissingPartitionError: There is none: the last plan was published.
+            DataError: The file is damaged.
+        """
+        path = self.layout.plan_candidate_file
+        plan = self._read(EVENT_WINDOW_PLAN, path)
+        facts = decode_facts(EVENT_WINDOW_PLAN, self.fs.read(path), where=str(path))
+        try:
+            return msgspec.convert(facts, PlanRecord), plan
+        except DECODER_FAULTS as error:
+            raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
+
+    def read_not_yet_available(self) -> pl.DataFrame:
+        """Return ``ticker`` and ``session_date`` of what is wanted, but not available yet.
+
+        Raises:
+            MissingPartitionError: No plan is published.
+            LedgerMismatchError: Plan and record differ.
+        """
+        record, _ = self.read_plan()
+        return frame_not_yet_available(record)
+
+    def _read(self, table: Table, path: Path) -> pl.DataFrame:
+        try:
+            content = self.fs.read(path)
+        except MissingPartitionError as error:
+            raise MissingPartitionError(
+                f"no {table.name} is stored at {path}: materialize {table.name}"
+            ) from error
+        return decode_table(table, content, where=str(path))
+
+    def _read_pair(self) -> tuple[PlanRecord, pl.DataFrame] | None:
+        try:
+            content = self.fs.read(self.layout.plan_record_file)
+        except MissingPartitionError as error:
+            raise MissingPartitionError(
+                f"no plan is published at {self.layout.plan_file}: run `smallcaps plan`, or "
+                "materialize event_window_plan"
+            ) from error
+        text = parse_plan_text(content, where=str(self.layout.plan_record_file))
+        plan = self._read(EVENT_WINDOW_PLAN, self.layout.plan_file)
+        record = text.find(hash_plan(plan))
+        return None if record is None else (record, plan)
+
+    def _find_record(self) -> PlanRecord | None:
+        """Return the record of the plan in force; ``None``: there is none worth keeping."""
+        try:
+            return self.read_plan()[0]
+        except (DataError, LakeError):
+            return None
+
+    def _path(self, table: Table) -> Path:
+        paths = {
+            WATCHLIST.name: self.layout.watchlist_file,
+            PILOT_WATCHLIST.name: self.layout.pilot_watchlist_file,
+            SPLITS.name: self.layout.splits_file,
+            UNIVERSE.name: self.layout.universe_file,
+            EVENT_WINDOW_PLAN.name: self.layout.plan_file,
+        }
+        return paths[table.name]
+
+    def _candidate(self, published: Path) -> Path:
+        if published == self.layout.plan_file:
+            return self.layout.plan_candidate_file
+        return self.layout.candidate_file(published)
+
+    def _publish(self, path: Path, content: bytes) -> None:
+        self.fs.publish({path: content}, root=self.layout.data_dir)

@@ -1,0 +1,349 @@
+"""The objects of one lakehouse, built from its settings in one place.
+
+What does not belong here: any work.  Use cases take a :class:`Lakehouse` and do theirs.  What
+takes long to load is imported when it is first asked for: `smallcaps status` needs none of it.
+"""
+
+import datetime as dt
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_state_path
+
+from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.plan.windows import EventWindow, PlanBounds, parse_windows
+from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
+from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.roots.identity import (
+    LakeIdentity,
+    LakeSource,
+    check_lake,
+    describe_source,
+    open_lake,
+    read_identity,
+)
+from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
+from smallcaps_assets.lake.roots.placement import Placement
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.settings import (
+    EMULATED_FIRST_SESSION,
+    EMULATED_LAST_SESSION,
+    VENDOR_BASE_URL,
+    Settings,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from smallcaps_assets.lake.store import LakeStore
+    from smallcaps_assets.polygon.client import PolygonClient
+    from smallcaps_assets.polygon.http.limiter import RequestLimiter
+
+VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
+"""First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
+WARM_UP_SESSIONS = 252
+"""Bars that the slowest event rule looks back."""
+
+
+def now_utc() -> dt.datetime:
+    """Return the time, aware, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def adopt_source(settings: Settings) -> Settings:
+    """Return settings that name the source of their lake, where they name none.
+
+    A lake is bound to its source for ever, so nobody has to say it again; only what fetches from
+    the vendor needs more: the key.
+
+    Raises:
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    home = LakeLayout(settings.data_dir.absolute())
+    is_named = names_market(settings) if settings.source else _has_key(settings)
+    if is_named or settings.source is Source.VENDOR or not home.identity_file.exists():
+        return settings
+    source = read_identity(home, FileSystem()).source
+    if settings.source not in {None, source.kind}:
+        return settings
+    named = settings.model_copy(update={"source": Source(source.kind)})
+    return take_market(named, source.name)
+
+
+def names_market(settings: Settings) -> bool:
+    """Say whether settings name the market that an emulator is to serve."""
+    return bool({"emulator_seed", "emulator_replay"} & settings.model_fields_set)
+
+
+def take_market(settings: Settings, name: str) -> Settings:
+    """Return settings with the market that ``lake.json`` or an emulator calls ``name``."""
+    kind, _, value = name.partition("=")
+    if kind == "seed" and value.isdecimal():
+        return settings.model_copy(update={"emulator_seed": int(value)})
+    if kind == "replay":
+        return settings.model_copy(update={"emulator_replay": Path(value)})
+    return settings
+
+
+def _has_key(settings: Settings) -> bool:
+    return bool(settings.api_key and settings.api_key.get_secret_value())
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """Everything a use case needs, opened when first asked for.
+
+    Attributes:
+        settings: The settings of this process.
+        clock: Source of the time, aware and in UTC.
+        fs: The seam through which every change of the disk goes.
+    """
+
+    settings: Settings
+    clock: Callable[[], dt.datetime] = now_utc
+    fs: FileSystem = field(default_factory=FileSystem)
+    stop: Event = field(default_factory=Event)
+
+    @cached_property
+    def home(self) -> LakeLayout:
+        """Return the paths of the data folder, whatever disks the lake has besides."""
+        return LakeLayout(self.settings.data_dir.absolute())
+
+    @cached_property
+    def layout(self) -> LakeLayout:
+        """Return the paths, those of all roots of the lake among them.
+
+        Raises:
+            StorageError: A root is not mounted.
+        """
+        return locate_roots(self.home, self.fs)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Return which roots take new sessions: those of the settings, else all."""
+        wanted = [folder.resolve() for folder in self.settings.lake_roots or ()]
+        roots = {root.folder.resolve(): root for root in self.layout.roots}
+        chosen = [roots[folder] for folder in wanted if folder in roots]
+        return Placement(
+            chosen or self.layout.roots, self.fs, reserve_gb=self.settings.disk_reserve_gb
+        )
+
+    @cached_property
+    def calendar(self) -> SessionCalendar:
+        """Return the XNYS sessions."""
+        return load_calendar()
+
+    @cached_property
+    def source(self) -> LakeSource:
+        """Return the source that the lake is bound to.
+
+        Without a key nothing can be asked of a vendor, so a vendor's lake is what it says it is.
+
+        Raises:
+            ConfigError: The settings name none.
+        """
+        kind = self.settings.resolved_source
+        if kind is Source.VENDOR and not _has_key(self.settings):
+            with suppress(MissingPartitionError):
+                found = read_identity(self.home, self.fs).source
+                if found.kind == kind:
+                    return found
+        return describe_source(
+            kind.value,
+            base_url=self.settings.base_url,
+            seed=self.settings.emulator_seed,
+            replay=self.settings.emulator_replay,
+        )
+
+    @cached_property
+    def identity(self) -> LakeIdentity:
+        """Return what the lake is bound to, after it has agreed to the source.
+
+        Store, ledger and client ask for it first: a lake of another source is refused before
+        the first request and the first write.
+        """
+        return open_lake(self.home, self.fs, self.source)
+
+    @cached_property
+    def store(self) -> "LakeStore":
+        """Return the store of ticker-sessions."""
+        from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
+
+        _ = self.identity
+        settings = self.settings
+        return LakeStore(
+            self.layout, self.fs, str(self.source), settings.zstd_level, self.placement
+        )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Return the ledger."""
+        _ = self.identity
+        return Ledger(self.home.ledger_file, clock=self.clock)
+
+    @cached_property
+    def tables(self) -> TableStore:
+        """Return the store of whole tables; those of a lake of another source are refused."""
+        check_lake(self.home, self.fs, self.source)
+        return TableStore(self.home, self.fs)
+
+    @cached_property
+    def lock(self) -> LakeLock:
+        """Return the lock that only one download holds."""
+        return LakeLock(self.home.lock_file)
+
+    @contextmanager
+    def writing(
+        self, owner: str, wait_s: float | None, *, recovers: bool = False
+    ) -> Iterator[None]:
+        """Hold the lock of the lake with the roots of the settings registered.
+
+        What was opened before may know roots that a move has emptied while this process waited, so
+        it is opened anew.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+            recovers: Make a register of roots that was lost anew, of those of the settings.
+
+        Raises:
+            ConfigError: A root of the settings is not there, or was moved.
+            LedgerMismatchError: The register is lost.
+            PartitionConflictError: Another process holds the lock, or a root is another lake's.
+            StorageError: The disk refuses.
+        """
+        with self.lock.hold(owner, wait_s):
+            _ = self.identity
+            if self.settings.lake_roots:
+                roots = self.settings.lake_roots
+                register_roots(self.home, self.fs, roots, recovers=recovers)
+            self.forget_roots()
+            yield
+
+    def forget_roots(self) -> None:
+        """Find the roots of the lake anew when they are next asked for."""
+        for name in ("layout", "placement", "store"):
+            vars(self).pop(name, None)
+
+    @cached_property
+    def client(self) -> "PolygonClient":
+        """Return the vendor's client.
+
+        Raises:
+            ConfigError: The key is missing, or the emulator was not started.
+        """
+        from smallcaps_assets.polygon.client import ClientConfig, PolygonClient  # noqa: PLC0415  loads requests
+
+        _, settings = self.identity, self.settings
+        is_emulated = settings.resolved_source is Source.EMULATOR
+        if is_emulated and settings.base_url == VENDOR_BASE_URL:
+            raise ConfigError(
+                "SMALLCAPS_SOURCE=emulator, but no emulator is running: use the `smallcaps` "
+                "command, which starts one, or start `smallcaps emulator` and set "
+                "SMALLCAPS_BASE_URL to the address it prints"
+            )
+        config = ClientConfig(
+            base_url=settings.base_url,
+            api_key=settings.require_key(),
+            page_limit=settings.page_limit,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            retries=settings.retries,
+            backoff_base_s=settings.backoff_base_s,
+            backoff_factor=settings.backoff_factor,
+            retry_budget_s=settings.retry_budget_s,
+            chain_max_rows=settings.chain_max_rows,
+            emulated_market=self.source.name if is_emulated else "",
+        )
+        return PolygonClient(config, self.limiter, stop=self.stop)
+
+    @cached_property
+    def limiter(self) -> "RequestLimiter":
+        """Return the request rate that all processes of this machine share."""
+        from smallcaps_assets.polygon.http.limiter import RequestLimiter  # noqa: PLC0415  as above
+
+        folder = self.settings.limiter_dir or user_state_path("smallcaps_assets") / "limiter"
+        return RequestLimiter(self.settings.requests_per_minute, folder, self.settings.base_url)
+
+    @cached_property
+    def event_config(self) -> Mapping[str, Any]:
+        """Return the file of windows and thresholds, empty when none is set.
+
+        Raises:
+            ConfigError: It cannot be read, is no TOML, or has an unknown section.
+        """
+        path = self.settings.event_config
+        if path is None:
+            return {}
+        try:
+            config = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, *DECODER_FAULTS) as error:
+            raise ConfigError(f"SMALLCAPS_EVENT_CONFIG={path}: {name_fault(error)}") from error
+        if unknown := sorted(config.keys() - {"windows", "thresholds"}):
+            raise ConfigError(
+                f"{path}: expected the sections [windows] and [thresholds]; found {unknown}"
+            )
+        return config
+
+    @cached_property
+    def windows(self) -> dict[str, EventWindow]:
+        """Return the window of each event."""
+        return parse_windows(self.event_config.get("windows", {}))
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds of the checks."""
+        return parse_thresholds(self.event_config.get("thresholds", {}))
+
+    def check_settings(self) -> None:
+        """Refuse settings that are wrong, before the first request and the first write.
+
+        Raises:
+            ConfigError: There is no source, or the file of windows and thresholds is wrong.
+            PartitionConflictError: The lake is bound to another source or a newer version.
+        """
+        _ = self.tables, self.windows, self.thresholds
+
+    @property
+    def last_available(self) -> dt.date:
+        """Return the newest session that is closed and published."""
+        newest = self.calendar.last_available(self.clock(), self.settings.publication_delay_h)
+        return min(newest, EMULATED_LAST_SESSION) if self.is_synthetic else newest
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Say whether bars and trades are those of the emulator's synthetic market."""
+        settings = self.settings
+        is_own = settings.emulator_replay is None and settings.daily_bars is None
+        return settings.source is Source.EMULATOR and is_own
+
+    @property
+    def bounds(self) -> PlanBounds:
+        """Return the sessions that a plan may hold."""
+        last = EMULATED_LAST_SESSION if self.is_synthetic else None
+        return PlanBounds(
+            first=self.settings.first_session,
+            last_available=self.last_available,
+            calendar=self.calendar,
+            last=self.settings.last_session or last,
+        )
+
+    @property
+    def first_wanted(self) -> dt.date:
+        """Return the first session in which an event is wanted."""
+        if self.settings.first_session:
+            return self.settings.first_session
+        if self.is_synthetic:
+            return EMULATED_FIRST_SESSION
+        return VENDOR_FIRST_SESSION

@@ -1,0 +1,211 @@
+"""The list of audits, and the result of the last deep one, kept on disk with its age.
+
+What does not belong here: how facts are gathered (``audits``) and judged (``core.verdicts``).
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.lakehouse import Lakehouse
+
+KEPT_OFFENDERS: Final = 200
+"""Offenders remembered of each deep audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit and where it shows.
+
+    Attributes:
+        name: Name of the check.
+        description: What it demands.
+        is_deep: It reads the files.
+        remedy: What to do when it does not hold.
+        is_warning: It is yellow then, not red.
+    """
+
+    name: str
+    description: str
+    is_deep: bool = False
+    remedy: str = "docs/operations.md says what to do."
+    is_warning: bool = False
+
+
+AUDITS: Final = (
+    Audit(
+        "planned_sessions_are_covered",
+        "At least 95 % of planned sessions are green.",
+        remedy="download what is missing; the offenders say why it failed.",
+    ),
+    Audit(
+        "event_windows_are_covered",
+        "At least 95 % of event windows are whole.",
+        remedy="download what is missing; the offenders say which sessions lack.",
+    ),
+    Audit(
+        "size_is_as_planned",
+        "Within the disk budget, and near the estimate.",
+        remedy="look at the largest sessions before going on; plan less, or add a disk.",
+    ),
+    Audit(
+        "sessions_reach_their_bar",
+        "No session has fewer shares or trades than its daily bar.",
+        remedy="download again: it asks again, cut differently; --accept-disputed accepts them.",
+    ),
+    Audit(
+        "bars_prove_sessions",
+        "Every session with trades was compared with a bar that proves, and equals it.",
+        remedy="`smallcaps recheck` asks the vendor for the offenders again.",
+        is_warning=True,
+    ),
+    Audit(
+        "files_are_undamaged",
+        "Rows, bytes, hashes and schema are those of the receipts.",
+        is_deep=True,
+        remedy="`smallcaps repair` moves the offenders aside, a download fetches them; check the "
+        "disk.",
+    ),
+    Audit(
+        "tape_is_in_order",
+        "Rows lie in tape order; exact duplicates are listed.",
+        is_deep=True,
+        remedy="a fault of this program: report it with the offenders.",
+    ),
+    Audit(
+        "timestamps_lie_in_their_day",
+        "Every print lies on its New York date.",
+        is_deep=True,
+        remedy="a fault of this program: report it with the offenders.",
+    ),
+    Audit(
+        "prices_lie_within_the_bar",
+        "Prices that count lie within high and low.",
+        is_deep=True,
+        remedy="late or odd prints: look at the conditions of the offenders.",
+    ),
+    Audit(
+        "volume_matches_the_bar",
+        "Volume and count equal the daily bar's.",
+        is_deep=True,
+        remedy="the table lists sessions and conditions; bars of another source count differently.",
+    ),
+    Audit(
+        "no_orphans",
+        "Every file has a receipt, every receipt a plan or an import.",
+        is_deep=True,
+        remedy="`smallcaps repair` moves the orphans aside.",
+    ),
+)
+"""Every audit of `trades`, in the order of reports."""
+
+
+class StoredVerdict(msgspec.Struct, frozen=True):
+    """A verdict of the last deep audit, as its file holds it."""
+
+    name: str
+    passed: bool
+    summary: str
+    numbers: dict[str, Number]
+    offenders: list[dict[str, str | int | float | bool | None]]
+
+
+class StoredAudit(msgspec.Struct, frozen=True):
+    """The last deep audit.
+
+    Attributes:
+        audited_at: When it ended.
+        stored_sessions: Sessions in the lake at that time.
+        verdicts: Verdicts of the deep audits.
+        newest_commit_at: When the newest receipt was written that it was sure to see; ``None``: an
+            older version of this program audited.
+    """
+
+    audited_at: dt.datetime
+    stored_sessions: int
+    verdicts: list[StoredVerdict]
+    newest_commit_at: dt.datetime | None = None
+
+
+def write_last_audit(
+    lakehouse: Lakehouse, verdicts: Mapping[str, Verdict], newest_commit_at: dt.datetime | None
+) -> None:
+    """Remember the deep verdicts, with the first rows of their offenders.
+
+    Args:
+        lakehouse: What was audited.
+        verdicts: The verdicts, the deep ones among them.
+        newest_commit_at: Newest receipt when the audit began: what came later it may have missed.
+    """
+    deep = [
+        StoredVerdict(
+            audit.name,
+            verdicts[audit.name].passed,
+            verdicts[audit.name].summary,
+            verdicts[audit.name].numbers,
+            plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
+        )
+        for audit in AUDITS
+        if audit.is_deep
+    ]
+    stored = lakehouse.ledger.totals().sessions
+    audit = StoredAudit(lakehouse.clock(), stored, deep, newest_commit_at)
+    path = lakehouse.layout.last_audit_file
+    lakehouse.fs.make_folders(path.parent, root=lakehouse.layout.data_dir)
+    lakehouse.fs.publish(
+        {path: msgspec.json.format(msgspec.json.encode(audit))}, root=lakehouse.layout.data_dir
+    )
+
+
+def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Return the deep verdicts of the last audit with their age; red where there was none.
+
+    A result that cannot be read is none: it is made again by the next audit.
+    """
+    stored = _read_stored(lakehouse)
+    if stored is None:
+        return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
+    age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
+    # A session that was repaired and fetched again leaves the number of sessions as it was.
+    seen_until = stored.newest_commit_at or stored.audited_at
+    since = lakehouse.ledger.count_committed_since(seen_until)
+    note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
+    return {
+        verdict.name: Verdict(
+            verdict.passed,
+            verdict.summary + note,
+            verdict.numbers | {"audit_age_h": round(age_h, 2), "sessions_since": since},
+            pl.DataFrame(verdict.offenders),
+        )
+        for verdict in stored.verdicts
+    }
+
+
+def _read_stored(lakehouse: Lakehouse) -> StoredAudit | None:
+    """Return the last deep audit; ``None``: there was none, or its file cannot be read."""
+    try:
+        content = lakehouse.fs.read(lakehouse.layout.last_audit_file)
+        return msgspec.json.decode(content, type=StoredAudit)
+    except (MissingPartitionError, *DECODER_FAULTS):
+        return None
+
+
+def _never_audited() -> Verdict:
+    return Verdict(
+        passed=False,
+        summary="never audited: run the job audit_lake or `smallcaps audit --deep`",
+        numbers={"never_audited": 1},
+    )
+
+
+def plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
+    """Return rows by column, with values that JSON has."""
+    dates = pl.selectors.temporal().cast(pl.String)
+    return frame.with_columns(dates).to_dicts() if frame.width else []

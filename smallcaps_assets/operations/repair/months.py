@@ -1,0 +1,98 @@
+"""Damaged month files: found, kept as evidence, and written anew from what is proven.
+
+What belongs here: repair and audit of compacted months. What does not: sessions that are lost with
+them (``sessions``, which moves those first), and finding the damage (``lake.months.sessions``).
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.errors import DataError, MissingPartitionError, StorageError
+from smallcaps_assets.lake.months.sessions import MonthDamage, find_month_damages
+from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME, quarantine_copies
+from smallcaps_assets.lake.storage.disk_errors import is_broken
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.compaction.months import judge_months, write_month
+
+logger = logging.getLogger(__name__)
+
+
+def find_damaged_months(lakehouse: Lakehouse) -> list[MonthDamage]:
+    """Read every byte of all compacted months, and return everything that is wrong.
+
+    Raises:
+        StorageError: The disk refuses for a reason that is no damage.
+    """
+    months = lakehouse.store.months
+    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="months") as pool:
+        found = pool.map(partial(find_month_damages, months), months.list_months())
+        return [damage for damages in found for damage in damages]
+
+
+def frame_month_damages(damages: Sequence[MonthDamage]) -> pl.DataFrame:
+    """Return damages of months by session, as those of landing files.
+
+    A damage that left the rows of every session whole has a row without a ticker.
+    """
+    rows = [
+        (ticker, session_date, damage.kind.value, f"{damage.month}/{damage.file}: {damage.message}")
+        for damage in damages
+        for ticker, session_date in damage.sessions or [(None, None)]
+    ]
+    columns = {
+        "ticker": pl.String,
+        "session_date": pl.Date,
+        "kind": pl.String,
+        "message": pl.String,
+    }
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def rebuild_months(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> list[Path]:
+    """Keep damaged files as evidence, and write their months anew; return where they lie now.
+
+    Sessions whose rows are nowhere have to be out of the ledger already.  A month that is not
+    complete is written all the same: what it held may lie nowhere else.  One that cannot be
+    written, because the ledger is behind the receipts, stays for the next repair.
+
+    Raises:
+        StorageError: The disk refuses; the next call goes on.
+    """
+    by_month: dict[str, list[MonthDamage]] = {}
+    for damage in damages:
+        by_month.setdefault(damage.month, []).append(damage)
+    kept = [_keep_evidence(lakehouse, found) for found in by_month.values()]
+    for facts in judge_months(lakehouse, sorted(by_month)):
+        try:
+            write_month(lakehouse, facts)
+        except (DataError, MissingPartitionError) as error:
+            logger.warning("month not written anew month=%s error=%s", facts.month, error)
+            continue
+        logger.warning("month written anew month=%s", facts.month)
+    return kept
+
+
+def _keep_evidence(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> Path:
+    """Copy the damaged files of a month to quarantine, as far as they can be read."""
+    month = damages[0].month
+    evidence = {
+        "found_at": lakehouse.clock(),
+        "damages": [(damage.file, damage.kind.value, damage.message) for damage in damages],
+    }
+    contents = {EVIDENCE_NAME: msgspec.json.format(msgspec.json.encode(evidence))}
+    root = lakehouse.layout.find_month(month) or lakehouse.layout.roots[0]
+    for damage in damages:
+        path = root.month_dir(month) / damage.file
+        try:
+            if path.is_file():
+                contents[path.name] = lakehouse.fs.read(path)
+        except StorageError as error:
+            if not is_broken(error):
+                raise
+    return quarantine_copies(lakehouse.fs, root, root.month_quarantine_folder(month), contents)

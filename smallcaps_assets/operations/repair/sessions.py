@@ -1,0 +1,134 @@
+"""Repair: damaged files go to `quarantine/` with their evidence, and their sessions are missing.
+
+Nothing is deleted, and nothing is fetched: the next download asks for what is missing.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from smallcaps_assets.core import states
+from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.ingest.proof.replacing import move_aside
+from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets.lake.months.sessions import MonthDamage
+from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.repair.months import find_damaged_months, rebuild_months
+
+logger = logging.getLogger(__name__)
+
+MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN, OrphanKind.DUPLICATE)
+"""Strays that are moved too; temporary files are swept by the next download."""
+
+Damages = dict[str, list[Damage]]
+"""What is wrong, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairFacts:
+    """What a repair found and did.
+
+    Attributes:
+        checked: Sessions that were opened.
+        damages: What is wrong with sessions.
+        apart: What is wrong with prints beside the sessions, by tree: no download fetches them.
+        lost: Keys that the ledger called stored and that have no receipt.
+        orphans: Files that belong to no receipt.
+        months: What is wrong with files of compacted months, which are written anew.
+        moved: Folders in quarantine.
+    """
+
+    checked: int
+    damages: Damages
+    apart: dict[Tree, Damages]
+    lost: list[str]
+    orphans: list[Orphan]
+    months: list[MonthDamage] = field(default_factory=list)
+    moved: list[Path] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """Return the keys that are missing now, sorted."""
+        return sorted({*self.damages, *self.lost})
+
+
+def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFacts:
+    """Verify every session deeply, and move what is damaged aside; hold the lock of the lake.
+
+    Args:
+        lakehouse: The lake.
+        is_dry_run: Find everything and move nothing.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+        StorageError: The disk refuses; what was moved stays moved, and the next call goes on.
+    """
+    keys, damages = _verify_tree(lakehouse, Tree.TRADES)
+    beside = [tree for tree in Tree if tree is not Tree.TRADES]
+    apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
+    lost = _find_lost(lakehouse, keys | damages.keys())
+    orphans, months = _find_orphans(lakehouse), find_damaged_months(lakehouse)
+    facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
+    if not is_dry_run:
+        _move(lakehouse, facts)
+    return facts
+
+
+def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
+    """Return the keys of a tree whose receipts can be believed, and what is wrong with it."""
+    store = lakehouse.store
+    found: list[Damage] = []
+    receipts = list(store.iter_receipts(tree=tree, damages=found))
+    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="repair") as pool:
+        for damages in pool.map(partial(store.verify_session, tree=tree), receipts):
+            found += damages
+    by_key: Damages = defaultdict(list)
+    for damage in found:
+        by_key[damage.key].append(damage)
+    return {receipt.key for receipt in receipts}, dict(by_key)
+
+
+def _find_lost(lakehouse: Lakehouse, known: set[str]) -> list[str]:
+    stored = lakehouse.ledger.stored_sessions().select(key_expression()).to_series()
+    return [key for key in stored if key not in known]
+
+
+def _find_orphans(lakehouse: Lakehouse) -> list[Orphan]:
+    _, plan = lakehouse.tables.read_plan()
+    planned = set(plan.select(key_expression()).to_series())
+    found = lakehouse.store.find_orphans(planned)
+    return [orphan for orphan in found if orphan.kind in MOVED_ORPHANS]
+
+
+def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
+    """Tell the ledger first: a kill in between leaves files that the next repair moves."""
+    failures = [
+        Failure(
+            key,
+            states.QUARANTINED,
+            damages[0].kind.value,
+            "; ".join(damage.message for damage in damages),
+            run_id="repair",
+        )
+        for key, damages in facts.damages.items()
+    ]
+    gone = "the ledger called it stored and there is no receipt"
+    failures += [
+        Failure(key, states.QUARANTINED, DamageKind.MISSING_FILE.value, gone, run_id="repair")
+        for key in facts.lost
+    ]
+    lakehouse.ledger.record_failures(failures)
+    for tree, damaged in {Tree.TRADES: facts.damages, **facts.apart}.items():
+        for damages in damaged.values():
+            facts.moved.append(move_aside(lakehouse, damages, tree))
+    for orphan in facts.orphans:
+        # A link in the place of a data file went with its session.
+        if os.path.lexists(orphan.path):
+            facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
+    facts.moved.extend(rebuild_months(lakehouse, facts.months))

@@ -1,0 +1,4 @@
+"""The report: figures, reality against estimates, evidence, page.
+
+Does not belong here: pictures (``plots``).
+"""

@@ -1,0 +1,207 @@
+"""Evidence of success: what a lake shows for its criteria, gathered once.
+
+What belongs here: from ledger, estimates and audits to the criteria of
+``core.progress.expansion``. What does not: which figures a report shows (``figures``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.figures import GB
+from smallcaps_assets.core.progress.expansion import (
+    AuditFacts,
+    Cost,
+    Criterion,
+    Recommendation,
+    Standing,
+    judge_checks_criterion,
+    judge_coverage_criterion,
+    judge_damage_criterion,
+    judge_metrics_criterion,
+    judge_size_criterion,
+    judge_time_criterion,
+    recommend,
+)
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.budget.estimates import PlanEstimate
+from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.sessions.damages import DamageKind
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.report.document import MissingSession, ReportedDamage
+from smallcaps_assets.operations.report.promises import measure_promises, read_runs
+
+COVERAGE_AUDIT: Final = "planned_sessions_are_covered"
+DAMAGE_AUDIT: Final = "files_are_undamaged"
+_HOUR_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the requests of a lake took.
+
+    Attributes:
+        runs: Runs that asked for anything.
+        requests: Requests spent.
+        answered: Those of ranges that were read to their end.
+        hours: Time that runs were at work; ``None``: attempts are lost.
+        per_minute: Requests a minute in that time.
+        purposes: Answered requests by purpose.
+    """
+
+    runs: int
+    requests: int
+    answered: int
+    hours: float | None
+    per_minute: float | None
+    purposes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the figures of one report are made of, gathered once.
+
+    Attributes:
+        lakehouse: The lake.
+        plan: The published plan.
+        receipts: ``schemas.RECEIPTS``, of everything stored.
+        estimate: What the plan costs.
+        pace: How long requests took.
+        missing: Planned sessions without a receipt.
+        verdicts: Verdicts of the audits.
+    """
+
+    lakehouse: Lakehouse
+    plan: pl.DataFrame
+    receipts: pl.DataFrame
+    estimate: PlanEstimate
+    pace: Pace
+    missing: Sequence[MissingSession]
+    verdicts: Mapping[str, Verdict]
+
+    @cached_property
+    def landed(self) -> pl.DataFrame:
+        """Return the receipts of planned sessions."""
+        return self.receipts.join(self.plan, on=KEY, how="semi")
+
+    @cached_property
+    def budget_bytes(self) -> float | None:
+        """Return what the lake may take."""
+        budget_gb = self.lakehouse.settings.disk_budget_gb
+        return None if budget_gb is None else budget_gb * GB
+
+    @cached_property
+    def damaged(self) -> list[ReportedDamage]:
+        """Return what the last deep audit found damaged, the first ones."""
+        offenders = self.verdicts[DAMAGE_AUDIT].offenders
+        return msgspec.convert(offenders.to_dicts(), list[ReportedDamage])
+
+    @cached_property
+    def audit(self) -> AuditFacts | None:
+        """Return what the last deep audit proves; ``None``: there was none."""
+        numbers = self.verdicts[DAMAGE_AUDIT].numbers
+        if "never_audited" in numbers:
+            return None
+        kinds = [str(kind) for kind in DamageKind]
+        return AuditFacts(
+            damaged=len(name_damages(self.damaged)),
+            damages=sum(int(numbers.get(kind, 0)) for kind in kinds),
+            checked=int(numbers["checked"]),
+            unaudited=int(numbers["sessions_since"]),
+            age_h=float(numbers["audit_age_h"]),
+        )
+
+
+def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
+    """Return the criteria, and what follows from them."""
+    demanded = evidence.lakehouse.thresholds.coverage
+    coverage = evidence.verdicts[COVERAGE_AUDIT].numbers
+    unknown = int(coverage.get("unknown_ticker_sessions", 0))
+    planned, landed = evidence.plan.height - unknown, evidence.landed.height - unknown
+    lost = {(one.ticker, one.session_date) for one in evidence.damaged}
+    damaged = sum(key in lost for key in evidence.landed.select(KEY).iter_rows())
+    criteria = [
+        judge_coverage_criterion(planned, landed, demanded, damaged, unknown=unknown),
+        *_judge_costs(evidence),
+        judge_damage_criterion(evidence.audit),
+        _judge_checks(evidence.verdicts),
+    ]
+    missing = [session.key for session in evidence.missing]
+    return criteria, recommend(criteria, missing, name_damages(evidence.damaged))
+
+
+def measure_pace(ledger: LedgerReader) -> Pace:
+    """Return how long requests took, by the times of each run; pauses between runs do not count."""
+    runs = read_runs(ledger)
+    requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
+    timed = runs.filter(pl.col("seconds") > 0)
+    seconds = float(timed["seconds"].sum() or 0.0)
+    is_known = seconds > 0 and not ledger.count_untimed()
+    return Pace(
+        runs=runs.height,
+        requests=requests,
+        answered=answered,
+        hours=seconds / _HOUR_S if is_known else None,
+        per_minute=int(timed["requests"].sum()) / seconds * 60 if seconds > 0 else None,
+        purposes=_count_purposes(ledger),
+    )
+
+
+def _count_purposes(ledger: LedgerReader) -> dict[str, int]:
+    """Return answered requests by purpose; those that none was noted of are untold."""
+    counts = dict.fromkeys(map(str, Purpose), 0)
+    for purpose, halves in ledger.spending().items():
+        counts[purpose or "untold"] = sum(half.requests for half in halves)
+    return counts
+
+
+def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
+    """Return each damaged session once, with all that is wrong with it."""
+    kinds: dict[str, list[str]] = {}
+    for one in damaged:
+        kinds.setdefault(f"{one.ticker}_{one.session_date}", []).append(one.kind)
+    return [f"{key} ({', '.join(dict.fromkeys(found))})" for key, found in kinds.items()]
+
+
+def judge_standing(verdict: Verdict) -> Standing:
+    """Return how a check stands; one that passed on less than all of the lake proves nothing."""
+    if "never_audited" in verdict.numbers:
+        return Standing.UNKNOWN
+    if verdict.is_failure:
+        return Standing.NOT_MET
+    return Standing.UNKNOWN if verdict.numbers.get("sessions_since") else Standing.MET
+
+
+def _judge_costs(evidence: Evidence) -> list[Criterion]:
+    """Return the criteria of size, time and metrics."""
+    remaining = evidence.estimate.remaining
+    missing_hours = remaining.hours if evidence.missing else 0.0
+    promised = measure_promises(evidence.lakehouse, evidence.receipts)
+    hours = promised.hours
+    cost = Cost(
+        stored_bytes=int(evidence.receipts["bytes"].sum()),
+        missing_bytes=remaining.bytes_stored if evidence.missing else 0,
+        budget_bytes=evidence.budget_bytes,
+        hours=None if hours is None else hours.real,
+        missing_hours=missing_hours,
+        planned_hours=missing_hours + (0.0 if hours is None else hours.estimated),
+    )
+    tolerance, basis = evidence.lakehouse.thresholds.size_tolerance, promised.basis
+    return [
+        judge_size_criterion(cost, promised.metrics.get("bytes"), tolerance, basis),
+        judge_time_criterion(cost, tolerance),
+        judge_metrics_criterion(promised.metrics, tolerance, basis),
+    ]
+
+
+def _judge_checks(verdicts: Mapping[str, Verdict]) -> Criterion:
+    standings = {name: judge_standing(verdict) for name, verdict in verdicts.items()}
+    failed = [name for name, standing in standings.items() if standing is Standing.NOT_MET]
+    unproven = [name for name, standing in standings.items() if standing is Standing.UNKNOWN]
+    return judge_checks_criterion(failed, unproven, len(standings))

@@ -1,0 +1,243 @@
+"""Figures of the lake: what was wanted, what landed, what it cost, what the checks say.
+
+What belongs here: gathering figures from plan, ledger, estimates and audits.  What does not: what
+they mean (``document``), what follows from them (``evidence``), pictures and the page
+(``page``).  Nothing here opens a file of trades.
+"""
+
+import datetime as dt
+from collections import Counter
+from dataclasses import asdict
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.ticks.content_hash import hash_lake
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.ingest.budget.estimate_history import read_estimates
+from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.audits import audit_ledger
+from smallcaps_assets.operations.audit.last_audit import AUDITS, read_last_audit
+from smallcaps_assets.operations.report.document import (
+    EstimateAndReality,
+    MissingSession,
+    ReportDocument,
+    ReportedCheck,
+)
+from smallcaps_assets.operations.report.evidence import (
+    Evidence,
+    judge_standing,
+    judge_success,
+    measure_pace,
+)
+from smallcaps_assets.operations.report.reality import measure_reality
+
+LISTED: Final = 1000
+"""Missing sessions that a report lists."""
+ERROR_WINDOW: Final = dt.timedelta(hours=1)
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_DEEP: Final = frozenset(audit.name for audit in AUDITS if audit.is_deep)
+
+
+def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
+    """Return the figures of the lake, with the verdict that follows from them.
+
+    Raises:
+        LedgerMismatchError: The ledger is lost or damaged; the message says how to rebuild it.
+        MissingPartitionError: Nothing is planned yet.
+    """
+    require_ledger(lakehouse)
+    record, plan = lakehouse.tables.read_plan()
+    receipts = lakehouse.ledger.receipts()
+    evidence = Evidence(
+        lakehouse=lakehouse,
+        plan=plan,
+        receipts=receipts,
+        estimate=estimate_plan(lakehouse),
+        pace=measure_pace(lakehouse.ledger),
+        missing=list_missing(lakehouse.ledger, plan, receipts),
+        verdicts=audit_ledger(lakehouse) | read_last_audit(lakehouse),
+    )
+    criteria, advice = judge_success(evidence)
+    recent = lakehouse.ledger.activity(lakehouse.clock() - ERROR_WINDOW)
+    figures: dict[str, Any] = {
+        "made_at": lakehouse.clock(),
+        "source": str(lakehouse.source),
+        "data_dir": str(lakehouse.layout.data_dir),
+        "plan_hash": record.plan_hash,
+        "states": lakehouse.ledger.counts(),
+        "errors_last_hour": recent.errors,
+        "last_commit_at": recent.last_commit_at,
+        "content_hash": _hash(receipts),
+        "verdict": "expand" if advice.may_expand else "do not expand",
+        "recommendation": advice.text,
+        "criteria": [asdict(criterion) for criterion in criteria],
+        **_describe_sessions(evidence),
+        **_describe_costs(evidence),
+        **_describe_failures(evidence),
+        **_describe_audits(evidence),
+    }
+    return msgspec.convert(figures, ReportDocument)
+
+
+def require_ledger(lakehouse: Lakehouse) -> None:
+    """Refuse a lake with receipts whose ledger does not know them.
+
+    Raises:
+        LedgerMismatchError: The ledger was lost; what is stored would read as missing.
+        MissingPartitionError: Nothing was ever planned.
+    """
+    layout = lakehouse.layout
+    try:
+        with LedgerReader(layout.ledger_file) as ledger:
+            if ledger.is_indexed:
+                return
+    except MissingPartitionError:
+        if not layout.identity_file.is_file():
+            # Asking the store would make a lake.
+            raise MissingPartitionError(
+                f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
+            ) from None
+    if next(lakehouse.store.iter_receipts(damages=[]), None) is not None:
+        raise LedgerMismatchError(
+            f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "
+            "from the receipts: `smallcaps reindex`"
+        )
+
+
+def identify_state(lakehouse: Lakehouse) -> str:
+    """Return a short text that changes when something is planned, stored, failed or audited.
+
+    Raises:
+        LedgerMismatchError: The ledger is lost or damaged.
+        MissingPartitionError: Nothing is planned yet.
+    """
+    require_ledger(lakehouse)
+    record, _ = lakehouse.tables.read_plan()
+    totals = lakehouse.ledger.totals()
+    audited = lakehouse.layout.last_audit_file
+    parts = (
+        record.plan_hash[:12],
+        *(totals.sessions, totals.rows, totals.requests),
+        audited.stat().st_mtime_ns if audited.is_file() else 0,
+    )
+    return "/".join(map(str, parts))
+
+
+def list_missing(
+    ledger: LedgerReader, plan: pl.DataFrame, receipts: pl.DataFrame
+) -> list[MissingSession]:
+    """Return the planned sessions without a receipt, with why the last attempt failed."""
+    failed = ledger.failed_sessions(limit=plan.height).drop("key")
+    missing = (
+        plan.select(KEY)
+        .join(receipts, on=KEY, how="anti")
+        .join(ledger.coverage().select(*KEY, "state"), on=KEY, how="left", validate="1:1")
+        .join(failed.drop("state"), on=KEY, how="left", validate="1:1")
+        .sort(KEY)
+        .select(
+            key_expression(),
+            pl.col("state").fill_null("planned"),
+            kind=pl.col("error_kind").fill_null(""),
+            message=pl.col("error_message").fill_null(""),
+        )
+    )
+    return [msgspec.convert(row, MissingSession) for row in missing.to_dicts()]
+
+
+def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
+    """Return what was planned and what landed."""
+    planned, landed, receipts = evidence.plan.height, evidence.landed.height, evidence.receipts
+    rows, size = (int(receipts[name].sum()) for name in ("rows", "bytes"))
+    return {
+        "planned_sessions": planned,
+        "green_sessions": landed,
+        "left_sessions": planned - landed,
+        "coverage_ratio": _divide(landed, planned),
+        "missing": list(evidence.missing[:LISTED]),
+        "unplanned_sessions": receipts.height - landed,
+        "stored_sessions": receipts.height,
+        "rows": rows,
+        "bytes": size,
+        "bytes_per_trade": _divide(size, rows),
+        "bytes_per_session": _divide(size, int((receipts["rows"] > 0).sum())),
+        "budget_bytes": evidence.budget_bytes,
+    }
+
+
+def _describe_costs(evidence: Evidence) -> dict[str, Any]:
+    """Return requests and time, and estimates beside what landed."""
+    lakehouse, pace, planned = evidence.lakehouse, evidence.pace, evidence.estimate.calibrated
+    missing = evidence.estimate.remaining
+    reality = measure_reality(lakehouse, evidence.plan, evidence.receipts)
+    return {
+        "requests": pace.requests,
+        "answered_requests": pace.answered,
+        "requests_by_purpose": pace.purposes,
+        "download_hours": pace.hours,
+        "requests_per_minute": pace.per_minute,
+        "requests_per_minute_limit": lakehouse.settings.requests_per_minute,
+        "runs": pace.runs,
+        "estimated_requests": planned.requests,
+        "estimated_bytes": planned.bytes_stored,
+        "estimated_bytes_on_disk": planned.bytes_on_disk,
+        "estimated_hours": planned.hours,
+        "missing_requests": missing.requests,
+        "missing_bytes": missing.bytes_stored,
+        "missing_bytes_on_disk": missing.bytes_on_disk,
+        "missing_hours": missing.hours,
+        "estimate_against_reality": msgspec.convert(reality.plain(), EstimateAndReality),
+        "estimates_made": len(read_estimates(lakehouse)),
+    }
+
+
+def _describe_failures(evidence: Evidence) -> dict[str, Any]:
+    """Return what failed, ever and still."""
+    ever = evidence.lakehouse.ledger.activity(EPOCH)
+    kinds = Counter(one.kind for one in evidence.missing if one.kind)
+    return {
+        "failed_attempts": ever.errors,
+        "failed_sessions": dict(sorted(kinds.items())),
+        "retries": ever.counters,
+    }
+
+
+def _describe_audits(evidence: Evidence) -> dict[str, Any]:
+    """Return the checks, how old they are, and what is damaged."""
+    audit = evidence.audit
+    return {
+        "checks": {name: _show_check(name, one) for name, one in evidence.verdicts.items()},
+        "audit_age_h": None if audit is None else audit.age_h,
+        "audit_is_stale": audit is None or bool(audit.staleness),
+        "damaged": evidence.damaged,
+    }
+
+
+def _show_check(name: str, verdict: Verdict) -> ReportedCheck:
+    age_h = verdict.numbers.get("audit_age_h")
+    is_deep = name in _DEEP
+    return ReportedCheck(
+        standing=judge_standing(verdict).value,
+        passed=verdict.passed,
+        is_deep=is_deep,
+        summary=verdict.summary,
+        numbers=verdict.numbers,
+        offenders=verdict.offenders.height,
+        age_h=0.0 if not is_deep else None if age_h is None else float(age_h),
+        sessions_since=int(verdict.numbers.get("sessions_since", 0)),
+    )
+
+
+def _hash(receipts: pl.DataFrame) -> str:
+    keyed = receipts.select(key_expression(), "content_hash")
+    return hash_lake(dict(keyed.iter_rows()))
+
+
+def _divide(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,120 @@
+"""The intraday profile of what is stored, kept from report to report.
+
+What belongs here: which sessions are read, in parts of bounded memory, and what is remembered of
+them.  What does not: how trades are counted (``core.ticks.profile``).
+
+About 1 ms a session is spent once; later reports read what is new.  A session that cannot be read
+is left out and counted: saying what is damaged is the audit's business.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.core.ticks.profile import COUNTS, count_quarters, sum_profile
+from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.lake.reading.sources import TradesQuestion, locate_trades
+from smallcaps_assets.lakehouse import Lakehouse
+
+GROUP_FILES: Final = 64
+"""Files that are counted at once."""
+READ_SESSIONS: Final = 20_000
+"""Sessions that one report reads; the rest is read by later ones."""
+
+CACHE: Final = pl.Schema([*COUNTS.items(), ("content_hash", pl.String)])
+"""Counts of the sessions read so far, with the hash of the rows they were counted in."""
+
+_UNREADABLE: Final = (pl.exceptions.ComputeError, pl.exceptions.PanicException, OSError)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """The intraday profile of a lake.
+
+    Attributes:
+        trades: ``core.profile.PROFILE``.
+        sessions: Sessions it is made of.
+        stored: Stored sessions with trades.
+    """
+
+    trades: pl.DataFrame
+    sessions: int
+    stored: int
+
+
+def profile_lake(lakehouse: Lakehouse, limit: int = READ_SESSIONS) -> Profile:
+    """Return the profile of what is stored, after reading what no report has read before.
+
+    Args:
+        lakehouse: The lake.
+        limit: New sessions to read at most, in an order that has nothing to do with time.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    stored = lakehouse.ledger.receipts().filter(pl.col("rows") > 0)
+    stored = stored.select(*KEY, "content_hash", "rows")
+    known = _read_cache(lakehouse).join(stored, on=[*KEY, "content_hash"], how="semi")
+    new = stored.join(known, on=KEY, how="anti").sort("content_hash").head(limit)
+    counts = pl.concat([known, *_count_new(lakehouse, new)])
+    if new.height:
+        _write_cache(lakehouse, counts)
+    return Profile(
+        trades=sum_profile(counts.select(COUNTS.names()), lakehouse.calendar.frame),
+        sessions=counts.select(KEY).n_unique(),
+        stored=stored.height,
+    )
+
+
+def _count_new(lakehouse: Lakehouse, new: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield counts of sessions that were not read before, those that could be read."""
+    if new.is_empty():
+        return
+    question = TradesQuestion(tickers=tuple(new["ticker"].unique()))
+    sources = locate_trades(lakehouse.layout, lakehouse.fs, lakehouse.ledger, question)
+    groups = [(part.wanted, [part.path]) for part in sources.parts]
+    files = pl.DataFrame(
+        [(file.ticker, file.session_date, str(file.path)) for file in sources.files],
+        {"ticker": pl.String, "session_date": pl.Date, "path": pl.String},
+        orient="row",
+    ).join(new, on=KEY, how="semi")
+    groups += [(group, list(map(Path, group["path"]))) for group in files.iter_slices(GROUP_FILES)]
+    for sessions, paths in groups:
+        asked = new.join(sessions, on=KEY, how="semi")
+        if asked.is_empty():
+            continue
+        counts = _count_files(paths).join(asked, on=KEY, how="inner", validate="m:1")
+        is_whole = pl.col("trades").sum().over(KEY) == pl.col("rows")
+        yield counts.filter(is_whole).select(CACHE.names())
+
+
+def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
+    """Return the counts of some files; where one cannot be read, of the others."""
+    try:
+        scan = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)
+        return count_quarters(scan).collect(engine="streaming").match_to_schema(COUNTS)
+    except _UNREADABLE:
+        if len(paths) == 1:
+            return COUNTS.to_frame()
+    return pl.concat([_count_files([path]) for path in paths])
+
+
+def _read_cache(lakehouse: Lakehouse) -> pl.DataFrame:
+    """Return what earlier reports counted; a file that cannot be read is none."""
+    try:
+        content = lakehouse.fs.read(lakehouse.layout.profile_file)
+        return pl.read_parquet(io.BytesIO(content), glob=False).match_to_schema(CACHE)
+    except (MissingPartitionError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return CACHE.to_frame()
+
+
+def _write_cache(lakehouse: Lakehouse, counts: pl.DataFrame) -> None:
+    layout, buffer = lakehouse.layout, io.BytesIO()
+    counts.sort(*KEY, "quarter").write_parquet(buffer, compression_level=3)
+    lakehouse.fs.make_folders(layout.reports_dir, root=layout.data_dir)
+    lakehouse.fs.publish({layout.profile_file: buffer.getvalue()}, root=layout.data_dir)

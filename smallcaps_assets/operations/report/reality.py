@@ -1,0 +1,120 @@
+"""Estimate against reality: what was promised of the sessions that landed, and what they are.
+
+Each session is held against the newest estimate that was made before it landed, so an estimate is
+never judged by what it learned from.  What does not belong here: making estimates
+(``ingest.budget.estimates``).
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from smallcaps_assets.core.budget.calibration import size_expression
+from smallcaps_assets.ingest.budget.calibration import default_calibration
+from smallcaps_assets.ingest.budget.estimate_history import read_estimates
+from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import INSTANT
+
+_SUMS = (
+    "sessions",
+    "estimated_rows",
+    "rows",
+    "estimated_bytes",
+    "bytes",
+    "estimated_requests",
+    "requests",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reality:
+    """Estimates of the planned sessions that landed, beside what landed.
+
+    Every table holds ``sessions``, and of ``rows``, ``bytes`` and ``requests`` what was
+    estimated and what it is, and ``bytes_error_ratio``: estimated over real bytes, less 1.
+
+    Attributes:
+        total: One row; none before anything landed.
+        by_ticker: One row per ticker.
+        by_year: One row per year.
+    """
+
+    total: pl.DataFrame
+    by_ticker: pl.DataFrame
+    by_year: pl.DataFrame
+
+    def plain(self) -> dict[str, object]:
+        """Return the tables for JSON."""
+        nothing: dict[str, object] = {**dict.fromkeys(_SUMS, 0), "bytes_error_ratio": None}
+        return {
+            "total": next(iter(self.total.to_dicts()), nothing),
+            "by_ticker": self.by_ticker.to_dicts(),
+            "by_year": self.by_year.to_dicts(),
+        }
+
+
+def measure_reality(lakehouse: Lakehouse, plan: pl.DataFrame, receipts: pl.DataFrame) -> Reality:
+    """Hold what landed against what was estimated of it.
+
+    Args:
+        lakehouse: Where bars, estimates and attempts are.
+        plan: ``ticker, session_date`` and more.
+        receipts: ``schemas.RECEIPTS``.
+    """
+    landed = receipts.join(plan, on=KEY, how="semi")
+    # What landed must not teach its own estimate.
+    labelled = label_sessions(lakehouse, landed, STORED.to_frame())
+    sized = _label_sizes(lakehouse, labelled)
+    by_cell = _count_sessions(sized).join(
+        lakehouse.ledger.plan_requests_by_year(),
+        on=["ticker", "year"],
+        how="left",
+        validate="1:1",
+    )
+    return Reality(
+        total=_sum_up(by_cell.with_columns(all=pl.lit("all")), "all").drop("all"),
+        by_ticker=_sum_up(by_cell, "ticker"),
+        by_year=_sum_up(by_cell, "year"),
+    )
+
+
+def _label_sizes(lakehouse: Lakehouse, labelled: pl.DataFrame) -> pl.DataFrame:
+    """Add ``estimated_bytes`` by the costs that were assumed when each session landed."""
+    default = default_calibration(lakehouse)
+    entries = read_estimates(lakehouse)
+    made = pl.Series([entry.made_at.replace(tzinfo=None) for entry in entries], dtype=pl.Datetime)
+    costs = pl.DataFrame(
+        {
+            "made_at": made.dt.replace_time_zone("UTC").cast(INSTANT),
+            "bytes_per_trade": pl.Series([e.bytes_per_trade for e in entries], dtype=pl.Float64),
+            "file_bytes": pl.Series([e.file_bytes for e in entries], dtype=pl.Float64),
+        }
+    ).sort("made_at")
+    matched = labelled.sort("committed_timestamp").join_asof(
+        costs, left_on="committed_timestamp", right_on="made_at", strategy="backward"
+    )
+    trades = pl.col("bytes_per_trade").fill_null(default.bytes_per_trade)
+    file = pl.col("file_bytes").fill_null(default.file_bytes)
+    rows = pl.col("estimated_rows")
+    size = size_expression(rows, (rows > 0).cast(pl.Int64), trades, file)
+    return matched.with_columns(estimated_bytes=size.ceil().cast(pl.Int64))
+
+
+def _count_sessions(sized: pl.DataFrame) -> pl.DataFrame:
+    """Return sessions, rows and bytes by ticker and year."""
+    return sized.group_by("ticker", year=pl.col("session_date").dt.year()).agg(
+        pl.len().cast(pl.Int64).alias("sessions"),
+        pl.col("estimated_rows", "rows", "estimated_bytes", "bytes").sum(),
+    )
+
+
+def _sum_up(by_cell: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the sums by one column, sorted by it."""
+    return (
+        by_cell.group_by(name)
+        .agg(pl.col(_SUMS).fill_null(0).sum())
+        .sort(name)
+        .with_columns(bytes_error_ratio=pl.col("estimated_bytes") / pl.col("bytes") - 1)
+        .with_columns(pl.col("bytes_error_ratio").fill_nan(None).replace(float("inf"), None))
+    )

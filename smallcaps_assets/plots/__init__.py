@@ -1,0 +1,4 @@
+"""Pictures by matplotlib.
+
+Does not belong here: what is measured for them (``operations``, ``ingest``).
+"""

@@ -1,0 +1,298 @@
+"""Pictures of a plan: what is asked for, what it costs, what other sizes would cost.
+
+What belongs here: from numbers to a figure, and from a figure to bytes.  What does not: where the
+numbers come from and where a picture is kept (``ingest.plan.pictures``).
+
+Readable in black and white and by colour-blind people: lightness grows with the value, neighbours
+differ by hatching, bars carry their number, axes carry their unit.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from smallcaps_assets.core.budget.costs import Comparison
+from smallcaps_assets.core.budget.pilot import Rung
+from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
+from smallcaps_assets.core.plan.windows import EventWindow
+from smallcaps_assets.core.sessions import session_range
+
+LIGHT: Final = "#cfcfcf"
+DARK: Final = "#225ea8"
+EDGE: Final = "black"
+COLOUR_MAP: Final = ListedColormap(
+    mpl.colormaps["cividis"].reversed()(np.linspace(0.12, 1.0, 256)), name="little_to_much"
+)
+"""Even for colour-blind people too: light is little, dark is much, and none of it is white."""
+HATCHES: Final = ("", "//", "..", "xx", "--", "\\\\")
+
+MAX_TICKERS: Final = 40
+"""Rows of the calendar: more of them could not be read."""
+MONTHS_LABELLED: Final = 30
+"""Months up to which each has its label; with more of them only years have."""
+
+YEARS_LABELLED: Final = 16
+"""Years up to which each has its label."""
+
+SIZES: Final = {"GB": GB, "MB": MB, "KB": KB}
+TIMES: Final = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
+"""Units, the largest first, in bytes and in hours."""
+
+PIXELS_PER_INCH: Final = 110
+_FAR: Final = 1.5
+"""Times the longest bar, beyond which a limit is only told."""
+
+
+def draw_events(sessions: pl.DataFrame, windows: Mapping[str, EventWindow]) -> Figure:
+    """Draw the ticker-sessions of each event, coloured by the width of its window.
+
+    Args:
+        sessions: ``event, sessions``, in the order to show.
+        windows: Windows that the plan was made with.
+    """
+    widths = [windows[event].size for event in sessions["event"]]
+    styles = _style_widths(widths)
+    figure = Figure(figsize=(11, 1.6 + 0.32 * sessions.height), layout="constrained")
+    axes = figure.subplots()
+    placed = sessions.with_columns(width=pl.Series(widths)).with_row_index("place")
+    for width, (colour, hatch) in styles.items():
+        rows = placed.filter(pl.col("width") == width)
+        bars = axes.barh(
+            rows["place"],
+            rows["sessions"],
+            color=colour,
+            hatch=hatch,
+            edgecolor=EDGE,
+            label=f"{width} sessions",
+        )
+        axes.bar_label(bars, labels=[f"{count:,}" for count in rows["sessions"]], padding=3)
+    axes.set_yticks(range(sessions.height), sessions["event"])
+    axes.invert_yaxis()
+    axes.set_xlabel("planned ticker-sessions; one that several events ask for counts for each")
+    axes.set_ylabel("event")
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter(format_count)
+    figure.legend(title="width of the window", loc="outside right upper", frameon=False)
+    return figure
+
+
+def draw_comparison(comparison: Comparison) -> Figure:
+    """Draw naive against optimised in three panels: sessions, bytes, time."""
+    naive, optimised = comparison.naive, comparison.optimised
+    sizes, size_unit = scale_values((naive.bytes_stored, optimised.bytes_stored), SIZES)
+    times, time_unit = scale_values((naive.hours, optimised.hours), TIMES)
+    panels = {
+        "sessions": ("ticker-sessions", (naive.ticker_sessions, optimised.ticker_sessions)),
+        "bytes": (f"stored, {size_unit}", sizes),
+        "time": (f"{time_unit} of download", times),
+    }
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, (title, (unit, values)) in zip(
+        figure.subplots(1, len(panels)), panels.items(), strict=True
+    ):
+        bars = axes.bar(
+            ("naive", "optimised"),
+            values,
+            color=(LIGHT, DARK),
+            hatch=("//", ""),
+            edgecolor=EDGE,
+            width=0.6,
+        )
+        labels = [f"{value:,.4g}" for value in values]
+        if title == "time":
+            requests = (naive.requests, optimised.requests)
+            labels = [f"{text}\n{n:,} requests" for text, n in zip(labels, requests, strict=True)]
+        _finish(axes, title, unit, [(bars, labels)])
+    return figure
+
+
+def draw_ladder(ladder: Sequence[Rung]) -> Figure:
+    """Draw what pilots of several sizes cost: sessions, bytes against the disk, time."""
+    figure = Figure(figsize=(11, 1.8 + 0.55 * len(ladder)), layout="constrained")
+    sessions, sizes, times = figure.subplots(1, 3, sharey=True)
+    places = range(len(ladder))
+    _draw_rung_sessions(sessions, ladder)
+    stored, size_unit = scale_values([rung.verdict.needed_bytes for rung in ladder], SIZES)
+    bars = sizes.barh(places, stored, color=DARK, edgecolor=EDGE, height=0.6)
+    for bar, rung in zip(bars, ladder, strict=True):
+        if not rung.verdict.fits:
+            bar.set(facecolor="white", hatch="xx")
+    words = ["fits" if rung.verdict.fits else "too much" for rung in ladder]
+    labels = [f"{value:,.4g} {word}" for value, word in zip(stored, words, strict=True)]
+    _label_rungs(sizes, "bytes on the disk", f"needed, {size_unit}", [(bars, labels)])
+    _draw_limit(sizes, ladder[0].verdict.allowed_bytes, SIZES[size_unit], max(stored))
+    hours, time_unit = scale_values([rung.hours for rung in ladder], TIMES)
+    bars = times.barh(places, hours, color=DARK, edgecolor=EDGE, height=0.6)
+    labels = [
+        f"{value:,.4g}\n{rung.requests:,} requests"
+        for value, rung in zip(hours, ladder, strict=True)
+    ]
+    _label_rungs(times, "time", f"{time_unit} of download", [(bars, labels)])
+    sessions.set_yticks(places, [f"{rung.tickers:,}" for rung in ladder])
+    sessions.set_ylabel("tickers of the pilot")
+    sessions.invert_yaxis()
+    return figure
+
+
+def draw_calendar(plan: pl.DataFrame) -> Figure:
+    """Draw how many sessions of each month are planned, a row a ticker.
+
+    Args:
+        plan: At least one ``ticker, session_date``; tickers with the most sessions are shown.
+    """
+    counts, tickers = _count_months(plan)
+    months = counts.columns[1:]
+    figure = Figure(figsize=(11, 2.4 + 0.24 * counts.height), layout="constrained")
+    axes = figure.subplots()
+    grid = counts.select(months).to_numpy().astype(float)
+    grid[grid == 0] = float("nan")
+    image = axes.imshow(grid, aspect="auto", cmap=COLOUR_MAP, vmin=0, interpolation="nearest")
+    axes.set_yticks(range(counts.height), counts["ticker"])
+    axes.set_ylabel("ticker")
+    label_months(axes, months)
+    some = f", the {counts.height} of {tickers:,} tickers with the most of them"
+    axes.set_title(f"planned sessions{some if counts.height < tickers else ''}; white: none")
+    figure.colorbar(
+        image,
+        ax=axes,
+        label="sessions of the month",
+        pad=0.01,
+        ticks=MaxNLocator(integer=True),
+    )
+    return figure
+
+
+def render_figure(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def embed(picture: bytes, title: str) -> str:
+    """Return a PNG as a Markdown image: Dagster's UI shows it without a file."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode('ascii')})"
+
+
+def _style_widths(widths: Sequence[int]) -> dict[int, tuple[tuple[float, ...], str]]:
+    """Return colour and hatch of each width, wider ones darker."""
+    distinct = sorted(set(widths))
+    steps = max(1, len(distinct) - 1)
+    return {
+        width: (COLOUR_MAP(0.15 + 0.7 * place / steps), HATCHES[place % len(HATCHES)])
+        for place, width in enumerate(distinct)
+    }
+
+
+def _draw_rung_sessions(axes: Axes, ladder: Sequence[Rung]) -> None:
+    """Draw sessions asked for beside unique ones."""
+    sides = {
+        "asked for": ([rung.ticker_sessions for rung in ladder], LIGHT, "//", -0.2),
+        "unique": ([rung.unique_ticker_sessions for rung in ladder], DARK, "", 0.2),
+    }
+    drawn = []
+    for label, (values, colour, hatch, shift) in sides.items():
+        bars = axes.barh(
+            [place + shift for place in range(len(ladder))],
+            values,
+            height=0.4,
+            color=colour,
+            hatch=hatch,
+            edgecolor=EDGE,
+        )
+        drawn.append((bars, [f"{value:,} {label}" for value in values]))
+    _label_rungs(axes, "sessions", "ticker-sessions", drawn)
+
+
+def _draw_limit(axes: Axes, allowed_bytes: int, unit: float, highest: float) -> None:
+    """Draw what the disk allows; far above the bars it is told in words."""
+    allowed = allowed_bytes / unit
+    axes.set_title(f"bytes on the disk (allowed: {format_bytes(allowed_bytes)})")
+    if allowed <= _FAR * highest:
+        axes.axvline(allowed, color=EDGE, linestyle="--", zorder=0.5)
+
+
+def _label_rungs(
+    axes: Axes, title: str, unit: str, drawn: Sequence[tuple[BarContainer, Sequence[str]]]
+) -> None:
+    """Add title, unit and the numbers of horizontal bars, with room for them."""
+    axes.set_title(title)
+    axes.set_xlabel(unit)
+    for bars, labels in drawn:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.bar_label(bars, labels=labels, padding=3, fontsize="small", bbox=box)
+    axes.margins(x=0.6)
+    axes.xaxis.set_major_formatter(format_count)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _finish(
+    axes: Axes,
+    title: str,
+    unit: str,
+    drawn: Sequence[tuple[BarContainer, Sequence[str]]],
+) -> None:
+    """Add title, unit and the numbers of the bars, with room for them."""
+    axes.set_title(title)
+    axes.set_ylabel(unit)
+    for bars, labels in drawn:
+        axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
+    axes.margins(y=0.3)
+    axes.yaxis.set_major_formatter(format_count)
+
+
+def scale_values(
+    values: Sequence[float], units: Mapping[str, float]
+) -> tuple[tuple[float, ...], str]:
+    """Return values in the largest unit that the greatest one reaches, and its name."""
+    fitting = [name for name, size in units.items() if max(values) >= size]
+    name = fitting[0] if fitting else list(units)[-1]
+    return tuple(value / units[name] for value in values), name
+
+
+def format_count(value: float, _place: float) -> str:
+    """Return the text of a tick."""
+    return f"{value:,.6g}"
+
+
+def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return ``ticker`` and a column of sessions per month, and how many tickers there are."""
+    ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
+    first, last = session_range(plan)
+    months = pl.Series(pl.date_range(first.replace(day=1), last, "1mo", eager=True))
+    labelled = plan.join(ranked.head(MAX_TICKERS), on="ticker", how="semi").select(
+        "ticker", month=pl.col("session_date").dt.to_string("%Y-%m")
+    )
+    counted = labelled.pivot(
+        "month", index="ticker", values="month", aggregate_function="len"
+    ).fill_null(0)
+    names = months.dt.to_string("%Y-%m").to_list()
+    lacking = [pl.lit(0, pl.UInt32).alias(name) for name in names if name not in counted.columns]
+    shown = ranked.head(MAX_TICKERS).select("ticker")
+    wide = shown.join(counted, on="ticker", maintain_order="left").with_columns(lacking)
+    return wide.select("ticker", *names), ranked.height
+
+
+def label_months(axes: Axes, months: Sequence[str]) -> None:
+    """Label each month, or the years where there are many months."""
+    if len(months) <= MONTHS_LABELLED:
+        axes.set_xticks(range(len(months)), months, rotation=90)
+        axes.set_xlabel("month")
+        axes.set_xticks([place - 0.5 for place in range(1, len(months))], minor=True)
+        axes.grid(which="minor", axis="x", color="white", linewidth=1.5)
+        axes.tick_params(which="minor", length=0)
+        return
+    januaries = [place for place, month in enumerate(months) if month.endswith("-01")]
+    januaries = januaries[:: -(-len(januaries) // YEARS_LABELLED) or 1]
+    axes.set_xticks(januaries, [months[place][:4] for place in januaries])
+    axes.set_xlabel("year; each column is a month")

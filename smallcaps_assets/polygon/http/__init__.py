@@ -1,0 +1,4 @@
+"""Requests to the vendor: transport, deadlines, rate, retries, one page.
+
+Does not belong here: what a page holds (``polygon.wire``).
+"""

@@ -1,0 +1,171 @@
+"""One fetch under way: its pages at the shared rate, with patience, and what they cost.
+
+What belongs here: putting rate, transport, wire format and retries together for one page. What
+does not: which pages to ask for (``polygon.client``) and whether they fit together
+(``polygon.wire.chain``).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
+from smallcaps_assets.polygon.http.config import ClientConfig
+from smallcaps_assets.polygon.http.counters import Meter, Stage
+from smallcaps_assets.polygon.http.emulators import Counterpart
+from smallcaps_assets.polygon.http.limiter import RequestLimiter
+from smallcaps_assets.polygon.http.retrying import Deadline, Retry, call_patiently, release_frames
+from smallcaps_assets.polygon.http.transport import Answer, Transport
+from smallcaps_assets.polygon.turns import PROCESSOR
+from smallcaps_assets.polygon.wire.envelopes import (
+    Page,
+    Row,
+    Rows,
+    decode_item,
+    decode_page,
+    disbelieving,
+)
+from smallcaps_assets.polygon.wire.trades import TradesPage, decode_trades_page
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What all fetches of one client share.
+
+    Attributes:
+        config: Address, key, page size and patience.
+        limiter: The shared rate.
+        transport: Sends requests.
+        counterpart: Knows who answers.
+        meter: Counts them.
+        stop: Ends all waiting.
+    """
+
+    config: ClientConfig
+    limiter: RequestLimiter
+    transport: Transport
+    counterpart: Counterpart
+    meter: Meter
+    stop: threading.Event
+
+
+class Fetch:
+    """One fetch under way.
+
+    Attributes:
+        requests: HTTP requests sent so far, retries included.
+        bytes_received: Bytes of good bodies on the wire so far.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.requests = 0
+        self.bytes_received = 0
+        self._gateway = gateway
+        self._deadline = Deadline(gateway.config.retry_budget_s)
+
+    def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[list[Row]]:
+        """Ask for a page once, when the shared rate allows.
+
+        Raises:
+            VendorError: No page came, or none that can be believed.
+            InterruptedFetchError: The client was told to stop.
+        """
+        secret = self._gateway.config.api_key
+        return self._ask_page(
+            path,
+            query,
+            lambda answer: decode_page(answer.inflate(), row_type, url=answer.url, secret=secret),
+        )
+
+    def ask_trades(self, path: str, query: Mapping[str, str], ticker: str) -> TradesPage:
+        """Ask for a page of trades, as :meth:`ask` does for others."""
+        secret = self._gateway.config.api_key
+        return self._ask_page(
+            path,
+            query,
+            lambda answer: decode_trades_page(
+                answer.inflate(), ticker, url=answer.url, secret=secret
+            ),
+        )
+
+    def ask_item(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Row:
+        """Ask for one thing, as :meth:`ask` does for a page."""
+        secret = self._gateway.config.api_key
+        return self._ask(
+            path,
+            query,
+            lambda answer: decode_item(answer.inflate(), row_type, url=answer.url, secret=secret),
+        )
+
+    def _ask_page(
+        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Page[Rows]]
+    ) -> Page[Rows]:
+        page = self._ask(path, query, decode)
+        self._gateway.meter.count_page(len(page.rows))
+        return page
+
+    def _ask(
+        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
+    ) -> Result:
+        gateway = self._gateway
+        gateway.counterpart.confirm(deadline_s=self._deadline.at_s)
+        gateway.meter.enter(Stage.RATE)
+        waited_s = gateway.limiter.acquire(gateway.stop)
+        self._deadline.extend(waited_s)
+        self.requests += 1
+        gateway.meter.count_request(waited_s)
+        gateway.meter.enter(Stage.ANSWER)
+        try:
+            answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
+            gateway.counterpart.check(answer)
+            self.bytes_received += len(answer.data)
+            gateway.meter.count_bytes(len(answer.data))
+            gateway.meter.leave()
+            with PROCESSOR, disbelieving(answer.url):
+                return decode(answer)
+        except RateLimitError as error:
+            gateway.meter.count_rate_limit()
+            if error.retry_after_s:
+                gateway.limiter.hold(error.retry_after_s)
+            raise
+
+    def repeat(self, attempt: Callable[[], Result]) -> Result:
+        """Return what ``attempt`` returns; asks again after transient faults.
+
+        Raises:
+            VendorError: Patience has come to its end, or the fault is not transient; its
+                ``requests`` are those of the whole fetch.
+            InterruptedFetchError: The client was told to stop.
+        """
+        gateway = self._gateway
+        self._deadline = Deadline(gateway.config.retry_budget_s)
+        try:
+            return call_patiently(
+                attempt,
+                gateway.config,
+                deadline=self._deadline,
+                stop=gateway.stop,
+                on_retry=self._note_retry,
+            )
+        except (VendorError, InterruptedFetchError) as error:
+            release_frames(error)
+            error.requests = self.requests
+            raise
+        finally:
+            gateway.meter.leave()
+
+    def _note_retry(self, retry: Retry) -> None:
+        self._gateway.meter.count_retry(retry.error.kind, str(retry.error), retry.pause_s)
+        logger.warning(
+            "retry kind=%s attempt=%d pause_s=%.2f reason=%s",
+            retry.error.kind,
+            retry.attempt,
+            retry.pause_s,
+            retry.error,
+        )

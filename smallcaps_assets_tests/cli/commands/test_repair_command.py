@@ -1,0 +1,105 @@
+"""`smallcaps repair` from the terminal: damage, quarantine, red partitions, one more download."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets_tests.cli.cli_factories import User
+from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, count_trade_requests
+
+DAMAGED = "BCPC_2024-01-10"
+LOST = "CON_2024-01-31"
+
+
+@pytest.fixture
+def hurt(filled: User) -> User:
+    """Return a user one of whose sessions is cut, and one is gone."""
+    os.truncate(find_folder(filled, DAMAGED) / "trades.parquet", 1_000)
+    folder = find_folder(filled, LOST)
+    for file in folder.iterdir():
+        file.unlink()
+    return filled
+
+
+def find_folder(user: User, key: str) -> Path:
+    """Return the folder of a session."""
+    ticker, date = key.replace("CON", "%43ON").split("_")
+    return user.data_dir / "lake" / "trades" / f"ticker={ticker}" / f"date={date}"
+
+
+def list_kept(user: User) -> list[str]:
+    """Return the files of the lake, without those that SQLite has while it is open."""
+    return [name for name in user.list_files() if not name.endswith(("-shm", "-wal"))]
+
+
+def test_repair_makes_just_the_damaged_sessions_red_and_the_download_heals_them(
+    filled: User, market_server: EmulatorServer
+) -> None:
+    """L17: the content is what it was, and nothing else is fetched."""
+    before = hash_content(filled)
+    os.truncate(find_folder(filled, DAMAGED) / "trades.parquet", 1_000)
+
+    repaired = filled.run("repair")
+    red = show_partitions(filled)
+    downloaded = filled.run("download")
+
+    assert (repaired.code, downloaded.code) == (0, 0), downloaded.text
+    assert "9 sessions checked, 1 damaged and 0 lost" in repaired.text
+    assert f"{DAMAGED} │ bytes" in repaired.text
+    assert red["FAILED"] == {DAMAGED}
+    assert len(red["MATERIALIZED"]) == SESSIONS - 1
+    assert count_trade_requests(market_server) == 1
+    assert len(show_partitions(filled)["MATERIALIZED"]) == SESSIONS
+    assert hash_content(filled) == before
+
+
+def test_repair_finds_what_the_ledger_calls_stored_and_is_not_there(hurt: User) -> None:
+    repaired = hurt.run("repair")
+
+    assert "1 damaged and 1 lost" in repaired.text
+    assert show_partitions(hurt)["FAILED"] == {DAMAGED, LOST}
+    assert hurt.run("repair").text.startswith("7 sessions checked, 0 damaged and 0 lost")
+
+
+def test_the_catalog_shows_no_damaged_session_after_a_repair(filled: User) -> None:
+    rows = count_rows(filled)
+    os.truncate(find_folder(filled, DAMAGED) / "trades.parquet", 1_000)
+
+    filled.run("repair")
+
+    assert 0 < count_rows(filled) < rows
+
+
+def test_a_dry_run_moves_nothing_and_marks_nothing(hurt: User) -> None:
+    before = list_kept(hurt)
+
+    said = hurt.run("repair", "--dry-run")
+
+    assert "1 damaged and 1 lost" in said.text
+    assert "would be moved to quarantine: 1" in said.text
+    assert list_kept(hurt) == before
+    assert set(show_partitions(hurt)) == {"MATERIALIZED"}
+
+
+def test_nothing_is_deleted_unless_it_is_said(hurt: User) -> None:
+    hurt.run("repair")
+    kept = [name for name in hurt.list_files() if name.startswith("quarantine/")]
+
+    deleted = hurt.run("repair", "--delete")
+
+    names = {Path(name).name for name in kept}
+    assert names == {"trades.parquet", "_SUCCESS", "evidence.json"}
+    assert f"deleted {hurt.data_dir / 'quarantine'}" in deleted.text
+    assert not (hurt.data_dir / "quarantine").exists()
+
+
+def test_a_repair_while_a_download_runs_is_refused(filled: User) -> None:
+    with LakeLock(filled.data_dir / "lake" / "lake.lock").hold("a download"):
+        refused = filled.run("repair")
+
+    assert refused.code == 2
+    assert "in use by a download" in refused.text

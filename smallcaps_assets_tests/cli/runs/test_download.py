@@ -1,0 +1,36 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smallcaps_assets.cli.runs.download import BRIDGED_KEYS, find_spans
+
+KEYS = [f"ABCD_{number:04d}" for number in range(400)]
+
+
+def test_find_spans_bridges_finished_keys() -> None:
+    wanted = [KEYS[0], KEYS[BRIDGED_KEYS]]
+
+    assert find_spans(KEYS, wanted, wanted) == [(KEYS[0], KEYS[BRIDGED_KEYS])]
+
+
+def test_find_spans_starts_anew_after_a_long_gap() -> None:
+    wanted = [KEYS[0], KEYS[BRIDGED_KEYS + 1]]
+
+    assert find_spans(KEYS, wanted, wanted) == [(key, key) for key in wanted]
+
+
+def test_find_spans_never_fetches_what_was_not_asked_for() -> None:
+    wanted, missing = [KEYS[0], KEYS[2]], KEYS[:3]
+
+    assert find_spans(KEYS, wanted, missing) == [(KEYS[0], KEYS[0]), (KEYS[2], KEYS[2])]
+
+
+@given(st.sets(st.integers(0, 399)), st.sets(st.integers(0, 399)))
+def test_spans_hold_each_wanted_key_once_and_no_other_missing_one(
+    wanted: set[int], other: set[int]
+) -> None:
+    missing = [KEYS[number] for number in sorted(wanted | other)]
+
+    spans = find_spans(KEYS, [KEYS[number] for number in wanted], missing)
+
+    held = [key for first, last in spans for key in KEYS if first <= key <= last]
+    assert [key for key in held if key in missing] == [KEYS[number] for number in sorted(wanted)]

@@ -1,0 +1,285 @@
+"""Order, cut, seams of the tape."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from smallcaps_assets.core.sessions import day_bounds_ns
+from smallcaps_assets.core.ticks.tape import (
+    SeamOverlap,
+    find_seam_overlap,
+    label_unsorted,
+    locate_sessions,
+    read_instants,
+    sort_tape,
+)
+from smallcaps_assets.errors import DataError
+from smallcaps_assets_tests.core.tape_factories import (
+    OPENING_NS,
+    make_tape,
+    make_trades,
+    ny,
+    read_flat_file,
+)
+
+KEPT = SeamOverlap(rows=0, is_ambiguous=True)
+NOTHING = SeamOverlap(rows=0, is_ambiguous=False)
+tape_rows = st.lists(
+    st.builds(
+        lambda step, number, price: {
+            "sip_timestamp": OPENING_NS + step,
+            "sequence_number": number,
+            "price": price,
+        },
+        step=st.integers(0, 5),
+        number=st.one_of(st.none(), st.integers(0, 5)),
+        price=st.sampled_from([9.99, 10.0]),
+    ),
+    max_size=25,
+)
+
+
+def at(ns: int, **values: object) -> dict[str, object]:
+    return {"sip_timestamp": OPENING_NS + ns, **values}
+
+
+def cut_sessions(tape: pl.DataFrame, first: dt.date, last: dt.date) -> dict[dt.date, pl.DataFrame]:
+    """Return the rows of each date."""
+    rows = locate_sessions(read_instants(tape, "sip_timestamp"), first, last)
+    return {date: tape[place] for date, place in rows.items()}
+
+
+def test_sort_tape_returns_a_sorted_tape_as_it_is() -> None:
+    tape = make_tape(at(0), at(0), at(1))
+
+    assert sort_tape(tape) is tape
+
+
+def test_sort_tape_breaks_ties_by_number_and_keeps_every_row_of_a_nanosecond() -> None:
+    """L4: rows that share a timestamp all survive, in tape order."""
+    tape = make_tape(
+        at(1, sequence_number=7), at(0, sequence_number=9), at(0, sequence_number=8), at(0)
+    )
+
+    assert sort_tape(tape)["sequence_number"].to_list() == [4, 8, 9, 7]
+
+
+def test_sort_tape_counts_a_missing_number_as_zero() -> None:
+    tape = make_tape(at(0, sequence_number=1), at(0, sequence_number=None))
+
+    assert sort_tape(tape)["sequence_number"].to_list() == [None, 1]
+
+
+def test_label_unsorted_sees_a_step_of_one_nanosecond() -> None:
+    """L5: as floats both instants would be one."""
+    tape = make_tape(at(0), at(1), at(0), at(0, sequence_number=2))
+
+    assert label_unsorted(tape).tolist() == [False, True, True]
+
+
+@given(tape_rows)
+@settings(deadline=None)
+def test_sort_tape_is_a_stable_sort(rows: list[dict[str, object]]) -> None:
+    tape = make_tape(*rows)
+    by_python = sorted(rows, key=lambda row: (row["sip_timestamp"], row["sequence_number"] or 0))
+
+    ordered = sort_tape(tape)
+
+    for name in ("sequence_number", "price"):
+        assert ordered[name].to_list() == [row[name] for row in by_python]
+    assert sort_tape(ordered) is ordered
+
+
+def test_locate_sessions_cuts_at_new_york_midnight_on_both_sides_of_dst() -> None:
+    """L6: the last hours of a winter evening belong to that day, though UTC has turned."""
+    tape = make_tape(
+        {"sip_timestamp": ny("2024-03-08 19:30:00")},
+        {"sip_timestamp": ny("2024-03-08 23:59:59", 999_999_999)},
+        {"sip_timestamp": ny("2024-03-11 00:00:00")},
+        {"sip_timestamp": ny("2024-03-11 19:59:59")},
+    )
+
+    cuts = cut_sessions(tape, dt.date(2024, 3, 7), dt.date(2024, 3, 12))
+
+    assert {date: cut["sequence_number"].to_list() for date, cut in cuts.items()} == {
+        dt.date(2024, 3, 8): [1, 2],
+        dt.date(2024, 3, 11): [3, 4],
+    }
+
+
+def test_locate_sessions_gives_dates_that_are_no_sessions_their_own_cut() -> None:
+    tape = make_tape({"sip_timestamp": ny("2024-03-16 12:00:00")})
+
+    assert list(cut_sessions(tape, dt.date(2024, 3, 15), dt.date(2024, 3, 18))) == [
+        dt.date(2024, 3, 16)
+    ]
+
+
+def test_locate_sessions_of_nothing_is_nothing() -> None:
+    assert cut_sessions(make_tape(), dt.date(2024, 3, 15), dt.date(2024, 3, 15)) == {}
+
+
+@pytest.mark.parametrize("first", ["2024-03-16", "2024-03-14"])
+def test_locate_sessions_refuses_rows_outside_instead_of_dropping_them(first: str) -> None:
+    day = dt.date.fromisoformat(first)
+
+    with pytest.raises(DataError, match="1 of 1 trades lie outside"):
+        cut_sessions(make_tape(at(0)), day, day)
+
+
+def test_locate_sessions_refuses_rows_out_of_order() -> None:
+    with pytest.raises(DataError, match="sort_tape comes first"):
+        cut_sessions(make_tape(at(1), at(0)), dt.date(2024, 3, 15), dt.date(2024, 3, 15))
+
+
+def test_locate_sessions_refuses_reversed_dates() -> None:
+    with pytest.raises(DataError, match="first <= last"):
+        cut_sessions(make_tape(), dt.date(2024, 3, 15), dt.date(2024, 3, 14))
+
+
+@given(st.lists(st.integers(0, 12 * 24 * 3600 - 1), max_size=30))
+@settings(deadline=None)
+def test_locate_sessions_loses_no_row_and_keeps_each_in_its_day(seconds: list[int]) -> None:
+    """The twelve days hold the change to summer time: 287 hours, so the last one may overflow."""
+    start_ns, end_ns = day_bounds_ns(dt.date(2024, 3, 4), dt.date(2024, 3, 15))
+    instants = sorted(min(start_ns + second * 10**9, end_ns - 1) for second in seconds)
+    tape = make_tape(*({"sip_timestamp": instant} for instant in instants))
+
+    cuts = cut_sessions(tape, dt.date(2024, 3, 4), dt.date(2024, 3, 15))
+
+    assert_frame_equal(pl.concat([tape.clear(), *cuts.values()]), tape)
+    for date, cut in cuts.items():
+        lower, upper = day_bounds_ns(date, date)
+        instants_ns = read_instants(cut, "sip_timestamp")
+        assert lower <= instants_ns[0] <= instants_ns[-1] < upper
+
+
+def test_find_seam_overlap_finds_the_longest_repeat_at_the_boundary() -> None:
+    page = make_tape(at(0), at(1), at(1), at(1))
+    following = pl.concat([page[2:], make_tape(at(2, id="9"))])
+
+    assert find_seam_overlap(page, following) == SeamOverlap(rows=2, is_ambiguous=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"price": 10.01},
+        {"size": 1.0},
+        {"id": "other"},
+        {"exchange": None},
+        {"correction": 12},
+        {"conditions": [37]},
+        {"participant_timestamp": OPENING_NS + 1},
+        {"trf_timestamp": OPENING_NS},
+        {"sequence_number": 8},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_find_seam_overlap_needs_equality_in_every_field(change: dict[str, object]) -> None:
+    """L4: a shared timestamp makes no repeat."""
+    row = at(0, id="1", sequence_number=1, conditions=[12, 37])
+
+    assert find_seam_overlap(make_tape(row), make_tape(row | change)) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"id": None, "sequence_number": None},
+        {"id": "", "sequence_number": 0},
+        {"id": None, "sequence_number": 1_929_946_249_800_780},
+        {"id": None, "sequence_number": OPENING_NS},
+    ],
+)
+def test_find_seam_overlap_keeps_equal_rows_without_identity(identity: dict[str, object]) -> None:
+    row = at(0, **identity)
+
+    assert find_seam_overlap(make_tape(row), make_tape(row, at(1))) == KEPT
+
+
+@pytest.mark.parametrize(
+    "identity", [{"id": "7", "sequence_number": None}, {"id": None, "sequence_number": 353_918}]
+)
+def test_find_seam_overlap_trusts_an_id_or_a_counter(identity: dict[str, object]) -> None:
+    row = at(0, **identity)
+
+    assert find_seam_overlap(make_tape(row), make_tape(row)) == SeamOverlap(1, is_ambiguous=False)
+
+
+def test_find_seam_overlap_keeps_rows_whose_number_another_trade_shares() -> None:
+    row = at(0, id=None, sequence_number=5)
+    other = row | {"price": 11.0}
+
+    assert find_seam_overlap(make_tape(other, row), make_tape(row)) == KEPT
+
+
+def test_find_seam_overlap_keeps_rows_that_a_page_itself_repeats() -> None:
+    row = at(0, id="1", sequence_number=1)
+
+    assert find_seam_overlap(make_tape(row, row), make_tape(row, at(1))) == KEPT
+
+
+def test_find_seam_overlap_looks_beyond_a_false_start() -> None:
+    a, b = at(0, id="a", sequence_number=1), at(0, id="b", sequence_number=2)
+    c = at(0, id="c", sequence_number=3)
+
+    assert find_seam_overlap(make_tape(a, b), make_tape(a, c)) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (make_tape(), make_tape(at(0))),
+        (make_tape(at(0)), make_tape()),
+        (make_tape(at(0)), make_tape(at(1))),
+        (make_tape(at(0), at(1)), make_tape(at(0), at(1))),
+    ],
+    ids=["first page", "last page", "no shared instant", "starts before the boundary"],
+)
+def test_find_seam_overlap_finds_nothing(earlier: pl.DataFrame, later: pl.DataFrame) -> None:
+    assert find_seam_overlap(earlier, later) == NOTHING
+
+
+@given(st.integers(1, 12), st.data())
+@settings(deadline=None)
+def test_find_seam_overlap_undoes_any_repeat_at_any_seam(size: int, data: st.DataObject) -> None:
+    """Rows in = rows kept + repeats, wherever the page ends and however much it repeats."""
+    tape = make_tape(*(at(number // 4) for number in range(size)))
+    end = data.draw(st.integers(1, size))
+    shared = sum(number // 4 == (end - 1) // 4 for number in range(end))
+    repeats = data.draw(st.integers(0, shared))
+    following = tape[end - repeats :]
+
+    overlap = find_seam_overlap(tape[:end], following)
+
+    assert_frame_equal(pl.concat([tape[:end], following[overlap.rows :]]), tape)
+    assert overlap == SeamOverlap(rows=repeats, is_ambiguous=False)
+
+
+def test_find_seam_overlap_keeps_the_rows_of_2003() -> None:
+    """L24: without ids nothing tells a repeat, so nothing is dropped, and the receipt says so."""
+    page = read_flat_file("vendor_samples/polygon_flatfile_rows/2003-09-10_head_tail.csv")
+    page = page.filter(pl.col("ticker") == "A")
+
+    assert find_seam_overlap(page, page[-1:]) == KEPT
+
+
+def test_a_real_day_is_a_sorted_tape_of_one_date() -> None:
+    """L4, L7: rows of a millisecond, of every phase, all pass through sort and cut."""
+    day = read_flat_file("us_stocks_sip/trades_v1/2013/10/2013-10-07.csv.gz")
+    tape = day.filter(pl.col("ticker") == "AIG")
+
+    cuts = cut_sessions(sort_tape(tape), dt.date(2013, 10, 5), dt.date(2013, 10, 9))
+
+    assert list(cuts) == [dt.date(2013, 10, 7)]
+    assert tape["sip_timestamp"].n_unique() < tape.height
+    assert_frame_equal(cuts[dt.date(2013, 10, 7)], tape)
+
+
+def test_make_trades_is_a_table_of_trades() -> None:
+    assert sort_tape(make_trades(at(0), at(1))).height == 2

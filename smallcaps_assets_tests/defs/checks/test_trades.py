@@ -1,0 +1,172 @@
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+import pytest
+
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.defs.checks.trades import count_failures, judge_severity, lake_audits
+from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.operations.audit.last_audit import AUDITS
+from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
+from smallcaps_assets_tests.lakehouse_factories import (
+    SESSIONS,
+    WATCHLIST_TEXT,
+    SmallLake,
+    make_lakehouse,
+    write_text,
+)
+
+NAMES: Final = {audit.name for audit in AUDITS}
+DEEP: Final = {audit.name for audit in AUDITS if audit.is_deep}
+LEDGER: Final = NAMES - DEEP
+
+
+@pytest.fixture
+def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
+    """Return a site with a finished lake."""
+    with open_site(small_lake.copy(tmp_path)) as opened:
+        yield opened
+
+
+def latest_checks(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
+    """Return the newest evaluation of every audit, as the page of checks shows it."""
+    keys = [dg.AssetCheckKey(dg.AssetKey("trades"), name) for name in sorted(NAMES)]
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    events = {record.key.name: record.event for record in records.values()}
+    return {
+        name: entry.get_dagster_event().asset_check_evaluation_data
+        for name, entry in events.items()
+        if entry is not None
+    }
+
+
+def offenders(check: dg.AssetCheckEvaluation) -> list[dict[str, object]]:
+    """Return the rows of the table that a check shows."""
+    table = check.metadata["offenders"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]
+
+
+def flip_byte(site: Site) -> None:
+    path = site.lakehouse.layout.trades_file("CON", dt.date(2024, 1, 30))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def test_audit_lake_evaluates_every_audit_with_numbers(site: Site) -> None:
+    result = site.run("audit_lake")
+
+    checks = read_checks(result)
+    assert result.success
+    assert set(checks) == NAMES
+    assert all(check.passed for check in checks.values())
+    assert checks["files_are_undamaged"].metadata["checked"].value == SESSIONS
+    assert checks["volume_matches_the_bar"].metadata["volume_residual_ratio"].value == 0
+
+
+def test_audit_lake_shows_the_damaged_session_in_a_table(site: Site) -> None:
+    """L17: the check of the asset is red, and its table says which session."""
+    flip_byte(site)
+
+    checks = read_checks(site.run("audit_lake"))
+
+    damaged = checks["files_are_undamaged"]
+    assert (damaged.passed, damaged.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert {row["ticker"] for row in offenders(damaged)} == {"CON"}
+    assert {row["session_date"] for row in offenders(damaged)} == {"2024-01-30"}
+
+
+def test_checks_beside_a_download_open_no_file(
+    market_server: EmulatorServer, tmp_path: Path
+) -> None:
+    """Checks of a backfill run read the ledger, and say that no file was opened yet.
+
+    L27: nothing was compared with a bar either, because none is stored: that is yellow.
+    """
+    watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
+    lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
+    with open_site(lakehouse) as site:
+        assert site.run("plan_pilot").success
+        assert site.download().success
+
+        checks = latest_checks(site.instance)
+
+    assert set(checks) == NAMES
+    unknown = {"bars_prove_sessions"}
+    assert {name for name, check in checks.items() if check.passed} == LEDGER - unknown
+    assert {checks[name].severity for name in DEEP | unknown} == {dg.AssetCheckSeverity.WARN}
+
+
+def test_checks_after_a_failed_download_show_what_is_missing(
+    market_server: EmulatorServer, tmp_path: Path
+) -> None:
+    """L1: a partial download is red, and the offenders are the open sessions."""
+    watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
+    market_server.faults = [Fault("404", ticker="CON", endpoint="trades")]
+    lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
+    with open_site(lakehouse) as site:
+        site.run("plan_pilot")
+        site.download()
+
+        covered = latest_checks(site.instance)["planned_sessions_are_covered"]
+
+    assert not covered.passed
+    assert covered.metadata["green"].value == SESSIONS - 3
+    assert {row["ticker"] for row in offenders(covered)} == {"CON"}
+
+
+def test_checks_remember_the_last_deep_audit_and_its_age(site: Site) -> None:
+    flip_byte(site)
+    site.run("audit_lake")
+
+    later = run_quick_checks(site)
+
+    damaged = later["files_are_undamaged"]
+    assert not damaged.passed
+    assert damaged.metadata["audit_age_h"].value == 0
+    assert damaged.metadata["sessions_since"].value == 0
+    assert {row["ticker"] for row in offenders(damaged)} == {"CON"}
+
+
+def run_quick_checks(site: Site) -> dict[str, dg.AssetCheckEvaluation]:
+    """Evaluate the audits in a run that is not there for them alone."""
+
+    @dg.asset(name="trades")
+    def stand_in() -> None:
+        """Stand for the download, which has nothing to do."""
+
+    result = dg.materialize(
+        [stand_in, lake_audits],
+        instance=site.instance,
+        resources={"lakehouse": site.lakehouse},
+        raise_on_error=False,
+    )
+    return read_checks(result)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "severity"),
+    [
+        ({"never_audited": 1}, dg.AssetCheckSeverity.WARN),
+        ({"damages": 1}, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_judge_severity_tells_the_unknown_from_the_wrong(
+    numbers: dict[str, float | int | str], severity: dg.AssetCheckSeverity
+) -> None:
+    verdict = Verdict(passed=False, summary="", numbers=numbers)
+
+    assert judge_severity(verdict) is severity
+
+
+def test_count_failures_counts_what_did_not_pass() -> None:
+    verdicts = {
+        "good": Verdict(passed=True, summary="", numbers={}),
+        "bad": Verdict(passed=False, summary="", numbers={}),
+    }
+
+    assert count_failures(verdicts) == 1

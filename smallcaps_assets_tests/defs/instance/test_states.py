@@ -1,0 +1,134 @@
+"""Dagster's partition states follow the lake in both directions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.states import FAILED, QUARANTINED
+from smallcaps_assets.defs.instance.queue import register_plan
+from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states, mark_missing
+from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets_tests.defs.defs_factories import read_statuses
+from smallcaps_assets_tests.defs.run_factories import Site, open_site
+from smallcaps_assets_tests.lakehouse_factories import (
+    SESSIONS,
+    SmallLake,
+    count_trade_requests,
+    planned_keys,
+)
+
+KEY = "BCPC_2024-01-10"
+OTHER = "CON_2024-01-31"
+
+
+@pytest.fixture
+def site(small_lake: SmallLake, market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
+    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
+    lakehouse = small_lake.copy(tmp_path, base_url=market_server.url)
+    with open_site(lakehouse) as opened:
+        opened.instance.add_dynamic_partitions(PLANNED_SET, planned_keys(lakehouse))
+        yield opened
+
+
+def quarantine(site: Site, *keys: str) -> None:
+    """Take sessions out of the lake, as a repair does."""
+    for key in keys:
+        site.lakehouse.store.quarantine(*decode_key(key))
+    failures = [Failure(key, QUARANTINED, "sha256", "damaged") for key in keys]
+    site.lakehouse.ledger.record_failures(failures)
+
+
+def test_what_the_lake_has_turns_green(site: Site) -> None:
+    aligned = align_states(site.instance, site.lakehouse, site.keys)
+
+    assert aligned.marked_green == tuple(site.keys)
+    assert aligned.marked_missing == ()
+    assert read_statuses(site.instance)["MATERIALIZED"] == set(site.keys)
+    assert len(site.keys) == SESSIONS
+
+
+def test_what_the_lake_has_no_more_turns_red_alone(site: Site) -> None:
+    align_states(site.instance, site.lakehouse, site.keys)
+    quarantine(site, KEY, OTHER)
+
+    aligned = align_states(site.instance, site.lakehouse, site.keys)
+
+    assert aligned.marked_missing == (KEY, OTHER)
+    statuses = read_statuses(site.instance)
+    assert statuses["FAILED"] == {KEY, OTHER}
+    assert statuses["MATERIALIZED"] == set(site.keys) - {KEY, OTHER}
+
+
+def test_states_that_agree_are_left_alone(site: Site) -> None:
+    align_states(site.instance, site.lakehouse, site.keys)
+    quarantine(site, KEY)
+    align_states(site.instance, site.lakehouse, site.keys)
+    runs = site.instance.get_runs_count()
+
+    aligned = align_states(site.instance, site.lakehouse, site.keys)
+
+    assert (aligned.marked_green, aligned.marked_missing) == ((), ())
+    assert site.instance.get_runs_count() == runs
+
+
+def test_a_dry_run_says_the_same_and_does_nothing(site: Site) -> None:
+    align_states(site.instance, site.lakehouse, [KEY])
+    quarantine(site, KEY)
+
+    aligned = align_states(site.instance, site.lakehouse, site.keys, is_dry_run=True)
+
+    assert aligned.marked_missing == (KEY,)
+    assert len(aligned.marked_green) == SESSIONS - 1
+    assert read_statuses(site.instance)["MATERIALIZED"] == {KEY}
+
+
+def test_a_session_that_failed_and_was_never_green_is_not_marked(site: Site) -> None:
+    quarantine(site, KEY)
+    site.lakehouse.ledger.record_failures([Failure(KEY, FAILED, "payload", "cut")])
+
+    aligned = align_states(site.instance, site.lakehouse, [KEY])
+
+    assert (aligned.marked_green, aligned.marked_missing) == ((), ())
+    assert read_statuses(site.instance)["MISSING"] == set(site.keys)
+
+
+def test_a_key_that_the_ledger_does_not_know_is_not_green(site: Site) -> None:
+    """A restored Dagster home may know more than the lake."""
+    unknown = "ZZZZ_2024-01-10"
+    site.instance.add_dynamic_partitions(PLANNED_SET, [unknown])
+    site.instance.report_runless_asset_event(dg.AssetMaterialization(TRADES_KEY, partition=unknown))
+
+    aligned = align_states(site.instance, site.lakehouse, [unknown])
+
+    assert aligned.marked_missing == (unknown,)
+    assert read_statuses(site.instance)["FAILED"] == {unknown}
+
+
+def test_nothing_is_done_for_no_keys(site: Site) -> None:
+    aligned = align_states(site.instance, site.lakehouse, [])
+    mark_missing(site.instance, [])
+
+    assert (aligned.marked_green, aligned.marked_missing) == ((), ())
+    assert site.instance.get_runs_count() == 0
+
+
+def test_a_red_session_is_the_only_one_fetched_and_turns_green(
+    site: Site, market_server: EmulatorServer
+) -> None:
+    """L9: the next download asks for exactly what the lake lost."""
+    register_plan(site.instance, site.lakehouse)
+    align_states(site.instance, site.lakehouse, site.keys)
+    quarantine(site, KEY)
+    align_states(site.instance, site.lakehouse, site.keys)
+
+    result = site.download()
+
+    assert result.success
+    assert read_statuses(site.instance)["MATERIALIZED"] == set(site.keys)
+    assert [r.path for r in market_server.requests if "trades" in r.path] == ["/v3/trades/BCPC"]
+    assert count_trade_requests(market_server) == 1

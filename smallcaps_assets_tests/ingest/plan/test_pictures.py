@@ -1,0 +1,55 @@
+import datetime as dt
+from pathlib import Path
+from typing import Final
+
+from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.plan.pictures import (
+    BY_EVENT,
+    CALENDAR,
+    COMPARISON,
+    LADDER,
+    draw_estimate,
+    draw_plan,
+    publish_pictures,
+)
+from smallcaps_assets.ingest.plan.publishing import make_plan
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets_tests.lakehouse_factories import SmallLake
+
+ALL: Final = {BY_EVENT, CALENDAR, COMPARISON, LADDER}
+
+
+def publish_all(lakehouse: Lakehouse) -> dict[str, str]:
+    estimate = estimate_plan(lakehouse)
+    return publish_pictures(
+        lakehouse, {**draw_plan(lakehouse), **draw_estimate(lakehouse, estimate)}
+    )
+
+
+def list_pictures(lakehouse: Lakehouse) -> set[str]:
+    return {path.stem for path in lakehouse.layout.reports_dir.glob("*.png")}
+
+
+def test_every_picture_is_shown_and_kept_as_a_file(small_lake: SmallLake, tmp_path: Path) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+
+    shown = publish_all(lakehouse)
+
+    assert set(shown) == list_pictures(lakehouse) == ALL
+    assert all(
+        text.startswith("![") and "data:image/png;base64," in text for text in shown.values()
+    )
+
+
+def test_a_plan_without_events_drops_the_pictures_of_events(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    publish_all(small_lake.copy(tmp_path))
+    lakehouse = small_lake.copy(
+        tmp_path, plan_mode="sessions", plan_tickers="BCPC", first_session=dt.date(2024, 12, 2)
+    )
+    make_plan(lakehouse)
+
+    shown = publish_all(lakehouse)
+
+    assert set(shown) == list_pictures(lakehouse) == {CALENDAR, COMPARISON}

@@ -1,0 +1,195 @@
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.ingest.budget.calibration import calibrate, default_calibration, free_bytes
+from smallcaps_assets.ingest.budget.estimates import (
+    describe_estimate,
+    estimate_numbers,
+    estimate_plan,
+    judge_estimate,
+)
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets_tests.lakehouse_factories import (
+    SESSIONS,
+    WATCHLIST_TEXT,
+    SmallLake,
+    count_trade_requests,
+    download_plan,
+    make_lakehouse,
+    planned_keys,
+    publish_plan,
+    refresh_due_bars,
+    write_text,
+)
+
+ADDRESS: Final = "http://127.0.0.1:9"
+"""Nothing listens here."""
+HEADER: Final = "ticker,date,events\n"
+
+
+def make_planning(folder: Path, rows: str, **changes: object) -> Lakehouse:
+    watchlist = write_text(folder / "watchlist.csv", HEADER + rows)
+    return make_lakehouse(folder / "data", ADDRESS, **({"watchlist": watchlist} | changes))
+
+
+def test_make_plan_publishes_the_windows_with_their_hash_and_settings(tmp_path: Path) -> None:
+    """L15, L16: windows count sessions, and each event has its own."""
+    lakehouse = make_planning(tmp_path, "ABCD,2024-01-16,E6|E1\n")
+
+    verdicts = publish_plan(lakehouse)
+
+    record, plan = lakehouse.tables.read_plan()
+    assert all(verdict.passed for verdict in verdicts.values())
+    assert plan["session_date"].dt.day().to_list() == [11, 12, 16, 17, 18]
+    assert plan["events"].list.len().to_list() == [1, 2, 2, 2, 1]
+    assert record.windows["E6_MultipleGreenDays"] == (1, 1)
+    assert (record.sessions, record.tickers) == (5, 1)
+
+
+def test_make_plan_takes_windows_and_thresholds_of_a_file(tmp_path: Path) -> None:
+    text = "[windows]\nE6_MultipleGreenDays = {before = 0, after = 2}\n"
+    config = write_text(tmp_path / "events.toml", text + "[thresholds]\ncoverage = 0.5\n")
+    lakehouse = make_planning(tmp_path, "ABCD,2024-01-16,E6\n", event_config=config)
+
+    publish_plan(lakehouse)
+
+    record, plan = lakehouse.tables.read_plan()
+    assert plan["session_date"].dt.day().to_list() == [16, 17, 18]
+    assert record.windows["E6_MultipleGreenDays"] == (0, 2)
+    assert record.thresholds["coverage"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[windows]\nE6_MultipleGreenDays = -1\n", "-1"),
+        ("[windows]\nE99_Unheard = 1\n", "E99"),
+        ("[windows]\nE6_MultipleGreenDays = 1000\n", "60"),
+        ("[thresholds]\ncoverage = 2\n", "coverage"),
+        ("[thresholds]\nmood = 1\n", "mood"),
+        ("[window]\n", r"\[windows\]"),
+        ("windows = [\n", "events.toml"),
+    ],
+)
+def test_lakehouse_refuses_bad_windows_and_thresholds(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    config = write_text(tmp_path / "events.toml", text)
+    lakehouse = make_planning(tmp_path, "ABCD,2024-01-16,E6\n", event_config=config)
+
+    with pytest.raises(ConfigError, match=words):
+        publish_plan(lakehouse)
+
+
+def test_make_plan_keeps_what_is_not_published_yet_for_later(tmp_path: Path) -> None:
+    lakehouse = make_planning(tmp_path, "ABCD,2025-01-13,E6|E1\n", source="vendor")
+
+    publish_plan(lakehouse)
+
+    _, plan = lakehouse.tables.read_plan()
+    assert plan["session_date"].dt.day().to_list() == [8, 10, 13, 14]
+    assert lakehouse.tables.read_not_yet_available().rows() == [("ABCD", dt.date(2025, 1, 15))]
+
+
+def test_make_plan_publishes_none_that_is_empty_and_keeps_the_old_one(tmp_path: Path) -> None:
+    publish_plan(make_planning(tmp_path, "ABCD,2024-01-16,E6\n"))
+    lakehouse = make_planning(tmp_path, "ABCD,2024-01-15,E6\n")
+
+    verdict = publish_plan(lakehouse)["plan"]
+
+    assert not verdict.passed
+    assert verdict.summary == (
+        "expected at least one session, got none: no row of the watchlist is dated on an XNYS "
+        "session, but on weekends and holidays: ABCD 2024-01-15"
+    )
+    assert planned_keys(lakehouse) == ["ABCD_2024-01-12", "ABCD_2024-01-16", "ABCD_2024-01-17"]
+    assert lakehouse.layout.plan_candidate_file.is_file()
+
+
+def test_estimate_plan_needs_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(MissingPartitionError, match="smallcaps plan"):
+        estimate_plan(make_lakehouse(tmp_path, ADDRESS))
+
+
+@pytest.mark.parametrize("page_limit", [50_000, 100, 7])
+def test_estimate_plan_equals_what_lands_in_requests(
+    market_server: EmulatorServer, tmp_path: Path, page_limit: int
+) -> None:
+    watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
+    lakehouse = make_lakehouse(
+        tmp_path / "data", market_server.url, watchlist=watchlist, page_limit=page_limit
+    )
+    refresh_due_bars(lakehouse)
+    publish_plan(lakehouse)
+
+    estimated = estimate_plan(lakehouse).calibrated.requests
+    backfill = download_plan(lakehouse)
+
+    assert backfill.summary.requests == count_trade_requests(market_server)
+    assert backfill.summary.requests == pytest.approx(estimated, rel=0.05, abs=1)
+
+
+def test_estimate_plan_has_nothing_left_for_a_finished_lake(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    estimate = estimate_plan(small_lake.copy(tmp_path))
+
+    numbers = estimate_numbers(estimate)
+    assert (numbers["ticker_sessions"], numbers["missing_sessions"]) == (SESSIONS, 0)
+    assert (numbers["missing_requests"], numbers["missing_bytes"]) == (0, 0)
+    assert numbers["naive_ticker_sessions"] == 3 * 7
+    assert numbers["request_ranges"] == 3
+
+
+def test_calibrate_fits_what_landed(market_server: EmulatorServer, tmp_path: Path) -> None:
+    dates = [f"2024-{month:02}-{day:02}" for month, day in ((2, 13), (3, 13), (5, 13), (6, 13))]
+    text = HEADER + "".join(f"{ticker},{date},E4\n" for ticker in ("BCPC", "CON") for date in dates)
+    watchlist = write_text(tmp_path / "watchlist.csv", text)
+    lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
+    publish_plan(lakehouse)
+    before = calibrate(lakehouse)
+
+    download_plan(lakehouse)
+
+    after = calibrate(lakehouse)
+    stored, rows = lakehouse.ledger.stored_sessions(), lakehouse.ledger.totals().rows
+    expected = after.predict_bytes(rows, stored.height)
+    assert before == default_calibration(lakehouse)
+    assert after != before
+    assert expected == pytest.approx(stored["bytes"].sum(), rel=0.05)
+
+
+def test_judge_estimate_holds_the_whole_plan_against_the_budget(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    estimate = estimate_plan(lakehouse)
+    tight = make_lakehouse(tmp_path / "data", ADDRESS, disk_budget_gb=1e-9)
+
+    assert judge_estimate(lakehouse, estimate).passed
+    verdict = judge_estimate(tight, estimate)
+    assert not verdict.passed
+    assert "exceed the budget of 1e-09 GB" in verdict.summary
+
+
+def test_describe_estimate_shows_the_arithmetic_of_every_method(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    text = describe_estimate(estimate_plan(small_lake.copy(tmp_path)))
+
+    assert text.count("**") == 2 * 7
+    assert "constants" in text
+    assert "calibrated" in text
+
+
+def test_free_bytes_are_known_before_the_folder_is_made(tmp_path: Path) -> None:
+    lakehouse = make_lakehouse(tmp_path, ADDRESS)
+    settings = lakehouse.settings.model_copy(update={"data_dir": tmp_path / "not" / "yet"})
+
+    assert free_bytes(dataclasses.replace(lakehouse, settings=settings)) > 0

@@ -1,0 +1,186 @@
+"""A ledger with flipped bits: it is told as damage, and a rebuild heals it."""
+
+import datetime as dt
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smallcaps_assets.core.progress.pace import Step, Work
+from smallcaps_assets.errors import LedgerMismatchError
+from smallcaps_assets.lake.ledger.pulse import Pulse
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.writer import Ledger, discard_damaged_ledger
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets_tests.lake.ledger_factories import (
+    NOON,
+    make_attempt,
+    make_failure,
+    make_plan,
+    make_receipt,
+)
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  no disk is waited for
+KEYS: Final = ("AAA_2024-03-15", "AAA_2024-03-18", "BBB_2024-03-15")
+STORED: Final = KEYS[:2]
+PULSE: Final = Pulse(
+    process="1/2",
+    pid=1,
+    host="here",
+    run_id="run",
+    started_at=NOON,
+    run_started_at=NOON,
+    beat_at=NOON,
+)
+Flips = Sequence[tuple[int, int]]
+flips = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), min_size=1, max_size=4)
+
+
+def make_ledger(path: Path) -> Path:
+    """Make a ledger that has something in every table, and return its path."""
+    with Ledger(path) as ledger:
+        rebuild(ledger)
+        ledger.record_attempt(make_attempt())
+        ledger.record_attempt(make_attempt("BBB", kind="unavailable", message="503, try later"))
+        ledger.record_failures([make_failure(KEYS[2])])
+        ledger.record_counters("run", {"retry_rate_limited": 3})
+        ledger.record_pulse(PULSE, Step(5.0, Work(1, 2, 500)))
+    return path
+
+
+def rebuild(ledger: Ledger) -> None:
+    ledger.record_plan(make_plan(*KEYS))
+    ledger.reindex([make_receipt(key) for key in STORED])
+
+
+def ask_everything(ledger: LedgerReader) -> None:
+    """Ask every question; what an answer is made of is looked at by those who asked."""
+    ledger.missing_keys()
+    ledger.stored_sessions()
+    ledger.stored_contents()
+    ledger.records(KEYS)
+    ledger.states(KEYS)
+    ledger.imports(KEYS)
+    ledger.unproven_sessions()
+    ledger.counts()
+    ledger.totals()
+    ledger.activity(NOON - dt.timedelta(days=1000))
+    ledger.pulse()
+    ledger.recent_steps()
+    ledger.recent_sessions()
+    ledger.coverage()
+    ledger.coverage_by_year()
+    ledger.requests_by_year()
+    ledger.receipts()
+    ledger.failed_sessions()
+    ledger.recent_errors()
+    ledger.runs()
+    ledger.attempts_by_hour()
+    ledger.newest_commit()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_ledger(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
+
+
+@contextmanager
+def damaged(content: bytes, places: Sequence[int], flipped: Flips) -> Iterator[Path]:
+    """Yield a ledger with bits flipped at some of ``places``."""
+    changed = bytearray(content)
+    for number, bit in flipped:
+        changed[places[number % len(places)]] ^= 1 << bit
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        path = Path(folder) / "ledger.sqlite"
+        path.write_bytes(changed)
+        yield path
+
+
+def list_places(content: bytes, *words: bytes) -> list[int]:
+    """Return where bytes that are not zero stand in the pages that have one of ``words``."""
+    pages = range(0, len(content), 4096)
+    chosen = [page for page in pages if any(word in content[page : page + 4096] for word in words)]
+    return [at for page in chosen for at in range(page, page + 4096) if content[at]]
+
+
+def check_damage(path: Path) -> None:
+    """Check that damage is told with the remedy or not noticed, and that a rebuild heals it."""
+    with suppress(LedgerMismatchError), LedgerReader(path) as reader:
+        ask_everything(reader)
+    with suppress(LedgerMismatchError), Ledger(path) as ledger:
+        ledger.record_receipts([make_receipt(KEYS[0])])
+        ledger.record_attempt(make_attempt())
+
+    discard_damaged_ledger(path, FileSystem())
+    with Ledger(path) as ledger:
+        rebuild(ledger)
+        ask_everything(ledger)
+        ledger.check()
+        assert set(ledger.stored_contents()["content_hash"]) == {"b" * 64}
+        assert ledger.missing_keys()["key"].to_list() == [KEYS[2]]
+
+
+@settings(max_examples=60)
+@given(flipped=flips)
+def test_flipped_bits_in_the_tables_are_damage_and_heal(whole: Path, flipped: Flips) -> None:
+    """L31: a bit in the schema made text that is no UTF-8, and every command a traceback."""
+    content = whole.read_bytes()
+
+    with damaged(content, list_places(content, b"CREATE T", b"CREATE I"), flipped) as path:
+        check_damage(path)
+
+
+@settings(max_examples=60)
+@given(flipped=flips)
+def test_flipped_bits_anywhere_are_damage_and_heal(whole: Path, flipped: Flips) -> None:
+    """L31."""
+    content = whole.read_bytes()
+
+    with damaged(content, list_places(content, b""), flipped) as path:
+        check_damage(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE sessions SET session_date = '2024-03=15' WHERE ticker = 'BBB'",
+        "UPDATE sessions SET committed_at = '2024-03-18T12:00:00.000000+0' WHERE ticker = 'AAA'",
+        "UPDATE sessions SET state = 'compleue' WHERE ticker = 'AAA'",
+        "UPDATE sessions SET rows = x'ff' WHERE ticker = 'AAA'",
+        "UPDATE facts SET value = CAST(x'ff' AS TEXT) WHERE name = 'pulse'",
+        "UPDATE facts SET value = 7 WHERE name = 'requests'",
+        "DELETE FROM facts WHERE name = 'requests'",
+        "UPDATE requests_by_year SET requests = 7",
+        "UPDATE counters SET value = 'many'",
+        "UPDATE steps SET sessions = 0.5",
+        "ALTER TABLE sessions RENAME COLUMN updated_at TO updaued_at",
+        "DROP TRIGGER attempts_are_kept",
+        "DROP INDEX counters_by_time",
+        "CREATE TABLE imporus (ticker TEXT)",
+    ],
+)
+def test_a_rebuild_finds_nonsense_that_sqlite_does_not(
+    tmp_path: Path, whole: Path, statement: str
+) -> None:
+    """L31."""
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(whole.read_bytes())
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+
+    assert discard_damaged_ledger(path, FileSystem())
+    assert path.with_name("ledger.sqlite.damaged").exists()
+
+
+def test_a_rebuild_keeps_a_ledger_that_is_whole(tmp_path: Path, whole: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(whole.read_bytes())
+
+    assert not discard_damaged_ledger(path, FileSystem())

@@ -1,0 +1,116 @@
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from smallcaps_assets.errors import LedgerMismatchError
+from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
+from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.report.figures import measure_lake
+from smallcaps_assets.operations.report.reality import Reality, measure_reality
+from smallcaps_assets_tests.lakehouse_factories import NOW, SESSIONS, SmallLake
+
+LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+
+
+def measure(lakehouse: Lakehouse) -> Reality:
+    _, plan = lakehouse.tables.read_plan()
+    return measure_reality(lakehouse, plan, lakehouse.ledger.receipts())
+
+
+def promise(lakehouse: Lakehouse, made_at: dt.datetime, bytes_per_trade: float) -> None:
+    """Record an estimate that somebody made with this cost of a trade."""
+    estimate = estimate_plan(lakehouse)
+    costs = dataclasses.replace(estimate.calibration, bytes_per_trade=bytes_per_trade, file_bytes=0)
+    record_estimate(
+        dataclasses.replace(lakehouse, clock=lambda: made_at),
+        dataclasses.replace(estimate, calibration=costs),
+    )
+
+
+def test_measure_reality_sums_what_landed_by_ticker_and_year(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+
+    reality = measure(lakehouse)
+
+    totals = lakehouse.ledger.totals()
+    assert reality.by_ticker["ticker"].to_list() == ["BCPC", "BCpC", "CON"]
+    assert reality.by_year["year"].to_list() == [2024]
+    for table in (reality.total, reality.by_ticker, reality.by_year):
+        sums = table.select("sessions", "rows", "bytes", "requests", "estimated_requests").sum()
+        assert sums.row(0) == (SESSIONS, totals.rows, totals.bytes, 3, 3)
+
+
+def test_measure_reality_counts_trades_by_the_bars_alone(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+
+    total = measure(lakehouse).total.row(0, named=True)
+
+    bars = lakehouse.tables.read_daily_bars().collect()
+    planned = bars.join(lakehouse.tables.read_plan()[1], on=["ticker", "session_date"], how="semi")
+    assert total["estimated_rows"] == planned["trade_count"].sum()
+    assert total["bytes_error_ratio"] == total["estimated_bytes"] / total["bytes"] - 1
+
+
+def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_landed(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    """An estimate that learned from a session is not judged by it."""
+    lakehouse = small_lake.copy(tmp_path)
+    promise(lakehouse, LONG_AGO, 100.0)
+    promise(lakehouse, LONG_AGO + dt.timedelta(days=1), 10.0)
+    later = max(lakehouse.ledger.receipts()["committed_timestamp"]) + dt.timedelta(seconds=1)
+    promise(lakehouse, later, 1_000.0)
+
+    total = measure(lakehouse).total.row(0, named=True)
+
+    assert total["estimated_bytes"] == total["estimated_rows"] * 10
+
+
+def test_measure_reality_of_nothing_is_empty(small_lake: SmallLake, tmp_path: Path) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    nothing = lakehouse.ledger.receipts().clear()
+
+    reality = measure_reality(lakehouse, lakehouse.tables.read_plan()[1], nothing)
+
+    assert reality.by_ticker.is_empty()
+    assert reality.by_year.is_empty()
+    assert reality.plain()["total"] == {
+        **dict.fromkeys(("sessions", "estimated_rows", "rows", "estimated_bytes", "bytes"), 0),
+        **dict.fromkeys(("estimated_requests", "requests"), 0),
+        "bytes_error_ratio": None,
+    }
+
+
+def test_the_report_shows_estimate_and_reality(small_lake: SmallLake, tmp_path: Path) -> None:
+    figures = measure_lake(small_lake.copy(tmp_path))
+
+    shown = figures.estimate_against_reality
+    assert shown.total.requests == shown.total.estimated_requests == 3
+    assert [row.ticker for row in shown.by_ticker] == ["BCPC", "BCpC", "CON"]
+    assert sum(row.bytes for row in shown.by_year) == figures.bytes
+
+
+def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    estimate = estimate_plan(lakehouse)
+
+    entries = [record_estimate(lakehouse, estimate) for _ in range(2)]
+
+    assert read_estimates(lakehouse) == entries
+    assert (entries[0].made_at, entries[0].requests) == (NOW, 3)
+
+
+def test_read_estimates_refuses_an_edited_history(small_lake: SmallLake, tmp_path: Path) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    record_estimate(lakehouse, estimate_plan(lakehouse))
+    lakehouse.layout.estimates_file.write_text("{}\n", encoding="utf-8")
+
+    with pytest.raises(LedgerMismatchError, match="no history of estimates"):
+        read_estimates(lakehouse)
