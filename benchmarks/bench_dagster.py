@@ -35,16 +35,16 @@ from rich.console import Console
 from vendor import KEY, serve
 
 from smallcaps_assets.cli.commands.reconcile_command import reconcile
-from smallcaps_assets.cli.dagster_home import prepare_dagster_home
 from smallcaps_assets.cli.runs.download import run_download
-from smallcaps_assets.cli.runs.plan import RANGE_END, RANGE_START
-from smallcaps_assets.cli.runs.workplace import QUIET, Workplace
+from smallcaps_assets.cli.runs.workplace import QUIET, Workplace, prepare_dagster_home
 from smallcaps_assets.core.events.rules import IMPORTED_EVENT
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lake.interchange.export import EVERYTHING
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse

@@ -19,8 +19,9 @@ import polars as pl
 from measuring import make_row, pick, print_result, run_contender, time_work
 
 from smallcaps_assets.core.events.watchlist import build_watchlist
+from smallcaps_assets.core.plan.intervals import expand_sessions
 from smallcaps_assets.core.plan.ranges import plan_request_ranges
-from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, expand_sessions, merge_windows
+from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, merge_windows
 from smallcaps_assets.core.sessions import load_calendar
 
 ROWS = 2_939_824

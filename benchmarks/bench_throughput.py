@@ -23,11 +23,13 @@ from vendor import count_requests, serve
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult, RequestRange
+from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
+from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
+from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 
 TICKERS, RUN, FIRST = 64, 10, dt.date(2024, 3, 4)

@@ -27,11 +27,13 @@ from measuring import measure_peak_mb
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RequestRange
+from smallcaps_assets.ingest.ticks.fetching import RangeFetcher
+from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.polygon.client import ClientConfig, PolygonClient
+from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.wire.trades import TradeRow
 

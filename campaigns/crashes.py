@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from campaigns.ground import Address, Ground, Part
-from smallcaps_assets.lake.ledger.writer import Attempt, Failure, Ledger
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk

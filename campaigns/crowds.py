@@ -13,7 +13,9 @@ from campaigns.ground import Ground, Part, hash_content
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market, MarketConfig
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets_tests.defs.defs_factories import publish

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from campaigns.ground import Ground, Part
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, decode_ticker, encode_ticker
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, decode_ticker, encode_ticker
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake

@@ -12,7 +12,7 @@ from pathlib import Path
 from campaigns.crashes import TrackedDisk
 from campaigns.ground import SMALL_WATCHLIST, Ground, Part
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem

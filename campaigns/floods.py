@@ -12,7 +12,8 @@ from pathlib import Path
 
 from campaigns.crashes import PRELOADED
 from campaigns.ground import Address, Ground, Part
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.lakehouse_factories import download_plan
 from smallcaps_assets_tests.polygon.dripping import DrippingServer
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_lake
-from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig, Request
+from smallcaps_assets.emulator.http.requestlog import Request
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.lake.sessions.damages import Damage
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse

@@ -17,8 +17,9 @@ from typing import Final
 from smallcaps_assets.core.documents import decode_document
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.emulator import Market, MarketConfig
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.status.document import StatusDocument

@@ -12,8 +12,8 @@ import numpy as np
 from campaigns.crashes import TrackedDisk
 from campaigns.ground import Ground, Part
 from campaigns.marks import judge_sessions
-from smallcaps_assets.emulator import EmulatorServer
 from smallcaps_assets.emulator.answers.faults import KINDS, REVISIONS, Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets_tests.lake.disks import FailingDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan

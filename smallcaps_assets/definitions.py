@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.defs import jobs
 from smallcaps_assets.defs.assets.audit import download_report
 from smallcaps_assets.defs.assets.compaction import (
@@ -33,6 +34,7 @@ from smallcaps_assets.defs.automation.sensors import (
     build_session_schedule,
     download_after_plan,
     plan_after_new_session,
+    report_changes,
     retry_failed_sessions,
 )
 from smallcaps_assets.defs.checks.freshness import (
@@ -43,11 +45,10 @@ from smallcaps_assets.defs.checks.freshness import (
 from smallcaps_assets.defs.checks.trades import lake_audits
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.recheck_job import recheck_job
-from smallcaps_assets.defs.report_sensor import report_changes
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference.daily_bars import bar_range
 from smallcaps_assets.lakehouse import Lakehouse, adopt_source
-from smallcaps_assets.settings import CALENDAR_START, load_settings
+from smallcaps_assets.settings import load_settings
 
 
 def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:

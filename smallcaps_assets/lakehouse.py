@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
-from smallcaps_assets.core.plan.windows import EventWindow, PlanBounds, parse_windows
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
-from smallcaps_assets.core.thresholds import Thresholds, parse_thresholds
+from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
@@ -205,7 +206,7 @@ class Lakehouse:
 
     @contextmanager
     def writing(
-        self, owner: str, wait_s: float | None, *, recovers: bool = False
+        self, owner: str, wait_s: float | None, *, recovers: bool = False, run_id: str = ""
     ) -> Iterator[None]:
         """Hold the lock of the lake with the roots of the settings registered.
 
@@ -216,6 +217,7 @@ class Lakehouse:
             owner: What this process does, for those that it makes wait.
             wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
             recovers: Make a register of roots that was lost anew, of those of the settings.
+            run_id: Run that downloads; empty: nothing is downloaded.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.
@@ -223,7 +225,7 @@ class Lakehouse:
             PartitionConflictError: Another process holds the lock, or a root is another lake's.
             StorageError: The disk refuses.
         """
-        with self.lock.hold(owner, wait_s):
+        with self.lock.hold(owner, wait_s, run_id=run_id):
             _ = self.identity
             if self.settings.lake_roots:
                 roots = self.settings.lake_roots
@@ -243,7 +245,8 @@ class Lakehouse:
         Raises:
             ConfigError: The key is missing, or the emulator was not started.
         """
-        from smallcaps_assets.polygon.client import ClientConfig, PolygonClient  # noqa: PLC0415  loads requests
+        from smallcaps_assets.polygon.client import PolygonClient  # noqa: PLC0415  loads requests
+        from smallcaps_assets.polygon.http.config import ClientConfig  # noqa: PLC0415  loads requests
 
         _, settings = self.identity, self.settings
         is_emulated = settings.resolved_source is Source.EMULATOR
@@ -347,3 +350,12 @@ class Lakehouse:
         if self.is_synthetic:
             return EMULATED_FIRST_SESSION
         return VENDOR_FIRST_SESSION
+
+    @property
+    def last_wanted(self) -> dt.date:
+        """Return the last session in which an event is wanted, or that can be had."""
+        return self.bounds.last or self.bounds.last_available
+
+    def describe_wanted(self) -> str:
+        """Return the dates that the settings ask for, the first and the last one."""
+        return f"{self.first_wanted} to {self.last_wanted}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from smallcaps_assets.core.archive.findings import FindingKind, Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict, FindingKind
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.conditions import build_daily_bar
 from smallcaps_assets.core.ticks.phases import label_trades
@@ -165,7 +165,7 @@ class Defect:
 
     change: Change = keep
     kinds: tuple[FindingKind, ...] = ()
-    verdict: Verdict = Verdict.UNPROVEN
+    verdict: ArchiveVerdict = ArchiveVerdict.UNPROVEN
     select: Change = keep
     rows: int = ROWS
 
@@ -241,13 +241,13 @@ def shift_clocks(rows: pl.DataFrame) -> pl.DataFrame:
 K = FindingKind
 REGULAR_ROWS: Final = 50_000
 DEFECTS: Final[dict[str, Defect]] = {
-    "whole": Defect(verdict=Verdict.PROVEN),
-    "short_names": Defect(rename_short, (K.RENAMED_COLUMNS,), Verdict.PROVEN),
-    "other_types": Defect(cast_otherwise, (K.TYPES_DIFFER,), Verdict.PROVEN),
+    "whole": Defect(verdict=ArchiveVerdict.PROVEN),
+    "short_names": Defect(rename_short, (K.RENAMED_COLUMNS,), ArchiveVerdict.PROVEN),
+    "other_types": Defect(cast_otherwise, (K.TYPES_DIFFER,), ArchiveVerdict.PROVEN),
     "naive_utc": Defect(
         lambda rows: rows.with_columns(SIP.cast(pl.Datetime("ns"))),
         (K.NAIVE_TIMES,),
-        Verdict.PROVEN,
+        ArchiveVerdict.PROVEN,
     ),
     "cut_to_seconds": Defect(
         lambda rows: rows.with_columns(SIP // 10**9), (K.CUT_TO_SECONDS, K.TYPES_DIFFER)
@@ -284,7 +284,9 @@ DEFECTS: Final[dict[str, Defect]] = {
         kinds=(K.PHASES_ABSENT, K.VOLUME_DIFFERS), select=select_phases("regular")
     ),
     "utc_day": Defect(kinds=(K.UTC_DAY, K.VOLUME_DIFFERS), select=select_utc_day),
-    "wrong_day": Defect(kinds=(K.WRONG_DAY,), verdict=Verdict.UNUSABLE, select=shift_days(1)),
+    "wrong_day": Defect(
+        kinds=(K.WRONG_DAY,), verdict=ArchiveVerdict.UNUSABLE, select=shift_days(1)
+    ),
     "no_conditions": Defect(lambda rows: rows.drop("conditions"), (K.MISSING_COLUMNS,)),
     "no_identity": Defect(
         lambda rows: rows.drop("id", "sequence_number", "correction"), (K.MISSING_COLUMNS,)
@@ -295,7 +297,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "ambiguous_times": Defect(
         lambda rows: rows.rename({"sip_timestamp": "t", "participant_timestamp": "ts"}),
         (K.AMBIGUOUS_COLUMNS, K.BAD_VALUES),
-        Verdict.UNUSABLE,
+        ArchiveVerdict.UNUSABLE,
     ),
     "whole_prices": Defect(
         lambda rows: rows.with_columns(pl.col("price").cast(pl.Int64)), (K.LOSSY_TYPES,)
@@ -334,18 +336,18 @@ DEFECTS: Final[dict[str, Defect]] = {
     "bars_not_trades": Defect(
         lambda rows: rows.select(t=SIP, o="price", h="price", l="price", c="price", v="size"),
         (K.BAD_VALUES,),
-        Verdict.UNUSABLE,
+        ArchiveVerdict.UNUSABLE,
     ),
     "null_prices": Defect(
         lambda rows: rows.with_columns(
             pl.when(pl.int_range(pl.len()) > 2).then("price").alias("price")
         ),
         (K.BAD_VALUES,),
-        Verdict.UNUSABLE,
+        ArchiveVerdict.UNUSABLE,
     ),
     "other_ticker": Defect(
         lambda rows: rows.with_columns(symbol=pl.lit("WXYZ")), (K.WRONG_TICKER,)
     ),
-    "empty": Defect(lambda rows: rows.clear(), (K.EMPTY,), Verdict.UNUSABLE),
+    "empty": Defect(lambda rows: rows.clear(), (K.EMPTY,), ArchiveVerdict.UNUSABLE),
 }
 """Everything that was seen, and what an import must say of it."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from smallcaps_assets.emulator import EmulatorServer, Market
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.lakehouse_factories import (
     SMALL_MARKET,
     SmallLake,

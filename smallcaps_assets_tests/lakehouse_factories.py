@@ -19,11 +19,13 @@ from msgspec.structs import replace
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.emulator import EmulatorServer, MarketConfig
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import MarketConfig
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.ingest.reference.daily_bars import due_months, refresh_daily_bars
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lake.sessions.parquet import encode_trades
 from smallcaps_assets.lake.sessions.receipts import encode_receipt
 from smallcaps_assets.lakehouse import Lakehouse

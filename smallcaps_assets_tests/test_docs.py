@@ -16,7 +16,7 @@ from smallcaps_assets import errors
 from smallcaps_assets.cli import COMMANDS
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, parse_windows
 from smallcaps_assets.core.states import GREEN, STATES
-from smallcaps_assets.core.thresholds import parse_thresholds
+from smallcaps_assets.core.verdicts import parse_thresholds
 from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.schemas import TABLES
 from smallcaps_assets.settings import NOT_SETTINGS, Settings

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from smallcaps_assets.core.ticks.content_hash import hash_lake, hash_trades
-from smallcaps_assets.emulator import Market
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
 from smallcaps_assets_tests.lakehouse_factories import (

@@ -23,10 +23,10 @@ from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calen
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.ingest.ticks.heartbeat import NOTHING
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.polygon.client import FetchedTrades
 from smallcaps_assets.polygon.http.counters import ClientCounters
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS

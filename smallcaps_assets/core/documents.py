@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
 from smallcaps_assets.errors import DataError
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -21,6 +20,10 @@ Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """An aware instant, ``date-time`` in the schema."""
 
 _ENTRY: Final = re.compile(r"^(\w+): ", re.MULTILINE)
+
+DECODER_FAULTS: Final = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
+"""Values out of range, texts that are no UTF-8 and all that msgspec says are a ``ValueError``; JSON
+nested a thousand deep is a ``RecursionError``, one that is too large a ``MemoryError``."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +93,15 @@ def read_attributes(kind: type) -> dict[str, str]:
     return {
         name: " ".join(text.split()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)
     }
+
+
+def name_fault(error: BaseException) -> str:
+    """Return why content could not be decoded, in one line of words."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _describe_members(schema: dict[str, Any], kind: type) -> None:

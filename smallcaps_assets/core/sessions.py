@@ -17,7 +17,7 @@ from smallcaps_assets.errors import CoverageError, DataError
 from smallcaps_assets.schemas import INSTANT
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
-CALENDAR_START: Final = dt.date(2003, 1, 1)
+CALENDAR_START: Final = dt.date(2003, 1, 2)
 PRE_MARKET_OPEN: Final = dt.timedelta(hours=4)
 AFTER_HOURS_LENGTH: Final = dt.timedelta(hours=4)
 

@@ -4,8 +4,8 @@ import dagster as dg
 
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_tickers
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
 from smallcaps_assets.ingest.ticks.rechecking import RecheckChoice, parse_share, recheck_sessions
 from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lakehouse import Lakehouse

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.budget.calibration import SESSION_BYTES
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
     DataError,
@@ -25,8 +26,9 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.lake.months.sessions import MonthSessions
 from smallcaps_assets.lake.months.store import MonthStore
-from smallcaps_assets.lake.paths.layout import LakeLayout, LakeRoot, Tree
-from smallcaps_assets.lake.roots.placement import SESSION_BYTES, Placement
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import LakeRoot, Tree
+from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.sessions.commit import commit_sessions, restate_sessions
 from smallcaps_assets.lake.sessions.damages import (
     Damage,

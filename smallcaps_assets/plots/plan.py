@@ -7,16 +7,11 @@ Readable in black and white and by colour-blind people: lightness grows with the
 differ by hatching, bars carry their number, axes carry their unit.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import matplotlib as mpl
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -26,29 +21,25 @@ from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.plan.windows import EventWindow
 from smallcaps_assets.core.sessions import session_range
-
-LIGHT: Final = "#cfcfcf"
-DARK: Final = "#225ea8"
-EDGE: Final = "black"
-COLOUR_MAP: Final = ListedColormap(
-    mpl.colormaps["cividis"].reversed()(np.linspace(0.12, 1.0, 256)), name="little_to_much"
+from smallcaps_assets.plots.style import (
+    COLOUR_MAP,
+    DARK,
+    EDGE,
+    HATCHES,
+    LIGHT,
+    format_count,
+    label_months,
+    scale_values,
 )
-"""Even for colour-blind people too: light is little, dark is much, and none of it is white."""
-HATCHES: Final = ("", "//", "..", "xx", "--", "\\\\")
 
 MAX_TICKERS: Final = 40
 """Rows of the calendar: more of them could not be read."""
-MONTHS_LABELLED: Final = 30
-"""Months up to which each has its label; with more of them only years have."""
 
-YEARS_LABELLED: Final = 16
-"""Years up to which each has its label."""
 
 SIZES: Final = {"GB": GB, "MB": MB, "KB": KB}
 TIMES: Final = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 """Units, the largest first, in bytes and in hours."""
 
-PIXELS_PER_INCH: Final = 110
 _FAR: Final = 1.5
 """Times the longest bar, beyond which a limit is only told."""
 
@@ -172,18 +163,6 @@ def draw_calendar(plan: pl.DataFrame) -> Figure:
     return figure
 
 
-def render_figure(figure: Figure) -> bytes:
-    """Return a figure as PNG, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def embed(picture: bytes, title: str) -> str:
-    """Return a PNG as a Markdown image: Dagster's UI shows it without a file."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode('ascii')})"
-
-
 def _style_widths(widths: Sequence[int]) -> dict[int, tuple[tuple[float, ...], str]]:
     """Return colour and hatch of each width, wider ones darker."""
     distinct = sorted(set(widths))
@@ -251,20 +230,6 @@ def _finish(
     axes.yaxis.set_major_formatter(format_count)
 
 
-def scale_values(
-    values: Sequence[float], units: Mapping[str, float]
-) -> tuple[tuple[float, ...], str]:
-    """Return values in the largest unit that the greatest one reaches, and its name."""
-    fitting = [name for name, size in units.items() if max(values) >= size]
-    name = fitting[0] if fitting else list(units)[-1]
-    return tuple(value / units[name] for value in values), name
-
-
-def format_count(value: float, _place: float) -> str:
-    """Return the text of a tick."""
-    return f"{value:,.6g}"
-
-
 def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Return ``ticker`` and a column of sessions per month, and how many tickers there are."""
     ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
@@ -281,18 +246,3 @@ def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     shown = ranked.head(MAX_TICKERS).select("ticker")
     wide = shown.join(counted, on="ticker", maintain_order="left").with_columns(lacking)
     return wide.select("ticker", *names), ranked.height
-
-
-def label_months(axes: Axes, months: Sequence[str]) -> None:
-    """Label each month, or the years where there are many months."""
-    if len(months) <= MONTHS_LABELLED:
-        axes.set_xticks(range(len(months)), months, rotation=90)
-        axes.set_xlabel("month")
-        axes.set_xticks([place - 0.5 for place in range(1, len(months))], minor=True)
-        axes.grid(which="minor", axis="x", color="white", linewidth=1.5)
-        axes.tick_params(which="minor", length=0)
-        return
-    januaries = [place for place, month in enumerate(months) if month.endswith("-01")]
-    januaries = januaries[:: -(-len(januaries) // YEARS_LABELLED) or 1]
-    axes.set_xticks(januaries, [months[place][:4] for place in januaries])
-    axes.set_xlabel("year; each column is a month")

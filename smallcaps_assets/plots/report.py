@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentForma
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.ticks.phases import PHASES
 from smallcaps_assets.core.ticks.profile import QUARTER_MIN, QUARTERS
-from smallcaps_assets.plots.plan import (
+from smallcaps_assets.plots.style import (
     COLOUR_MAP,
     DARK,
     EDGE,

@@ -8,17 +8,15 @@ What belongs here: which pages make an answer, and when it is proven. What does 
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, overload
 from urllib.parse import quote, urlsplit
 
-import polars as pl
-
 from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.errors import DataError, VendorError
 from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT, ClientConfig
-from smallcaps_assets.polygon.http.counters import ClientCounters, Meter, Occupation
+from smallcaps_assets.polygon.http.counters import ClientCounters, ClientMeter, Occupation
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.page import Fetch, Gateway
@@ -27,39 +25,11 @@ from smallcaps_assets.polygon.wire.chain import CheckedPage, TradesChain, bound_
 from smallcaps_assets.polygon.wire.envelopes import Page, Row
 from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMark, RowsChain
 
-__all__ = ["ClientConfig", "FetchedTrades", "PolygonClient"]
-
 logger = logging.getLogger(__name__)
 
 Query = Mapping[str, str]
 
 NO_PARAMETERS: Final[Query] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedTrades:
-    """Every trade of a ticker in an interval, proven to be all.
-
-    Attributes:
-        trades: ``ticker`` and the vendor's columns of ``schemas.TRADES``, in tape order.
-        pages: Pages of the chain.
-        requests: HTTP requests spent, retries included.
-        repeats_dropped: Rows dropped at page seams, because the vendor was shown to have sent
-            them again.
-        is_seam_ambiguous: At some seam equal rows were kept.
-        status: ``OK``, or ``DELAYED`` if some page was.
-        bytes_received: Bytes of good bodies on the wire.
-        request_ids: The vendor's names of the pages.
-    """
-
-    trades: pl.DataFrame
-    pages: int
-    requests: int
-    repeats_dropped: int
-    is_seam_ambiguous: bool
-    status: str
-    bytes_received: int
-    request_ids: tuple[str, ...]
 
 
 class PolygonClient:
@@ -84,7 +54,7 @@ class PolygonClient:
         own_stop = stop or threading.Event()
         transport = Transport(config, own_stop)
         counterpart = Counterpart(config, transport)
-        self._gateway = Gateway(config, limiter, transport, counterpart, Meter(), own_stop)
+        self._gateway = Gateway(config, limiter, transport, counterpart, ClientMeter(), own_stop)
 
     def __repr__(self) -> str:
         return f"PolygonClient({self.config!r})"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Market
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi
 from smallcaps_assets_tests.browser.pages import Pages, start_chromium
 from smallcaps_assets_tests.browser.terminal import MARKET, Terminal, ui_settings

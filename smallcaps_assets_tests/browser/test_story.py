@@ -13,7 +13,8 @@ import pytest
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB, PLAN_JOB
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, PartitionCounts, wait_for
 from smallcaps_assets_tests.browser.pages import CHECKS, GROUPS, LINEAGE, PARTITIONS, Pages

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Market
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import MEMORY, User
 from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
 

@@ -7,7 +7,9 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import (
     CLOSED_PORT,
     FAILED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.cli.cli_factories import (

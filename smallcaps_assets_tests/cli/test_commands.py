@@ -5,7 +5,8 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,

@@ -11,7 +11,8 @@ from typing import Final
 import pytest
 
 from smallcaps_assets.cli.runs.workplace import noticing_interrupts
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import write_text
 

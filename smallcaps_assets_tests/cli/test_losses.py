@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, User, check_refusal
 from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS

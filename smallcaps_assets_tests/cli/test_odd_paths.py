@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
 from smallcaps_assets_tests.cli.conftest import make_folder

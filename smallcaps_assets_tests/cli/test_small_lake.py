@@ -10,7 +10,7 @@ import pytest
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.ticks.content_hash import hash_lake
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.small_lake import TICKERS
 from smallcaps_assets_tests.ingest.bulky import BulkySource, hash_bulk
 from smallcaps_assets_tests.ingest.ingest_factories import SESSIONS, find_asked

@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Market
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
 from smallcaps_assets_tests.cli.conftest import make_folder
 from smallcaps_assets_tests.lakehouse_factories import SMALL_MARKET, WATCHLIST_TEXT, write_text

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds, parse_thresholds
+from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS, Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError
 
 

@@ -17,7 +17,8 @@ from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.assets.ticks import NO_WAIT_TAG
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import TABLES
 from smallcaps_assets_tests.defs.defs_factories import publish

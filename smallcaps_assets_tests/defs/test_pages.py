@@ -10,7 +10,7 @@ import pytest
 
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.instance.internals import find_target
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
 from smallcaps_assets_tests.lakehouse_factories import (

@@ -13,7 +13,7 @@ from smallcaps_assets.core.plan.batches import assign_batches
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.defs.instance.queue import require_registered_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.plan.choosing import weigh_tickers
 from smallcaps_assets.ingest.plan.refusals import count_batches
 from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks

@@ -15,9 +15,11 @@ import pytest
 from smallcaps_assets import Lake
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
 from smallcaps_assets.core.ticks.disputes import RESIDUAL
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.ingest.archive.importing import Import
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.archive_factories import (
     Layout,

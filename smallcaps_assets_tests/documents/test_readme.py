@@ -6,7 +6,8 @@ import pytest
 
 from smallcaps_assets import Lake
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets_tests.documents.blocks import read_blocks
 from smallcaps_assets_tests.documents.reader import Reader, open_folder
 from smallcaps_assets_tests.documents.rules import RULES

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import requests
 
 from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.core.ticks.conditions import build_daily_bar
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.schemas import INSTANT
 
 REPO_ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,9 @@ import polygon
 import pytest
 
 from smallcaps_assets.core.ticks.conditions import CONDITION_RULES
-from smallcaps_assets.emulator import EmulatorServer, Market
 from smallcaps_assets.emulator.endpoints.catalogue import list_exchanges
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.emulator.emulator_factories import KEY
 
 SESSION = dt.date(2023, 3, 6)

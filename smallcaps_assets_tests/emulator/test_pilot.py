@@ -13,8 +13,7 @@ from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.emulator import Market
-from smallcaps_assets.emulator.market.synthetic import FIRST_SESSION, LAST_SESSION
+from smallcaps_assets.emulator.market.synthetic import FIRST_SESSION, LAST_SESSION, Market
 
 NAMES = {
     "T": "ticker",

@@ -11,7 +11,7 @@ import polars as pl
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.emulator import StaticSource
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse

@@ -12,8 +12,9 @@ import polars as pl
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
-from smallcaps_assets.emulator.source import Source
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import Source, StaticSource
 from smallcaps_assets.emulator.tape import WireRow
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome

@@ -11,7 +11,7 @@ import polars as pl
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan

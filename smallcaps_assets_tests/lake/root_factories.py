@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.relocation.removal import Removal, remove_leaving
 from smallcaps_assets.lake.relocation.switch import (
     finish_target,

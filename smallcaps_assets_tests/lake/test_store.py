@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core import states
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.sessions.parquet import encode_trades
 from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from smallcaps_assets.plots.plan import PIXELS_PER_INCH, render_figure
+from smallcaps_assets.plots.style import PIXELS_PER_INCH, render_figure
 
 SLACK_PX: Final = 1.0
 

@@ -13,15 +13,8 @@ from smallcaps_assets.core.events.rules import EVENT_NAMES
 from smallcaps_assets.core.figures import GB, MB
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.plots.plan import (
-    COLOUR_MAP,
-    draw_calendar,
-    draw_comparison,
-    draw_events,
-    draw_ladder,
-    embed,
-    render_figure,
-)
+from smallcaps_assets.plots.plan import draw_calendar, draw_comparison, draw_events, draw_ladder
+from smallcaps_assets.plots.style import COLOUR_MAP, embed, render_figure
 from smallcaps_assets_tests.plots.chart_texts import check_texts
 
 WHITE: Final = 1.0

@@ -10,9 +10,13 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.core.ticks.tape import FetchedTrades
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import Span, Tape, WireRow
-from smallcaps_assets.polygon.client import ClientConfig, FetchedTrades, PolygonClient
+from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core.ticks.tape import sort_tape
-from smallcaps_assets.emulator import EmulatorServer, StaticSource
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import PayloadError
 from smallcaps_assets.polygon.http.inflate import inflate_body
 from smallcaps_assets.polygon.wire.envelopes import decode_page

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,

@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.reference import (

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smallcaps_assets.emulator import Fault
+from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.errors import PayloadError
 from smallcaps_assets.polygon.http import page as fetching
 from smallcaps_assets.polygon.http.transport import Answer, Transport

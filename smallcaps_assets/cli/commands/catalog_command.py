@@ -3,7 +3,7 @@
 import click
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 
 
 @click.command("catalog")

@@ -12,7 +12,7 @@ from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.errors import ConfigError
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.operations.compaction.months import MonthFacts, MonthState, judge_months
 
 

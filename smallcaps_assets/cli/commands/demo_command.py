@@ -20,7 +20,7 @@ from smallcaps_assets.cli.screens.summaries import (
     shorten,
 )
 from smallcaps_assets.cli.screens.terminal import open_console
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
 

@@ -10,8 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from smallcaps_assets.cli.counting import count_along
 from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
+from smallcaps_assets.cli.screens.progress import count_along
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import (
@@ -20,7 +20,7 @@ from smallcaps_assets.ingest.archive.outcomes import (
     ImportedSession,
     ImportSummary,
 )
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 
 NOT_IN_THE_LAKE = (Action.KEPT_APART, Action.LEFT, Action.UNCHANGED)

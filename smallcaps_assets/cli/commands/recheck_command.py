@@ -10,8 +10,8 @@ from smallcaps_assets.cli.commands.download_command import DATE
 from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.summaries import print_revisions
 from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_selection
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
 from smallcaps_assets.ingest.ticks.rechecking import (
     RecheckChoice,
     RecheckFacts,

@@ -2,9 +2,13 @@
 
 import click
 
-from smallcaps_assets.cli.dagster_home import find_damaged_databases, set_aside
-from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
+from smallcaps_assets.cli.runs.workplace import (
+    Workplace,
+    find_damaged_databases,
+    open_workplace,
+    set_aside,
+)
+from smallcaps_assets.ingest.derived import ensure_indexed
 
 
 @click.command("reconcile")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_bytes
-from smallcaps_assets.lake.relocation.session_copies import Progress as Watcher
+from smallcaps_assets.lake.relocation.session_copies import Watcher
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed, refresh_catalog
+from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
 

@@ -12,8 +12,9 @@ from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.derived import require_ledger
 from smallcaps_assets.operations.report.document import RealityRow, ReportDocument
-from smallcaps_assets.operations.report.figures import measure_lake, require_ledger
+from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.operations.report.page import REALITY, describe_reality, list_numbers
 
 TONES = {"met": "green", "not met": "red", "unknown": "yellow"}

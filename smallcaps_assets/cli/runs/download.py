@@ -28,8 +28,8 @@ from smallcaps_assets.defs.instance.states import align_states
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import PartitionConflictError
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import select_missing, select_planned
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
 from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
 
 BRIDGED_KEYS = 100

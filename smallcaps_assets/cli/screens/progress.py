@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +14,7 @@ from rich.progress import (
     Progress,
     TaskProgressColumn,
     TextColumn,
+    TimeRemainingColumn,
 )
 
 from smallcaps_assets.core.figures import MB, format_duration
@@ -24,9 +26,11 @@ from smallcaps_assets.operations.status.forecast import forecast
 POLL_S = 1.0
 LINE_EVERY_S = 5.0
 
+Item = TypeVar("Item")
+
 
 @dataclass(slots=True)
-class Meter:
+class ProgressMeter:
     """What has happened since the start, from two looks at the ledger.
 
     Attributes:
@@ -78,7 +82,7 @@ def watch_progress(
         totals, counts = ledger.totals(), ledger.counts()
         green = sum(count for state, count in counts.items() if state in GREEN)
         limit = lakehouse.settings.requests_per_minute
-        meter = Meter(green, totals.rows, totals.bytes, time.monotonic(), limit)
+        meter = ProgressMeter(green, totals.rows, totals.bytes, time.monotonic(), limit)
         arguments = (meter, ledger, len(missing), console, stop)
         thread = threading.Thread(target=show, args=arguments, daemon=True)
         thread.start()
@@ -89,8 +93,38 @@ def watch_progress(
             thread.join()
 
 
+def count_along(
+    items: Iterable[Item],
+    count: Callable[[], int],
+    console: Console,
+    line_every_s: float = LINE_EVERY_S,
+) -> Iterator[Item]:
+    """Yield the items while a bar, or now and then a line, shows how far it is.
+
+    Args:
+        items: What is counted.
+        count: Tells how many there will be.
+        console: Where it is shown.
+        line_every_s: Pause between two lines where there is no bar.
+    """
+    total = count()
+    if console.is_terminal:
+        columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=console) as bar:
+            yield from bar.track(items, total=total)
+        return
+    started = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= line_every_s:
+            last = now
+            left_s = (total - done) * (now - started) / done
+            console.print(f"{done:,}/{total:,}, ETA {left_s:,.0f} s", highlight=False)
+
+
 def _show_bar(
-    meter: Meter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
+    meter: ProgressMeter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
 ) -> None:
     columns = (
         TextColumn("sessions"),
@@ -109,7 +143,7 @@ def _show_bar(
 
 
 def _show_lines(
-    meter: Meter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
+    meter: ProgressMeter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
 ) -> None:
     is_over = False
     while not is_over:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Verdict(StrEnum):
+class ArchiveVerdict(StrEnum):
     """What an archive's session is worth.
 
     The values are those of receipts, ledgers and JSON, and never change: lakes of earlier versions
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
     @property
     def word(self) -> str:
         """Return what was found out: a session ``agrees`` with its bar, or it does not."""
-        return "agrees" if self is Verdict.PROVEN else self.value
+        return "agrees" if self is ArchiveVerdict.PROVEN else self.value
 
 
 class FindingKind(StrEnum):
@@ -111,9 +111,9 @@ class Finding:
         return f"{where}{self.kind.value}: {self.message}"
 
 
-def judge_findings(rows: int, findings: Iterable[Finding]) -> Verdict:
+def judge_findings(rows: int, findings: Iterable[Finding]) -> ArchiveVerdict:
     """Return the verdict on a session of some rows with its findings."""
     if not rows:
-        return Verdict.UNUSABLE
+        return ArchiveVerdict.UNUSABLE
     agrees = all(finding.is_note for finding in findings)
-    return Verdict.PROVEN if agrees else Verdict.UNPROVEN
+    return ArchiveVerdict.PROVEN if agrees else ArchiveVerdict.UNPROVEN

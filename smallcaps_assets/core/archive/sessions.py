@@ -21,7 +21,12 @@ import polars as pl
 
 from smallcaps_assets.core.archive.columns import VENDOR_TYPES, ArchiveRows, parse_archive
 from smallcaps_assets.core.archive.evidence import look_at_clocks, look_at_identity
-from smallcaps_assets.core.archive.findings import Finding, FindingKind, Verdict, judge_findings
+from smallcaps_assets.core.archive.findings import (
+    ArchiveVerdict,
+    Finding,
+    FindingKind,
+    judge_findings,
+)
 from smallcaps_assets.core.archive.times import NS
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.ticks.bar_prices import compare_prices
@@ -95,7 +100,7 @@ class ArchivedSession:
     """
 
     trades: pl.DataFrame
-    verdict: Verdict
+    verdict: ArchiveVerdict
     findings: tuple[Finding, ...]
     volume: float = 0.0
     trade_count: int = 0
@@ -152,12 +157,12 @@ def judge_session(
     if not (is_known and calendar.is_session(session_date)):
         message = f"{session_date} is no XNYS session"
         findings.append(Finding(FindingKind.NO_SESSION, message))
-        return ArchivedSession(TRADES.empty(), Verdict.UNUSABLE, tuple(findings))
+        return ArchivedSession(TRADES.empty(), ArchiveVerdict.UNUSABLE, tuple(findings))
     joined = sort_tape(pl.concat([file.rows for file in files]))
     inside, strays = _cut_day(joined, session_date)
     findings += strays
     if inside.is_empty():
-        return ArchivedSession(TRADES.empty(), Verdict.UNUSABLE, tuple(findings))
+        return ArchivedSession(TRADES.empty(), ArchiveVerdict.UNUSABLE, tuple(findings))
     trades = label_trades(inside.select(pl.lit(ticker).alias("ticker"), pl.all()), calendar)
     bars = _frame_bar(trades, bar)
     facts = measure_sessions(trades, bars, trades.select(DAILY_BARS.key).head(1))

@@ -13,51 +13,15 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import (
-    DEFAULT_BYTES_PER_TRADE,
     Calibration,
-    SizeFit,
-    fit_bytes_per_trade,
-    label_expected_rows,
     size_expression,
 )
 from smallcaps_assets.core.budget.costs import (
-    DISK_SHARE,
-    Comparison,
-    DiskVerdict,
     Estimate,
-    compare_estimates,
-    compare_published,
-    judge_disk,
 )
-from smallcaps_assets.core.figures import GB, MB, TB, format_bytes, format_hours
+from smallcaps_assets.core.figures import MB, format_bytes, format_hours
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, EventWindow
 from smallcaps_assets.errors import ConfigError, CoverageError
-
-__all__ = [
-    "DEFAULT_BYTES_PER_TRADE",
-    "DISK_SHARE",
-    "GB",
-    "MB",
-    "TB",
-    "Calibration",
-    "Comparison",
-    "DiskVerdict",
-    "Estimate",
-    "Growth",
-    "Landed",
-    "SizeFit",
-    "compare_estimates",
-    "compare_published",
-    "estimate_calibrated",
-    "estimate_constants",
-    "estimate_measured",
-    "estimate_naive",
-    "estimate_unmerged",
-    "fit_bytes_per_trade",
-    "judge_disk",
-    "label_costs",
-    "label_expected_rows",
-]
 
 RAW_MB_PER_SESSION: Final = 50
 STORED_RATIO: Final = 0.30

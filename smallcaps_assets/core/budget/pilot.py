@@ -11,16 +11,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import Calibration, label_expected_rows
-from smallcaps_assets.core.budget.estimates import (
-    DISK_SHARE,
-    DiskVerdict,
-    estimate_calibrated,
-    judge_disk,
-    label_costs,
-)
-from smallcaps_assets.core.plan.batches import label_months, merge_months
+from smallcaps_assets.core.budget.costs import DISK_SHARE, DiskVerdict, judge_disk
+from smallcaps_assets.core.budget.estimates import estimate_calibrated, label_costs
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.intervals import clip_intervals, count_sessions, expand_sessions
+from smallcaps_assets.core.plan.months import label_months, merge_months
 from smallcaps_assets.core.plan.ranges import plan_request_ranges
 from smallcaps_assets.core.plan.windows import EventWindow, merge_windows
 from smallcaps_assets.errors import ConfigError

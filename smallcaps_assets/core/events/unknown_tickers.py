@@ -12,8 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.thresholds import Thresholds
-from smallcaps_assets.core.verdicts import GREEN_STATES, Number, Verdict
+from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.core.verdicts import Number, Thresholds, Verdict
 
 SUGGESTED: Final = 50
 """Tickers for which a symbol spelt alike is looked for; it takes long."""
@@ -94,7 +94,7 @@ def select_unknown_sessions(states: pl.DataFrame, unknown: Collection[str]) -> p
     """
     suspects = states.filter(pl.col("ticker").is_in(list(unknown)))
     traded = suspects.filter(pl.col("rows") > 0).select("ticker").unique()
-    is_green = pl.col("state").is_in(list(GREEN_STATES))
+    is_green = pl.col("state").is_in(list(GREEN))
     return (
         suspects.filter(is_green)
         .join(traded, on="ticker", how="anti")

@@ -41,7 +41,7 @@ _NAMES: Final = {
 
 
 @dataclass(frozen=True)
-class ImportFacts:
+class WatchlistImport:
     """What happened to the rows of a watchlist from outside.
 
     ``rows_read = rows_kept + repeated_rows + rows_not_wanted``.
@@ -112,7 +112,7 @@ def build_watchlist(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, ImportFacts]:
+def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]:
     """Return a watchlist from outside as the table, and what was merged on the way.
 
     Columns: ``ticker``; one of ``date``, ``trading_day`` and ``session_date``; optionally
@@ -139,7 +139,7 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, ImportFacts]:
         )
     named = _parse_events(wanted)
     watchlist = WATCHLIST.conform(build_watchlist(_list_events(named)).collect())
-    return watchlist, ImportFacts(
+    return watchlist, WatchlistImport(
         rows_read=frame.height,
         rows_kept=watchlist.height,
         rows_not_wanted=frame.height - wanted.height,
@@ -189,6 +189,17 @@ def judge_watchlist(facts: WatchlistFacts) -> tuple[str, ...]:
         f"{facts.wrong_counts} rows count their events wrong": facts.wrong_counts > 0,
     }
     return tuple(text for text, is_true in complaints.items() if is_true)
+
+
+def merge_watchlists(*watchlists: pl.DataFrame) -> pl.DataFrame:
+    """Return the union of watchlists; a row of several has the events of all.
+
+    Returns:
+        ``schemas.WATCHLIST``, sorted by its key.
+    """
+    rows = pl.concat([WATCHLIST.empty(), *map(WATCHLIST.conform, watchlists)])
+    events = rows.lazy().explode("events").select(*_KEY, event="events")
+    return build_watchlist(events).collect()
 
 
 def _rename_date(frame: pl.DataFrame) -> pl.DataFrame:

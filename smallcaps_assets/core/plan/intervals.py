@@ -190,3 +190,24 @@ def _build_chunk(spans: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame
         event_dates="event_dates",
         offsets="offsets",
     )
+
+
+def is_after_row_above() -> pl.Expr:
+    """Return whether a row's key is at least the one above it; the first row's is."""
+    ticker, session_date = pl.col("ticker"), pl.col("session_date")
+    above = ticker.shift(1)
+    is_after = (ticker > above) | ((ticker == above) & (session_date >= session_date.shift(1)))
+    return is_after.fill_null(value=True)
+
+
+def repeats_row_above() -> pl.Expr:
+    """Return whether a row has the key of the one above it; the first row has not."""
+    ticker, session_date = pl.col("ticker"), pl.col("session_date")
+    is_repeat = (ticker == ticker.shift(1)) & (session_date == session_date.shift(1))
+    return is_repeat.fill_null(value=False)
+
+
+def sort_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Return the sessions sorted by key; most are, and a look costs less than a sort."""
+    is_sorted = sessions.select(is_after_row_above().all()).item()
+    return sessions if is_sorted else sessions.sort("ticker", "session_date")

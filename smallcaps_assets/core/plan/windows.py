@@ -29,23 +29,6 @@ from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
 
-__all__ = [
-    "ALL_EVENTS",
-    "DEFAULT_WINDOWS",
-    "MAX_SIDE_SESSIONS",
-    "EventWindow",
-    "PlanBounds",
-    "WindowFacts",
-    "WindowPlan",
-    "WindowValue",
-    "expand_sessions",
-    "merge_windows",
-    "parse_windows",
-    "plan_windows",
-    "select_sessions",
-    "widest_window",
-]
-
 MAX_SIDE_SESSIONS: Final = 60
 ALL_EVENTS: Final = (IMPORTED_EVENT, *EVENT_NAMES)
 """Every event a watchlist may name, in the order of lists."""

@@ -13,8 +13,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.core.thresholds import Thresholds
-from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.core.verdicts import Thresholds, Verdict
 
 _FIRST: Final = pl.date(1, 1, 1)
 _LAST: Final = pl.date(9999, 12, 31)

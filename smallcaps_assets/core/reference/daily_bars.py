@@ -32,7 +32,7 @@ _OPTIONAL: Final = ("vwap", "trade_count")
 
 
 @dataclass(frozen=True, eq=False)
-class BarFacts:
+class BarTableFacts:
     """What the daily bars hold, for metadata and checks.
 
     Attributes:
@@ -133,7 +133,7 @@ def select_usable_bars(bars: pl.LazyFrame) -> pl.LazyFrame:
     return bars.filter(_is_usable())
 
 
-def measure_bars(bars: pl.DataFrame, calendar: SessionCalendar) -> BarFacts:
+def measure_bars(bars: pl.DataFrame, calendar: SessionCalendar) -> BarTableFacts:
     """Return the facts about ``schemas.DAILY_BARS``.
 
     Raises:
@@ -147,7 +147,7 @@ def measure_bars(bars: pl.DataFrame, calendar: SessionCalendar) -> BarFacts:
             calendar.check_covered(date)
     unusable = bars.filter(~_is_usable())
     non_session = bars.join(calendar.frame, on="session_date", how="anti")
-    return BarFacts(
+    return BarTableFacts(
         rows=bars.height,
         tickers=bars["ticker"].n_unique(),
         unusable=unusable.height,

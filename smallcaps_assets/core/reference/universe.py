@@ -110,7 +110,7 @@ class UniverseFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class RepairFacts:
+class ListingRepairs:
     """What was wrong with listings and how they were kept all the same.
 
     Attributes:
@@ -181,7 +181,7 @@ def select_listings(
 
 def build_universe(
     listings: pl.DataFrame, rules: UniverseRules
-) -> tuple[pl.DataFrame, RepairFacts]:
+) -> tuple[pl.DataFrame, ListingRepairs]:
     """Return listings as the table: each once, its dates in order, labelled by the cap.
 
     No listing is lost: what contradicts itself becomes unknown, and is counted.
@@ -210,7 +210,7 @@ def build_universe(
     )
     kept, contradicting = merge_records(sound, UNIVERSE.key)
     universe = UNIVERSE.conform(kept.with_columns(is_below_cap=_is_below(rules.max_cap_usd)))
-    return universe.sort(UNIVERSE.key), RepairFacts(
+    return universe.sort(UNIVERSE.key), ListingRepairs(
         repeated=sound.height - kept.height,
         contradicting=contradicting,
         reversed_periods=problems["delisted before it was listed"].height,

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.thresholds import Thresholds
+from smallcaps_assets.core.verdicts import Thresholds
 
 UNPROVEN: Final = "unproven_by_bar"
 """No bar that proves was compared with the tape."""

@@ -177,6 +177,32 @@ def count_members(values: pl.Series) -> Integers:
     return _measure_lists(values.rechunk().to_arrow())
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedTrades:
+    """Every trade of a ticker in an interval, proven to be all.
+
+    Attributes:
+        trades: ``ticker`` and the vendor's columns of ``schemas.TRADES``, in tape order.
+        pages: Pages of the chain.
+        requests: HTTP requests spent, retries included.
+        repeats_dropped: Rows dropped at page seams, because the vendor was shown to have sent
+            them again.
+        is_seam_ambiguous: At some seam equal rows were kept.
+        status: ``OK``, or ``DELAYED`` if some page was.
+        bytes_received: Bytes of good bodies on the wire.
+        request_ids: The vendor's names of the pages.
+    """
+
+    trades: pl.DataFrame
+    pages: int
+    requests: int
+    repeats_dropped: int
+    is_seam_ambiguous: bool
+    status: str
+    bytes_received: int
+    request_ids: tuple[str, ...]
+
+
 def _measure_lists(lists: Any) -> Integers:  # noqa: ANN401  an array of Arrow, which core does not import
     lengths: Integers = np.diff(lists.offsets.to_numpy())
     if lists.null_count:

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from smallcaps_assets.core.verdicts import MadeTable
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import (
     NO_PICTURES,
@@ -16,7 +17,6 @@ from smallcaps_assets.defs.metadata import (
     show_verdict,
 )
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
-from smallcaps_assets.ingest.made import MadeTable
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, PILOT_WATCHLIST, SPLITS, UNIVERSE, WATCHLIST
 

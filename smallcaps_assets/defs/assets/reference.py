@@ -15,11 +15,12 @@ from smallcaps_assets.defs.metadata import (
     show_tables,
     show_verdict,
 )
-from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
 from smallcaps_assets.ingest.proof.judging import judge_new_bars
 from smallcaps_assets.ingest.reference.daily_bars import (
     BarMonth,
+    judge_bar_lives,
     judge_daily_bars,
+    judge_split_jumps,
     refresh_daily_bars,
     refresh_splits,
 )

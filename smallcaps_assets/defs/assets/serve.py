@@ -8,7 +8,7 @@ import dagster as dg
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import show_numbers
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import (
     COMPACTED_TRADES,

@@ -19,7 +19,8 @@ from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.errors import ConfigError, SmallcapsError
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import TRADES

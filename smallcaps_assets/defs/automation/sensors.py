@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.defs import jobs
@@ -32,14 +32,15 @@ from smallcaps_assets.defs.partitions import (
     planned_ticker_sessions,
 )
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.reference.daily_bars import due_months, wanted_months
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.automation.freshness import (
     judge_bar_freshness,
     judge_plan_freshness,
 )
 from smallcaps_assets.operations.automation.retries import RETRY_PAUSE, select_due, select_retries
+from smallcaps_assets.operations.report.figures import identify_state
 from smallcaps_assets.settings import PlanMode
 
 LAUNCHED_BY: Final = "smallcaps/launched_by"
@@ -206,6 +207,28 @@ def plan_after_new_session(
     is_plain = lakehouse.settings.plan_mode is PlanMode.SESSIONS
     job = jobs.plan_sessions if is_plain else jobs.plan_new_sessions
     return dg.RunRequest(run_key=context.dagster_run.run_id, job_name=job.name)
+
+
+@dg.sensor(
+    job=jobs.refresh_report,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Makes `download_report` anew when something was stored, failed or audited since "
+    "the last one.  It waits while anything downloads.",
+)
+def report_changes(
+    context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a report of each state of the lake once; the cursor is that state."""
+    try:
+        if busy := find_download(context.instance, lakehouse):
+            return dg.SkipReason(f"waits for {busy}")
+        state = identify_state(lakehouse)
+    except SmallcapsError as error:
+        return dg.SkipReason(str(error))
+    if state == context.cursor:
+        return dg.SkipReason("nothing was stored, failed or audited since the last report")
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=state)], cursor=state)
 
 
 def _request(keys: list[str], sensor: str) -> dg.RunRequest:

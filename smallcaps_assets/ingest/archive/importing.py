@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 import polars as pl
 
+from smallcaps_assets.core.budget.calibration import INDEX_BYTES
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import session_range
@@ -43,8 +44,7 @@ from smallcaps_assets.lake.interchange.archives import (
     walk_archive,
 )
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.paths.layout import Tree
-from smallcaps_assets.lake.roots.placement import INDEX_BYTES
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore

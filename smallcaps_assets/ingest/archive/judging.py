@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.archive.findings import Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.archive.sessions import (
     ArchivedSession,
     FileRows,
@@ -25,7 +25,7 @@ from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
 from smallcaps_assets.lake.interchange.archive_files import ArchivedFile, read_archive
 from smallcaps_assets.lake.interchange.archives import SessionFiles
 from smallcaps_assets.lake.ledger.import_records import ImportRecord
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, ImportFacts
 from smallcaps_assets.lakehouse import Lakehouse
@@ -103,7 +103,7 @@ class ArchiveJudge:
 
     def is_unchanged(self, session: SessionFiles, record: ImportRecord, bar: Bar | None) -> bool:
         """Say whether another look would find what the last one did, and do what it did."""
-        if self.accepts_unproven and record.verdict == Verdict.UNPROVEN:
+        if self.accepts_unproven and record.verdict == ArchiveVerdict.UNPROVEN:
             return False
         seen = (record.fingerprint, record.bar_volume, record.bar_trade_count)
         return seen == (_identify(session, bar), *_read_bar(bar))
@@ -115,10 +115,10 @@ class ArchiveJudge:
             return refuse_file(file.facts, str(error))
         return classify_file(file.facts, rows, ticker, self.lakehouse.calendar)
 
-    def _choose_action(self, verdict: Verdict) -> Action:
-        if verdict is Verdict.PROVEN:
+    def _choose_action(self, verdict: ArchiveVerdict) -> Action:
+        if verdict is ArchiveVerdict.PROVEN:
             return Action.STORED
-        if verdict is Verdict.UNUSABLE:
+        if verdict is ArchiveVerdict.UNUSABLE:
             return Action.LEFT
         return Action.ACCEPTED if self.accepts_unproven else Action.KEPT_APART
 
@@ -179,7 +179,7 @@ def recall_session(session: SessionFiles, record: ImportRecord) -> ImportedSessi
     """Return what an earlier import found out about a session."""
     return replace(
         describe_session(session, Action.UNCHANGED),
-        verdict=Verdict(record.verdict),
+        verdict=ArchiveVerdict(record.verdict),
         rows=record.rows,
         findings=record.findings,
     )

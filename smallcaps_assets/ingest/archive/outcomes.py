@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from smallcaps_assets.core.archive.findings import Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.lakehouse import Lakehouse
 
 
@@ -52,7 +52,7 @@ class ImportedSession:
     key: str
     files: tuple[str, ...]
     action: Action
-    verdict: Verdict | None = None
+    verdict: ArchiveVerdict | None = None
     rows: int = 0
     findings: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ from smallcaps_assets.core.budget.calibration import (
     DEFAULT_SESSION_S,
     Calibration,
 )
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate
 from smallcaps_assets.lakehouse import Lakehouse

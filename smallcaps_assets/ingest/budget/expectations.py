@@ -9,9 +9,11 @@ import polars as pl
 
 from smallcaps_assets.core.budget.calibration import label_expected_rows
 from smallcaps_assets.core.plan.ranges import plan_request_ranges
+from smallcaps_assets.core.reference.bar_facts import NO_BARS, BarFacts, DailyBar
 from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, REQUEST_RANGES
 
@@ -109,6 +111,30 @@ def plan_ranges(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
         if part.height
     ]
     return pl.concat([REQUEST_RANGES.empty(), *ranges])
+
+
+def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
+    """Read what is known of ``sessions`` (columns ``ticker``, ``session_date``)."""
+    if sessions.is_empty():
+        return NO_BARS
+    first, last = session_range(sessions)
+    bars = (
+        tables.read_daily_bars(first, last)
+        .join(sessions.lazy().select("ticker", "session_date"), on=["ticker", "session_date"])
+        .filter(pl.col("volume").is_finite())
+        .select("ticker", "session_date", "volume", "trade_count")
+        .collect()
+    )
+    months = tables.read_bar_months(first, last)
+    return BarFacts(
+        {
+            (ticker, session_date): DailyBar(volume, trade_count)
+            for ticker, session_date, volume, trade_count in bars.iter_rows()
+        },
+        frozenset(date for month in months for date in month.covered if first <= date <= last),
+        {date: on for month in months for date, on in month.fetched},
+        {date: on for month in months for date, on in month.asked_again},
+    )
 
 
 def _read_counts(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:

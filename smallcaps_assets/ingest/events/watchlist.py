@@ -9,22 +9,20 @@ import polars as pl
 from smallcaps_assets.core.budget.pilot import rank_pilot
 from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.core.events.watchlist import (
-    ImportFacts,
     WatchlistFacts,
+    WatchlistImport,
     build_watchlist,
     judge_watchlist,
     measure_watchlist,
+    merge_watchlists,
     parse_watchlist,
 )
-from smallcaps_assets.core.plan.batches import merge_watchlists
 from smallcaps_assets.core.reference.splits import measure_split_like_jumps
-from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.ingest.events.outside_universe import compare_with_universe
 from smallcaps_assets.ingest.events.pilot import Pilot, frame_ladder, pilot_size, take_pilot
-from smallcaps_assets.ingest.inputs import read_parsed
-from smallcaps_assets.ingest.made import MadeTable, judge_problems
-from smallcaps_assets.ingest.plan.choosing import describe_range
+from smallcaps_assets.lake.interchange.input_files import read_parsed
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 
@@ -144,7 +142,7 @@ def _detect(lakehouse: Lakehouse) -> _Found:
     )
 
 
-def read_watchlists(paths: Iterable[Path]) -> tuple[pl.DataFrame, dict[str, ImportFacts]]:
+def read_watchlists(paths: Iterable[Path]) -> tuple[pl.DataFrame, dict[str, WatchlistImport]]:
     """Return the union of some watchlists, and what was merged on reading each, by its path.
 
     Raises:
@@ -195,7 +193,7 @@ def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
 
 def _explain_no_event(lakehouse: Lakehouse, found: _Found) -> str:
     """Return why a watchlist holds no row."""
-    wanted = describe_range(lakehouse)
+    wanted = lakehouse.describe_wanted()
     if found.watchlist.height:
         found_rows = f"{found.watchlist.height:,} rows"
         return f"expected at least one row, got none: none of {found_rows} lies in the universe"

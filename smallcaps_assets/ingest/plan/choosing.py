@@ -4,7 +4,6 @@ What belongs here: from the pilot, or from plain tickers, to a candidate plan.  
 check and its publication (``publishing``), and what it costs (``ingest.budget.estimates``).
 """
 
-import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -12,8 +11,9 @@ import polars as pl
 
 from smallcaps_assets.core.budget.calibration import size_expression
 from smallcaps_assets.core.events.rules import EVENT_ORDER
-from smallcaps_assets.core.plan.batches import assign_batches, plan_months
+from smallcaps_assets.core.plan.batches import assign_batches
 from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.months import plan_months
 from smallcaps_assets.core.plan.windows import plan_windows, select_sessions
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, DataError, LakeError
@@ -94,11 +94,6 @@ def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
     return labelled.group_by("ticker").agg(weight=stored.sum())
 
 
-def describe_range(lakehouse: Lakehouse) -> str:
-    """Return the dates that the settings ask for, the first and the last one."""
-    return f"{lakehouse.first_wanted} to {_last_wanted(lakehouse)}"
-
-
 def check_choice(lakehouse: Lakehouse) -> None:
     """Refuse settings that no plan can be made with, before anything is fetched for it.
 
@@ -110,8 +105,9 @@ def check_choice(lakehouse: Lakehouse) -> None:
     bounds = lakehouse.bounds
     if bounds.first and bounds.last and bounds.first_index > bounds.last_index:
         raise ConfigError(
-            f"{describe_range(lakehouse)} has no XNYS session, because of a weekend or a holiday: "
-            "choose other dates (--from and --to, SMALLCAPS_FIRST_SESSION, SMALLCAPS_LAST_SESSION)"
+            f"{lakehouse.describe_wanted()} has no XNYS session, because of a weekend or a "
+            "holiday: choose other dates (--from and --to, SMALLCAPS_FIRST_SESSION, "
+            "SMALLCAPS_LAST_SESSION)"
         )
 
 
@@ -182,7 +178,7 @@ def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> Ch
     wanted = parse_tickers(settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS") or ()
     chosen = [ticker for ticker in wanted if tickers is None or ticker in tickers]
     first = lakehouse.first_wanted
-    last = _last_wanted(lakehouse)
+    last = lakehouse.last_wanted
     plan = select_sessions(chosen, first, last, bounds)
     later = select_sessions(chosen, first, last, _after(bounds)).select(KEY)
     return ChosenSessions(
@@ -196,11 +192,6 @@ def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> Ch
         naive_sessions=plan.height,
         rows_per_event={},
     )
-
-
-def _last_wanted(lakehouse: Lakehouse) -> dt.date:
-    bounds = lakehouse.bounds
-    return bounds.last or bounds.last_available
 
 
 def _after(bounds: PlanBounds) -> PlanBounds:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from smallcaps_assets.core.budget.costs import Estimate
-from smallcaps_assets.core.plan.batches import diff_plans
-from smallcaps_assets.core.plan.ranges import measure_plan
+from smallcaps_assets.core.plan.publication import diff_plans, measure_plan
 from smallcaps_assets.ingest.budget.calibration import calibrate
 from smallcaps_assets.ingest.budget.estimates import estimate_sessions
 from smallcaps_assets.ingest.budget.expectations import KEY, read_stored

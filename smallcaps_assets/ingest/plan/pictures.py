@@ -69,7 +69,7 @@ def publish_pictures(lakehouse: Lakehouse, figures: Figures) -> dict[str, str]:
     Raises:
         StorageError: The disk refuses.
     """
-    from smallcaps_assets.plots.plan import embed, render_figure  # noqa: PLC0415  as above
+    from smallcaps_assets.plots.style import embed, render_figure  # noqa: PLC0415  as above
 
     layout, shown = lakehouse.layout, {}
     for name, figure in figures.items():

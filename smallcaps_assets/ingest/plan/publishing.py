@@ -10,14 +10,14 @@ import polars as pl
 
 from smallcaps_assets.core.events.rules import EVENT_ORDER
 from smallcaps_assets.core.keys import hash_keys, key_expression
-from smallcaps_assets.core.plan.ranges import MAX_KEYS, measure_plan
-from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.core.plan.publication import measure_plan
+from smallcaps_assets.core.plan.ranges import MAX_KEYS
+from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
 from smallcaps_assets.ingest.budget.estimates import estimate_numbers, estimate_plan
 from smallcaps_assets.ingest.events.unknown_tickers import find_unknown_tickers
-from smallcaps_assets.ingest.made import MadeTable, judge_problems
 from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions
 from smallcaps_assets.ingest.plan.refusals import explain_plan
-from smallcaps_assets.lake.tables.store import PlanRecord
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
 from smallcaps_assets.settings import PlanMode

@@ -11,8 +11,9 @@ import polars as pl
 
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.plan.batches import assign_batches
-from smallcaps_assets.core.plan.ranges import MAX_KEYS, PlanFacts, judge_plan
-from smallcaps_assets.ingest.plan.choosing import ChosenSessions, describe_range, weigh_tickers
+from smallcaps_assets.core.plan.publication import PlanFacts, judge_plan
+from smallcaps_assets.core.plan.ranges import MAX_KEYS
+from smallcaps_assets.ingest.plan.choosing import ChosenSessions, weigh_tickers
 from smallcaps_assets.lakehouse import Lakehouse
 
 SHOWN_ROWS: Final = 5
@@ -84,7 +85,7 @@ def _explain_empty(lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataF
             f"{_name_rows(waiting.head(1))}: the newest published one is "
             f"{lakehouse.last_available}; plan again later, or ask for earlier dates"
         )
-    wanted = describe_range(lakehouse)
+    wanted = lakehouse.describe_wanted()
     if pilot is None:
         return f"expected at least one session, got none: {wanted} has no XNYS session"
     is_session = pl.col("session_date").is_in(lakehouse.calendar.frame["session_date"].implode())

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.ticks.disputes import YOUNG_BAR
 from smallcaps_assets.errors import VendorError
-from smallcaps_assets.ingest.proof.bars import BarFacts
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.lake.tables.bar_months import BarMonthFacts, BarOrigin
 from smallcaps_assets.lakehouse import Lakehouse

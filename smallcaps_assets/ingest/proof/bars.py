@@ -11,12 +11,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.sessions import session_range
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from smallcaps_assets.core.reference.bar_facts import NO_BARS, BarFacts
 from smallcaps_assets.core.ticks.disputes import (
     Deficit,
     Evidence,
@@ -24,70 +22,9 @@ from smallcaps_assets.core.ticks.disputes import (
     judge_tape,
     measure_deficit,
 )
+from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS, Thresholds
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.settings import BarsProve
-
-
-@dataclass(frozen=True, slots=True)
-class DailyBar:
-    """The bar of one ticker-session.
-
-    Attributes:
-        volume: Shares by the vendor's rules.
-        trade_count: Trades by the vendor's rules, ``None`` when the source does not say.
-    """
-
-    volume: float
-    trade_count: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class BarFacts:
-    """The bars of the sessions of one download.
-
-    Attributes:
-        bars: By ticker and session.
-        covered: Sessions of which the lake's own source listed every ticker that traded, so that
-            a ticker without a bar is known not to have traded.
-        fetched: Sessions whose bars came from the lake's own source, and the UTC date on which
-            they did, as far as known.
-        asked_again: Sessions whose bars were asked for again, and when last.
-    """
-
-    bars: Mapping[tuple[str, dt.date], DailyBar]
-    covered: frozenset[dt.date]
-    fetched: Mapping[dt.date, dt.date] = field(default_factory=dict)
-    asked_again: Mapping[dt.date, dt.date] = field(default_factory=dict)
-
-    def find(self, ticker: str, session_date: dt.date) -> DailyBar | None:
-        """Return the bar of a session, ``None`` when none is known."""
-        return self.bars.get((ticker, session_date))
-
-    def judge_empty(self, ticker: str, session_date: dt.date) -> str:
-        """Return the state of a session of which the vendor says that it had no trades."""
-        bar = self.find(ticker, session_date)
-        if bar is not None:
-            return states.EMPTY if bar.volume == 0 else states.EMPTY_DISPUTED
-        if session_date in self.covered:
-            return states.EMPTY
-        return states.EMPTY_UNVERIFIED
-
-    def expect_count(self, ticker: str, session_date: dt.date) -> int | None:
-        """Return the trades that a session should hold, ``None`` when nothing is known."""
-        bar = self.find(ticker, session_date)
-        if bar is not None:
-            return bar.trade_count
-        return 0 if session_date in self.covered else None
-
-    def expect_rows(self, sessions: pl.DataFrame) -> pl.DataFrame:
-        """Add ``expected_rows`` (Int64, null: unknown) to ``ticker, session_date``."""
-        keys = sessions.select("ticker", "session_date").iter_rows()
-        counts = [self.expect_count(ticker, date) for ticker, date in keys]
-        return sessions.with_columns(expected_rows=pl.Series(counts, dtype=pl.Int64))
-
-
-NO_BARS = BarFacts({}, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,27 +120,3 @@ class Comparison:
             "volume_deficit": self.deficit.volume if self.is_proving else None,
             "count_deficit": self.deficit.trade_count if self.is_proving else None,
         }
-
-
-def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
-    """Read what is known of ``sessions`` (columns ``ticker``, ``session_date``)."""
-    if sessions.is_empty():
-        return NO_BARS
-    first, last = session_range(sessions)
-    bars = (
-        tables.read_daily_bars(first, last)
-        .join(sessions.lazy().select("ticker", "session_date"), on=["ticker", "session_date"])
-        .filter(pl.col("volume").is_finite())
-        .select("ticker", "session_date", "volume", "trade_count")
-        .collect()
-    )
-    months = tables.read_bar_months(first, last)
-    return BarFacts(
-        {
-            (ticker, session_date): DailyBar(volume, trade_count)
-            for ticker, session_date, volume, trade_count in bars.iter_rows()
-        },
-        frozenset(date for month in months for date in month.covered if first <= date <= last),
-        {date: on for month in months for date, on in month.fetched},
-        {date: on for month in months for date, on in month.asked_again},
-    )

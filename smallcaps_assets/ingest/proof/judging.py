@@ -14,7 +14,9 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
+from smallcaps_assets.core.ticks.audits import BarEvidence
 from smallcaps_assets.core.ticks.disputes import (
     Asking,
     Figures,
@@ -23,13 +25,13 @@ from smallcaps_assets.core.ticks.disputes import (
     select_bad_dates,
     select_set_aside,
 )
-from smallcaps_assets.core.verdicts import BarEvidence
 from smallcaps_assets.errors import (
     LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
 )
-from smallcaps_assets.ingest.proof.bars import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.budget.expectations import read_bar_facts
+from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse

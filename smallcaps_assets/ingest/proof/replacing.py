@@ -15,8 +15,8 @@ import msgspec
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets.ingest.proof.judging import find_receipt
-from smallcaps_assets.lake.ledger.writer import Failure
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME

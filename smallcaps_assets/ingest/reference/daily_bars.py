@@ -8,23 +8,24 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from smallcaps_assets.core.plan.windows import widest_window
+from smallcaps_assets.core.reference.bar_gaps import judge_lives, measure_lives
 from smallcaps_assets.core.reference.daily_bars import measure_bars, parse_daily_bars
 from smallcaps_assets.core.reference.splits import (
     VendorSplits,
     decide_splits,
+    measure_split_like_jumps,
     merge_splits,
     sift_splits,
 )
-from smallcaps_assets.core.verdicts import Number, Verdict
+from smallcaps_assets.core.verdicts import MadeTable, Number, Verdict
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.events.watchlist import read_watchlists
-from smallcaps_assets.ingest.inputs import read_parsed
-from smallcaps_assets.ingest.made import MadeTable
 from smallcaps_assets.ingest.proof.vendor_rows import (
     SoundBars,
     fetch_sound_bars,
     fetch_sound_splits,
 )
+from smallcaps_assets.lake.interchange.input_files import read_parsed
 from smallcaps_assets.lake.tables.bar_months import BarOrigin, LeftOut
 from smallcaps_assets.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.schemas import SPLITS
@@ -286,6 +287,42 @@ def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:
     first = dt.date.fromisoformat(f"{month}-01")
     last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
     return lakehouse.calendar.dates(first, last)
+
+
+def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:
+    """Judge overnight jumps that look like a split, after the splits on record were applied.
+
+    Some of them are prices that doubled: each has to be looked at before gaps are believed.
+    """
+    splits = lakehouse.tables.read_splits()
+    columns = ["ticker", "session_date", "open", "high", "low", "close", "volume"]
+    bars = lakehouse.tables.read_daily_bars().select(columns).collect()
+    jumps = measure_split_like_jumps(bars, splits)
+    tickers = jumps["ticker"].n_unique()
+    misfits = jumps.drop_nulls("split")
+    summary = (
+        f"{jumps.height - misfits.height} jumps look like a split and none is on record; "
+        f"{splits.height} splits are known, {misfits.height} of them do not fit their prices"
+    )
+    if misfits.height:
+        ticker, date, *_, split, problem = misfits.row(0)
+        summary += f", first {ticker} {date}, {split}: {problem}"
+    numbers = {
+        "split_like_jumps": jumps.height,
+        "misfitting_splits": misfits.height,
+        "tickers": tickers,
+        "splits_on_record": splits.height,
+        "bars": bars.height,
+    }
+    return Verdict(bars.height > 0 and jumps.is_empty(), summary, dict(numbers), jumps)
+
+
+def judge_bar_lives(lakehouse: Lakehouse) -> Verdict:
+    """Judge sessions without a bar within the lives of listings, or of tickers."""
+    found = lakehouse.tables.read_universe()
+    bars = lakehouse.tables.read_daily_bars().select(pl.col("ticker", "session_date"))
+    universe = None if found is None else found[0]
+    return judge_lives(measure_lives(bars, universe, lakehouse.calendar), lakehouse.thresholds)
 
 
 def _store_month(

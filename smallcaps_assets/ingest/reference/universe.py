@@ -18,7 +18,7 @@ from smallcaps_assets.core.reference.listings import (
     plan_details,
 )
 from smallcaps_assets.core.reference.universe import (
-    RepairFacts,
+    ListingRepairs,
     SelectionFacts,
     UniverseRules,
     build_universe,
@@ -27,10 +27,9 @@ from smallcaps_assets.core.reference.universe import (
     parse_codes,
     select_listings,
 )
-from smallcaps_assets.core.verdicts import Number
-from smallcaps_assets.ingest.inputs import read_parsed
-from smallcaps_assets.ingest.made import MadeTable
+from smallcaps_assets.core.verdicts import MadeTable, Number
 from smallcaps_assets.ingest.reference.universe_load import Tell, UniverseLoad
+from smallcaps_assets.lake.interchange.input_files import read_parsed
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import UNIVERSE
 from smallcaps_assets.settings import Settings
@@ -136,7 +135,7 @@ def _describe_rules(settings: Settings) -> dict[str, Number]:
     }
 
 
-def _count(facts: SelectionFacts | RepairFacts) -> Mapping[str, Number]:
+def _count(facts: SelectionFacts | ListingRepairs) -> Mapping[str, Number]:
     """Return the numbers and the texts among facts."""
     values = {member.name: getattr(facts, member.name) for member in fields(facts)}
     joined = {

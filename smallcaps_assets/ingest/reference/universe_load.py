@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.errors import BadRequestError
 from smallcaps_assets.lake.tables.load_parts import PartStore
 from smallcaps_assets.lakehouse import Lakehouse

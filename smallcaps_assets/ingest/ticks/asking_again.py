@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.states import DISPUTED
 from smallcaps_assets.core.ticks.disputes import (
     ANSWERS_KEPT,
@@ -36,8 +37,9 @@ from smallcaps_assets.core.ticks.disputes import (
     may_ask,
     select_bad_dates,
 )
+from smallcaps_assets.ingest.budget.expectations import read_bar_facts
 from smallcaps_assets.ingest.proof.bar_dates import refresh_bar_dates, select_young_dates
-from smallcaps_assets.ingest.proof.bars import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import (
     find_receipt,
     judge_stored,
@@ -47,7 +49,8 @@ from smallcaps_assets.ingest.proof.judging import (
     store_restated,
 )
 from smallcaps_assets.ingest.proof.replacing import move_damaged, replace_sessions
-from smallcaps_assets.ingest.ticks.fetching import RangeResult, RequestRange
+from smallcaps_assets.ingest.ticks.fetching import RangeResult
+from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.ledger.rows import Revision
 from smallcaps_assets.lake.sessions.damages import hash_no_trades
 from smallcaps_assets.lake.sessions.preparing import PreparedSession

@@ -5,15 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.ingest.proof.judging import judge_stored
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.ledger.rows import Revision
-from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class Backfill:
             PartitionConflictError: Another process holds it; the message names it.
             StorageError: A root is not mounted.
         """
-        with self._lakehouse.writing(f"run {self._run_id}", wait_s):
+        with self._lakehouse.writing(f"run {self._run_id}", wait_s, run_id=self._run_id):
             yield
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
@@ -141,27 +140,3 @@ class Backfill:
 def plan_refresh(begun: float, ended: float, interval_s: float) -> float:
     """Return when the catalog is to be built again, after one that began and ended then."""
     return ended + max(interval_s, CATALOG_SHARE * (ended - begun))
-
-
-def ensure_indexed(lakehouse: Lakehouse) -> None:
-    """Miss a disk that is not mounted; rebuild a ledger that was lost, from receipts and plan.
-
-    Raises:
-        LakeError: A receipt cannot be read.
-        MissingPartitionError: No plan is published.
-        StorageError: A disk of the lake is not mounted.
-    """
-    _ = lakehouse.layout
-    ledger = lakehouse.ledger
-    if ledger.is_indexed and ledger.is_compared:
-        return
-    _, plan = lakehouse.tables.read_plan()
-    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
-    facts = ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
-    logger.info("ledger indexed receipts=%d", facts.receipts)
-
-
-def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
-    """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
-    facts = build_catalog(lakehouse.layout, lakehouse.fs)
-    return asdict(facts)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.budget.calibration import Calibration
+from smallcaps_assets.core.budget.calibration import INDEX_BYTES, SESSION_BYTES, Calibration
 from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.ingest.budget.calibration import calibrate
-from smallcaps_assets.ingest.proof.bars import BarFacts, read_bar_facts
-from smallcaps_assets.ingest.ticks.fetching import RangeResult, RequestRange
-from smallcaps_assets.lake.roots.placement import INDEX_BYTES, SESSION_BYTES
+from smallcaps_assets.ingest.budget.expectations import read_bar_facts
+from smallcaps_assets.ingest.ticks.fetching import RangeResult
+from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lakehouse import Lakehouse
 
 MARGIN: Final = 1.5

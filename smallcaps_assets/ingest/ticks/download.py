@@ -15,6 +15,7 @@ import polars as pl
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.disputes import allow_requests
 from smallcaps_assets.errors import (
@@ -25,30 +26,27 @@ from smallcaps_assets.errors import (
     StorageError,
     VendorError,
 )
-from smallcaps_assets.ingest.budget.expectations import label_sessions
-from smallcaps_assets.ingest.proof.bars import BarFacts, BarJudge, read_bar_facts
+from smallcaps_assets.ingest.budget.expectations import label_sessions, read_bar_facts
+from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import find_receipt
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain, open_asking
 from smallcaps_assets.ingest.ticks.disk_room import Room
-from smallcaps_assets.ingest.ticks.failing import FailurePolicy
-from smallcaps_assets.ingest.ticks.fetching import (
-    RangeFetcher,
-    RangeResult,
+from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
+from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
+from smallcaps_assets.ingest.ticks.off_session import store_off_session
+from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.ticks.ranges import (
+    RangeQueue,
     Refusal,
     RequestRange,
     close_range,
     cut_range,
     give_up_range,
+    queue_ranges,
     refuse_range,
 )
-from smallcaps_assets.ingest.ticks.off_session import store_off_session
-from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
-from smallcaps_assets.ingest.ticks.purposes import plan_asked_ranges
-from smallcaps_assets.ingest.ticks.range_queue import RangeQueue, queue_ranges
-from smallcaps_assets.ingest.ticks.vendor_watch import VendorWatch
-from smallcaps_assets.ingest.ticks.workload import Workload
-from smallcaps_assets.lake.ledger.rows import describe_dispute
-from smallcaps_assets.lake.ledger.writer import Attempt, Failure, SessionRecord
+from smallcaps_assets.ingest.ticks.workload import Workload, plan_asked_ranges
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord, describe_dispute
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 

@@ -5,86 +5,30 @@ What does not belong here: threads, commits and the order of ranges (``download`
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.ticks.conditions import VolumeMeter
 from smallcaps_assets.core.ticks.disputes import Asking
 from smallcaps_assets.core.ticks.phases import label_trades
 from smallcaps_assets.core.ticks.tape import locate_sessions, read_instants
-from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnavailableError
-from smallcaps_assets.ingest.proof.bars import BarFacts, BarJudge
+from smallcaps_assets.ingest.proof.bars import BarJudge
+from smallcaps_assets.ingest.ticks.ranges import Refusal, RequestRange, TradeSource
 from smallcaps_assets.lake.ledger.writer import tell_time
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.polygon.client import FetchedTrades
 from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT
 from smallcaps_assets.polygon.turns import PROCESSOR
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRange:
-    """A run of neighbouring sessions of one ticker, fetched by one page chain.
-
-    What is asked for begins with the closed days that belong to its first session.
-
-    Attributes:
-        ticker: Vendor's symbol.
-        first_session: First session.
-        last_session: Last one, included.
-        expected_rows: Trades by the daily bars; ``None``: a session has no count.
-        estimated_rows: Trades by whatever else tells of them; ``None``: nothing does.
-        purpose: For what it is asked.
-        page_limit: Trades of a page where stored sessions are asked for again, cut otherwise
-            than before; ``None``: they are asked for as usual.
-        not_before: First date that the plan of the key may reach back to.
-    """
-
-    ticker: str
-    first_session: dt.date
-    last_session: dt.date
-    expected_rows: int | None
-    estimated_rows: int | None = None
-    purpose: Purpose = Purpose.PLAN
-    page_limit: int | None = None
-    not_before: dt.date = dt.date.min
-
-    def describe(self) -> str:
-        """Return ticker and bounds for logs and the ledger."""
-        return f"{self.ticker} {self.first_session}..{self.last_session}"
-
-    def first_date(self, calendar: SessionCalendar) -> dt.date:
-        """Return the first New York date that is asked for: a closed day, or the first session."""
-        days = [*calendar.closed_days_before(self.first_session), self.first_session]
-        return next((day for day in days if day >= self.not_before), self.first_session)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A session that the answer does not prove.
-
-    Attributes:
-        key: The session.
-        state: What it becomes in the ledger.
-        kind: Short word for summaries.
-        message: What was expected and what came.
-    """
-
-    key: str
-    state: str
-    kind: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -114,22 +58,6 @@ class RangeResult:
         """Say whether no bar disputes any session of it."""
         are_green = all(session.receipt.state in states.GREEN for session in self.sessions)
         return are_green and not self.refusals
-
-
-class TradeSource(Protocol):
-    """What fetching needs of a vendor's client; flat files may be another one."""
-
-    def fetch_trades(
-        self,
-        ticker: str,
-        gte_ns: int,
-        lt_ns: int,
-        *,
-        expected_rows: int | None,
-        page_limit: int | None = None,
-    ) -> FetchedTrades:
-        """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,99 +229,3 @@ class _Answer:
         self.tape = store.open_tape(trades)
         self.volumes = VolumeMeter(trades)
         self.instants = read_instants(trades, "sip_timestamp")
-
-
-def split_range(
-    span: RequestRange, calendar: SessionCalendar, bars: BarFacts
-) -> Iterator[RequestRange]:
-    """Yield the two halves of a range of several sessions, the earlier first.
-
-    A failing session fails alone, so a range that fails is asked for again in halves until
-    the failure is left with the session that causes it.  Halves are no ranges of the plan.
-    """
-    dates = calendar.dates(span.first_session, span.last_session)
-    failed = span
-    if span.purpose is Purpose.PLAN:
-        failed = dataclasses.replace(span, purpose=Purpose.RESUME)
-    return cut_range(failed, calendar, bars, dates[len(dates) // 2 - 1])
-
-
-def cut_range(
-    span: RequestRange, calendar: SessionCalendar, bars: BarFacts, last: dt.date
-) -> Iterator[RequestRange]:
-    """Yield the part of a range up to ``last``, which lies before its end, and the rest."""
-    dates = calendar.dates(span.first_session, span.last_session)
-    early = [date for date in dates if date <= last]
-    for part in (early, dates[len(early) :]):
-        yield _join_sessions(span, part, bars)
-
-
-def split_sessions(
-    span: RequestRange, calendar: SessionCalendar, bars: BarFacts
-) -> Iterator[RequestRange]:
-    """Yield a range for each session of a range."""
-    for date in calendar.dates(span.first_session, span.last_session):
-        yield _join_sessions(span, [date], bars)
-
-
-def _join_sessions(span: RequestRange, dates: Sequence[dt.date], bars: BarFacts) -> RequestRange:
-    """Return the part of a range that neighbouring sessions are, asked for as all of it was.
-
-    Its expected rows are unknown where one session's are.
-    """
-    counts = [bar.trade_count for date in dates if (bar := bars.find(span.ticker, date))]
-    known = [count for count in counts if count is not None]
-    expected = sum(known) if len(known) == len(dates) else None
-    return dataclasses.replace(
-        span,
-        first_session=dates[0],
-        last_session=dates[-1],
-        expected_rows=expected,
-        estimated_rows=None,
-    )
-
-
-def refuse_range(
-    span: RequestRange, calendar: SessionCalendar, error: SmallcapsError, state: str
-) -> list[Refusal]:
-    """Return one refusal per session of a range that failed as a whole."""
-    return [
-        Refusal(encode_key(span.ticker, date), state, error.kind, str(error))
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]
-
-
-def give_up_range(span: RequestRange, calendar: SessionCalendar) -> list[Refusal]:
-    """Return the refusals of sessions that failed before and are not asked for in this run."""
-    message = (
-        f"the vendor failed {span.ticker} again and again, so this session, which failed before, "
-        "was not asked for in this run; run the same command again later"
-    )
-    return [
-        Refusal(encode_key(span.ticker, date), states.FAILED, VendorUnavailableError.kind, message)
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]
-
-
-def close_range(
-    span: RequestRange, calendar: SessionCalendar, closed_until: dt.date
-) -> list[Refusal]:
-    """Return the refusals of a range that lies before what the key is entitled to.
-
-    A range that is asked for again has none.
-
-    Args:
-        span: The range.
-        calendar: The sessions.
-        closed_until: Newest session that the vendor refused for lying too far back.
-    """
-    if span.page_limit is not None:
-        return []  # What is asked for again is stored, and stays as it is.
-    message = (
-        f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
-        f"{closed_until}; a larger plan opens it"
-    )
-    return [
-        Refusal(encode_key(span.ticker, date), states.NOT_ENTITLED, NotEntitledError.kind, message)
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]

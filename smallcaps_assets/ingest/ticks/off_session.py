@@ -13,7 +13,7 @@ import msgspec
 
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.store import LakeStore
 

@@ -23,7 +23,7 @@ from smallcaps_assets.core.keys import check_ticker, encode_key
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.lake.interchange.archive_files import ArchivedFile
 from smallcaps_assets.lake.interchange.export_folders import PHASE_FILES
-from smallcaps_assets.lake.paths.layout import (
+from smallcaps_assets.lake.paths.names import (
     DATE_PREFIX,
     RECEIPT_NAME,
     TICKER_PREFIX,

@@ -33,10 +33,10 @@ from smallcaps_assets.lake.interchange.input_files import DAILY_FOLDER, WATCHLIS
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.sessions import MonthSessions
 from smallcaps_assets.lake.months.store import MonthStore
-from smallcaps_assets.lake.paths.layout import (
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import (
     DATE_PREFIX,
     RECEIPT_NAME,
-    LakeLayout,
     date_folder,
     parse_date_folder,
 )

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.lake.paths.layout import TRADES_NAME, date_folder, encode_ticker
+from smallcaps_assets.lake.paths.names import TRADES_NAME, date_folder, encode_ticker
 from smallcaps_assets.lake.sessions.parquet import decode_trades, encode_trades
 from smallcaps_assets.lake.sessions.receipts import Receipt
 

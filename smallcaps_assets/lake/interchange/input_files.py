@@ -13,15 +13,15 @@ import codecs
 import csv
 import datetime as dt
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import polars as pl
 
 from smallcaps_assets.core.events.watchlist import KNOWN_COLUMNS
-from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.layout import DATE_PREFIX, parse_date_folder
+from smallcaps_assets.errors import DataError, RefusedFileError
+from smallcaps_assets.lake.paths.names import DATE_PREFIX, parse_date_folder
 
 WATCHLIST_NAME: Final = "watchlist.parquet"
 """Name of the file in each folder of a watchlist by date."""
@@ -40,6 +40,8 @@ _CSV_SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst")
 _CODECS: Final[dict[str, Literal["gzip", "zstd"]]] = {".gz": "gzip", ".zst": "zstd"}
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+Parsed = TypeVar("Parsed")
 
 
 def read_input(path: Path) -> pl.DataFrame:
@@ -61,6 +63,23 @@ def read_input(path: Path) -> pl.DataFrame:
     if rows.is_empty():
         raise DataError(f"expected at least one row, found none: {path}")
     return rows
+
+
+def read_parsed(path: Path, parse: Callable[[pl.DataFrame], Parsed]) -> Parsed:
+    """Return what ``parse`` makes of the rows of a file or folder.
+
+    Raises:
+        RefusedFileError: It cannot be read, or its rows break their contract.
+    """
+    file = path.expanduser().absolute()
+    try:
+        rows = read_input(file)
+    except DataError as error:
+        raise RefusedFileError(str(error)) from error
+    try:
+        return parse(rows)
+    except DataError as error:
+        raise RefusedFileError(f"{file}: {error}") from error
 
 
 def _read_file(path: Path) -> pl.DataFrame:

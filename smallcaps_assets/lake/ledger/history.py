@@ -1,7 +1,7 @@
 """What happened in all the time that a ledger knows: runs, attempts, requests by purpose.
 
 What belongs here: questions of reports and audits.  What does not: what a download or a look at
-its progress asks (``reader``), SQL (``lake.history_sql``).
+its progress asks (``reader``), SQL (``statements``).
 """
 
 import datetime as dt
@@ -11,7 +11,6 @@ from typing import Any, Final
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Spending
-from smallcaps_assets.lake import history_sql
 from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt
 from smallcaps_assets.lake.ledger.rows import Row, format_instant, parse_instant
@@ -39,7 +38,7 @@ class LedgerHistory(ABC):
             :data:`RUN_COLUMNS`; instants are those of its first and last answer, ``seconds`` how
             long it was at work by its own word, null where it left none.
         """
-        frame = pl.DataFrame(self._fetch(history_sql.RUNS), RUN_COLUMNS, orient="row")
+        frame = pl.DataFrame(self._fetch(ledger_sql.RUNS), RUN_COLUMNS, orient="row")
         instant = pl.col("first_at", "last_at").str.to_datetime(time_unit="us", time_zone="UTC")
         return frame.with_columns(instant)
 
@@ -55,7 +54,7 @@ class LedgerHistory(ABC):
             return {}
         start = {"since": "" if since is None else format_instant(since)}
         found: dict[str, tuple[Spending, Spending]] = {}
-        for purpose, half, requests, expected in self._fetch(history_sql.PURPOSES, start):
+        for purpose, half, requests, expected in self._fetch(ledger_sql.PURPOSES, start):
             halves = [*found.get(purpose, (Spending(), Spending()))]
             halves[half] = Spending(requests, expected)
             found[purpose] = (halves[0], halves[1])
@@ -69,7 +68,7 @@ class LedgerHistory(ABC):
         names = ("requests", "estimated_requests")
         schema = {"ticker": pl.String(), "year": pl.Int32(), **dict.fromkeys(names, pl.Int64())}
         is_known = self._fetch(ledger_sql.HAS_PURPOSES)[0][0]
-        rows = self._fetch(history_sql.PLAN_REQUESTS) if is_known else []
+        rows = self._fetch(ledger_sql.PLAN_REQUESTS) if is_known else []
         return pl.DataFrame(rows, schema, orient="row")
 
     def count_untimed(self, since: dt.datetime | None = None) -> int:
@@ -79,20 +78,20 @@ class LedgerHistory(ABC):
             since: Only those committed after this instant, which has a time zone.
         """
         start = {"since": "" if since is None else format_instant(since)}
-        return int(self._fetch(history_sql.UNTIMED, start)[0][0])
+        return int(self._fetch(ledger_sql.UNTIMED, start)[0][0])
 
     def newest_commit(self) -> dt.datetime | None:
         """Return when the newest receipt was written; ``None``: nothing is stored."""
-        return parse_instant(self._fetch(history_sql.NEWEST_COMMIT)[0][0])
+        return parse_instant(self._fetch(ledger_sql.NEWEST_COMMIT)[0][0])
 
     def count_committed_since(self, since: dt.datetime) -> int:
         """Return the stored sessions whose receipts were written after an instant."""
-        found = self._fetch(history_sql.COMMITTED_SINCE, {"since": format_instant(since)})
+        found = self._fetch(ledger_sql.COMMITTED_SINCE, {"since": format_instant(since)})
         return int(found[0][0])
 
     def attempts_by_hour(self) -> pl.DataFrame:
         """Return ``hour`` (UTC), ``kind`` (empty: it succeeded) and ``attempts``, sorted."""
-        rows = self._fetch(history_sql.ATTEMPTS_BY_HOUR)
+        rows = self._fetch(ledger_sql.ATTEMPTS_BY_HOUR)
         schema = {"hour": pl.String(), "kind": pl.String(), "attempts": pl.Int64()}
         frame = pl.DataFrame(rows, schema, orient="row")
         return frame.with_columns(pl.col("hour").str.to_datetime("%Y-%m-%dT%H:%M"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from smallcaps_assets.core.archive.findings import Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.lake.ledger.rows import Row
 from smallcaps_assets.lake.sessions.receipts import Receipt
@@ -47,7 +47,7 @@ def read_import(receipt: Receipt) -> ImportRecord:
     archive = receipt.archive
     return ImportRecord(
         receipt.key,
-        archive.verdict if archive else Verdict.UNPROVEN.value,
+        archive.verdict if archive else ArchiveVerdict.UNPROVEN.value,
         archive.fingerprint if archive else "",
         rows=receipt.rows,
         bytes=receipt.bytes,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.progress.pace import Costs, Step, Work
 from smallcaps_assets.lake.ledger.rows import Row
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.core.archive.findings import Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import NOT_YET_AVAILABLE, PLANNED
 from smallcaps_assets.errors import LedgerMismatchError
@@ -31,14 +31,11 @@ from smallcaps_assets.lake.ledger.import_records import ImportRecord, import_row
 from smallcaps_assets.lake.ledger.pulse import Pulse, encode_pulse, step_row
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import (
-    Activity,
     Attempt,
     Failure,
     ReindexFacts,
     Revision,
     Row,
-    SessionRecord,
-    Totals,
     attempt_row,
     comparison_row,
     failure_row,
@@ -50,18 +47,6 @@ from smallcaps_assets.lake.ledger.rows import (
 )
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
-
-__all__ = [
-    "Activity",
-    "Attempt",
-    "Failure",
-    "Ledger",
-    "ReindexFacts",
-    "SessionRecord",
-    "Totals",
-    "discard_damaged_ledger",
-    "discard_ledger",
-]
 
 
 def tell_time() -> dt.datetime:
@@ -166,7 +151,7 @@ class Ledger(LedgerReader):
         Those with rows become ``imported_unproven``, unless more is known of them.
         """
         rows = [import_row(record, self._now()) for record in records]
-        unproven = [row for row in rows if row["verdict"] == Verdict.UNPROVEN]
+        unproven = [row for row in rows if row["verdict"] == ArchiveVerdict.UNPROVEN]
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_IMPORT, rows)
             connection.executemany(ledger_sql.RECORD_UNPROVEN, unproven)

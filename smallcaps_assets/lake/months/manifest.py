@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 

@@ -19,7 +19,7 @@ from smallcaps_assets.errors import DataError, LakeError, MissingPartitionError,
 from smallcaps_assets.lake.months.manifest import MonthFile
 from smallcaps_assets.lake.months.parts import PartReader, find_wrong_sessions
 from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore
-from smallcaps_assets.lake.paths.layout import MANIFEST_NAME
+from smallcaps_assets.lake.paths.names import MANIFEST_NAME
 from smallcaps_assets.lake.sessions.damages import DamageKind
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.disk_errors import is_broken

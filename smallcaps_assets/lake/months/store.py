@@ -22,7 +22,6 @@ import polars as pl
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError
-from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk
 from smallcaps_assets.lake.months.manifest import (
     MonthFile,
     MonthManifest,
@@ -30,7 +29,9 @@ from smallcaps_assets.lake.months.manifest import (
     parse_manifest,
 )
 from smallcaps_assets.lake.months.parts import EncodedPart, SessionBatch, encode_parts, hash_part
-from smallcaps_assets.lake.paths.layout import MANIFEST_NAME, MONTH_PREFIX, LakeLayout, LakeRoot
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import MANIFEST_NAME, MONTH_PREFIX
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.sessions.damages import Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL
 from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem, refuse_links
@@ -178,7 +179,7 @@ class MonthStore:
     def is_whole(self, month: CompactedMonth) -> bool:
         """Return whether every file that a manifest names lies there, as far as sizes tell."""
         files = month.manifest.files
-        return all(measure_file(month.folder / file.name) == file.bytes for file in files)
+        return all(self.fs.size(month.folder / file.name) == file.bytes for file in files)
 
     def list_folders(self) -> list[Path]:
         """Return the folders of months of all roots, those without a manifest too."""
@@ -233,7 +234,7 @@ class MonthStore:
         sha256 = hashlib.sha256(content).hexdigest()
         path = folder / f"{prefix}{sha256[:_NAMED]}.parquet"
         self.fs.publish({path: content}, root=root.folder)
-        if hashlib.sha256(read_from_disk(self.fs, path)).hexdigest() != sha256:
+        if hashlib.sha256(self.fs.read_back(path)).hexdigest() != sha256:
             raise LakeError(f"{path} does not read back as it was written: check the disk")
         return MonthFile(name=path.name, rows=rows, bytes=len(content), sha256=sha256)
 

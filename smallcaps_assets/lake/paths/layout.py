@@ -13,39 +13,11 @@ from pathlib import Path
 
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.paths.names import (
-    DATE_PREFIX,
-    MANIFEST_NAME,
-    MONTH_PREFIX,
     RECEIPT_NAME,
-    TICKER_PREFIX,
     TRADES_NAME,
-    date_folder,
-    decode_ticker,
-    encode_ticker,
     month_folder,
-    parse_date_folder,
-    parse_ticker_folder,
-    ticker_folder,
 )
 from smallcaps_assets.lake.paths.root import LakeRoot, Tree
-
-__all__ = [
-    "DATE_PREFIX",
-    "MANIFEST_NAME",
-    "MONTH_PREFIX",
-    "RECEIPT_NAME",
-    "TICKER_PREFIX",
-    "TRADES_NAME",
-    "LakeLayout",
-    "LakeRoot",
-    "Tree",
-    "date_folder",
-    "decode_ticker",
-    "encode_ticker",
-    "parse_date_folder",
-    "parse_ticker_folder",
-    "ticker_folder",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.months.parts import SessionBatch, cut_batches
 from smallcaps_assets.lake.months.sessions import MonthSessions
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.landing_files import StoredFile, locate_files
 from smallcaps_assets.lake.sessions.parquet import decode_sessions
 from smallcaps_assets.lake.storage.files import FileSystem

@@ -16,13 +16,9 @@ import polars as pl
 
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.paths.layout import (
-    TRADES_NAME,
-    LakeLayout,
-    Tree,
-    date_folder,
-    ticker_folder,
-)
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import TRADES_NAME, date_folder, ticker_folder
+from smallcaps_assets.lake.paths.root import Tree
 
 SHOWN_FILES = 3
 """Missing files that a message names."""

@@ -19,10 +19,10 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.errors import DataError, LakeError
-from smallcaps_assets.lake.disk_reads import measure_file
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.landing_files import StoredFile, list_stored_files, locate_files
 from smallcaps_assets.lake.storage.files import FileSystem
 
@@ -112,7 +112,7 @@ def locate_trades(
             continue
         month, index = opened
         months.append(month)
-        for part in _cut_parts(month, question.select(index), stored):
+        for part in _cut_parts(fs, month, question.select(index), stored):
             parts.append(part)
             held.append(part.wanted)
     rest = stored.join(pl.concat(held), on=KEY, how="anti", maintain_order="left")
@@ -130,13 +130,13 @@ def _open_month(store: MonthStore, name: str) -> tuple[CompactedMonth, pl.DataFr
 
 
 def _cut_parts(
-    month: CompactedMonth, index: pl.DataFrame, stored: pl.DataFrame
+    fs: FileSystem, month: CompactedMonth, index: pl.DataFrame, stored: pl.DataFrame
 ) -> Iterable[MonthPart]:
     """Yield the files of a month that have sessions to read."""
     proven = stored.select(*KEY, "content_hash")
     for part in month.manifest.parts:
         path = month.folder / part.name
-        if measure_file(path) != part.bytes:
+        if fs.size(path) != part.bytes:
             logger.warning("month lacks a file path=%s", path)
             continue
         listed = index.filter(pl.col("part") == part.name).select(*KEY, "content_hash")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smallcaps_assets.errors import DataError, LakeError, MissingPartitionError, StorageError
-from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk
 from smallcaps_assets.lake.months.manifest import MonthFile
 from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore, is_own_file
-from smallcaps_assets.lake.paths.layout import MANIFEST_NAME, LakeLayout, LakeRoot
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import MANIFEST_NAME
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.storage.disk_errors import is_broken
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
 
@@ -46,7 +47,7 @@ class MonthCopies:
         for month in self._iter_months([]):
             for file in month.manifest.files:
                 size += file.bytes
-                is_there = measure_file(self._place(month) / file.name) == file.bytes
+                is_there = self.fs.size(self._place(month) / file.name) == file.bytes
                 needed += 0 if is_there else file.bytes
         return size, needed
 
@@ -116,14 +117,14 @@ class MonthCopies:
         self.fs.make_folders(place, root=self.target.folder)
         self.fs.sweep_temporary([place])
         for file in month.manifest.files:
-            if measure_file(place / file.name) != file.bytes:
+            if self.fs.size(place / file.name) != file.bytes:
                 content = self.fs.read(month.folder / file.name)
                 require_content(content, file, month.folder)
                 self.fs.publish({place / file.name: content}, root=self.target.folder)
             watch(file.bytes)
         text = self.fs.read(month.folder / MANIFEST_NAME)
         path = place / MANIFEST_NAME
-        if measure_file(path) != len(text) or self.fs.read(path) != text:
+        if self.fs.size(path) != len(text) or self.fs.read(path) != text:
             self.fs.publish({path: text}, root=self.target.folder)
 
 
@@ -190,13 +191,13 @@ def is_month_whole(
         StorageError: The disk refuses.
     """
     try:
-        if read_from_disk(fs, place / MANIFEST_NAME) != fs.read(month.folder / MANIFEST_NAME):
+        if fs.read_back(place / MANIFEST_NAME) != fs.read(month.folder / MANIFEST_NAME):
             return False
         for file in month.manifest.files:
-            if measure_file(place / file.name) != file.bytes:
+            if fs.size(place / file.name) != file.bytes:
                 return False
             if reads_files:
-                require_content(read_from_disk(fs, place / file.name), file, place)
+                require_content(fs.read_back(place / file.name), file, place)
     except (DataError, MissingPartitionError):
         return False
     return True

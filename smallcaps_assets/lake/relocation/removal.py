@@ -15,9 +15,11 @@ from pathlib import Path
 import msgspec
 
 from smallcaps_assets.errors import LedgerMismatchError
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 from smallcaps_assets.lake.relocation.month_copies import MonthRemoval
-from smallcaps_assets.lake.relocation.session_copies import Progress, ignore_progress, is_copy_whole
+from smallcaps_assets.lake.relocation.session_copies import Watcher, ignore_progress, is_copy_whole
 from smallcaps_assets.lake.roots.markers import locate_roots, read_root_id
 from smallcaps_assets.lake.roots.register import (
     RootRegister,
@@ -45,7 +47,7 @@ class Removal:
 def remove_leaving(
     home: LakeLayout,
     fs: FileSystem,
-    progress: Progress = ignore_progress,
+    progress: Watcher = ignore_progress,
     *,
     is_proven: bool = False,
 ) -> Removal:
@@ -88,7 +90,7 @@ class _Emptying:
     root: LakeRoot
     is_proven: bool
 
-    def run(self, progress: Progress) -> Iterator[Path]:
+    def run(self, progress: Watcher) -> Iterator[Path]:
         """Remove what can go, and yield what stays."""
         for tree in Tree:
             for found in walk_sessions(self.root.tree_dir(tree)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from smallcaps_assets.core.budget.calibration import SESSION_BYTES
 from smallcaps_assets.errors import (
     DataError,
     LakeError,
@@ -21,12 +22,12 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
-from smallcaps_assets.lake.disk_reads import measure_file, read_from_disk
 from smallcaps_assets.lake.months.sessions import MonthSessions
 from smallcaps_assets.lake.months.store import MonthStore
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 from smallcaps_assets.lake.relocation.month_copies import MonthCopies
-from smallcaps_assets.lake.roots.placement import SESSION_BYTES
 from smallcaps_assets.lake.sessions.commit import SessionCopy, commit_copies
 from smallcaps_assets.lake.sessions.damages import SessionFolder, walk_lake, walk_sessions
 from smallcaps_assets.lake.sessions.receipts import parse_receipt
@@ -42,7 +43,7 @@ SHOWN: Final = 3
 
 _DAMAGES: Final = (DataError, LedgerMismatchError, MissingPartitionError)
 
-Progress = Callable[[str, int], None]
+Watcher = Callable[[str, int], None]
 """Told after each session: what was done to it, and its bytes."""
 
 
@@ -95,15 +96,15 @@ class SessionCopies:
         size, needed = self.months.measure()
         sessions = 0
         for tree, folder in self._walk():
-            data = measure_file(folder.path / TRADES_NAME)
+            data = self.fs.size(folder.path / TRADES_NAME)
             copy = self._place(tree, folder)
             sessions, size = sessions + 1, size + data
-            is_copied = measure_file(copy / TRADES_NAME) == data
-            if not is_copied or not measure_file(copy / RECEIPT_NAME):
+            is_copied = self.fs.size(copy / TRADES_NAME) == data
+            if not is_copied or not self.fs.size(copy / RECEIPT_NAME):
                 needed += data + SESSION_BYTES
         return CopySize(sessions, size, needed)
 
-    def make(self, progress: Progress = ignore_progress) -> None:
+    def make(self, progress: Watcher = ignore_progress) -> None:
         """Copy every session that the target has not got yet.
 
         Raises:
@@ -136,7 +137,7 @@ class SessionCopies:
                 "then the same command again"
             )
 
-    def prove(self, progress: Progress = ignore_progress) -> None:
+    def prove(self, progress: Watcher = ignore_progress) -> None:
         """Read every copy back from its disk, and compare it with its receipt and its source.
 
         Raises:
@@ -149,7 +150,7 @@ class SessionCopies:
             refuse_links(place, self.target.folder)
             text = self.fs.read(folder.path / RECEIPT_NAME)
             if is_copy_whole(self.fs, text, place, has_file=TRADES_NAME in folder.names):
-                progress("verified", measure_file(place / TRADES_NAME))
+                progress("verified", self.fs.size(place / TRADES_NAME))
                 continue
             wrong.append(place)
             remove_session(self.fs, place)
@@ -210,10 +211,10 @@ class SessionCopies:
 
     def _is_made(self, copy: SessionCopy, place: Path) -> bool:
         """Return whether an earlier call made a copy, as far as it can be told without reading."""
-        if measure_file(place / TRADES_NAME) != len(copy.content):
+        if self.fs.size(place / TRADES_NAME) != len(copy.content):
             return False
         path = place / RECEIPT_NAME
-        return measure_file(path) > 0 and self.fs.read(path) == copy.receipt_text
+        return self.fs.size(path) > 0 and self.fs.read(path) == copy.receipt_text
 
 
 def is_copy_whole(
@@ -241,14 +242,14 @@ def is_copy_whole(
     """
     receipt = parse_receipt(expected_receipt, where=str(place))
     path = place / TRADES_NAME
-    if measure_file(path) != (receipt.bytes if has_file else 0):
+    if fs.size(path) != (receipt.bytes if has_file else 0):
         return False
     try:
-        if needs_receipt and read_from_disk(fs, place / RECEIPT_NAME) != expected_receipt:
+        if needs_receipt and fs.read_back(place / RECEIPT_NAME) != expected_receipt:
             return False
         if not has_file or not receipt.rows or not reads_file:
             return True
-        return hashlib.sha256(read_from_disk(fs, path)).hexdigest() == receipt.sha256
+        return hashlib.sha256(fs.read_back(path)).hexdigest() == receipt.sha256
     except MissingPartitionError:
         return False
 

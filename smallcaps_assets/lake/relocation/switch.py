@@ -15,7 +15,8 @@ import msgspec
 
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.errors import ConfigError, PartitionConflictError, StorageError
-from smallcaps_assets.lake.paths.layout import LakeLayout, LakeRoot
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.relocation.session_copies import CopySize, SessionCopies
 from smallcaps_assets.lake.roots.markers import (
     find_entry,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -23,7 +23,8 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.roots.register import (
     RootRegister,
     home_entry,
@@ -33,11 +34,9 @@ from smallcaps_assets.lake.roots.register import (
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import SCHEMA_VERSION
-from smallcaps_assets.settings import Source
+from smallcaps_assets.settings import VENDOR_HOSTS, Source
 
 VENDOR: Final = "polygon"
-VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
-"""Addresses of one vendor, which was renamed."""
 
 LOOPBACK: Final = "loopback"
 CREATION_WAIT_S: Final = 30.0

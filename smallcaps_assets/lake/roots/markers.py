@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -23,7 +23,8 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout, LakeRoot
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.roots.identity import read_identity
 from smallcaps_assets.lake.roots.register import (
     RootEntry,

@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.budget.calibration import INDEX_BYTES, SESSION_BYTES
 from smallcaps_assets.core.figures import GB
-from smallcaps_assets.lake.paths.layout import LakeRoot
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
-
-__all__ = [
-    "INDEX_BYTES",
-    "SESSION_BYTES",
-    "Placement",
-    "measure_free",
-]
 
 LARGEST_RESERVE_BYTES: Final = 5 * GB
 RESERVE_SHARE: Final = 0.05

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.paths.layout import LakeLayout, LakeRoot
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.storage.files import FileSystem
 
 HOME: Final = "lake"

@@ -27,7 +27,9 @@ from typing import Self
 import msgspec
 
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
 from smallcaps_assets.lake.storage.files import (

@@ -20,14 +20,14 @@ from pathlib import Path
 from smallcaps_assets.core.keys import check_ticker, encode_key
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import DataError, SchemaError
-from smallcaps_assets.lake.paths.layout import (
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import (
     RECEIPT_NAME,
     TRADES_NAME,
-    LakeLayout,
-    Tree,
     parse_date_folder,
     parse_ticker_folder,
 )
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import decode_trades
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, refuse_links

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout, LakeRoot, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 from smallcaps_assets.lake.storage.files import FileSystem, folders_below, refuse_links
 
 NO_EVIDENCE: Final[Mapping[str, bytes]] = MappingProxyType({})

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.ticks.disputes import Asking, Figures
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError

@@ -8,7 +8,8 @@ read by the lake: a revision is evidence.
 from collections.abc import Sequence
 from pathlib import Path
 
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME, LakeLayout
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
 from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
 

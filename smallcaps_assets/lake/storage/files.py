@@ -214,6 +214,25 @@ class FileSystem:
                 raise MissingPartitionError(f"expected a file, found none: {path}") from error
             raise
 
+    def size(self, path: Path) -> int:
+        """Return the size of a file; 0: there is none, or a link."""
+        try:
+            return 0 if path.is_symlink() else path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def read_back(self, path: Path) -> bytes:
+        """Return what the disk has of a synced file, not memory, where that can be asked for.
+
+        Raises:
+            MissingPartitionError: There is none.
+            StorageError: The disk refuses.
+        """
+        if hasattr(os, "posix_fadvise") and path.is_file():
+            with storage_errors("read", path), path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return self.read(path)
+
     def publish(self, contents: Mapping[Path, bytes], *, root: Path) -> None:
         """Write files, each whole or not at all, in the order given.
 

@@ -16,11 +16,12 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
@@ -42,6 +43,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         pid: Its pid, for people; 0: it left no note.
         host: Its machine, for people.
         since: When it got the lock.
+        kind: Whether it downloads, or does anything else.
+        run_id: Run of the download; empty: it is none.
     """
 
     owner: str
@@ -49,6 +52,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     host: str
     since: dt.datetime
+    kind: Literal["download", "upkeep"] = "upkeep"
+    run_id: str = ""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -77,12 +82,15 @@ class LakeLock:
         self._held: _Grip | None = None
 
     @contextlib.contextmanager
-    def hold(self, owner: str, wait_s: float | None = None) -> Iterator[Holder]:
+    def hold(
+        self, owner: str, wait_s: float | None = None, *, run_id: str = ""
+    ) -> Iterator[Holder]:
         """Hold the lock while the body runs.
 
         Args:
             owner: What this process does, for those that it makes wait.
             wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+            run_id: Run that downloads; empty: nothing is downloaded.
 
         Raises:
             PartitionConflictError: Another process holds it; the message names it.
@@ -96,7 +104,7 @@ class LakeLock:
             duties.callback(self._remove_note)
             self._held = grip
             duties.callback(self._forget)
-            yield self._sign(owner)
+            yield self._sign(owner, run_id)
 
     def check(self) -> None:
         """Make sure that the lock which this process holds still keeps others out.
@@ -162,7 +170,7 @@ class LakeLock:
     def _forget(self) -> None:
         self._held = None
 
-    def _sign(self, owner: str) -> Holder:
+    def _sign(self, owner: str, run_id: str) -> Holder:
         """Leave a note of who holds the lock; a full disk must not keep it from being held."""
         process = identify_process()
         holder = Holder(
@@ -171,6 +179,8 @@ class LakeLock:
             pid=process.pid,
             host=platform.node(),
             since=dt.datetime.now(dt.UTC),
+            kind="download" if run_id else "upkeep",
+            run_id=run_id,
         )
         with contextlib.suppress(StorageError):
             self._fs.publish({self._note: msgspec.json.encode(holder)}, root=self._path.parent)

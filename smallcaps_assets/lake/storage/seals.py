@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")

@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.keys import is_ticker_expression
 from smallcaps_assets.core.parsing import check_unique
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.layout import MONTH_PREFIX, LakeLayout
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import MONTH_PREFIX
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.files import decode_facts, encode_table
 from smallcaps_assets.schemas import DAILY_BARS

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.keys import decode_key, hash_keys, key_expression
 from smallcaps_assets.errors import DataError, LedgerMismatchError
 

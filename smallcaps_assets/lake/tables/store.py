@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.tables.bar_months import BarMonthFacts, BarMonthStore
+from smallcaps_assets.lake.tables.bar_months import BarMonthStore
 from smallcaps_assets.lake.tables.files import NO_FACTS, decode_facts, decode_table, encode_table
 from smallcaps_assets.lake.tables.plan_record import (
     PlanRecord,
@@ -42,8 +42,6 @@ from smallcaps_assets.schemas import (
     WATCHLIST,
     Table,
 )
-
-__all__ = ["BarMonthFacts", "PlanRecord", "TableStore"]
 
 
 class TableStore(BarMonthStore):

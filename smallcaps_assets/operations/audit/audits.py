@@ -16,12 +16,8 @@ from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_
 from smallcaps_assets.core.events.unknown_tickers import select_unknown_sessions
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
-from smallcaps_assets.core.ticks.bar_prices import compare_prices
-from smallcaps_assets.core.ticks.conditions import merge_conditions
-from smallcaps_assets.core.ticks.quality import measure_residual_conditions, measure_sessions
-from smallcaps_assets.core.verdicts import (
+from smallcaps_assets.core.ticks.audits import (
     SizeFacts,
-    Verdict,
     judge_corruption,
     judge_coverage,
     judge_days,
@@ -34,10 +30,13 @@ from smallcaps_assets.core.verdicts import (
     judge_volume,
     judge_window_coverage,
 )
-from smallcaps_assets.ingest.budget.expectations import KEY
-from smallcaps_assets.ingest.proof.bars import read_bar_facts
+from smallcaps_assets.core.ticks.bar_prices import compare_prices
+from smallcaps_assets.core.ticks.conditions import merge_conditions
+from smallcaps_assets.core.ticks.quality import measure_residual_conditions, measure_sessions
+from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
 from smallcaps_assets.ingest.proof.judging import gather_evidence
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lakehouse import Lakehouse

@@ -17,10 +17,11 @@ import polars as pl
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.core.verdicts import Verdict, judge_freshness
+from smallcaps_assets.core.ticks.audits import judge_freshness
+from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.errors import ConfigError, DataError, LakeError, StorageError
 from smallcaps_assets.lake.months.store import CompactedMonth, hash_index
-from smallcaps_assets.lake.paths.layout import LakeRoot
+from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.reading.batches import iter_batches
 from smallcaps_assets.lake.storage.disk_errors import is_broken
 from smallcaps_assets.lakehouse import Lakehouse

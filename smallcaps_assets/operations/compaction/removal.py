@@ -16,7 +16,8 @@ import polars as pl
 
 from smallcaps_assets.errors import DataError, LakeError
 from smallcaps_assets.lake.months.store import CompactedMonth
-from smallcaps_assets.lake.paths.layout import TRADES_NAME, Tree
+from smallcaps_assets.lake.paths.names import TRADES_NAME
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.catalog import read_catalog_months
 from smallcaps_assets.lake.reading.landing_files import SessionFinder
 from smallcaps_assets.lakehouse import Lakehouse

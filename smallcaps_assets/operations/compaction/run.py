@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from smallcaps_assets.core.verdicts import Number
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed, refresh_catalog
+from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.compaction.months import Done, MonthOutcome, compact_months
 from smallcaps_assets.operations.compaction.removal import RemovalFacts, remove_replaced

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lake.relocation.removal import Removal, remove_leaving
-from smallcaps_assets.lake.relocation.session_copies import CopySize, Progress, ignore_progress
+from smallcaps_assets.lake.relocation.session_copies import CopySize, Watcher, ignore_progress
 from smallcaps_assets.lake.relocation.switch import (
     Relocation,
     finish_target,
@@ -77,7 +77,7 @@ def move_lake(
     lakehouse: Lakehouse,
     dest: Path,
     origin: Path | None = None,
-    progress: Progress = ignore_progress,
+    progress: Watcher = ignore_progress,
 ) -> MoveFacts:
     """Move the ticker-sessions to a folder on another disk; hold the lock of the lake.
 
@@ -111,7 +111,7 @@ def move_lake(
     return facts
 
 
-def _finish_earlier(lakehouse: Lakehouse, progress: Progress) -> Removal:
+def _finish_earlier(lakehouse: Lakehouse, progress: Watcher) -> Removal:
     """Remove what an earlier move did not come to remove."""
     register = read_register(lakehouse.home, lakehouse.fs)
     if register is None or not register.select(RootState.LEAVING):

@@ -14,9 +14,9 @@ from pathlib import Path
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.ingest.proof.replacing import move_aside
-from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.months.sessions import MonthDamage
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.months import find_damaged_months, rebuild_months

@@ -43,7 +43,7 @@ _HOUR_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RequestPace:
     """How long the requests of a lake took.
 
     Attributes:
@@ -81,7 +81,7 @@ class Evidence:
     plan: pl.DataFrame
     receipts: pl.DataFrame
     estimate: PlanEstimate
-    pace: Pace
+    pace: RequestPace
     missing: Sequence[MissingSession]
     verdicts: Mapping[str, Verdict]
 
@@ -136,14 +136,14 @@ def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
     return criteria, recommend(criteria, missing, name_damages(evidence.damaged))
 
 
-def measure_pace(ledger: LedgerReader) -> Pace:
+def measure_request_pace(ledger: LedgerReader) -> RequestPace:
     """Return how long requests took, by the times of each run; pauses between runs do not count."""
     runs = read_runs(ledger)
     requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
     timed = runs.filter(pl.col("seconds") > 0)
     seconds = float(timed["seconds"].sum() or 0.0)
     is_known = seconds > 0 and not ledger.count_untimed()
-    return Pace(
+    return RequestPace(
         runs=runs.height,
         requests=requests,
         answered=answered,

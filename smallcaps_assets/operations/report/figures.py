@@ -16,10 +16,10 @@ import polars as pl
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
 from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.ingest.derived import require_ledger
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_ledger
@@ -34,7 +34,7 @@ from smallcaps_assets.operations.report.evidence import (
     Evidence,
     judge_standing,
     judge_success,
-    measure_pace,
+    measure_request_pace,
 )
 from smallcaps_assets.operations.report.reality import measure_reality
 
@@ -60,7 +60,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         plan=plan,
         receipts=receipts,
         estimate=estimate_plan(lakehouse),
-        pace=measure_pace(lakehouse.ledger),
+        pace=measure_request_pace(lakehouse.ledger),
         missing=list_missing(lakehouse.ledger, plan, receipts),
         verdicts=audit_ledger(lakehouse) | read_last_audit(lakehouse),
     )
@@ -84,31 +84,6 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         **_describe_audits(evidence),
     }
     return msgspec.convert(figures, ReportDocument)
-
-
-def require_ledger(lakehouse: Lakehouse) -> None:
-    """Refuse a lake with receipts whose ledger does not know them.
-
-    Raises:
-        LedgerMismatchError: The ledger was lost; what is stored would read as missing.
-        MissingPartitionError: Nothing was ever planned.
-    """
-    layout = lakehouse.layout
-    try:
-        with LedgerReader(layout.ledger_file) as ledger:
-            if ledger.is_indexed:
-                return
-    except MissingPartitionError:
-        if not layout.identity_file.is_file():
-            # Asking the store would make a lake.
-            raise MissingPartitionError(
-                f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
-            ) from None
-    if next(lakehouse.store.iter_receipts(damages=[]), None) is not None:
-        raise LedgerMismatchError(
-            f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "
-            "from the receipts: `smallcaps reindex`"
-        )
 
 
 def identify_state(lakehouse: Lakehouse) -> str:

@@ -18,7 +18,6 @@ from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.operations.report.page import Picture, render_page
 from smallcaps_assets.operations.report.profile import Profile, profile_lake
-from smallcaps_assets.plots.plan import embed, render_figure
 from smallcaps_assets.plots.report import (
     draw_coverage,
     draw_failures,
@@ -26,6 +25,7 @@ from smallcaps_assets.plots.report import (
     draw_reality,
     draw_sizes,
 )
+from smallcaps_assets.plots.style import embed, render_figure
 
 
 @dataclass(frozen=True, slots=True)

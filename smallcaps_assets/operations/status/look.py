@@ -22,7 +22,7 @@ from smallcaps_assets.ingest.budget.estimate_history import read_estimates
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.lock import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
@@ -48,8 +48,6 @@ RATE_WINDOW: Final = dt.timedelta(minutes=5)
 ERROR_WINDOW: Final = dt.timedelta(hours=1)
 SHOWN_ERRORS: Final = 5
 SHOWN_TICKERS: Final = 200
-DOWNLOADING: Final = "run "
-"""How the note of a lock begins when a run holds it, ``ingest.backfill``."""
 RETRY_PREFIX: Final = "retry_"
 NO_MARKS: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -217,7 +215,7 @@ class Look:
             part,
             pid=holder.pid,
             host=holder.host,
-            run_id=holder.owner.removeprefix(DOWNLOADING),
+            run_id=holder.run_id,
             since=holder.since,
             last_beat_at=None,
         )
@@ -391,4 +389,4 @@ def _describe_forecast(outlook: Forecast, now: dt.datetime) -> ForecastPart:
 
 
 def _is_download(holder: Holder | None) -> bool:
-    return holder is not None and holder.owner.startswith(DOWNLOADING)
+    return holder is not None and holder.kind == "download"

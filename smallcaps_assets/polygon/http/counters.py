@@ -64,7 +64,7 @@ class Occupation:
     last_fault_text: str
 
 
-class Meter:
+class ClientMeter:
     """Counts while threads work."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from smallcaps_assets.core.decoding import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.errors import BadRequestError, PartitionConflictError
 from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.transport import Answer, Transport, is_loopback

@@ -25,6 +25,7 @@ from pyrate_limiter import GCRA, Rate
 from pyrate_limiter.abstracts.algorithm import State
 
 from smallcaps_assets.errors import ConfigError, InterruptedFetchError
+from smallcaps_assets.settings import VENDOR_HOSTS
 
 MARGIN: Final = 1.01
 """Slots are this much further apart than the rate asks, so that a request that leaves its slot
@@ -48,7 +49,6 @@ _TICKS: Final = 1_000_000
 them; at microseconds, slots 10 ms apart do not lose a tenth to rounding."""
 
 _TICKS_PER_MINUTE: Final = 60 * _TICKS
-_VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
 _LOCK_POLL_S: Final = 0.0005
 _WIDTH: Final = 24
 
@@ -213,7 +213,7 @@ def _named_failures(stop: threading.Event) -> Iterator[None]:
 def _prepare_file(folder: Path, host: str) -> Path:
     """Return the file of a host."""
     name = (urlsplit(host).hostname if "://" in host else host) or host
-    name = "polygon" if name in _VENDOR_HOSTS else name
+    name = "polygon" if name in VENDOR_HOSTS else name
     safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)
     with _named_failures(threading.Event()):
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
 from smallcaps_assets.polygon.http.config import ClientConfig
-from smallcaps_assets.polygon.http.counters import Meter, Stage
+from smallcaps_assets.polygon.http.counters import ClientMeter, Stage
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.retrying import Deadline, Retry, call_patiently, release_frames
@@ -51,7 +51,7 @@ class Gateway:
     limiter: RequestLimiter
     transport: Transport
     counterpart: Counterpart
-    meter: Meter
+    meter: ClientMeter
     stop: threading.Event
 
 

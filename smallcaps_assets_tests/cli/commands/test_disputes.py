@@ -2,7 +2,8 @@
 
 import json
 
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.cli.homes import show_partitions
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.lakehouse_factories import EMPTY_KEY, SESSIONS, count_trade_requests
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.cli.commands.plan_command import join_paths
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import count_trade_requests, write_text
 

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from smallcaps_assets import Lake
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import move_lake

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions

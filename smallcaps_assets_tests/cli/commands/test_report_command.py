@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
 from smallcaps_assets_tests.cli.conftest import make_folder
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS, WATCHLIST_TEXT, write_text

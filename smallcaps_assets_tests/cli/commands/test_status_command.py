@@ -14,7 +14,8 @@ from rich.console import Console
 
 from smallcaps_assets.cli.screens.status import render_status
 from smallcaps_assets.core.documents import decode_document
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.status.document import (
     ErrorsPart,
     ForecastPart,

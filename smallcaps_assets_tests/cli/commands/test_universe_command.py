@@ -1,4 +1,5 @@
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
 

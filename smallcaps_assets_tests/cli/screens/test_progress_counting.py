@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from smallcaps_assets.cli.counting import count_along
+from smallcaps_assets.cli.screens.progress import count_along
 
 
 def test_count_along_shows_a_bar_on_a_terminal() -> None:

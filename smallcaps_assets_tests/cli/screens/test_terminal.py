@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from smallcaps_assets.cli.screens.terminal import ShowingConsole
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.errors import SmallcapsError, VendorError, show_controls
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.operations.report.page import escape

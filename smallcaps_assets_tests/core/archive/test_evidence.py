@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.archive.findings import FindingKind, Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict, FindingKind
 from smallcaps_assets.core.archive.sessions import (
     ArchivedSession,
     ArchiveFile,
@@ -16,7 +16,7 @@ from smallcaps_assets.core.archive.sessions import (
     judge_session,
 )
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.emulator import Market
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.archive_corruptions import CORRUPTIONS
 from smallcaps_assets_tests.archive_factories import (
     HOUR_NS,
@@ -89,7 +89,7 @@ def test_no_corruption_agrees(sessions: list[Session], kind: str, seed: int) -> 
 
     judged = session.judge(corrupt)
 
-    assert judged.verdict is not Verdict.PROVEN, kind
+    assert judged.verdict is not ArchiveVerdict.PROVEN, kind
 
 
 TRADES: Final = make_vendor_trades(200)

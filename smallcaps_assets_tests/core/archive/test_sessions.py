@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.archive.findings import Finding, FindingKind, Verdict, judge_findings
+from smallcaps_assets.core.archive.findings import (
+    ArchiveVerdict,
+    Finding,
+    FindingKind,
+    judge_findings,
+)
 from smallcaps_assets.core.archive.sessions import (
     ArchivedSession,
     ArchiveFile,
@@ -48,7 +53,7 @@ def kinds(session: ArchivedSession) -> set[FindingKind]:
 def test_whole_session_is_proven_and_what_the_vendor_sent() -> None:
     session = judge(to_wire(TRADES))
 
-    assert (session.verdict, session.findings) == (Verdict.PROVEN, ())
+    assert (session.verdict, session.findings) == (ArchiveVerdict.PROVEN, ())
     assert session.trades.equals(TRADES)
     assert (session.volume, session.trade_count) == (BAR["volume"], BAR["trade_count"])
 
@@ -62,7 +67,7 @@ def test_files_of_a_session_are_joined_in_the_order_of_the_tape() -> None:
 
     session = judge_session(parts[::-1], TICKER, SESSION, BAR, load_calendar())
 
-    assert session.verdict is Verdict.PROVEN
+    assert session.verdict is ArchiveVerdict.PROVEN
     assert session.trades.equals(TRADES)
 
 
@@ -70,7 +75,7 @@ def test_files_of_a_session_are_joined_in_the_order_of_the_tape() -> None:
 def test_session_that_lacks_any_one_trade_is_not_proven(row: int) -> None:
     lacking = to_wire(TRADES).filter(pl.int_range(pl.len()) != row)
 
-    assert judge(lacking).verdict is Verdict.UNPROVEN
+    assert judge(lacking).verdict is ArchiveVerdict.UNPROVEN
 
 
 @given(st.integers(0, TRADES.height - 1), st.integers(0, 2**16))
@@ -105,7 +110,7 @@ def test_bar_that_says_otherwise_or_nothing_proves_nothing(
 ) -> None:
     session = judge(to_wire(TRADES), bar)
 
-    assert session.verdict is Verdict.UNPROVEN
+    assert session.verdict is ArchiveVerdict.UNPROVEN
     assert kind in kinds(session)
 
 
@@ -116,7 +121,7 @@ def test_session_of_one_phase_is_proven_when_the_bar_agrees(phase: str) -> None:
 
     session = judge(to_wire(trades), make_bar(trades), phase=phase)
 
-    assert session.verdict is Verdict.PROVEN
+    assert session.verdict is ArchiveVerdict.PROVEN
     assert kinds(session) == {FindingKind.PHASES_ABSENT}
 
 
@@ -126,7 +131,7 @@ def test_whole_page_is_proven_when_the_bar_agrees() -> None:
 
     session = judge(to_wire(trades), make_bar(trades))
 
-    assert session.verdict is Verdict.PROVEN
+    assert session.verdict is ArchiveVerdict.PROVEN
     assert kinds(session) == {FindingKind.WHOLE_PAGES}
 
 
@@ -135,7 +140,7 @@ def test_file_of_another_phase_is_found() -> None:
 
     session = judge(to_wire(regular), make_bar(regular), phase="pre_market")
 
-    assert session.verdict is Verdict.UNPROVEN
+    assert session.verdict is ArchiveVerdict.UNPROVEN
     assert FindingKind.WRONG_PHASE in kinds(session)
 
 
@@ -144,7 +149,7 @@ def test_date_that_is_no_session_is_unusable(date: str) -> None:
     """L6: phantom Saturdays of UTC days."""
     session = judge(to_wire(TRADES), session_date=dt.date.fromisoformat(date))
 
-    assert session.verdict is Verdict.UNUSABLE
+    assert session.verdict is ArchiveVerdict.UNUSABLE
     assert FindingKind.NO_SESSION in kinds(session)
 
 
@@ -155,7 +160,7 @@ def test_file_that_cannot_be_read_leaves_the_others_unproven() -> None:
     both = judge_session([whole, torn], TICKER, SESSION, BAR, load_calendar())
     alone = judge_session([torn], TICKER, SESSION, BAR, load_calendar())
 
-    assert (both.verdict, alone.verdict) == (Verdict.UNPROVEN, Verdict.UNUSABLE)
+    assert (both.verdict, alone.verdict) == (ArchiveVerdict.UNPROVEN, ArchiveVerdict.UNUSABLE)
     assert [finding.describe() for finding in alone.findings] == ["b: unreadable: torn"]
 
 
@@ -165,7 +170,7 @@ def test_empty_file_beside_others_is_no_fault() -> None:
 
     session = judge_session([whole, empty], TICKER, SESSION, BAR, load_calendar())
 
-    assert session.verdict is Verdict.PROVEN
+    assert session.verdict is ArchiveVerdict.PROVEN
     assert kinds(session) == {FindingKind.EMPTY}
 
 
@@ -174,12 +179,12 @@ def test_few_odd_trades_do_not_mean_a_shifted_clock() -> None:
     form_t = pl.when(pl.int_range(pl.len()).is_between(40, 46)).then([12]).otherwise("conditions")
     trades = TRADES.with_columns(form_t.cast(pl.List(pl.Int32)).alias("conditions"))
 
-    assert judge(to_wire(trades), make_bar(trades)).verdict is Verdict.PROVEN
+    assert judge(to_wire(trades), make_bar(trades)).verdict is ArchiveVerdict.PROVEN
 
 
 def test_judge_findings_weighs_them() -> None:
     note, doubt = Finding(FindingKind.NO_MARK, ""), Finding(FindingKind.NO_BAR, "")
 
-    assert judge_findings(1, [note]) is Verdict.PROVEN
-    assert judge_findings(1, [note, doubt]) is Verdict.UNPROVEN
-    assert judge_findings(0, []) is Verdict.UNUSABLE
+    assert judge_findings(1, [note]) is ArchiveVerdict.PROVEN
+    assert judge_findings(1, [note, doubt]) is ArchiveVerdict.UNPROVEN
+    assert judge_findings(0, []) is ArchiveVerdict.UNUSABLE

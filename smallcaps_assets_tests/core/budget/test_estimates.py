@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallcaps_assets.core.budget.calibration import Calibration
 from smallcaps_assets.core.budget.costs import compare_estimates, compare_published
 from smallcaps_assets.core.budget.estimates import (
-    Calibration,
     Growth,
     Landed,
     estimate_calibrated,

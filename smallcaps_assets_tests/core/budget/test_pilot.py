@@ -17,7 +17,7 @@ from smallcaps_assets.core.budget.pilot import (
 )
 from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.core.events.watchlist import build_watchlist
-from smallcaps_assets.core.plan.batches import plan_months
+from smallcaps_assets.core.plan.months import plan_months
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
 from smallcaps_assets.errors import ConfigError

@@ -8,7 +8,7 @@ from smallcaps_assets.core.events.unknown_tickers import (
     select_unknown_sessions,
     suggest_symbols,
 )
-from smallcaps_assets.core.thresholds import Thresholds
+from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.schemas import COVERAGE
 
 KNOWN = ["A", "BCPC", "BCpC", "BRK.A", "BRK.B", "CON", "GOOGL", "BACpL"]

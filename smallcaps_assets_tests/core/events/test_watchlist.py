@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core.events.rules import EVENT_NAMES, IMPORTED_EVENT, detect_events
 from smallcaps_assets.core.events.watchlist import (
-    ImportFacts,
+    WatchlistImport,
     build_watchlist,
     judge_watchlist,
     measure_watchlist,
@@ -99,7 +99,7 @@ def test_parse_watchlist_needs_no_more_than_a_date(column: str, date: object) ->
     watchlist, facts = parse_watchlist(make_rows(("A", date), columns=f"ticker {column}"))
 
     assert watchlist.rows() == [("A", DATE, [IMPORTED_EVENT], 1)]
-    assert facts == ImportFacts(1, 1, 0, 0, 0, 1, 0, ())
+    assert facts == WatchlistImport(1, 1, 0, 0, 0, 1, 0, ())
 
 
 def test_parse_watchlist_merges_and_counts_repeats() -> None:
@@ -168,7 +168,7 @@ def test_parse_watchlist_keeps_what_build_watchlist_makes(
     parsed, facts = parse_watchlist(watchlist)
 
     assert_frame_equal(parsed, watchlist)
-    assert facts == ImportFacts(watchlist.height, watchlist.height, 0, 0, 0, 0, 0, ())
+    assert facts == WatchlistImport(watchlist.height, watchlist.height, 0, 0, 0, 0, 0, ())
 
 
 @given(events)

@@ -6,18 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.plan.batches import (
-    assign_batches,
-    diff_plans,
-    label_months,
-    merge_months,
-    merge_watchlists,
-    plan_months,
-    split_batches,
-)
+from smallcaps_assets.core.events.watchlist import merge_watchlists
+from smallcaps_assets.core.plan.batches import assign_batches, split_batches
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.intervals import count_sessions, expand_sessions
-from smallcaps_assets.core.plan.ranges import judge_plan, measure_plan
+from smallcaps_assets.core.plan.months import label_months, merge_months, plan_months
+from smallcaps_assets.core.plan.publication import diff_plans, judge_plan, measure_plan
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, WATCHLIST

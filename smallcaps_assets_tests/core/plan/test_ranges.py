@@ -11,12 +11,8 @@ from polars.testing import assert_frame_equal
 from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.core.events.watchlist import build_watchlist
 from smallcaps_assets.core.plan.bounds import PlanBounds
-from smallcaps_assets.core.plan.ranges import (
-    PlanFacts,
-    judge_plan,
-    measure_plan,
-    plan_request_ranges,
-)
+from smallcaps_assets.core.plan.publication import PlanFacts, judge_plan, measure_plan
+from smallcaps_assets.core.plan.ranges import plan_request_ranges
 from smallcaps_assets.core.plan.windows import (
     DEFAULT_WINDOWS,
     EventWindow,

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.plan.batches import merge_watchlists
+from smallcaps_assets.core.events.watchlist import merge_watchlists
 from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.intervals import expand_sessions
 from smallcaps_assets.core.plan.windows import (
     DEFAULT_WINDOWS,
     EventWindow,
     WindowValue,
-    expand_sessions,
     merge_windows,
     parse_windows,
     plan_windows,

@@ -6,7 +6,7 @@ import pytest
 
 from smallcaps_assets.core.reference.bar_gaps import LifeFacts, judge_lives, measure_lives
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, parse_thresholds
+from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS, parse_thresholds
 from smallcaps_assets_tests.core.universe_factories import make_universe
 
 SESSIONS = load_calendar().dates(dt.date(2024, 1, 2), dt.date(2024, 1, 31))

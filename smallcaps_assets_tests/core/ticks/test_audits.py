@@ -5,14 +5,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from smallcaps_assets.core import states as lake_states
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds
-from smallcaps_assets.core.ticks.bar_prices import compare_prices
-from smallcaps_assets.core.ticks.conditions import measure_conditions
-from smallcaps_assets.core.ticks.quality import measure_residual_conditions, measure_sessions
-from smallcaps_assets.core.verdicts import (
-    GREEN_STATES,
-    NOT_YET_AVAILABLE,
+from smallcaps_assets.core.ticks.audits import (
     SizeFacts,
     judge_corruption,
     judge_coverage,
@@ -23,6 +16,13 @@ from smallcaps_assets.core.verdicts import (
     judge_size,
     judge_volume,
     judge_window_coverage,
+)
+from smallcaps_assets.core.ticks.bar_prices import compare_prices
+from smallcaps_assets.core.ticks.conditions import measure_conditions
+from smallcaps_assets.core.ticks.quality import measure_residual_conditions, measure_sessions
+from smallcaps_assets.core.verdicts import (
+    DEFAULT_THRESHOLDS,
+    Thresholds,
 )
 from smallcaps_assets.schemas import COVERAGE, DAILY_BARS, EVENT_WINDOW_PLAN
 from smallcaps_assets_tests.core.tape_factories import OPENING_NS, SESSION, make_bars, make_trades
@@ -56,11 +56,6 @@ def measure(trades: pl.DataFrame, *bars: dict[str, object]) -> pl.DataFrame:
     """Return the facts of the sessions of some trades."""
     sessions = trades.select("ticker", "session_date").unique()
     return measure_sessions(trades, make_bars(*bars), sessions)
-
-
-def test_states_are_those_of_the_lake() -> None:
-    assert set(lake_states.GREEN) == GREEN_STATES
-    assert lake_states.NOT_YET_AVAILABLE == NOT_YET_AVAILABLE
 
 
 @pytest.mark.parametrize("green", [18, 19, 20])

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from smallcaps_assets.core.ticks.disputes import (
     ASKED_A_DAY,
     DIFFERS,
@@ -32,6 +31,7 @@ from smallcaps_assets.core.ticks.disputes import (
     select_bad_dates,
     select_set_aside,
 )
+from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS, Thresholds
 
 TODAY = dt.date(2024, 6, 3)
 OLD, YOUNG = dt.date(2024, 3, 4), dt.date(2024, 5, 20)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from smallcaps_assets.defs.assets.audit import describe_report, download_report
-from smallcaps_assets.defs.report_sensor import report_changes
+from smallcaps_assets.defs.automation.sensors import report_changes
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets_tests.defs.run_factories import Site, open_site

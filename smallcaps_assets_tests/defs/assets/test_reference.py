@@ -8,7 +8,9 @@ from typing import Any, Final
 import dagster as dg
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market, MarketConfig
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.schemas import UNIVERSE
 from smallcaps_assets_tests.defs.run_factories import (
     Site,

@@ -8,7 +8,7 @@ import pytest
 
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
 from smallcaps_assets_tests.lakehouse_factories import make_lakehouse

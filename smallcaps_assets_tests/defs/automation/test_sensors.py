@@ -12,7 +12,7 @@ import pytest
 from smallcaps_assets.defs.automation.sensors import download_after_plan, retry_failed_sessions
 from smallcaps_assets.defs.instance.internals import BulkActionStatus
 from smallcaps_assets.defs.instance.queue import register_plan
-from smallcaps_assets.lake.ledger.writer import Attempt, Failure
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.defs.backfill_factories import add_backfill, requested_keys
 from smallcaps_assets_tests.defs.defs_factories import publish

@@ -8,7 +8,8 @@ import pytest
 
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.checks.trades import count_failures, judge_severity, lake_audits
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
 from smallcaps_assets_tests.lakehouse_factories import (

@@ -21,7 +21,7 @@ from smallcaps_assets.defs.instance.queue import (
     split_keys,
 )
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse

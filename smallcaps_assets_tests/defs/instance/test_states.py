@@ -11,8 +11,8 @@ from smallcaps_assets.core.states import FAILED, QUARANTINED
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states, mark_missing
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets.lake.ledger.writer import Failure
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
 from smallcaps_assets_tests.lakehouse_factories import (

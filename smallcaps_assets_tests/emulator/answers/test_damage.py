@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
-from smallcaps_assets.emulator.answers.faults import KINDS
+from smallcaps_assets.emulator.answers.faults import KINDS, Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets_tests.emulator.emulator_factories import (
     SESSION,
     follow_chain,

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, StaticSource
 from smallcaps_assets.emulator.endpoints.aggregates import adjust_bar
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets_tests.emulator.emulator_factories import follow_chain, get, join_pages
 
 GROUPED = "/v2/aggs/grouped/locale/us/market/stocks"

@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.endpoints.trades import answer_trades
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import WireRow
 from smallcaps_assets_tests.emulator.emulator_factories import follow_chain, get, join_pages
 

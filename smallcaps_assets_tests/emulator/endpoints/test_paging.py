@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.emulator import StaticSource
 from smallcaps_assets.emulator.endpoints.paging import (
     FOREVER_NS,
     QueryError,
@@ -16,6 +15,7 @@ from smallcaps_assets.emulator.endpoints.paging import (
     decode_cursor,
     read_trade_page,
 )
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import Span, Tape
 
 gaps = st.lists(st.sampled_from([0, 0, 1, 5]), max_size=40)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from smallcaps_assets.core.ticks.conditions import CONDITION_RULES
-from smallcaps_assets.emulator import EmulatorServer, StaticSource
 from smallcaps_assets.emulator.endpoints.catalogue import list_conditions, list_exchanges
 from smallcaps_assets.emulator.endpoints.holidays import list_holidays
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets_tests.emulator.emulator_factories import follow_chain, get, join_pages
 
 TICKERS = "/v3/reference/tickers"

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets_tests.emulator.emulator_factories import (
     KEY,
     follow_chain,

@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.emulator import Market, MarketConfig
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.emulator.tape import Span
 from smallcaps_assets_tests.emulator.emulator_factories import build_core_bar
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from smallcaps_assets.core.sessions import day_bounds_ns
-from smallcaps_assets.emulator import EmulatorServer, Replay, SourceError
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.replay.folder import Replay
+from smallcaps_assets.emulator.source import SourceError
 from smallcaps_assets_tests.emulator.emulator_factories import (
     SHARED,
     follow_chain,

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import SourceError
 from smallcaps_assets.emulator.replay.flatfile import FlatFile
 from smallcaps_assets.emulator.replay.seekable import SeekableGzip
+from smallcaps_assets.emulator.source import SourceError
 
 CONTENT = b"".join(b"%d,%d\n" % (n, n**9 % 999_999_999_989) for n in range(200_000))
 

@@ -9,19 +9,20 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.archive.findings import FindingKind, Verdict
+from smallcaps_assets.core.archive.findings import ArchiveVerdict, FindingKind
 from smallcaps_assets.core.archive.sessions import ArchiveFile, classify_file, judge_session
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.bar_prices import FIGURES
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, StorageError
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.interchange.export import EVERYTHING, export_dates, export_session_files
-from smallcaps_assets.lake.paths.layout import Tree, encode_ticker
+from smallcaps_assets.lake.paths.names import encode_ticker
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets_tests.archive_factories import (
@@ -142,7 +143,9 @@ def test_import_judges_each_defect_in_both_layouts(
 
     assert session.verdict is defect.verdict, session.findings
     assert session.kinds >= {kind.value for kind in defect.kinds}
-    assert (lakehouse.store.find_receipt(key) is not None) == (session.verdict is Verdict.PROVEN)
+    assert (lakehouse.store.find_receipt(key) is not None) == (
+        session.verdict is ArchiveVerdict.PROVEN
+    )
 
 
 def test_document_says_what_becomes_of_each_defect() -> None:
@@ -173,7 +176,7 @@ def test_import_keeps_unproven_sessions_apart_and_unusable_ones_out(
 
     apart = {receipt.key for receipt in lakehouse.store.iter_receipts(tree=Tree.IMPORTED)}
 
-    unproven = {key for key, s in sessions.items() if s.verdict is Verdict.UNPROVEN}
+    unproven = {key for key, s in sessions.items() if s.verdict is ArchiveVerdict.UNPROVEN}
     assert apart == unproven
     assert set(lakehouse.ledger.states(unproven).values()) == {states.IMPORTED_UNPROVEN}
 
@@ -213,7 +216,7 @@ def test_real_tape_without_nanoseconds_has_no_other_fault(
 def test_import_without_a_daily_bar_proves_nothing(tmp_path: Path, archive: Path) -> None:
     sessions = run_import(make_lakehouse(tmp_path / "data", URL), archive)
 
-    assert sessions[KEY].verdict is Verdict.UNPROVEN
+    assert sessions[KEY].verdict is ArchiveVerdict.UNPROVEN
     assert sessions[KEY].kinds >= {FindingKind.NO_BAR}
 
 
@@ -223,7 +226,7 @@ def test_import_finds_a_session_without_its_mark(lakehouse: Lakehouse, archive: 
     session = run_import(lakehouse, archive)[KEY]
 
     assert session.kinds == {FindingKind.NO_MARK}
-    assert session.verdict is Verdict.PROVEN
+    assert session.verdict is ArchiveVerdict.PROVEN
 
 
 def test_import_of_a_session_with_one_unreadable_file_is_unproven(
@@ -234,7 +237,7 @@ def test_import_of_a_session_with_one_unreadable_file_is_unproven(
 
     session = run_import(lakehouse, tmp_path / "archive")[KEY]
 
-    assert session.verdict is Verdict.UNPROVEN
+    assert session.verdict is ArchiveVerdict.UNPROVEN
     assert session.kinds >= {FindingKind.UNREADABLE, FindingKind.VOLUME_DIFFERS}
 
 
@@ -560,5 +563,5 @@ def test_import_says_which_session_is_none(lakehouse: Lakehouse, tmp_path: Path)
 
     sessions = run_import(lakehouse, folder)
 
-    assert {session.verdict for session in sessions.values()} == {Verdict.UNUSABLE}
+    assert {session.verdict for session in sessions.values()} == {ArchiveVerdict.UNUSABLE}
     assert all(session.kinds >= {FindingKind.NO_SESSION} for session in sessions.values())

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core.budget.calibration import REPLAY_BYTES_PER_TRADE, Calibration
-from smallcaps_assets.emulator import EmulatorServer, Market, MarketConfig
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.ingest.budget.calibration import calibrate, default_calibration
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
 from smallcaps_assets.ingest.budget.expectations import STORED

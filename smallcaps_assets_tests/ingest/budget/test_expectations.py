@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
 from smallcaps_assets.ingest.budget.expectations import STORED, label_sessions, read_stored
 from smallcaps_assets.ingest.plan.publishing import make_plan

@@ -5,9 +5,9 @@ from typing import Final
 
 import pytest
 
+from smallcaps_assets.core.verdicts import MadeTable
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.events.watchlist import make_watchlist
-from smallcaps_assets.ingest.made import MadeTable
 from smallcaps_assets.ingest.reference.universe import refresh_universe
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import WATCHLIST

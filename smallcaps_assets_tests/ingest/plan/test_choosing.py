@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.plan.batches import diff_plans
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.core.plan.publication import diff_plans
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
 from smallcaps_assets.ingest.plan.difference import measure_change, plain_change

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.ingest.budget.calibration import calibrate, default_calibration, free_bytes
 from smallcaps_assets.ingest.budget.estimates import (

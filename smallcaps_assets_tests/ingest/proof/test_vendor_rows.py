@@ -11,11 +11,12 @@ import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.ingest.budget.expectations import label_sessions
+from smallcaps_assets.ingest.budget.expectations import label_sessions, read_bar_facts
 from smallcaps_assets.ingest.events.watchlist import find_watchlist
-from smallcaps_assets.ingest.proof.bars import read_bar_facts
 from smallcaps_assets.ingest.reference.daily_bars import (
     due_months,
     judge_daily_bars,

@@ -4,8 +4,11 @@ import datetime as dt
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.ingest.bar_audits import judge_bar_lives, judge_split_jumps
-from smallcaps_assets.ingest.reference.daily_bars import refresh_splits
+from smallcaps_assets.ingest.reference.daily_bars import (
+    judge_bar_lives,
+    judge_split_jumps,
+    refresh_splits,
+)
 from smallcaps_assets.ingest.reference.universe import refresh_universe
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (

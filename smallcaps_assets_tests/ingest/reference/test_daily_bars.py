@@ -5,7 +5,9 @@ from typing import Final
 import polars as pl
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.errors import DataError, RefusedFileError, VendorError
 from smallcaps_assets.ingest.reference.daily_bars import (
     BarMonth,

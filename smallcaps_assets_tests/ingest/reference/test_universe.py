@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core.reference.universe import TEST_TICKERS
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market, MarketConfig, StaticSource
+from smallcaps_assets.core.verdicts import MadeTable
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.emulator.tape import WireRow
 from smallcaps_assets.errors import ConfigError, DataError, MissingPartitionError, VendorError
-from smallcaps_assets.ingest.made import MadeTable
 from smallcaps_assets.ingest.reference.universe import refresh_universe
 from smallcaps_assets.ingest.reference.universe_load import DETAILS_PER_PART, LONGEST_LOAD
 from smallcaps_assets.lake.tables.load_parts import PartStore

@@ -8,7 +8,8 @@ import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.disputes import DIFFERS, LEAST_BUDGET, RESIDUAL, SURPLUS, UNPROVEN
-from smallcaps_assets.emulator import EmulatorServer, Fault
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.proof.judging import judge_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lake.sessions.revisions import list_revisions

@@ -5,8 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.emulator import EmulatorServer
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed, plan_refresh
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill, plan_refresh
 from smallcaps_assets_tests.lakehouse_factories import (
     WATCHLIST_TEXT,
     make_lakehouse,

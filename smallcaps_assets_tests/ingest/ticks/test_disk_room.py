@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.ingest.bulky import KEYS, TRADES, BulkySource, make_bulky_lakehouse

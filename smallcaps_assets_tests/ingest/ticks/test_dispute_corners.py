@@ -16,12 +16,13 @@ import pytest
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.disputes import DIFFERS, LEAST_BUDGET, RESIDUAL, UNPROVEN
+from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.errors import VendorUnavailableError
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import export_dates
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, TRADES_NAME
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
 from smallcaps_assets.lake.sessions.revisions import list_revisions
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
@@ -29,7 +30,6 @@ from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.compaction.months import Done
 from smallcaps_assets.operations.repair.moving import move_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
-from smallcaps_assets.polygon.client import FetchedTrades
 from smallcaps_assets_tests.archive_factories import Layout, cut_files, keep, write_session
 from smallcaps_assets_tests.ingest.month_lakes import compact, hash_rows, read_catalog, read_rows
 from smallcaps_assets_tests.ingest.vendor_histories import History

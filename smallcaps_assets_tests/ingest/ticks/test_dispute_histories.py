@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.thresholds import DEFAULT_THRESHOLDS
 from smallcaps_assets.core.ticks.disputes import DIFFERS, RESIDUAL, SURPLUS, UNPROVEN
+from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS
 from smallcaps_assets.ingest.reference.daily_bars import refresh_daily_bars
 from smallcaps_assets.ingest.ticks.rechecking import RecheckChoice, recheck_sessions
 from smallcaps_assets_tests.ingest.vendor_histories import History

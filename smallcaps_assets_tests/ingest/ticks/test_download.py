@@ -7,10 +7,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core import states
-from smallcaps_assets.emulator import Fault
+from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.ticks.download import Download
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets_tests.ingest.ingest_factories import (
     RETRIES,
     SESSIONS,

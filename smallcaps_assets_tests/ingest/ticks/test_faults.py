@@ -12,8 +12,7 @@ import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.emulator import Fault
-from smallcaps_assets.emulator.answers.faults import KINDS
+from smallcaps_assets.emulator.answers.faults import KINDS, Fault
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     RETRIES,

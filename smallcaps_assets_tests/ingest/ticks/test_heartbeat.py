@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.core.progress.pace import Work
-from smallcaps_assets.emulator import EmulatorServer, Fault
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
-from smallcaps_assets.ingest.ticks.fetching import RangeResult, RequestRange
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
+from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary
+from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.ingest.ticks.workload import Workload
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.storage.processes import identify_process

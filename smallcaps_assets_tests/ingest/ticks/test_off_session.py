@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.lake.paths.layout import RECEIPT_NAME, Tree
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (

@@ -4,9 +4,8 @@ import datetime as dt
 
 import pytest
 
-from smallcaps_assets.ingest.ticks.fetching import RequestRange
-from smallcaps_assets.ingest.ticks.range_queue import RangeQueue, queue_ranges
-from smallcaps_assets.ingest.ticks.vendor_watch import GIVE_UP_AFTER, VendorWatch
+from smallcaps_assets.ingest.ticks.failing import GIVE_UP_AFTER, VendorWatch
+from smallcaps_assets.ingest.ticks.ranges import RangeQueue, RequestRange, queue_ranges
 from smallcaps_assets_tests.ingest.ingest_factories import SESSIONS
 
 

@@ -8,7 +8,8 @@ import pytest
 from smallcaps_assets.core import states
 from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.ledger.writer import Failure, Ledger
+from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
 
 KEY = "ABCD_2024-03-15"
 UNPROVEN = ImportRecord(KEY, "unproven", "f", 7, 70, 100.0, 6, ("a: cut_to_seconds: all",))

@@ -7,9 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.layout import (
-    LakeLayout,
-    Tree,
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import (
     date_folder,
     decode_ticker,
     encode_ticker,
@@ -17,6 +16,7 @@ from smallcaps_assets.lake.paths.layout import (
     parse_ticker_folder,
     ticker_folder,
 )
+from smallcaps_assets.lake.paths.root import Tree
 
 LAYOUT = LakeLayout(Path("data"))
 DATE = dt.date(2024, 3, 15)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from smallcaps_assets.errors import ConfigError, LakeError, PartitionConflictError, StorageError
-from smallcaps_assets.lake.paths.layout import LakeLayout, Tree
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
 from smallcaps_assets.lake.roots.register import HOME, RootState, read_register
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk, QuotaDisk, ScriptedDisk

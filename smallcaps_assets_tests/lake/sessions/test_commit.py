@@ -13,7 +13,7 @@ import pytest
 from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import DataError, MissingPartitionError, SchemaError, StorageError
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES

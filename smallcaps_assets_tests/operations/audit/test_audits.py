@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger

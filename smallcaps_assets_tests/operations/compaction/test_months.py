@@ -8,7 +8,7 @@ import pytest
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import ConfigError, StorageError
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.compaction.months import (
     Done,

@@ -8,7 +8,7 @@ import pytest
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.ticks.backfill import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lakehouse import Lakehouse

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.lake.paths.layout import Tree
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
 from smallcaps_assets.lake.storage.disk_errors import storage_errors

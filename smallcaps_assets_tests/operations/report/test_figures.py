@@ -7,9 +7,9 @@ from smallcaps_assets.core.documents import decode_document, encode_document
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.core.ticks.content_hash import hash_lake
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.ingest.ticks.backfill import ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.audit.last_audit import AUDITS

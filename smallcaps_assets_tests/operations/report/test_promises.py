@@ -10,11 +10,12 @@ import pytest
 from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.progress.expansion import Standing
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate, estimate_numbers, estimate_plan
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.publishing import make_plan
-from smallcaps_assets.ingest.ticks.backfill import Backfill, ensure_indexed
+from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets.operations.report.document import ReportDocument

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from smallcaps_assets.core.documents import decode_document
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import QUARANTINED
-from smallcaps_assets.emulator import EmulatorServer
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.ledger.rows import Attempt
 from smallcaps_assets.lake.ledger.rows import Failure as FailedSession
 from smallcaps_assets.lake.reading.reader import Lake

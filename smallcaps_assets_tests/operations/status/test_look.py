@@ -12,7 +12,7 @@ from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.core.states import STATES
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.ledger.pulse import Pulse
-from smallcaps_assets.lake.ledger.writer import Attempt, Failure
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.storage.processes import identify_process
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.status.document import StatusDocument

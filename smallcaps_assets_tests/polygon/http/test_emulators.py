@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, Market, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import PartitionConflictError, PayloadError, VendorUnavailableError
 from smallcaps_assets.polygon.wire.trades import BLOCK_BYTES
 from smallcaps_assets_tests.lakehouse_factories import (

@@ -14,7 +14,7 @@ from filelock import FileLock
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.emulator import Fault
+from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.errors import ConfigError, InterruptedFetchError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.http.limiter import LOOKAHEAD_S, RequestLimiter, SlotFile, is_too_late

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from smallcaps_assets.emulator import Fault
+from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.errors import (
     AuthenticationError,
     InterruptedFetchError,

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from smallcaps_assets.emulator import EmulatorServer, Fault, StaticSource
+from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import (
     AuthenticationError,
     BadRequestError,
@@ -26,7 +28,7 @@ from smallcaps_assets.errors import (
     VendorTimeoutError,
     VendorUnavailableError,
 )
-from smallcaps_assets.polygon.client import ClientConfig
+from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.inflate import inflate_body
 from smallcaps_assets.polygon.http.transport import (
     BearerAuth,

@@ -1,0 +1,105 @@
+"""Plans of whole months.
+
+Does not belong here: windows around events (``windows``).
+"""
+
+import polars as pl
+
+from smallcaps_assets.core.events.rules import EVENT_ORDER
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.intervals import (
+    build_plan,
+    check_watchlist,
+    clip_intervals,
+    explode_events,
+    merge_intervals,
+)
+from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.errors import ConfigError
+
+
+def plan_months(
+    watchlist: pl.DataFrame, bounds: PlanBounds, *, months_before: int = 0, months_after: int = 0
+) -> pl.DataFrame:
+    """Return a plan of the whole calendar months of events.
+
+    Args:
+        watchlist: ``schemas.WATCHLIST``, in any order; rows on no session ask for nothing.
+        bounds: What may be planned.
+        months_before: Further months before that of the event.
+        months_after: Further months after it.
+
+    Returns:
+        ``schemas.EVENT_WINDOW_PLAN``, sorted by its key; the offsets reach across the months.
+
+    Raises:
+        ConfigError: A number of months is negative.
+        DataError: A row has no event, or an unknown one.
+        CoverageError: A date lies outside the calendar.
+    """
+    spans = label_months(
+        watchlist, bounds.calendar, months_before=months_before, months_after=months_after
+    )
+    wanted = clip_intervals(spans, bounds.first_index, bounds.last_available_index)
+    return build_plan(wanted, bounds.calendar)
+
+
+def label_months(
+    watchlist: pl.DataFrame,
+    calendar: SessionCalendar,
+    *,
+    months_before: int = 0,
+    months_after: int = 0,
+) -> pl.DataFrame:
+    """Return the months that each event asks for, overlaps kept.
+
+    Args:
+        watchlist: ``schemas.WATCHLIST``, in any order; rows on no session ask for nothing.
+        calendar: The sessions.
+        months_before: Further months before that of the event.
+        months_after: Further months after it.
+
+    Returns:
+        ``ticker, event, event_index, first_index, last_index``, sorted by ticker.
+
+    Raises:
+        ConfigError: A number of months is negative.
+        DataError: A row has no event, or an unknown one.
+        CoverageError: A date lies outside the calendar.
+    """
+    if months_before < 0 or months_after < 0:
+        raise ConfigError(f"expected months of 0 or more, got {months_before} and {months_after}")
+    check_watchlist(watchlist, EVENT_ORDER.categories, calendar)
+    dates = calendar.frame["session_date"]
+    events = explode_events(watchlist, calendar)
+    event_dates = dates.gather(events["event_index"])
+    first = event_dates.dt.month_start().dt.offset_by(f"-{months_before}mo")
+    last = event_dates.dt.month_start().dt.offset_by(f"{months_after}mo").dt.month_end()
+    return events.with_columns(
+        first_index=dates.search_sorted(first, side="left").cast(pl.Int32),
+        last_index=dates.search_sorted(last, side="right").cast(pl.Int32) - 1,
+    )
+
+
+def merge_months(
+    watchlist: pl.DataFrame,
+    calendar: SessionCalendar,
+    *,
+    months_before: int = 0,
+    months_after: int = 0,
+) -> pl.DataFrame:
+    """Return, by ticker, the disjoint intervals of the months around events.
+
+    Args:
+        watchlist: As for :func:`label_months`, and so are the others.
+        calendar: The sessions.
+        months_before: Further months before that of the event.
+        months_after: Further months after it.
+
+    Returns:
+        ``ticker, first_index, last_index`` (Int32, included), sorted.
+    """
+    spans = label_months(
+        watchlist, calendar, months_before=months_before, months_after=months_after
+    )
+    return merge_intervals(spans.select("ticker", "first_index", "last_index"))

@@ -1,0 +1,64 @@
+"""What is made from the lake and made again when it is lost: the ledger and the catalog.
+
+Does not belong here: how either is written (``lake.ledger``, ``lake.reading.catalog``).
+"""
+
+import logging
+from dataclasses import asdict
+
+from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.reading.catalog import build_catalog
+from smallcaps_assets.lakehouse import Lakehouse
+
+logger = logging.getLogger(__name__)
+
+
+def ensure_indexed(lakehouse: Lakehouse) -> None:
+    """Miss a disk that is not mounted; rebuild a ledger that was lost, from receipts and plan.
+
+    Raises:
+        LakeError: A receipt cannot be read.
+        MissingPartitionError: No plan is published.
+        StorageError: A disk of the lake is not mounted.
+    """
+    _ = lakehouse.layout
+    ledger = lakehouse.ledger
+    if ledger.is_indexed and ledger.is_compared:
+        return
+    _, plan = lakehouse.tables.read_plan()
+    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    facts = ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
+    logger.info("ledger indexed receipts=%d", facts.receipts)
+
+
+def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
+    """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
+    facts = build_catalog(lakehouse.layout, lakehouse.fs)
+    return asdict(facts)
+
+
+def require_ledger(lakehouse: Lakehouse) -> None:
+    """Refuse a lake with receipts whose ledger does not know them.
+
+    Raises:
+        LedgerMismatchError: The ledger was lost; what is stored would read as missing.
+        MissingPartitionError: Nothing was ever planned.
+    """
+    layout = lakehouse.layout
+    try:
+        with LedgerReader(layout.ledger_file) as ledger:
+            if ledger.is_indexed:
+                return
+    except MissingPartitionError:
+        if not layout.identity_file.is_file():
+            # Asking the store would make a lake.
+            raise MissingPartitionError(
+                f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
+            ) from None
+    if next(lakehouse.store.iter_receipts(damages=[]), None) is not None:
+        raise LedgerMismatchError(
+            f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "
+            "from the receipts: `smallcaps reindex`"
+        )
