@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -19,22 +20,48 @@ from smallcaps_assets.settings import Settings, Source
 REPO_ROOT: Final = Path(__file__).parents[1]
 LINT_IMPORTS: Final = "import sys; from importlinter.cli import lint_imports_command as c; c()"
 
-LAYERS: Final = "A layer imports only from the layers below it"
-PURE_CORE: Final = "The core knows no clock, disk, network, log or Dagster"
-DAGSTER_AT_THE_EDGE: Final = "Only cli, definitions and defs know Dagster"
-EMULATOR_IS_APART: Final = "The product never imports the emulator"
-EMULATOR_KNOWS_THE_WIRE: Final = "The emulator stands on schemas and core alone"
+FOLDER_LIMIT: Final = 12
+ONE_KIND: Final = {"smallcaps_assets/cli/commands"}
+"""Folders whose modules are all of one kind, so that more of them confuse nobody."""
+
 CONTRACTS: Final = {
-    LAYERS,
-    PURE_CORE,
-    DAGSTER_AT_THE_EDGE,
-    EMULATOR_IS_APART,
-    EMULATOR_KNOWS_THE_WIRE,
+    "A layer imports only from the layers below it": [
+        ("lake/paths/layout.py", "smallcaps_assets.ingest.derived"),
+        ("polygon/http/config.py", "smallcaps_assets.lake.paths.layout"),
+    ],
+    "The core knows no clock, disk, network, log or Dagster": [
+        ("core/keys.py", "time"),
+        ("core/keys.py", "pathlib"),
+    ],
+    "Only cli, definitions and defs know Dagster": [("lake/paths/layout.py", "dagster")],
+    "The product never imports the emulator": [
+        ("ingest/derived.py", "smallcaps_assets.emulator.tape"),
+    ],
+    "The emulator stands on schemas and core alone": [
+        ("emulator/answers/faults.py", "smallcaps_assets.settings"),
+    ],
+    "Wings of the core lean one way": [
+        ("core/ticks/tape.py", "smallcaps_assets.core.plan.bounds"),
+    ],
+    "Wings of the lake lean one way": [
+        ("lake/paths/layout.py", "smallcaps_assets.lake.ledger.reader"),
+    ],
+    "Wings of the ingest lean one way": [
+        ("ingest/derived.py", "smallcaps_assets.ingest.plan.choosing"),
+    ],
+    "Wings of the operations lean one way": [
+        ("operations/repair/moving.py", "smallcaps_assets.operations.status.look"),
+    ],
+    "What looks after a lake never asks the vendor": [
+        ("operations/repair/moving.py", "smallcaps_assets.polygon.client"),
+    ],
+    "Nothing below the use cases draws": [("lake/paths/layout.py", "matplotlib")],
 }
+"""Contracts, and imports that break each of them."""
 
 
-def lint_imports(folder: Path) -> dict[str, bool]:
-    """Return the contracts of the package in ``folder``, and whether each is kept."""
+def lint_imports(folder: Path) -> tuple[dict[str, bool], str]:
+    """Return the contracts of the package in ``folder``, whether each is kept, and all words."""
     answer = subprocess.run(
         [sys.executable, "-c", LINT_IMPORTS, "--no-cache"],
         cwd=folder,
@@ -46,7 +73,7 @@ def lint_imports(folder: Path) -> dict[str, bool]:
     lines = [line.strip() for line in answer.stdout.splitlines()]
     verdicts = [line.rpartition(" ") for line in lines if line.endswith((" KEPT", " BROKEN"))]
     assert verdicts, answer.stdout + answer.stderr
-    return {name: word == "KEPT" for name, _, word in verdicts}
+    return {name: word == "KEPT" for name, _, word in verdicts}, answer.stdout
 
 
 def copy_package(folder: Path) -> Path:
@@ -57,36 +84,65 @@ def copy_package(folder: Path) -> Path:
 
 
 def test_import_contracts_hold() -> None:
-    assert lint_imports(REPO_ROOT) == dict.fromkeys(CONTRACTS, True)
+    assert lint_imports(REPO_ROOT)[0] == dict.fromkeys(CONTRACTS, True)
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "broken"),
-    [
-        ("lake/paths/layout.py", "import smallcaps_assets.ingest.made", {LAYERS}),
-        ("polygon/http/config.py", "import smallcaps_assets.lake.paths.layout", {LAYERS}),
-        ("helpers.py", "", {LAYERS}),
-        ("core/keys.py", "import time", {PURE_CORE}),
-        ("core/keys.py", "from pathlib import Path", {PURE_CORE}),
-        ("lake/paths/layout.py", "import dagster", {DAGSTER_AT_THE_EDGE}),
-        ("ingest/made.py", "from smallcaps_assets.emulator import Market", {EMULATOR_IS_APART}),
-        (
-            "emulator/answers/faults.py",
-            "from smallcaps_assets.settings import Settings",
-            {EMULATOR_KNOWS_THE_WIRE},
-        ),
-    ],
-)
-def test_a_contract_broken_on_purpose_is_seen(
-    tmp_path: Path, module: str, line: str, broken: set[str]
-) -> None:
-    planted = copy_package(tmp_path) / module
-    text = planted.read_text() if planted.exists() else ""
-    planted.write_text(f"{text}\n{line}\n")
+def test_a_contract_broken_on_purpose_is_seen(tmp_path: Path) -> None:
+    package = copy_package(tmp_path)
+    planted = [pair for pairs in CONTRACTS.values() for pair in pairs]
+    for module, name in planted:
+        with (package / module).open("a") as file:
+            file.write(f"\nimport {name}\n")
 
-    kept = lint_imports(tmp_path)
+    kept, words = lint_imports(tmp_path)
 
-    assert {name for name, is_kept in kept.items() if not is_kept} == broken
+    said = " ".join(words.split())
+    assert kept == dict.fromkeys(CONTRACTS, False)
+    for module, name in planted:
+        importer = f"smallcaps_assets.{module.removesuffix('.py').replace('/', '.')}"
+        assert f"{importer} -> {name}" in said
+
+
+def test_a_module_outside_the_layers_is_seen(tmp_path: Path) -> None:
+    (copy_package(tmp_path) / "helpers.py").touch()
+
+    kept, _ = lint_imports(tmp_path)
+
+    assert [name for name, is_kept in kept.items() if not is_kept] == [next(iter(CONTRACTS))]
+
+
+def test_no_folder_holds_more_than_twelve_modules() -> None:
+    folders = Counter(
+        str(module.parent.relative_to(REPO_ROOT))
+        for module in (REPO_ROOT / "smallcaps_assets").rglob("*.py")
+        if module.name != "__init__.py"
+    )
+
+    crowded = {name for name, count in folders.items() if count > FOLDER_LIMIT}
+
+    assert crowded <= ONE_KIND
+    commands = (REPO_ROOT / "smallcaps_assets/cli/commands").glob("*.py")
+    assert all(path.stem.endswith(("_command", "__init__")) for path in commands)
+
+
+def test_modules_that_a_docstring_points_to_exist() -> None:
+    """What does not belong somewhere belongs elsewhere, and "elsewhere" moves."""
+    package = REPO_ROOT / "smallcaps_assets"
+    lost = [
+        (str(module.relative_to(package)), name)
+        for module in package.rglob("*.py")
+        for bracket in re.findall(
+            r"\(([^()]*``[^()]*)\)", ast.get_docstring(ast.parse(module.read_text())) or ""
+        )
+        for name in re.findall(r"``([^`]+)``", bracket)
+        if not any(
+            folder.joinpath(*name.split(".")).with_suffix(".py").is_file()
+            or folder.joinpath(*name.split("."), "__init__.py").is_file()
+            for folder in (package, module.parent)
+        )
+    ]
+
+    assert lost == []
 
 
 def test_only_cli_and_definitions_read_settings_and_the_environment() -> None:

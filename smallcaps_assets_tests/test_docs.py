@@ -22,6 +22,8 @@ from smallcaps_assets.schemas import TABLES
 from smallcaps_assets.settings import NOT_SETTINGS, Settings
 
 REPO_ROOT: Final = Path(__file__).parents[1]
+DATA: Final = REPO_ROOT / "data"
+LINE_LIMIT: Final = 120
 TESTS: Final = Path(__file__).parent
 PAGES: Final = sorted(
     page.relative_to(REPO_ROOT).as_posix()
@@ -103,6 +105,19 @@ def iter_tests() -> Iterator[Path]:
 @pytest.mark.parametrize(("page", "most"), [("README.md", 120), ("ARCHITECTURE.md", 200)])
 def test_pages_are_no_longer_than_they_promise(page: str, most: int) -> None:
     assert len(read(page).splitlines()) <= most
+
+
+def test_lines_of_pages_are_readable_side_by_side() -> None:
+    """Rows of tables cannot be parted, and links are as long as they are."""
+    pages = [*REPO_ROOT.glob("*.md"), *(REPO_ROOT / "docs").rglob("*.md"), *DATA.glob("*.md")]
+    long = [
+        f"{page.relative_to(REPO_ROOT)}:{number}"
+        for page in pages
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > LINE_LIMIT and not line.lstrip().startswith("|") and " " in line.strip()
+    ]
+
+    assert long == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,7 +1,8 @@
 """JSON that programs may rely on: documents with a version, their text and their schema.
 
-What belongs here: how a typed struct becomes JSON, and the JSON Schema that describes it.  What
-does not: what the documents of the commands say (``ingest``), and their pages (``cli``).
+What belongs here: how a typed struct becomes JSON, the JSON Schema that describes it, and what a
+decoder may raise: one list for every reader.  What does not: what the documents of the commands say
+(``ingest``), and their pages (``cli``).
 """
 
 import datetime as dt

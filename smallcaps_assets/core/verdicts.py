@@ -1,9 +1,7 @@
-"""Verdicts of the audits: facts against thresholds.
+"""What a judgement is: a verdict with its numbers, and the thresholds it goes by.
 
-What belongs here: one pure function per property, from frames of facts to a :class:`Verdict`.  What
-does not: how facts are measured (``core.ticks.quality``, ``lake``) and how Dagster shows a verdict
-(``defs``). An audit that found nothing to look at says so and does not pass for perfect, except
-where nothing is what is wanted.
+What belongs here: the values that every judgement returns or reads.  What does not: judging
+(``core.ticks.audits`` and the modules of what is judged) and how Dagster shows it (``defs``).
 """
 
 import difflib

@@ -1,6 +1,6 @@
 """Pictures of a plan: what is asked for, what it costs, what other sizes would cost.
 
-What belongs here: from numbers to a figure, and from a figure to bytes.  What does not: where the
+What belongs here: from numbers to a figure.  What does not: how it looks (``style``), where the
 numbers come from and where a picture is kept (``ingest.plan.pictures``).
 
 Readable in black and white and by colour-blind people: lightness grows with the value, neighbours

@@ -1,7 +1,8 @@
 """Pictures of a report: what is covered, what it takes, how good the estimates were, what failed.
 
-What belongs here: from figures to a drawing, in the style of ``plan``.  What does not: where
-figures come from (``report_pictures``) and the page around them (``operations.report.page``).
+What belongs here: from figures to a drawing, in the style of ``style``.  What does not: where
+figures come from (``operations.report.publishing``) and the page around them
+(``operations.report.page``).
 
 A picture stays readable however large the lake is: beyond some rows the rest is one row.
 """

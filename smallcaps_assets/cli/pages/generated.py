@@ -6,6 +6,7 @@ What does not: pages that explain; people write those.  ``make docs`` runs this 
 fails when a page is stale.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +38,9 @@ PRECEDENCE: Final = (
     "Each is an environment variable, or a line of `.env` in the working folder; the environment "
     "wins. A name behind `SMALLCAPS_` that is not listed here is refused: it is a typing error."
 )
+WIDTH: Final = 118
+"""Characters of a line of Markdown."""
+
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 """Words for the bounds of a setting, by pydantic's names of them."""
 
@@ -54,7 +58,7 @@ def render_dictionary() -> str:
         f"The catalog also has one view of `trades` per trading phase: {views}.",
         *(render_table(table) for table in TABLES.values()),
     ]
-    return "\n\n".join(parts) + "\n"
+    return _wrap("\n\n".join(parts))
 
 
 def render_table(table: Table) -> str:
@@ -100,7 +104,18 @@ def render_settings() -> str:
         "",
         PRECEDENCE,
     ]
-    return "\n".join([*head, *_tabulate_settings(Settings.model_fields)]) + "\n"
+    return _wrap("\n".join([*head, *_tabulate_settings(Settings.model_fields)]))
+
+
+def _wrap(page: str) -> str:
+    """Return a page whose lines are no longer than others are; rows of tables cannot be parted."""
+    lines = [
+        line
+        if line.startswith(("|", "#")) or not line
+        else textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+        for line in page.splitlines()
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _tabulate_settings(fields: Mapping[str, FieldInfo]) -> Iterator[str]:

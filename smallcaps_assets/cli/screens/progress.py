@@ -1,4 +1,4 @@
-"""Progress of a download, read from the ledger: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a download or of a count: a bar on a terminal, plain lines elsewhere."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """For what a request range is asked: only those of the plan are held against its estimate.
 
 What belongs here: the purposes, and their sums.  What does not: which range has which
-(``ingest.ticks.purposes``), and who keeps them (``lake.ledger.writer``).
+(``ingest.ticks.workload``), and who keeps them (``lake.ledger.writer``).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Other ways to choose sessions, and to divide and compare plans.
+"""Sessions of named tickers, and a plan divided into batches.
 
-What belongs here: unions of watchlists, whole months around events, batches of a plan and the
-difference between two.  What does not: event windows (``windows``) and request ranges (``ranges``).
+What does not belong here: event windows (``windows``), whole months (``months``) and request ranges
+(``ranges``).
 """
 
 import heapq

@@ -1,7 +1,7 @@
-"""Request ranges of a plan, and the facts that decide whether a plan is published.
+"""Request ranges of a plan.
 
-What belongs here: how neighbouring sessions become one page chain, and what a plan must be.
-What does not: which sessions are planned (``windows``, ``batches``), what they cost
+What belongs here: how neighbouring sessions become one page chain.  What does not: which sessions
+are planned (``windows``, ``months``), whether a plan is sound (``publication``), what they cost
 (``core.budget.estimates``) and what is missing of them (``lake``).
 """
 

@@ -1,8 +1,8 @@
 """Facts about stored sessions, for the audits.
 
 What belongs here: what trades say about themselves and against their daily bar, counted and
-without judgement.  What does not: which of it is tolerable (``core.thresholds``), the verdict
-(``core.verdicts``), opening and hashing files (``lake``).
+without judgement.  What does not: which of it is tolerable (``core.verdicts``), the verdict
+(``audits``), opening and hashing files (``lake``).
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""The tape of a ticker: its order, its cut by session, its seams.
+"""The tape of a ticker: its order, its cut by session, its seams, and what a source hands over.
 
 What belongs here: everything that treats trades as a sequence of whole rows, exact to the
 nanosecond.  What does not: what a trade means (``conditions``), when it happened (``phases``),

@@ -1,7 +1,7 @@
 """The trades of a made-up session as far as its daily bar depends on them.
 
-What belongs here: prices, sizes, conditions and corrections (``draw_prints``) and the bar that
-follows from them (``build_bar``).  What does not: times, venues and ids (``dressing``).
+What belongs here: prices, sizes, conditions and corrections, and the bar that follows
+from them.  What does not: times, venues and ids (``dressing``).
 
 Everything is vectorised, and nothing but a bar is drawn here: bars of a whole market cost
 seconds, while most sessions' trades are never made.

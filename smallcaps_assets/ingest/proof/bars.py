@@ -1,9 +1,9 @@
-"""What the daily bars say about sessions before and after they are fetched.
+"""What daily bars make of sessions that were fetched.
 
-What belongs here: how many trades to expect, whether the vendor's "no trades" can be believed, and
-what the bar of a stored session makes of it. What does not: the rule itself
-(``core.ticks.disputes``), asking again (``ingest.ticks.asking_again``), the comparison of whole
-lakes with their bars (``core.ticks.quality``).
+What belongs here: whether the vendor's "no trades" can be believed, and what the bar of a session
+with trades says of it.  What does not: what a bar is (``core.reference.bar_facts``), the rule
+itself (``core.ticks.disputes``), asking again (``ingest.ticks.asking_again``), the comparison of
+whole lakes with their bars (``core.ticks.quality``).
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Daily bars by month and splits, from the vendor or from files."""
+"""Daily bars by month and splits, from the vendor or from files, and the audits of stored bars."""
 
 import datetime as dt
 import logging

@@ -1,7 +1,7 @@
 """What becomes of request ranges that failed: cut in parts, put last, given up, or the end of all.
 
-What belongs here: deciding.  What does not: records in the ledger and outcomes (``download``), and
-what failures in a row mean (``vendor_watch``).
+What belongs here: deciding, and what failures in a row mean: a sick ticker, or an outage.  What
+does not: records in the ledger and outcomes (``download``).
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""Request ranges of a download: what is asked for at once, how it is cut, and what becomes of it.
+"""Request ranges of a download: what is asked for at once, how it is cut, and their queue.
 
 Does not belong here: sending them (``fetching``) and which sessions are wanted (``core.plan``).
 """

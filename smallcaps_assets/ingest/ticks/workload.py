@@ -1,7 +1,9 @@
-"""The work of one download as it goes on: what is left, what came, what it cost.
+"""The work of one download as it goes on: what is left, what it is for, what it cost.
 
-What belongs here: counting ranges while the download's loop moves them.  What does not: the pace
-that follows (``core.progress.pace``), who tells it to others (``heartbeat``), rooms and retries.
+What belongs here: counting ranges while the download's loop moves them, and the one place that
+gives them their purpose; whoever asks for another one sets ``RequestRange.purpose``.  What does
+not: the pace that follows (``core.progress.pace``), who tells it to others (``heartbeat``), rooms
+and retries.
 
 The loop counts and the heartbeat reads, so each change happens under a lock.
 """

@@ -2,7 +2,7 @@
 
 What belongs here: what SQLite's own check does not see, because a file may be in order and say
 nonsense: a column that is called otherwise, a date that is none.  What does not: what is then done
-(``ledger.discard_damaged_ledger``), and SQLite's own errors (``database``).
+(``writer``), and SQLite's own errors (``database``).
 """
 
 import functools

@@ -1,8 +1,8 @@
 """The audits of the lake: quick ones from the ledger, deep ones from every byte.
 
 What belongs here: gathering facts from ledger, receipts, files and bars, and remembering the
-last deep result.  What does not: what is tolerable (``core.thresholds``), the verdicts
-(``core.verdicts``) and how Dagster shows them (``defs.checks.trades``).
+last deep result.  What does not: what is tolerable (``core.verdicts``), the verdicts
+(``core.ticks.audits``) and how Dagster shows them (``defs.checks.trades``).
 """
 
 from collections.abc import Sequence
