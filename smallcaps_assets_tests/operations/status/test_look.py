@@ -126,7 +126,7 @@ def test_measure_status_covers_years_and_tickers(open_lake: Lakehouse) -> None:
 def test_measure_status_tells_rates_and_time_left(open_lake: Lakehouse) -> None:
     beat(open_lake)
 
-    with open_lake.lock.hold("run abc"):
+    with open_lake.lock.hold("run abc", run_id="abc"):
         status = measure_status(minutes_later(open_lake, 2))
 
     assert (status.partitions.done, status.partitions.left) == (SESSIONS, ADDED_SESSIONS)
@@ -141,7 +141,7 @@ def test_measure_status_tells_no_rate_above_the_limit_of_the_run(open_lake: Lake
     open_lake.ledger.record_attempt(make_attempt("BCPC", requests=480))
     beat(open_lake, requests_per_minute=60.0)
 
-    with open_lake.lock.hold("run abc"):
+    with open_lake.lock.hold("run abc", run_id="abc"):
         status = measure_status(minutes_later(open_lake, 2))
 
     assert status.rates.requests_limit_per_min == 60
@@ -160,7 +160,7 @@ def test_measure_status_never_promises_more_than_the_limit_of_the_run_allows(
 ) -> None:
     beat(open_lake, planned=Work(ADDED_SESSIONS, 300, 600), requests_per_minute=3.0)
 
-    with open_lake.lock.hold("run abc"):
+    with open_lake.lock.hold("run abc", run_id="abc"):
         status = measure_status(open_lake)
 
     assert status.forecast.run_seconds == 6_000
@@ -187,7 +187,7 @@ def test_measure_status_counts_failures_by_kind(open_lake: Lakehouse) -> None:
 def test_measure_status_names_who_downloads(open_lake: Lakehouse) -> None:
     beat(open_lake)
 
-    with open_lake.lock.hold("run abc"):
+    with open_lake.lock.hold("run abc", run_id="abc"):
         download = measure_status(minutes_later(open_lake, 2)).download
 
     assert (download.state, download.is_running, download.since) == ("running", True, NOW)
@@ -222,7 +222,7 @@ def test_measure_status_says_that_a_run_is_stuck_and_why(open_lake: Lakehouse) -
         beat_at=NOW + dt.timedelta(minutes=20),
     )
 
-    with open_lake.lock.hold("run abc"):
+    with open_lake.lock.hold("run abc", run_id="abc"):
         download = measure_status(minutes_later(open_lake, 20)).download
 
     assert (download.state, download.is_well) == ("stuck", False)
