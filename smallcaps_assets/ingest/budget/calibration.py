@@ -16,7 +16,7 @@ from smallcaps_assets.core.budget.calibration import (
     fit_bytes_per_trade,
 )
 from smallcaps_assets.core.budget.purposes import Purpose, Spending
-from smallcaps_assets.core.progress.pace import measure_pace
+from smallcaps_assets.core.progress.pace import ROWS_PER_REQUEST, SESSIONS_PER_REQUEST, measure_pace
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.expectations import read_stored
 from smallcaps_assets.lake.ledger.reader import LedgerReader
@@ -73,7 +73,7 @@ def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
 
 
 def _learn_requests(lakehouse: Lakehouse, before: Calibration) -> Calibration:
-    """Return a calibration with what requests, trades and sessions took in the last stretch.
+    """Return a calibration with what requests, trades and sessions took lately.
 
     A pace under a limit of requests says nothing of what is done under another one.
     """
@@ -88,16 +88,17 @@ def _learn_requests(lakehouse: Lakehouse, before: Calibration) -> Calibration:
     after = before
     if spent.expected >= MIN_REQUESTS:
         after = replace(after, requests_per_page=spent.ratio)
-    pace = None if pulse is None else measure_pace(steps, pulse.costs)
+    pace = measure_pace(steps)
     if pulse is None or pace is None:
         return after
     if pulse.requests_per_minute not in (0, before.requests_per_minute):
         return after
+    request_s = 1 / pace.cost_per_s
     return replace(
         after,
-        request_s=pace.costs.request_s / pace.cost_per_s,
-        row_s=pace.costs.row_s / pace.cost_per_s,
-        session_s=pace.costs.session_s / pace.cost_per_s,
+        request_s=request_s,
+        row_s=request_s / ROWS_PER_REQUEST,
+        session_s=request_s / SESSIONS_PER_REQUEST,
     )
 
 

@@ -4,7 +4,7 @@ What belongs here: when a pulse is written, and what it says.  What does not: th
 (``lake.ledger.pulse``), and what is concluded from it (``operations.status.look``).
 
 A pulse is a row that takes the place of the one before, without a sync; the steps that the pace is
-measured by are some hundreds a day.  A disk that refuses them harms nothing else: the pulse is
+measured by are about two thousand a day.  A disk that refuses them harms nothing else: the pulse is
 missing then, and no session is.
 """
 
@@ -166,7 +166,6 @@ class Heartbeat:
             expected=facts.expected,
             found=facts.found,
             under_way=(came - facts.found).bound(facts.running),
-            costs=facts.costs,
             ranges_waiting=facts.ranges_waiting,
             ranges_running=facts.ranges_running,
             requests=counters.requests,

@@ -1,4 +1,4 @@
-"""The work of one download as it goes on: what is left, what it is for, what it cost.
+"""The work of one download as it goes on: what is left, and what it is for.
 
 What belongs here: counting ranges while the download's loop moves them, and the one place that
 gives them their purpose; whoever asks for another one sets ``RequestRange.purpose``.  What does
@@ -10,7 +10,6 @@ The loop counts and the heartbeat reads, so each change happens under a lock.
 
 import datetime as dt
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ import polars as pl
 from smallcaps_assets.core import states
 from smallcaps_assets.core.budget.calibration import DEFAULT_TRADES_PER_SESSION
 from smallcaps_assets.core.budget.purposes import Purpose
-from smallcaps_assets.core.progress.pace import CostMeter, Costs, Work
+from smallcaps_assets.core.progress.pace import Work
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.budget.expectations import (
     KEY,
@@ -43,7 +42,6 @@ class WorkloadFacts:
         planned: What the bars promise of ranges that did not come yet.
         expected: What they promised of those that came.
         found: What came of these.
-        costs: What a request and a trade cost.
         running: What the bars promise of the ranges that threads fetch.
         ranges_running: How many these are.
         ranges_waiting: Ranges not begun.
@@ -53,7 +51,6 @@ class WorkloadFacts:
     planned: Work
     expected: Work
     found: Work
-    costs: Costs
     running: Work
     ranges_running: int
     ranges_waiting: int
@@ -77,8 +74,7 @@ class Workload:
         self._expected = Work()
         self._found = Work()
         self._ranges = 0
-        self._started: dict[RequestRange, float] = {}
-        self._meter = CostMeter()
+        self._started: set[RequestRange] = set()
         self._stage = "reads"
 
     def weigh(self, span: RequestRange) -> Work:
@@ -104,7 +100,7 @@ class Workload:
     def start(self, span: RequestRange) -> None:
         """Count a range as given to a thread."""
         with self._lock:
-            self._started[span] = time.monotonic()
+            self._started.add(span)
 
     def drop(self, span: RequestRange) -> None:
         """Count a range no longer: it failed, or is not asked for, or is cut in parts."""
@@ -112,15 +108,12 @@ class Workload:
         with self._lock:
             self._planned -= work
             self._ranges -= 1
-            self._started.pop(span, None)
+            self._started.discard(span)
 
     def finish(self, result: RangeResult) -> None:
         """Count a range as come."""
         work = self.weigh(result.span)
         with self._lock:
-            started = self._started.get(result.span, time.monotonic())
-            asked = Work(work.sessions, result.requests, result.rows)
-            self._meter.learn(asked, time.monotonic() - started)
             self._expected += work
             self._found += Work(work.sessions, result.pages, result.rows)
         self.drop(result.span)
@@ -133,7 +126,6 @@ class Workload:
                 self._planned,
                 self._expected,
                 self._found,
-                self._meter.costs,
                 sum(map(self.weigh, running), Work()),
                 len(running),
                 self._ranges - len(running),

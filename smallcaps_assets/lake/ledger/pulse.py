@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS
-from smallcaps_assets.core.progress.pace import Costs, Step, Work
+from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.lake.ledger.rows import Row
 
 
@@ -37,7 +37,6 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
         expected: What the bars promised of the ranges that came.
         found: What came of them.
         under_way: What came of ranges that are not whole yet.
-        costs: What a request and a trade cost.
         ranges_waiting: Ranges not begun.
         ranges_running: Ranges that threads fetch.
         requests: Requests of this process.
@@ -67,7 +66,6 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     expected: Work = Work()
     found: Work = Work()
     under_way: Work = Work()
-    costs: Costs = Costs()
     ranges_waiting: int = 0
     ranges_running: int = 0
     requests: int = 0

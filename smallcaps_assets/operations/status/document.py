@@ -152,7 +152,7 @@ class ForecastPart(Part, frozen=True, kw_only=True):
         run_done_at: When the run is done at that pace.
         basis: What the time rests on: ``pace``: what the run, or the last one, has reached;
             ``limit``: the limit of requests; ``estimate``: the newest estimate; ``null``: nothing.
-        pace_window_s: Length of the stretch in which the pace did not change.
+        pace_window_s: Seconds of work that the pace is the mean of.
     """
 
     left_requests: int | None

@@ -78,7 +78,7 @@ def forecast(
         left = told.missing
     if left is None:
         return Forecast()
-    pace = None if pulse is None else measure_pace(ledger.recent_steps(), pulse.costs)
+    pace = None if pulse is None else measure_pace(ledger.recent_steps())
     least_s = _wait_for_rate(left, requests_per_minute)
     if pulse is None or pace is None:
         return _forecast_by_costs(left, least_s, told)

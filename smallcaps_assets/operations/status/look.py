@@ -15,7 +15,7 @@ import msgspec
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
-from smallcaps_assets.core.progress.pace import Work
+from smallcaps_assets.core.progress.pace import WINDOW_S, Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.calibration import free_bytes
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates
@@ -44,7 +44,7 @@ from smallcaps_assets.operations.status.document import (
 )
 from smallcaps_assets.operations.status.forecast import Forecast, Told, forecast, predict_bytes
 
-RATE_WINDOW: Final = dt.timedelta(minutes=5)
+RATE_WINDOW: Final = dt.timedelta(seconds=WINDOW_S)
 ERROR_WINDOW: Final = dt.timedelta(hours=1)
 SHOWN_ERRORS: Final = 5
 SHOWN_TICKERS: Final = 200

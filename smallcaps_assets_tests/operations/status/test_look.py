@@ -11,7 +11,7 @@ from smallcaps_assets.core.documents import decode_document, encode_document
 from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.core.states import STATES
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.ledger.pulse import Pulse
+from smallcaps_assets.lake.ledger.pulse import Pulse, encode_pulse, parse_pulse
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.storage.processes import identify_process
 from smallcaps_assets.lakehouse import Lakehouse
@@ -247,6 +247,14 @@ def test_measure_status_takes_the_estimate_before_the_first_download(
     forecast = measure_status(open_lake).forecast
 
     assert forecast.left_rows is None or forecast.left_rows > 0
+
+
+def test_a_pulse_of_an_earlier_version_is_read(open_lake: Lakehouse) -> None:
+    """It had the costs that were fitted."""
+    pulse = beat(open_lake)
+    text = encode_pulse(pulse).removesuffix("}")
+
+    assert parse_pulse(f'{text},"costs":{{"request_s":0.6,"row_s":2e-06}}}}') == pulse
 
 
 def test_a_status_is_a_document(open_lake: Lakehouse) -> None:
