@@ -12,7 +12,7 @@ WHEEL_PYTHON ?= $(BIN)/python
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev ui test test-fast check bench bench-short docs faults faults-short pace format lock wheel-check clean
+.PHONY: help setup demo dev ui test test-fast check bench bench-short docs faults faults-short format lock wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -67,9 +67,6 @@ faults: $(STAMP) ## the fault campaign: kills, power failures, damage; less than
 
 faults-short: $(STAMP) ## its short form, which belongs to the gate
 	$(BIN)/python -m campaigns.faults --short
-
-pace: $(STAMP) ## what `smallcaps status` foretells of two long runs; ten minutes
-	$(BIN)/python -m campaigns.pace
 
 audit-pins: $(STAMP) ## look the pinned versions up among known vulnerabilities, where the index has them
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
