@@ -1,17 +1,14 @@
 """`smallcaps relocate`: the lake to another disk, and the old one emptied."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
+from smallcaps_assets.cli.screens.progress import watch_bytes
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_bytes
-from smallcaps_assets.lake.relocation.session_copies import Watcher
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
 
@@ -38,27 +35,9 @@ def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
                 f"{format_bytes(size.needed_bytes)} are still to be copied, and fit"
             )
             return
-        with work.lakehouse.lock.hold("smallcaps relocate", 0.0), watching(console) as watcher:
+        with work.lakehouse.lock.hold("smallcaps relocate", 0.0), watch_bytes(console) as watcher:
             facts = move_lake(work.lakehouse, dest, origin, watcher)
         print_facts(work.lakehouse, facts, console)
-
-
-@contextmanager
-def watching(console: Console) -> Iterator[Watcher]:
-    """Show how much was copied and verified, on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    )
-    with bar:
-        tasks = {}
-
-        def watch(what: str, size: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=None)
-            bar.advance(tasks[what], size)
-
-        yield watch
 
 
 def print_facts(lakehouse: Lakehouse, facts: MoveFacts, console: Console) -> None:

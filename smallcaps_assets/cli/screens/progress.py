@@ -1,25 +1,20 @@
-"""Progress of a download or of a count: a bar on a terminal, plain lines elsewhere."""
+"""Progress of what takes long: one bar on a terminal, a plain line now and then elsewhere."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn
 
-from smallcaps_assets.core.figures import MB, format_duration
+from smallcaps_assets.core.figures import MB, format_bytes, format_duration, format_share
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, FAILED, GREEN
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.rows import Totals
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.status.forecast import forecast
 
@@ -27,64 +22,83 @@ POLL_S = 1.0
 LINE_EVERY_S = 5.0
 
 Item = TypeVar("Item")
+Show = Callable[[str, int, int | None], None]
+"""Shows a text, how much is done, and of how much; ``None``: nobody knows."""
 
 
-@dataclass(slots=True)
-class ProgressMeter:
-    """What has happened since the start, from two looks at the ledger.
+@contextmanager
+def show_progress(console: Console, line_every_s: float = LINE_EVERY_S) -> Iterator[Show]:
+    """Yield what shows how far something is, as often as it likes.
 
-    Attributes:
-        green: Planned sessions that were green at the start.
-        rows: Trades stored at the start.
-        size: Bytes stored at the start.
-        started: Monotonic seconds.
-        limit: Limit of requests a minute; 0: there is none.
+    Args:
+        console: A terminal gets a bar.
+        line_every_s: Pause between two lines where there is none, and before the first.
     """
+    if console.is_terminal:
+        columns = BarColumn(), TextColumn("{task.description}", markup=False)
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda text, done, total: bar.update(
+                task, description=text, completed=done, total=total
+            )
+        return
+    last = time.monotonic()
 
-    green: int
-    rows: int
-    size: int
-    started: float
-    limit: float
+    def write(text: str, _done: int, _total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= line_every_s:
+            last = time.monotonic()
+            console.print(text, markup=False, highlight=False)
 
-    def describe(self, ledger: LedgerReader, total: int) -> tuple[int, str]:
-        """Return sessions done since the start of ``total``, the rates reached, and the time left.
+    yield write
 
-        The time left is that of `smallcaps status`: by the trades that are expected, not by the
-        number of sessions.
-        """
-        elapsed_s = max(time.monotonic() - self.started, 1e-3)
-        counts, totals = ledger.counts(), ledger.totals()
-        done = sum(count for state, count in counts.items() if state in GREEN) - self.green
-        failed = counts.get(FAILED, 0) + counts.get(EMPTY_DISPUTED, 0)
-        disputed = counts.get(DISPUTED, 0)
-        rows, size = totals.rows - self.rows, totals.bytes - self.size
-        text = (
-            f"{done / elapsed_s:.1f} sessions/s, {rows / elapsed_s:,.0f} trades/s, "
-            f"{60 * size / MB / elapsed_s:.1f} MB/min"
-        )
-        text += f", {failed} failed" if failed else ""
-        text += f", {disputed} disputed" if disputed else ""
-        outlook = forecast(ledger, total - done, is_running=True, requests_per_minute=self.limit)
-        if outlook.basis != "pace" or outlook.plan_s is None or done >= total:
-            return done, text
-        return done, f"{text}, ETA {format_duration(outlook.plan_s)}"
+
+def count_along(
+    items: Iterable[Item], count: Callable[[], int], console: Console
+) -> Iterator[Item]:
+    """Yield sessions and show how many of those that ``count`` tells came."""
+    total, started = count(), time.monotonic()
+    with show_progress(console) as show:
+        for done, item in enumerate(items, start=1):
+            yield item
+            left_s = (total - done) * (time.monotonic() - started) / done
+            show(f"{done:,}/{total:,} sessions, ETA {format_duration(left_s)}", done, total)
+
+
+@contextmanager
+def watch_bytes(console: Console) -> Iterator[Callable[[str, int], None]]:
+    """Yield what adds bytes to a kind of work, such as "copied", and shows their sum."""
+    sizes: Counter[str] = Counter()
+    with show_progress(console) as show:
+
+        def watch(what: str, size: int) -> None:
+            sizes[what] += size
+            show(f"{what} {format_bytes(sizes[what])}" if size else what, sizes[what], None)
+
+        yield watch
 
 
 @contextmanager
 def watch_progress(
     lakehouse: Lakehouse, missing: Sequence[str], console: Console
 ) -> Iterator[None]:
-    """Show how far a download is while the block runs."""
-    stop = threading.Event()
-    show = _show_bar if console.is_terminal else _show_lines
-    with LedgerReader(lakehouse.layout.ledger_file) as ledger:
-        totals, counts = ledger.totals(), ledger.counts()
-        green = sum(count for state, count in counts.items() if state in GREEN)
-        limit = lakehouse.settings.requests_per_minute
-        meter = ProgressMeter(green, totals.rows, totals.bytes, time.monotonic(), limit)
-        arguments = (meter, ledger, len(missing), console, stop)
-        thread = threading.Thread(target=show, args=arguments, daemon=True)
+    """Show how far a download is while the block runs, and how far it came."""
+    stop, pause_s = threading.Event(), POLL_S if console.is_terminal else LINE_EVERY_S
+    limit, total = lakehouse.settings.requests_per_minute, len(missing)
+    with (
+        LedgerReader(lakehouse.layout.ledger_file) as ledger,
+        show_progress(console, line_every_s=0) as show,
+    ):
+        meter = DownloadMeter(total, limit, _count_green(ledger), ledger.totals(), time.monotonic())
+
+        def watch() -> None:
+            is_over = False
+            while not is_over:
+                is_over = stop.wait(pause_s)
+                done, text = meter.describe(ledger)
+                show(text, done, total)
+
+        thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         try:
             yield
@@ -93,60 +107,49 @@ def watch_progress(
             thread.join()
 
 
-def count_along(
-    items: Iterable[Item],
-    count: Callable[[], int],
-    console: Console,
-    line_every_s: float = LINE_EVERY_S,
-) -> Iterator[Item]:
-    """Yield the items while a bar, or now and then a line, shows how far it is.
+@dataclass(frozen=True, slots=True)
+class DownloadMeter:
+    """What has happened since a download began, from two looks at the ledger.
 
-    Args:
-        items: What is counted.
-        count: Tells how many there will be.
-        console: Where it is shown.
-        line_every_s: Pause between two lines where there is no bar.
+    Attributes:
+        total: Sessions that it wants.
+        limit: Limit of requests a minute; 0: there is none.
+        green: Planned sessions that were green at the start.
+        stored: What was stored at the start.
+        started: Monotonic seconds.
     """
-    total = count()
-    if console.is_terminal:
-        columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=console) as bar:
-            yield from bar.track(items, total=total)
-        return
-    started = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if now - last >= line_every_s:
-            last = now
-            left_s = (total - done) * (now - started) / done
-            console.print(f"{done:,}/{total:,}, ETA {left_s:,.0f} s", highlight=False)
+
+    total: int
+    limit: float
+    green: int
+    stored: Totals
+    started: float
+
+    def describe(self, ledger: LedgerReader) -> tuple[int, str]:
+        """Look again: sessions done since the start, the rates reached, and the time left.
+
+        The time left is that of `smallcaps status`: by the trades that are expected, not by the
+        number of sessions.
+        """
+        elapsed_s = max(time.monotonic() - self.started, 1e-3)
+        counts, totals = ledger.counts(), ledger.totals()
+        done = _count_green(ledger) - self.green
+        failed = counts.get(FAILED, 0) + counts.get(EMPTY_DISPUTED, 0)
+        disputed = counts.get(DISPUTED, 0)
+        rows, size = totals.rows - self.stored.rows, totals.bytes - self.stored.bytes
+        text = (
+            f"{done:,}/{self.total:,} sessions, {format_share(done / self.total)}, "
+            f"{done / elapsed_s:.1f} sessions/s, {rows / elapsed_s:,.0f} trades/s, "
+            f"{60 * size / MB / elapsed_s:.1f} MB/min"
+        )
+        text += f", {failed} failed" if failed else ""
+        text += f", {disputed} disputed" if disputed else ""
+        left = self.total - done
+        outlook = forecast(ledger, left, is_running=True, requests_per_minute=self.limit)
+        if outlook.basis != "pace" or outlook.plan_s is None or left <= 0:
+            return done, text
+        return done, f"{text}, ETA {format_duration(outlook.plan_s)}"
 
 
-def _show_bar(
-    meter: ProgressMeter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
-) -> None:
-    columns = (
-        TextColumn("sessions"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=False) as progress:
-        task = progress.add_task("", total=total)
-        is_over = False
-        while not is_over:
-            is_over = stop.wait(POLL_S)
-            done, text = meter.describe(ledger, total)
-            progress.update(task, completed=done, description=text)
-
-
-def _show_lines(
-    meter: ProgressMeter, ledger: LedgerReader, total: int, console: Console, stop: threading.Event
-) -> None:
-    is_over = False
-    while not is_over:
-        is_over = stop.wait(LINE_EVERY_S)
-        done, text = meter.describe(ledger, total)
-        console.print(f"{done:,}/{total:,} sessions, {text}", highlight=False)
+def _count_green(ledger: LedgerReader) -> int:
+    return sum(count for state, count in ledger.counts().items() if state in GREEN)
