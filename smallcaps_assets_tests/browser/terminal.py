@@ -13,7 +13,6 @@ from typing import Final
 from rich.console import Console
 
 from smallcaps_assets.cli.commands.audit_command import run_audit
-from smallcaps_assets.cli.commands.reindex_command import rebuild_ledger
 from smallcaps_assets.cli.runs.download import run_download
 from smallcaps_assets.cli.runs.plan import refresh_reference, run_plan
 from smallcaps_assets.cli.runs.workplace import Workplace
@@ -25,6 +24,7 @@ from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.market.synthetic import MarketConfig
 from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.lakehouse_factories import make_settings
 
 MARKET: Final = MarketConfig(tickers=8, busy_trades=0, trades_scale=0.3)

@@ -11,8 +11,8 @@ from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
+from smallcaps_assets.operations.repair.upkeep import list_leftovers
 
-SHOWN_PATHS = 20
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -50,19 +50,5 @@ def print_facts(lakehouse: Lakehouse, facts: MoveFacts, console: Console) -> Non
         highlight=False,
         soft_wrap=True,
     )
-    for path in facts.left[:SHOWN_PATHS]:
-        console.print(f"left, because it belongs to nothing: {path}", highlight=False)
-    if len(facts.left) > SHOWN_PATHS:
-        console.print(f"and {len(facts.left) - SHOWN_PATHS:,} more")
-    for path in facts.absent:
-        console.print(
-            f"{path} is not mounted: mount it and run the same command again to empty it, or "
-            "remove its files yourself; nothing of it is needed",
-            highlight=False,
-        )
-    listed = [folder.resolve() for folder in lakehouse.settings.lake_roots or ()]
-    if any(source.resolve() in listed for source in facts.sources):
-        console.print(
-            f"SMALLCAPS_LAKE_ROOTS still lists the old place: list {facts.target} instead",
-            highlight=False,
-        )
+    for line in list_leftovers(lakehouse, facts):
+        console.print(line, highlight=False, soft_wrap=True)

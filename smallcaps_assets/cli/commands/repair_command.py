@@ -7,11 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
+from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
-from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
+from smallcaps_assets.operations.repair.sessions import RepairFacts
+from smallcaps_assets.operations.repair.upkeep import empty_quarantine, repair_and_serve
 
 SHOWN_ROWS = 50
 
@@ -28,36 +27,16 @@ def command(*, dry_run: bool, delete: bool) -> None:
     then asks for exactly those sessions.  Nothing is deleted without --delete.
     """
     with open_workplace() as work, work.lakehouse.writing("smallcaps repair", 0.0):
-        ensure_indexed(work.lakehouse)
-        facts = repair_lake(work.lakehouse, is_dry_run=dry_run)
+        facts = repair_and_serve(work.lakehouse, is_dry_run=dry_run)
         if not dry_run:
-            refresh_catalog(work.lakehouse)
-            align_dagster(work, facts)
+            from smallcaps_assets.defs.instance.reconciliation import show_repair  # noqa: PLC0415  loads Dagster
+
+            show_repair(work.instance, work.lakehouse, facts)
         print_facts(facts, open_console(), is_dry_run=dry_run)
         if delete and not dry_run:
-            delete_quarantine(work.lakehouse)
+            for folder in empty_quarantine(work.lakehouse):
+                click.echo(f"deleted {folder}")
     sys.exit(0)
-
-
-def delete_quarantine(lakehouse: Lakehouse) -> None:
-    """Delete what lies in the quarantine of each root."""
-    for folder in lakehouse.layout.quarantine_dirs:
-        if folder.exists():
-            lakehouse.fs.remove_tree(folder)
-            click.echo(f"deleted {folder}")
-
-
-def align_dagster(work: Workplace, facts: RepairFacts) -> None:
-    """Turn the partitions of damaged sessions red, so that a backfill holds them."""
-    from smallcaps_assets.defs.instance.runs import end_dead_runs  # noqa: PLC0415
-    from smallcaps_assets.defs.instance.states import align_states  # noqa: PLC0415
-    from smallcaps_assets.defs.partitions import PLANNED_SET  # noqa: PLC0415  loads Dagster
-
-    # Else a run that was killed would still show its partitions as under way.
-    end_dead_runs(work.instance, work.lakehouse.lock)
-    registered = set(work.instance.get_dynamic_partitions(PLANNED_SET))
-    keys = [key for key in facts.keys if key in registered]
-    align_states(work.instance, work.lakehouse, keys)
 
 
 def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> None:

@@ -1,0 +1,85 @@
+"""Repair, reindex and relocate as the command and the job of the same name do them.
+
+What belongs here: the steps around the work itself, which both take.  What does not: the lock of
+the lake, which the caller holds, and Dagster's view of the lake (``defs.instance``).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
+from smallcaps_assets.lake.ledger.rows import ReindexFacts
+from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
+from smallcaps_assets.lake.roots.markers import forget_root
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.repair.moving import MoveFacts
+from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
+
+SHOWN_PATHS: Final = 20
+
+
+def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFacts:
+    """Repair the lake after missing its disks and its ledger; then build the catalog anew.
+
+    Raises:
+        LakeError: A disk is not mounted, or a receipt of a lost ledger cannot be read.
+        MissingPartitionError: No plan is published.
+        StorageError: The disk refuses; the next call goes on.
+    """
+    ensure_indexed(lakehouse)
+    facts = repair_lake(lakehouse, is_dry_run=is_dry_run)
+    if not is_dry_run:
+        refresh_catalog(lakehouse)
+    return facts
+
+
+def empty_quarantine(lakehouse: Lakehouse) -> list[Path]:
+    """Delete what lies in the quarantine of each root; return the folders that had any."""
+    folders = [folder for folder in lakehouse.layout.quarantine_dirs if folder.exists()]
+    for folder in folders:
+        lakehouse.fs.remove_tree(folder)
+    return folders
+
+
+def count_receipts(lakehouse: Lakehouse) -> int:
+    """Count what :func:`rebuild_ledger` would index."""
+    return sum(1 for _ in lakehouse.store.iter_receipts())
+
+
+def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> ReindexFacts:
+    """Index every receipt; a damaged ledger is moved aside first.
+
+    Args:
+        lakehouse: The lake.
+        lost_root: Disk that is given up; its sessions are missing then.
+
+    Raises:
+        ConfigError: The root cannot be forgotten.
+        LakeError: A receipt cannot be believed; `smallcaps audit --deep` names it.
+        MissingPartitionError: No plan is published.
+    """
+    if lost_root is not None:
+        forget_root(lakehouse.home, lakehouse.fs, lost_root)
+        lakehouse.forget_roots()
+    discard_damaged_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
+    ledger = lakehouse.ledger
+    _, plan = lakehouse.tables.read_plan()
+    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    return ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
+
+
+def list_leftovers(lakehouse: Lakehouse, facts: MoveFacts) -> Iterator[str]:
+    """Yield a line for each thing that a move leaves to be done by hand."""
+    for path in facts.left[:SHOWN_PATHS]:
+        yield f"left, because it belongs to nothing: {path}"
+    if len(facts.left) > SHOWN_PATHS:
+        yield f"and {len(facts.left) - SHOWN_PATHS:,} more"
+    for path in facts.absent:
+        yield (
+            f"{path} is not mounted: mount it and run the same command again to empty it, or "
+            "remove its files yourself; nothing of it is needed"
+        )
+    listed = [folder.resolve() for folder in lakehouse.settings.lake_roots or ()]
+    if any(source.resolve() in listed for source in facts.sources):
+        yield f"SMALLCAPS_LAKE_ROOTS still lists the old place: list {facts.target} instead"
