@@ -1,7 +1,6 @@
 """`smallcaps plan`: reference data, watchlist, plan and estimate, through Dagster."""
 
 import datetime as dt
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -14,10 +13,12 @@ from smallcaps_assets.cli.runs.plan import run_plan
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.plan import print_change, print_estimate
 from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.errors import DataError, LakeError
 from smallcaps_assets.ingest.plan.choosing import check_choice
-from smallcaps_assets.ingest.plan.difference import measure_change, plain_change
+from smallcaps_assets.ingest.plan.difference import measure_change
+from smallcaps_assets.ingest.plan.document import document_change
 from smallcaps_assets.ingest.plan.selection import parse_tickers
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
@@ -124,7 +125,7 @@ def _compare(options: dict[str, object | None], *, as_json: bool) -> bool:
         check_choice(work.lakehouse)
         change = measure_change(work.lakehouse)
     if as_json:
-        click.echo(json.dumps(plain_change(change), indent=1))
+        click.echo(encode_document(document_change(change)))
     else:
         print_change(change, open_console())
     return not change.problems

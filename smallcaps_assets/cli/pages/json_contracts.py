@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from smallcaps_assets.cli.endings import ErrorDocument
 from smallcaps_assets.core.documents import Document, describe_document
+from smallcaps_assets.ingest.archive.document import ImportDocument
+from smallcaps_assets.ingest.plan.document import PlanChangeDocument
 from smallcaps_assets.operations.audit.document import AuditDocument
 from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.status.document import StatusDocument
@@ -42,7 +44,7 @@ class Contract:
     """What a command promises to scripts.
 
     Attributes:
-        command: The command, without ``--json``.
+        command: The command with what it needs, without ``--json``; capitals are an argument.
         document: What it prints.
         exit_codes: What each code means once a document was printed.
     """
@@ -54,7 +56,7 @@ class Contract:
     @property
     def schema_file(self) -> Path:
         """Return where the schema lies, below the repository."""
-        return SCHEMAS / f"{self.command}.json"
+        return SCHEMAS / f"{self.command.split()[0]}.json"
 
     def render_schema(self) -> str:
         """Return the schema as the text of its file."""
@@ -79,6 +81,19 @@ CONTRACTS: Final = (
         "report",
         ReportDocument,
         {0: "the figures were gathered, whatever the verdict: read `verdict`"},
+    ),
+    Contract(
+        "plan --diff",
+        PlanChangeDocument,
+        {0: "the new plan would be published", 1: "it would be refused: `problems` says why"},
+    ),
+    Contract(
+        "import ARCHIVE",
+        ImportDocument,
+        {
+            0: "the lake has every session of the archive",
+            1: "it lacks some: those whose `action` is `kept_apart`, `left` or `unchanged`",
+        },
     ),
 )
 

@@ -94,16 +94,6 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
     )
 
 
-def plain_change(change: PlanChange) -> dict[str, object]:
-    """Return a change for JSON: sessions, requests and bytes of each side."""
-    return {
-        **{name: _plain_side(side) for name, side in _sides(change).items()},
-        "kept_sessions": change.kept,
-        "problems": list(change.problems),
-        "unread_months": change.unread_months,
-    }
-
-
 def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
     """Return the pilot that would be planned now; ``None``: the mode has no events."""
     if lakehouse.settings.plan_mode is PlanMode.SESSIONS:
@@ -122,20 +112,3 @@ def _measure_side(lakehouse: Lakehouse, sessions: pl.DataFrame) -> Side:
         stored_bytes=int(held["bytes"].sum()),
         cost=estimate_sessions(lakehouse, missing, calibrate(lakehouse, stored), stored),
     )
-
-
-def _sides(change: PlanChange) -> dict[str, Side]:
-    return {"added": change.added, "removed": change.removed}
-
-
-def _plain_side(side: Side) -> dict[str, object]:
-    return {
-        "ticker_sessions": side.ticker_sessions,
-        "tickers": side.tickers,
-        "stored_sessions": side.stored_sessions,
-        "stored_bytes": side.stored_bytes,
-        "requests": side.cost.requests,
-        "bytes": side.cost.bytes_stored,
-        "hours": side.cost.hours,
-        "arithmetic": side.cost.arithmetic,
-    }

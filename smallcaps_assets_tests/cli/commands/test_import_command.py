@@ -1,11 +1,15 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
+import jsonschema
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.documents import decode_document, describe_document
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.ingest.archive.document import ImportDocument
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.lakehouse_factories import EMPTY_KEY, SESSIONS, count_trade_requests
 
@@ -58,14 +62,33 @@ def test_import_names_what_is_no_session_and_no_terminal_obeys_it(
 
 
 def test_import_prints_json_with_every_finding(filled: User, archive: Path) -> None:
-    imported = json.loads(filled.run("import", str(archive), "--dry-run", "--json").out)
+    printed = filled.run("import", str(archive), "--dry-run", "--json").out
 
+    imported = json.loads(printed)
+    schema = describe_document(ImportDocument, "import ARCHIVE")
+    jsonschema.Draft202012Validator(schema).validate(imported)
+    assert isinstance(decode_document(printed, ImportDocument), ImportDocument)
     by_key = {item.get("key"): item for item in imported["items"]}
     assert by_key[UNPROVEN]["verdict"] == "unproven"
     assert by_key[UNPROVEN]["files"] == ["BCPC/date=2024-01-10/trades.parquet"]
     assert any("cut_to_seconds" in finding for finding in by_key[UNPROVEN]["findings"])
     assert imported["summary"]["files"] == SESSIONS - 1
     assert imported["summary"]["strays"] == 2
+    assert all(("stray" in item) == (item["kind"] == "stray") for item in imported["items"])
+
+
+def test_import_prints_json_of_names_that_are_not_utf_8(filled: User, archive: Path) -> None:
+    (archive / os.fsdecode(b"\xff")).mkdir()
+
+    imported = json.loads(filled.run("import", str(archive), "--dry-run", "--json").out)
+
+    assert "\\xff" in {item.get("stray") for item in imported["items"]}
+
+
+def test_an_import_that_fails_prints_no_half_document(filled: User) -> None:
+    refused = filled.run("import", "nowhere", "--json")
+
+    assert (refused.code, refused.out) == (2, "")
 
 
 def test_import_accepts_what_is_unproven_on_request(filled: User, archive: Path) -> None:

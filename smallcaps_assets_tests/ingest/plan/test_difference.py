@@ -1,12 +1,12 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import estimate_plan
-from smallcaps_assets.ingest.plan.difference import measure_change, plain_change
+from smallcaps_assets.ingest.plan.difference import measure_change
+from smallcaps_assets.ingest.plan.document import document_change
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
@@ -103,16 +103,12 @@ def test_measure_change_says_why_a_plan_would_not_be_published(
     assert change.removed.ticker_sessions == SESSIONS
 
 
-@pytest.mark.parametrize("side", ["added", "removed"])
-def test_plain_change_is_ready_for_json(small_lake: SmallLake, tmp_path: Path, side: str) -> None:
-    plain: dict[str, Any] = plain_change(measure_change(small_lake.copy(tmp_path)))
+def test_a_plan_that_stays_is_told_without_costs(small_lake: SmallLake, tmp_path: Path) -> None:
+    told = document_change(measure_change(small_lake.copy(tmp_path)))
 
-    assert {name: plain[side][name] for name in ("ticker_sessions", "requests", "bytes")} == {
-        "ticker_sessions": 0,
-        "requests": 0,
-        "bytes": 0,
-    }
-    assert plain["kept_sessions"] == SESSIONS
+    assert told.kept_sessions == SESSIONS
+    for side in (told.added, told.removed):
+        assert (side.ticker_sessions, side.requests, side.bytes) == (0, 0, 0)
 
 
 def test_measure_change_of_the_rules_needs_daily_bars(tmp_path: Path) -> None:
