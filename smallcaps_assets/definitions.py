@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from smallcaps_assets.core.sessions import CALENDAR_START
-from smallcaps_assets.defs import jobs
+from smallcaps_assets.defs import jobs, upkeep
 from smallcaps_assets.defs.assets.audit import download_report
 from smallcaps_assets.defs.assets.compaction import (
     build_compacted_trades,
@@ -92,6 +92,11 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             jobs.audit_lake,
             jobs.refresh_catalog,
             jobs.refresh_report,
+            upkeep.repair_job,
+            upkeep.reconcile_job,
+            upkeep.reindex_job,
+            upkeep.import_job,
+            upkeep.relocate_job,
         ],
         sensors=[
             end_runs_of_dead_processes,

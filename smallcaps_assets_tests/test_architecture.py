@@ -345,6 +345,11 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "audit_lake",
         "refresh_catalog",
         "refresh_report",
+        "repair_lake",
+        "reconcile_partitions",
+        "reindex_ledger",
+        "import_archive",
+        "relocate_lake",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "end_runs_of_dead_processes",

@@ -31,8 +31,13 @@ class Site:
         """Return the registered partition keys of `trades`, in their order."""
         return list(self.instance.get_dynamic_partitions(PLANNED_SET))
 
-    def run(self, job: str, tags: Mapping[str, str] | None = None) -> dg.ExecuteInProcessResult:
-        """Run a job, whatever comes of it."""
+    def run(
+        self,
+        job: str,
+        tags: Mapping[str, str] | None = None,
+        ops: Mapping[str, object] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job, whatever comes of it; ``ops`` is what the launchpad sets."""
         return (
             build_definitions(self.lakehouse)
             .resolve_job_def(job)
@@ -40,7 +45,7 @@ class Site:
                 instance=self.instance,
                 tags=dict(tags or {}),
                 raise_on_error=False,
-                run_config=QUIET,
+                run_config={**QUIET, "ops": dict(ops or {})},
             )
         )
 

@@ -92,6 +92,11 @@ JOBS: Final = {
     "recheck_sessions",
     "refresh_catalog",
     "refresh_report",
+    "repair_lake",
+    "reconcile_partitions",
+    "reindex_ledger",
+    "import_archive",
+    "relocate_lake",
 }
 
 

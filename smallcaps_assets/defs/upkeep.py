@@ -1,0 +1,298 @@
+"""Jobs that look after a lake: what the commands repair, reconcile, reindex, import, relocate do.
+
+What belongs here: the config of each, the lock, and its result as metadata.  What does not: the
+work, which is the very use case of the command (``operations``, ``ingest``, ``defs.instance``).
+
+Like the commands they wait for no other writer: who starts one is there, and can start it again.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.instance.reconciliation import (
+    preview_reconciliation,
+    reconcile_partitions,
+    show_repair,
+)
+from smallcaps_assets.defs.instance.runs import claim_run
+from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.defs.metadata import SHOWN_ROWS, show_numbers, show_table
+from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.ingest.archive.document import count_left_out, list_lines, list_stored
+from smallcaps_assets.ingest.archive.importing import Import
+from smallcaps_assets.ingest.archive.outcomes import ImportedSession
+from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
+from smallcaps_assets.lake.interchange.archives import Stray
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.repair.moving import measure_move, move_lake
+from smallcaps_assets.operations.repair.upkeep import (
+    count_receipts,
+    empty_quarantine,
+    list_leftovers,
+    rebuild_ledger,
+    repair_and_serve,
+)
+from smallcaps_assets.paths import expand_path
+
+POOL = "trades"
+
+
+class RepairConfig(dg.Config):
+    """How damage is repaired.
+
+    Attributes:
+        dry_run: Say what would be moved, and move nothing.
+        delete: Delete what lies in quarantine afterwards.
+    """
+
+    dry_run: bool = False
+    delete: bool = False
+
+
+class ReconcileConfig(dg.Config):
+    """How Dagster is made equal to the lake.
+
+    Attributes:
+        dry_run: Say what would change, and change nothing.
+    """
+
+    dry_run: bool = False
+
+
+class ReindexConfig(dg.Config):
+    """How the ledger is made again.
+
+    Attributes:
+        dry_run: Count the receipts and change nothing.
+        forget_root: Absolute path of a disk of the lake that is lost and given up; empty: none.
+    """
+
+    dry_run: bool = False
+    forget_root: str = ""
+
+
+class ImportConfig(dg.Config):
+    """What is imported.
+
+    Attributes:
+        archive: Absolute path of a folder of folders of tickers.
+        accept_unproven: Store what is readable, agreeing or not; receipts say so.
+        dry_run: Judge everything and write nothing.
+    """
+
+    archive: str = ""
+    accept_unproven: bool = False
+    dry_run: bool = False
+
+
+class RelocateConfig(dg.Config):
+    """Where the lake goes.
+
+    Attributes:
+        dest: Absolute path of a folder on another disk.
+        origin: Absolute path of the root that is moved; empty: all of them.
+        dry_run: Say what would be moved, and change nothing.
+    """
+
+    dest: str = ""
+    origin: str = ""
+    dry_run: bool = False
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def repair(
+    context: dg.OpExecutionContext, config: RepairConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Move damaged files to quarantine and turn their partitions red."""
+    with dagster_failures(), _writing(context, lakehouse):
+        facts = repair_and_serve(lakehouse, is_dry_run=config.dry_run)
+        deleted = []
+        if not config.dry_run:
+            show_repair(context.instance, lakehouse, facts)
+            deleted = empty_quarantine(lakehouse) if config.delete else []
+    found = [damages[0] for _, damages in sorted(facts.damages.items())]
+    rows = [(damage.key, damage.kind.value, damage.message) for damage in found]
+    table = pl.DataFrame(rows, dict.fromkeys(("session", "kind", "what"), pl.String), orient="row")
+    context.add_output_metadata(
+        {
+            "checked": facts.checked,
+            "damaged": len(facts.damages),
+            "lost": len(facts.lost),
+            "strays": len(facts.orphans),
+            "damaged_months": len({damage.month for damage in facts.months}),
+            "moved": len(facts.moved),
+            "deleted": [str(folder) for folder in deleted],
+            "damages": show_table(table),
+        }
+    )
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def reconcile(
+    context: dg.OpExecutionContext, config: ReconcileConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Register the published plan and align the state of every key."""
+    with dagster_failures():
+        ensure_indexed(lakehouse)
+        if config.dry_run:
+            done = preview_reconciliation(context.instance, lakehouse)
+        else:
+            with _writing(context, lakehouse):
+                done = reconcile_partitions(context.instance, lakehouse)
+    context.log.info(done.describe())
+    context.add_output_metadata(show_numbers(asdict(done)))
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def reindex(
+    context: dg.OpExecutionContext, config: ReindexConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Index every receipt, and move a damaged ledger aside."""
+    with dagster_failures():
+        lost = _read_folder("forget_root", config.forget_root) if config.forget_root else None
+        if config.dry_run:
+            context.add_output_metadata({"receipts": count_receipts(lakehouse)})
+            return
+        with _writing(context, lakehouse, recovers=True):
+            facts = rebuild_ledger(lakehouse, lost)
+    context.add_output_metadata({"receipts": facts.receipts, "without_a_receipt": facts.unproven})
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def import_files(
+    context: dg.OpExecutionContext, config: ImportConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Judge an archive of other downloaders, and store what agrees with its daily bars."""
+    with dagster_failures():
+        run = Import(
+            lakehouse,
+            _read_folder("archive", config.archive),
+            run_id=context.run_id,
+            accept_unproven=config.accept_unproven,
+            is_dry_run=config.dry_run,
+        )
+        lines: list[str] = []
+        with nullcontext() if config.dry_run else _writing(context, lakehouse):
+            stored = list_stored(_note(run.run(), lines))
+            if not config.dry_run:
+                refresh_catalog(lakehouse)
+                align_changed(context.instance, lakehouse, stored)
+    summary = run.summary
+    if left := count_left_out(summary):
+        context.log.warning("%d sessions of the archive are not in the lake", left)
+    context.add_output_metadata(
+        {
+            "files": summary.files,
+            "rows": summary.rows,
+            "strays": summary.strays,
+            "not_in_the_lake": left,
+            **{action.value: count for action, count in summary.sessions.items()},
+            "findings": dict(summary.findings),
+            "what_was_found": show_table(pl.DataFrame({"line": lines}, {"line": pl.String})),
+        }
+    )
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def relocate(
+    context: dg.OpExecutionContext, config: RelocateConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Copy the lake to another disk, prove the copy, switch, and empty the old place."""
+    with dagster_failures():
+        dest = _read_folder("dest", config.dest)
+        origin = _read_folder("origin", config.origin) if config.origin else None
+        if config.dry_run:
+            _, size = measure_move(lakehouse, dest, origin)
+            context.add_output_metadata(
+                {"sessions": size.sessions, "bytes": size.bytes, "to_copy": size.needed_bytes}
+            )
+            return
+        # Not `writing`: the roots of the settings may be those that are left.
+        with lakehouse.lock.hold(f"the job {context.job_name}", 0.0):
+            claim_run(context.instance, context.run_id)
+            facts = move_lake(lakehouse, dest, origin)
+    left = list(list_leftovers(lakehouse, facts))
+    for line in left:
+        context.log.warning(line)
+    context.add_output_metadata(
+        {
+            "sessions": facts.size.sessions,
+            "bytes": facts.size.bytes,
+            "moved_from": [str(source) for source in facts.sources],
+            "lake": dg.MetadataValue.path(str(facts.target)),
+            "left_to_do": left,
+        }
+    )
+
+
+@dg.job(name="repair_lake")
+def repair_job() -> None:
+    """Move damaged files to quarantine; their sessions are missing again."""
+    repair()
+
+
+@dg.job(name="reconcile_partitions")
+def reconcile_job() -> None:
+    """Make the partition states of Dagster equal to the lake's."""
+    reconcile()
+
+
+@dg.job(name="reindex_ledger")
+def reindex_job() -> None:
+    """Rebuild the ledger from the receipts and the published plan."""
+    reindex()
+
+
+@dg.job(name="import_archive")
+def import_job() -> None:
+    """Judge an archive of other files; import what agrees with its daily bars."""
+    import_files()
+
+
+@dg.job(name="relocate_lake")
+def relocate_job() -> None:
+    """Move the ticker-sessions to a folder on another disk, and empty the old place."""
+    relocate()
+
+
+def _note(
+    found: Iterable[ImportedSession | Stray], lines: list[str]
+) -> Iterator[ImportedSession | Stray]:
+    """Yield everything in an archive; ``lines`` takes what is told of it, as far as it is shown."""
+    for item in found:
+        if len(lines) < SHOWN_ROWS:
+            lines += list_lines(item)
+        yield item
+
+
+@contextmanager
+def _writing(
+    context: dg.OpExecutionContext, lakehouse: Lakehouse, *, recovers: bool = False
+) -> Iterator[None]:
+    """Hold the lake for a run that is claimed, so that its death is noticed."""
+    with lakehouse.writing(f"the job {context.job_name}", 0.0, recovers=recovers):
+        claim_run(context.instance, context.run_id)
+        yield
+
+
+def _read_folder(name: str, text: str) -> Path:
+    """Take a folder from the config of a job.
+
+    Raises:
+        ConfigError: It is none, or it is relative: nobody knows the working folder of a run.
+    """
+    try:
+        folder = expand_path(Path(text))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    if not folder.is_absolute() or "\0" in text:
+        raise ConfigError(
+            f"{name}={text!r}: expected the absolute path of a folder, such as /mnt/{name}"
+        )
+    return folder

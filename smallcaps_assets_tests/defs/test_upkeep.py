@@ -1,0 +1,169 @@
+"""The jobs that look after a lake do what the commands of their names do, and refuse the same."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import pytest
+
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.defs.instance.queue import register_plan
+from smallcaps_assets.defs.instance.runs import OWNER_TAG
+from smallcaps_assets.lake.interchange.export import export_dates
+from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
+from smallcaps_assets_tests.defs.defs_factories import read_statuses
+from smallcaps_assets_tests.defs.run_factories import Site, describe_failures, open_site
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, SmallLake
+
+KEY: Final = "BCPC_2024-01-10"
+JOBS: Final = {
+    "repair_lake": "repair",
+    "reconcile_partitions": "reconcile",
+    "reindex_ledger": "reindex",
+    "import_archive": "import_files",
+    "relocate_lake": "relocate",
+}
+"""Each job with its op, whose config it takes."""
+
+
+@pytest.fixture
+def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
+    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
+    with open_site(small_lake.copy(tmp_path)) as opened:
+        yield opened
+
+
+def run(site: Site, job: str, **config: object) -> dg.ExecuteInProcessResult:
+    """Run a job with the config that a person gives it in the launchpad."""
+    return site.run(job, ops={JOBS[job]: {"config": config}})
+
+
+def read_facts(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
+    """Return what a run shows as the metadata of its result."""
+    assert result.success, describe_failures(result)
+    (output,) = [event for event in result.all_events if event.is_successful_output]
+    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+
+def find_folder(site: Site, key: str = KEY) -> Path:
+    """Return the folder of a session."""
+    ticker, date = decode_key(key)
+    return site.lakehouse.layout.data_dir / f"lake/trades/ticker={ticker}/date={date}"
+
+
+def test_reconcile_registers_the_plan_and_shows_what_is_stored(site: Site) -> None:
+    told = read_facts(run(site, "reconcile_partitions", dry_run=True))
+    untouched = site.keys
+    done = read_facts(run(site, "reconcile_partitions"))
+
+    assert (told["registered"], untouched) == (SESSIONS, [])
+    assert (done["registered"], done["shown"], done["missing"]) == (SESSIONS, SESSIONS, 0)
+    assert len(read_statuses(site.instance)["MATERIALIZED"]) == SESSIONS
+
+
+def test_repair_moves_damage_aside_and_turns_its_partition_red(site: Site) -> None:
+    register_plan(site.instance, site.lakehouse)
+    os.truncate(find_folder(site) / "trades.parquet", 1_000)
+
+    told = read_facts(run(site, "repair_lake", dry_run=True, delete=True))
+    kept = (find_folder(site) / "trades.parquet").exists()
+    done = read_facts(run(site, "repair_lake"))
+    deleted = read_facts(run(site, "repair_lake", delete=True))
+
+    assert (told["damaged"], told["moved"], kept) == (1, 0, True)
+    assert (done["checked"], done["damaged"], done["moved"]) == (SESSIONS, 1, 1)
+    assert done["damages"].records[0].data["session"] == KEY
+    assert read_statuses(site.instance)["FAILED"] == {KEY}
+    assert deleted["deleted"] == [str(site.lakehouse.layout.data_dir / "quarantine")]
+
+
+def test_reindex_takes_what_the_receipts_say(site: Site) -> None:
+    shutil.rmtree(find_folder(site))
+
+    told = read_facts(run(site, "reindex_ledger", dry_run=True))
+    done = read_facts(run(site, "reindex_ledger"))
+
+    assert told["receipts"] == SESSIONS - 1
+    assert (done["receipts"], done["without_a_receipt"]) == (SESSIONS - 1, 1)
+
+
+def test_import_stores_what_the_lake_lacks_and_shows_it(site: Site, tmp_path: Path) -> None:
+    lakehouse, archive = site.lakehouse, tmp_path / "archive"
+    export_dates(lakehouse.layout, lakehouse.fs, archive)
+    (archive / "NOTES").write_text("no ticker")
+    shutil.rmtree(find_folder(site))
+    rebuild_ledger(lakehouse)
+    register_plan(site.instance, lakehouse)
+
+    told = read_facts(run(site, "import_archive", archive=str(archive), dry_run=True))
+    done = read_facts(run(site, "import_archive", archive=str(archive)))
+
+    assert (told["stored"], done["stored"], done["known"]) == (1, 1, SESSIONS - 2)
+    assert (done["strays"], done["not_in_the_lake"]) == (1, 0)
+    assert "NOTES: no session" in done["what_was_found"].records[0].data["line"]
+    assert len(read_statuses(site.instance)["MATERIALIZED"]) == SESSIONS
+
+
+def test_relocate_moves_the_lake(site: Site, tmp_path: Path) -> None:
+    dest = tmp_path / "disk"
+
+    told = read_facts(run(site, "relocate_lake", dest=str(dest), dry_run=True))
+    untouched = not dest.exists()
+    done = read_facts(run(site, "relocate_lake", dest=str(dest)))
+
+    assert (told["sessions"], untouched) == (SESSIONS, True)
+    assert (done["sessions"], done["lake"], done["left_to_do"]) == (SESSIONS, str(dest), [])
+    assert len(list(dest.rglob("_SUCCESS"))) == SESSIONS
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_while_another_process_writes_is_refused(
+    site: Site, job: str, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    config = {"import_archive": {"archive": str(archive)}, "relocate_lake": {"dest": "/mnt/none"}}
+
+    with site.lakehouse.lock.hold("a download", 0.0):
+        refused = run(site, job, **config.get(job, {}))
+
+    assert not refused.success
+    assert "in use by a download" in describe_failures(refused)
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "words"),
+    [
+        ("import_archive", {}, "archive='': expected the absolute path of a folder"),
+        ("import_archive", {"archive": "~nobody-here/x"}, "expected the home of a user"),
+        ("import_archive", {"archive": "/no/such/archive"}, "expected a folder of an archive"),
+        ("relocate_lake", {"dest": "disk"}, "dest='disk': expected the absolute path"),
+        ("relocate_lake", {"dest": "/mnt/\0"}, "expected the absolute path"),
+        ("relocate_lake", {"dest": "/mnt/disk", "origin": "/mnt/other"}, "/mnt/other"),
+        ("reindex_ledger", {"forget_root": "/mnt/other"}, "no root that could be forgotten"),
+    ],
+)
+def test_bad_config_is_refused_in_words_of_ours(
+    site: Site, job: str, config: dict[str, str], words: str
+) -> None:
+    described = describe_failures(run(site, job, **config))
+
+    assert words in described
+    assert "dagster" not in described.lower()
+
+
+def test_a_job_without_a_plan_says_what_to_do(site: Site) -> None:
+    shutil.rmtree(site.lakehouse.layout.data_dir / "plan")
+
+    assert "smallcaps plan" in describe_failures(run(site, "reconcile_partitions"))
+
+
+def test_a_run_at_work_is_claimed_so_that_its_death_is_noticed(site: Site) -> None:
+    result = run(site, "reconcile_partitions")
+
+    found = site.instance.get_run_by_id(result.run_id)
+    assert found is not None
+    assert OWNER_TAG in found.tags
