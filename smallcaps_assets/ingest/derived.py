@@ -9,6 +9,7 @@ from dataclasses import asdict
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -37,6 +38,19 @@ def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
     """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
     facts = build_catalog(lakehouse.layout, lakehouse.fs)
     return asdict(facts)
+
+
+def require_lake(layout: LakeLayout) -> None:
+    """Refuse a folder without any trace of a lake: what looks at one would begin it.
+
+    Raises:
+        MissingPartitionError: There is none, neither here nor on a disk that is not mounted.
+    """
+    lake = layout.lake_dir
+    if not layout.roots_file.exists() and not (lake.is_dir() and any(lake.iterdir())):
+        raise MissingPartitionError(
+            f"there is no lake in {layout.data_dir} yet: run `smallcaps plan`"
+        )
 
 
 def require_ledger(lakehouse: Lakehouse) -> None:

@@ -33,6 +33,14 @@ def test_a_data_folder_that_is_a_file(user: User, command: list[str]) -> None:
     assert user.data_dir.read_text(encoding="utf-8") == "not a folder"
 
 
+@pytest.mark.parametrize("command", [["audit"], ["audit", "--deep"], ["catalog"]])
+def test_what_looks_at_a_lake_begins_none(user: User, command: list[str]) -> None:
+    finished = user.run(*command)
+
+    check_refusal(finished, FAILED, f"there is no lake in {user.data_dir} yet", "smallcaps plan")
+    assert not user.data_dir.exists()
+
+
 @pytest.fixture
 def tiny_disk(user: User) -> Iterator[Path]:
     """Mount a disk of 8 MiB as the data folder, or skip where that is not allowed."""

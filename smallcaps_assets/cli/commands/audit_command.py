@@ -10,6 +10,7 @@ from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.operations.audit.audits import audit_ledger
 from smallcaps_assets.operations.audit.document import document_audit
 from smallcaps_assets.operations.audit.last_audit import read_last_audit
@@ -24,6 +25,7 @@ def command(*, deep: bool, as_json: bool) -> None:
     Without --deep the files are not opened: those checks show the last deep result.
     """
     with open_workplace() as work:
+        require_lake(work.lakehouse.layout)
         verdicts = run_audit(work, deep=deep)
         if as_json:
             click.echo(encode_document(document_audit(verdicts, work.lakehouse.clock())))

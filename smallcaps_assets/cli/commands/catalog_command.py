@@ -3,13 +3,14 @@
 import click
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
-from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog, require_lake
 
 
 @click.command("catalog")
 def command() -> None:
     """Build catalog.duckdb anew from the ledger; each download and each move does it too."""
     with open_workplace() as work:
+        require_lake(work.lakehouse.layout)
         from smallcaps_assets.defs.assets.serve import report_catalog  # noqa: PLC0415  loads Dagster
 
         facts = refresh_catalog(work.lakehouse)
