@@ -20,6 +20,11 @@ _DAYS_FROM_H: Final = 100
 _MINUTES_ALONE_FROM: Final = 10
 
 
+def format_count(count: int, noun: str) -> str:
+    """Count things in words: ``1 request``, ``1,200 requests``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_bytes(size: float) -> str:
     """Return bytes in the largest unit that suits, ``2,684.6 GB``; many GB in TB as well."""
     if abs(size) >= _TERABYTES_FROM:

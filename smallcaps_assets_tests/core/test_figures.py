@@ -1,6 +1,6 @@
 import pytest
 
-from smallcaps_assets.core.figures import GB, format_bytes, format_hours, format_share
+from smallcaps_assets.core.figures import GB, format_bytes, format_count, format_hours, format_share
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_format_hours_takes_the_unit_that_suits(hours: float, text: str) -> None
 
 def test_format_share_is_per_cent() -> None:
     assert format_share(0.2606) == "26.1 %"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 requests"), (1, "1 request"), (1_200, "1,200 requests")]
+)
+def test_format_count_knows_one_from_many(count: int, text: str) -> None:
+    assert format_count(count, "request") == text

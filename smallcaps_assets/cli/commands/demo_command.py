@@ -20,6 +20,7 @@ from smallcaps_assets.cli.screens.summaries import (
     shorten,
 )
 from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
@@ -71,8 +72,8 @@ def run_demo(work: Workplace, console: Console) -> bool:
     print_landed(work.lakehouse, console)
     after = work.lakehouse.ledger.totals()
     console.print(
-        f"fetched now: {after.rows - before.rows:,} trades with "
-        f"{after.requests - before.requests:,} requests",
+        f"fetched now: {format_count(after.rows - before.rows, 'trade')} with "
+        f"{format_count(after.requests - before.requests, 'request')}",
         highlight=False,
     )
     console.rule("4. checks: every file hashed, decoded and compared with its daily bar")

@@ -13,6 +13,7 @@ from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.progress import count_along
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.archive.document import (
     count_left_out,
     document_import,
@@ -101,7 +102,9 @@ def print_summary(summary: ImportSummary, console: Console, *, is_dry_run: bool)
         console.print(kinds)
     verb = "would be stored" if is_dry_run else "stored"
     console.print(
-        f"{summary.files:,} files of {summary.sessions.total():,} sessions; {summary.rows:,} "
-        f"trades {verb}; {summary.strays:,} files or folders are no session",
+        f"{format_count(summary.files, 'file')} of "
+        f"{format_count(summary.sessions.total(), 'session')}; "
+        f"{format_count(summary.rows, 'trade')} {verb}; {summary.strays:,} files or folders are no "
+        "session",
         highlight=False,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.operations.repair.upkeep import count_receipts, rebuild_ledger
 
 
@@ -24,8 +25,9 @@ def command(*, dry_run: bool, lost_root: Path | None) -> None:
     with open_workplace() as work:
         lakehouse = work.lakehouse
         if dry_run:
-            click.echo(f"{count_receipts(lakehouse)} receipts would be indexed")
+            click.echo(f"{format_count(count_receipts(lakehouse), 'receipt')} would be indexed")
             return
         with lakehouse.writing("smallcaps reindex", 0.0, recovers=True):
             facts = rebuild_ledger(lakehouse, lost_root)
-        click.echo(f"{facts.receipts} receipts indexed, {facts.unproven} sessions had none")
+        receipts = format_count(facts.receipts, "receipt")
+        click.echo(f"{receipts} indexed, {format_count(facts.unproven, 'session')} had none")

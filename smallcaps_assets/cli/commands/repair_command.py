@@ -9,6 +9,7 @@ from rich.table import Table
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.operations.repair.sessions import RepairFacts
 from smallcaps_assets.operations.repair.upkeep import empty_quarantine, repair_and_serve
 
@@ -44,9 +45,9 @@ def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> No
     verb = "would be moved" if is_dry_run else "moved"
     apart = [damages for by_key in facts.apart.values() for damages in by_key.values()]
     console.print(
-        f"{facts.checked:,} sessions checked, {len(facts.damages):,} damaged and "
-        f"{len(facts.lost):,} lost, {len(facts.orphans):,} strays, {len(apart):,} damages beside "
-        f"the sessions; {verb} to quarantine: "
+        f"{format_count(facts.checked, 'session')} checked, {len(facts.damages):,} damaged and "
+        f"{len(facts.lost):,} lost, {format_count(len(facts.orphans), 'stray')}, "
+        f"{format_count(len(apart), 'damage')} beside the sessions; {verb} to quarantine: "
         f"{len(facts.damages) + len(facts.orphans) + len(apart):,}",
         highlight=False,
         soft_wrap=True,

@@ -10,7 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from smallcaps_assets.core.figures import MB, format_bytes, format_duration, format_share
+from smallcaps_assets.core.figures import (
+    MB,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_share,
+)
 from smallcaps_assets.core.ticks.disputes import SURPLUS
 from smallcaps_assets.operations.status.document import (
     CoveragePart,
@@ -115,7 +121,8 @@ def _describe_facts(status: StatusDocument) -> Iterator[Text]:
     stored, rates = status.stored, status.rates
     yield _label(
         "stored",
-        f"{stored.rows:,} trades, {format_bytes(stored.bytes)}, {stored.requests:,} requests",
+        f"{format_count(stored.rows, 'trade')}, {format_bytes(stored.bytes)}, "
+        f"{format_count(stored.requests, 'request')}",
     )
     yield _describe_disk(status)
     limit = rates.requests_limit_per_min

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from smallcaps_assets.cli.endings import point_to
-from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.figures import format_bytes, format_count
 from smallcaps_assets.core.keys import encode_key, key_expression
 from smallcaps_assets.core.states import COMPLETE
 from smallcaps_assets.core.verdicts import Verdict
@@ -25,8 +25,9 @@ def print_landed(lakehouse: Lakehouse, console: Console) -> None:
     totals, counts = lakehouse.ledger.totals(), lakehouse.ledger.counts()
     states = ", ".join(f"{count:,} {state}" for state, count in counts.items())
     console.print(
-        f"planned sessions: {states or 'none'}; stored: {totals.sessions:,} sessions, "
-        f"{totals.rows:,} trades, {format_bytes(totals.bytes)}, {totals.requests:,} requests",
+        f"planned sessions: {states or 'none'}; stored: "
+        f"{format_count(totals.sessions, 'session')}, {format_count(totals.rows, 'trade')}, "
+        f"{format_bytes(totals.bytes)}, {format_count(totals.requests, 'request')}",
         highlight=False,
     )
 
@@ -35,14 +36,15 @@ def print_revisions(revisions: pl.DataFrame, console: Console) -> None:
     """List the answers that differed from what was stored, the newest first."""
     if revisions.is_empty():
         return
-    title = f"{revisions.height} answers differ from what was stored; both are kept"
+    differ = "answer differs" if revisions.height == 1 else "answers differ"
+    title = f"{revisions.height:,} {differ} from what was stored; both are kept"
     where = Column("the other lies in", overflow="fold")
     table = Table("session", "stored", "came", "which counts", where, title=title)
     for row in revisions.head(SHOWN_FAILURES).iter_rows(named=True):
         table.add_row(
             encode_key(row["ticker"], row["session_date"]),
-            f"{row['old_rows']:,} trades",
-            f"{row['new_rows']:,} trades",
+            format_count(row["old_rows"], "trade"),
+            format_count(row["new_rows"], "trade"),
             "what came" if row["counts"] == "new" else "what was stored",
             escape(row["folder"]),
         )
@@ -111,7 +113,8 @@ def _print_pointer(page: str, console: Console) -> None:
 
 
 def _print_offenders(name: str, verdict: Verdict, console: Console) -> None:
-    table = Table(*verdict.offenders.columns, title=f"{name}: {verdict.offenders.height} offenders")
+    found = format_count(verdict.offenders.height, "offender")
+    table = Table(*verdict.offenders.columns, title=f"{name}: {found}")
     for row in verdict.offenders.head(SHOWN_FAILURES).iter_rows():
         table.add_row(*(escape(str(value)) for value in row))
     console.print(table)

@@ -219,5 +219,6 @@ def _explain_vendor(signs: Signs) -> Iterator[tuple[str, str]]:
         fault = f"; the last fault was {signs.last_fault}" if signs.last_fault else ""
         if signs.age_s(signs.last_page_at or signs.begun_at) > SILENT_S:
             oldest = format_duration(signs.oldest_answer_s)
-            reason = f"{asking} requests wait for an answer, the oldest for {oldest}{fault}"
+            wait = "1 request waits" if asking == 1 else f"{asking:,} requests wait"
+            reason = f"{wait} for an answer, the oldest for {oldest}{fault}"
             yield reason, "wait for the time-out, or look at the network"

@@ -14,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
 from smallcaps_assets.core.ticks.disputes import UNPROVEN
@@ -381,7 +382,8 @@ def describe_dispute(receipt: Receipt) -> str:
         lacks.append(f"{receipt.trade_count:,} of {receipt.bar_trade_count:,} trades")
     worst = max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
     last = max((asking.asked_on for asking in receipt.askings), default=None)
-    answers = f"{len(receipt.askings)} answers, the last on {last}" if last else "no answer yet"
+    asked = format_count(len(receipt.askings), "answer")
+    answers = f"{asked}, the last on {last}" if last else "no answer yet"
     again = f"asked again from {last + dt.timedelta(days=1)} on" if last else "asked again"
     return (
         f"the daily bar has more: {' and '.join(lacks)} came ({worst:.2%} lack; {answers}); the "

@@ -89,6 +89,7 @@ def test_judge_health_of_a_process_between_two_runs() -> None:
             {"threads": {"answer": 3}, "oldest_answer_s": 31.0, "last_fault": "timed_out"},
             "3 requests wait for an answer, the oldest for 31 s; the last fault was timed_out",
         ),
+        ({"threads": {"answer": 1}, "oldest_answer_s": 31.0}, "1 request waits for an answer"),
         ({"last_page_at": ago(0.1), "threads": {"answer": 8}}, "no range is whole yet"),
         ({"threads": {"rate": 8}}, "8 threads wait for the shared rate"),
         ({}, "its threads ask for nothing"),
