@@ -24,7 +24,7 @@ def find_folder() -> Path:
     Raises:
         ConfigError: There is none.
     """
-    checkout = Path(smallcaps_assets.__file__).parents[2] / "docs"
+    checkout = Path(smallcaps_assets.__file__).parents[1] / "docs"
     if (checkout / FIRST_PAGE).is_file():
         return checkout
     for file in metadata.files(DISTRIBUTION) or ():
