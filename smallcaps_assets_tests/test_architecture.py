@@ -235,6 +235,46 @@ def test_no_reader_finds_files_by_a_pattern() -> None:
     }
 
 
+LOOKS: Final = re.compile(
+    r"^(l?stat|l?exists|is_file|is_dir|is_symlink|r?glob|iterdir|readlink|samefile|read_bytes"
+    r"|read_text|open|scandir|listdir|walk|access)$"
+)
+"""Calls that look at a disk."""
+OWN_EYES: Final = {
+    "interchange/archive_files.py": "an archive is a person's folder; no link is followed",
+    "interchange/archives.py": "an archive is a person's folder, walked once with times and sizes",
+    "interchange/input_files.py": "a watchlist or table is a person's file, wherever it lies",
+    "ledger/database.py": "SQLite opens its file by path",
+    "ledger/reader.py": "SQLite opens its file by path",
+    "paths/layout.py": "which of several roots has a session; segments have one root",
+}
+"""Modules of the lake that look at a disk themselves, and why."""
+
+
+def find_looks(source: str) -> list[str]:
+    """Return the calls that look at a disk, but for those of a ``FileSystem``."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    methods = [name for name in calls if isinstance(name, ast.Attribute) and LOOKS.match(name.attr)]
+    plain = [name for name in calls if isinstance(name, ast.Name) and LOOKS.match(name.id)]
+    seam = re.compile(r"\b_?(fs|file_system)\.\w+$")
+    return [text for name in (*methods, *plain) if not seam.search(text := ast.unparse(name))]
+
+
+def test_the_lake_looks_at_a_disk_through_one_seam() -> None:
+    lake = REPO_ROOT / "smallcaps_assets/lake"
+    found = {
+        str(module.relative_to(lake)): find_looks(module.read_text(encoding="utf-8"))
+        for module in lake.rglob("*.py")
+        if module.parent.name != "storage"
+    }
+
+    assert {name for name, looks in found.items() if looks} == set(OWN_EYES)
+    assert find_looks("path.stat(); open(path); fs.is_file(path); self._fs.exists(path)") == [
+        "path.stat",
+        "open",
+    ]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have names on Linux")
 def test_importing_wakes_no_thread_of_polars() -> None:
     """L20: who forks after an import, as a fork server does, has children that work."""

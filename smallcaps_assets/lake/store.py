@@ -7,7 +7,6 @@ What does not: the order of a commit (``lake.sessions.commit``), what can be dam
 
 import datetime as dt
 import hashlib
-import os
 import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from smallcaps_assets.errors import (
 from smallcaps_assets.lake.months.sessions import MonthSessions
 from smallcaps_assets.lake.months.store import MonthStore
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import MONTH_PREFIX
 from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.sessions.commit import commit_sessions, restate_sessions
@@ -189,7 +189,7 @@ class LakeStore:
         Raises:
             LedgerMismatchError: A receipt is damaged, edited, or another session's.
         """
-        for folder in walk_lake(self.layout, tree):
+        for folder in walk_lake(self.layout, self.fs, tree):
             if isinstance(folder, Orphan) or not folder.has_receipt:
                 continue
             try:
@@ -252,7 +252,7 @@ class LakeStore:
         """
         path = self.layout.trades_file(receipt.ticker, receipt.session_date, tree)
         found = [*self._verify_receipt(receipt, tree)]
-        if receipt.rows and not os.path.lexists(path):
+        if receipt.rows and not self.fs.exists(path):
             found += self._verify_compacted(receipt, tree, deep=deep)
         else:
             found += self._verify_file(receipt, path, deep=deep)
@@ -275,7 +275,7 @@ class LakeStore:
         ]
         orphans += self.months.find_strays()
         for tree in Tree:
-            for folder in walk_lake(self.layout, tree):
+            for folder in walk_lake(self.layout, self.fs, tree):
                 if isinstance(folder, Orphan):
                     orphans.append(folder)
                     continue
@@ -350,7 +350,8 @@ class LakeStore:
             return TapeEncoder(trades, zstd_level=self._zstd_level).encode(0, trades.height)
 
     def _temporary_dirs(self) -> list[Path]:
-        months = sorted(self.layout.daily_bars_dir.glob("month=*"))
+        bars = self.layout.daily_bars_dir
+        months = [bars / entry.name for entry in self.fs.list_folder(bars, MONTH_PREFIX)]
         return [*self.layout.temporary_dirs(), *months, *self.months.list_folders()]
 
     def _read_rows(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame:
@@ -404,15 +405,15 @@ class LakeStore:
         self, receipt: Receipt, path: Path, *, deep: bool
     ) -> Iterator[tuple[DamageKind, str]]:
         if not receipt.rows:
-            if path.exists():
+            if self.fs.is_file(path):
                 yield DamageKind.STRAY_FILE, "expected no file for a session without trades"
             if receipt.content_hash != hash_no_trades():
                 yield DamageKind.CONTENT_HASH, "expected the content hash of no trades"
-        elif path.is_symlink():
+        elif self.fs.is_link(path):
             yield DamageKind.UNREADABLE, "expected a file, found a link, and the lake follows none"
         elif deep:
             yield from self._verify_content(receipt, path)
-        elif (size := path.stat().st_size) != receipt.bytes:
+        elif (size := self.fs.size(path)) != receipt.bytes:
             yield DamageKind.BYTES, f"expected {receipt.bytes} bytes, got {size}"
 
     def _verify_content(self, receipt: Receipt, path: Path) -> Iterator[tuple[DamageKind, str]]:

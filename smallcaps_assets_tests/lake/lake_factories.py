@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core import states
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
@@ -146,3 +147,9 @@ def _complete(frame: pl.DataFrame, ticker: str, session_date: dt.date) -> pl.Dat
         .select(TRADES.schema.names())
         .cast(TRADES.schema)
     )
+
+
+def list_revisions(layout: LakeLayout) -> list[Path]:
+    """List the folders of whole revisions, by ticker, session and number."""
+    receipts = (sorted(root.revisions_dir.glob(f"*/*/*/{RECEIPT_NAME}")) for root in layout.roots)
+    return [receipt.parent for receipt in itertools.chain.from_iterable(receipts)]

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import polars as pl
 
@@ -107,7 +107,7 @@ def export_dates(
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
     folders = DateFolders(is_portable=is_portable)
-    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
+    return _SessionExport(layout, _Writer(layout, fs, dest), folders).run(selection)
 
 
 def export_session_files(
@@ -129,7 +129,7 @@ def export_session_files(
         LakeError: There is no ledger, or the disk refuses; what was written stays.
     """
     folders = PhaseFolders(is_portable=is_portable)
-    return _SessionExport.open(layout, _Writer(layout, fs, dest), folders).run(selection)
+    return _SessionExport(layout, _Writer(layout, fs, dest), folders).run(selection)
 
 
 def export_watchlist(
@@ -155,13 +155,13 @@ def export_watchlist(
     rich = watchlist.sort("ticker").select("session_date", "ticker", info_rich=pl.lit(value=True))
     days = rich.partition_by("session_date", as_dict=True, include_key=False)
     wanted = {date: rows for (date,), rows in days.items()}
-    gone = {parse_date_folder(folder.name) for folder in daily.glob(f"{DATE_PREFIX}*")}
+    gone = {parse_date_folder(entry.name) for entry in fs.list_folder(daily, DATE_PREFIX)}
     nothing = rich.drop("session_date").clear()
     for date in sorted(wanted.keys() | gone):
         path = daily / date_folder(date) / WATCHLIST_NAME
         content = encode_rows(wanted.get(date, nothing))
         writer.facts.units += 1
-        if path.is_file() and fs.read(path) == content:
+        if fs.is_file(path) and fs.read(path) == content:
             writer.facts.unchanged += 1
         else:
             writer.add({path: content})
@@ -178,7 +178,7 @@ class _Writer:
         self.facts = ExportFacts()
         self._group: dict[Path, bytes] = {}
         _check_destination(layout, self.dest)
-        root = next(folder for folder in self.dest.parents if folder.is_dir())
+        root = next(folder for folder in self.dest.parents if fs.is_folder(folder))
         fs.make_folders(self.dest, root=root)
         self._real_dest = self.dest.resolve()
 
@@ -211,27 +211,21 @@ class _Writer:
         return sum(map(len, self._group.values()))
 
 
-@dataclass(frozen=True, slots=True)
 class _SessionExport:
     """Brings the sessions of a lake into one layout."""
 
-    layout: LakeLayout
-    writer: _Writer
-    folders: SessionFolders
-    months: MonthSessions
-
-    @classmethod
-    def open(cls, layout: LakeLayout, writer: _Writer, folders: SessionFolders) -> Self:
-        """Return the export of a lake."""
-        return cls(layout, writer, folders, MonthSessions(MonthStore(layout, writer.fs)))
+    def __init__(self, layout: LakeLayout, writer: _Writer, folders: SessionFolders) -> None:
+        self.layout = layout
+        self.writer = writer
+        self.folders = folders
+        self.months = MonthSessions(MonthStore(layout, writer.fs))
 
     def run(self, selection: Selection) -> ExportFacts:
         """Export what is selected, and return what was done."""
         facts = self.writer.facts
         with LedgerReader(self.layout.ledger_file) as ledger:
-            files = list_stored_files(
-                self.layout, ledger, selection.tickers, selection.first, selection.last
-            )
+            asked = (selection.tickers, selection.first, selection.last)
+            files = list_stored_files(self.layout, self.writer.fs, ledger, *asked)
         for file in files:
             facts.units += 1
             try:
@@ -270,14 +264,14 @@ class _SessionExport:
         return content
 
     def _is_exported(self, folder: Path, text: bytes, receipt: Receipt) -> bool:
-        marker = folder / RECEIPT_NAME
-        if not marker.is_file() or self.writer.fs.read(marker) != text:
+        fs, marker = self.writer.fs, folder / RECEIPT_NAME
+        if not fs.is_file(marker) or fs.read(marker) != text:
             return False
-        return all((folder / name).is_file() for name in self.folders.list_files(receipt))
+        return all(fs.is_file(folder / name) for name in self.folders.list_files(receipt))
 
     def _remove_older(self, folder: Path, keep: Mapping[str, bytes]) -> None:
         """Remove what an older version of the session left, its receipt first."""
-        if folder.is_dir():
+        if self.writer.fs.is_folder(folder):
             self.writer.check_inside(folder)
             outdated = [name for name in self.folders.names if name not in keep]
             for name in (RECEIPT_NAME, *outdated):

@@ -257,7 +257,7 @@ def discard_damaged_ledger(path: Path, file_system: FileSystem) -> bool:
     Raises:
         StorageError: The disk refuses.
     """
-    if not path.exists():
+    if not file_system.is_file(path):
         return False
     try:
         with LedgerReader(path) as ledger:
@@ -279,5 +279,5 @@ def discard_ledger(path: Path, file_system: FileSystem) -> None:
     # The log goes first: one left behind would be played into the new ledger.
     for suffix in ("-wal", "-shm"):
         file_system.remove(path.with_name(path.name + suffix))
-    if path.exists():
+    if file_system.is_file(path):
         file_system.rename(path, path.with_name(f"{path.name}.damaged"))

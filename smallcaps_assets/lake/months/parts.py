@@ -28,6 +28,7 @@ from smallcaps_assets.lake.sessions.parquet import (
     open_trades_writer,
     to_arrow_trades,
 )
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 ROW_GROUP: Final = 32_768
@@ -130,14 +131,14 @@ class PartReader:
     Checksums of pages are compared.  It is for one thread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fs: FileSystem) -> None:
         """Open the file and read its footer.
 
         Raises:
             MissingPartitionError: There is none.
             DataError: It is damaged.
         """
-        if path.is_symlink() or not path.is_file():
+        if fs.is_link(path) or not fs.is_file(path):
             raise MissingPartitionError(f"expected a file of a compacted month, found none: {path}")
         self.path = path
         with self._refusing_damage():

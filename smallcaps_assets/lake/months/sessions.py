@@ -49,6 +49,7 @@ class _OpenMonth:
 
     def __init__(self, store: MonthStore, month: CompactedMonth) -> None:
         self.month = month
+        self._fs = store.fs
         index = store.read_index(month)
         columns = ("content_hash", "part", "first_row", "rows")
         keys = index.select("ticker", "session_date").rows()
@@ -66,7 +67,7 @@ class _OpenMonth:
         path = self.month.folder / part
         if self._reader is None or self._reader.path != path:
             self.close()
-            self._reader = PartReader(path)
+            self._reader = PartReader(path, self._fs)
         return self._reader.read(first_row, rows)
 
     def close(self) -> None:
@@ -178,7 +179,7 @@ def _find_part_damages(
         return
     message = f"{path}: expected sha256 {part.sha256} of {part.bytes} bytes, got {found}"
     try:
-        reader = PartReader(path)
+        reader = PartReader(path, store.fs)
     except (DataError, LakeError) as error:
         yield _describe(month, part, DamageKind.UNREADABLE, f"{message}; {error}", everything)
         return

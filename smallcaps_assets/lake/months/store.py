@@ -34,7 +34,7 @@ from smallcaps_assets.lake.paths.names import MANIFEST_NAME, MONTH_PREFIX
 from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.sessions.damages import Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL
-from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem, refuse_links
+from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, Entry, FileSystem, refuse_links
 from smallcaps_assets.lake.tables.files import decode_table, encode_table
 from smallcaps_assets.schemas import COMPACTED_MONTHS, COMPACTED_SESSIONS, SCHEMA_VERSION
 
@@ -184,9 +184,9 @@ class MonthStore:
     def list_folders(self) -> list[Path]:
         """Return the folders of months of all roots, those without a manifest too."""
         return [
-            folder
+            root.compacted_dir / entry.name
             for root in self.layout.roots
-            for folder in sorted(root.compacted_dir.glob(f"{MONTH_PREFIX}*"))
+            for entry in self.fs.list_folder(root.compacted_dir, MONTH_PREFIX)
         ]
 
     def find_strays(self) -> list[Orphan]:
@@ -194,10 +194,15 @@ class MonthStore:
 
         Files of an older manifest are no strays: the next run of the compaction removes them.
         """
-        found = [p for root in self.layout.roots for p in sorted(root.compacted_dir.glob("*"))]
-        strays = [path for path in found if path not in self.list_folders()]
+        strays = [
+            root.compacted_dir / entry.name
+            for root in self.layout.roots
+            for entry in self.fs.list_folder(root.compacted_dir)
+            if not entry.name.startswith(MONTH_PREFIX)
+        ]
         for folder in self.list_folders():
-            strays += [path for path in sorted(folder.iterdir()) if not is_own_file(path)]
+            entries = self.fs.list_folder(folder)
+            strays += [folder / entry.name for entry in entries if not is_own_file(entry)]
         message = "no file of a compacted month is called like that"
         return [Orphan(path, OrphanKind.FOREIGN, message) for path in strays]
 
@@ -215,9 +220,10 @@ class MonthStore:
         named = {file.name for file in found.manifest.files} if found else set()
         removed = []
         for folder in (root.month_dir(month) for root in self.layout.roots):
-            own = [p for prefix in (PART_PREFIX, INDEX_PREFIX) for p in folder.glob(f"{prefix}*")]
+            names = [entry.name for entry in self.fs.list_folder(folder)]
+            own = [name for name in names if name.startswith((PART_PREFIX, INDEX_PREFIX))]
             keeps = found is not None and folder == found.folder
-            removed += [path for path in sorted(own) if not (keeps and path.name in named)]
+            removed += [folder / name for name in own if not (keeps and name in named)]
         for path in removed:
             self.fs.remove(path)
         return removed
@@ -284,10 +290,10 @@ def _frame_index(part: EncodedPart, named: MonthFile) -> pl.DataFrame:
     return COMPACTED_SESSIONS.conform(rows.select(COMPACTED_SESSIONS.schema.names()))
 
 
-def is_own_file(path: Path) -> bool:
+def is_own_file(entry: Entry) -> bool:
     """Return whether a file is called like one of a month; one under way is."""
     prefixes = (PART_PREFIX, INDEX_PREFIX, MANIFEST_NAME, TEMPORARY_PREFIX)
-    return path.name.startswith(prefixes) and not path.is_symlink()
+    return entry.name.startswith(prefixes) and not entry.is_link
 
 
 def _is_month(layout: LakeLayout, month: str) -> bool:

@@ -45,7 +45,7 @@ def iter_batches(
         batch = sessions.slice(start, len(sizes))
         start += len(sizes)
         hashes = batch.select("sha256", "content_hash").rows()
-        files = locate_files(layout, batch, Tree.TRADES)
+        files = locate_files(layout, fs, batch, Tree.TRADES)
         pieces = _Pieces(fs, months)
         for file, (sha256, content_hash) in zip(files, hashes, strict=True):
             pieces.add(file, sha256, content_hash)
@@ -64,7 +64,7 @@ class _Pieces:
 
     def add(self, file: StoredFile, sha256: str, content_hash: str) -> None:
         """Read a session."""
-        if file.is_there():
+        if file.is_there(self._fs):
             content = self._fs.read(file.path)
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise DataError(f"{file.path} is damaged: run `smallcaps repair`")

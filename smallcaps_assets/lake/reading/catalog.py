@@ -91,7 +91,8 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         StorageError: The disk refuses; the old catalog stays.
     """
     listed = _read_ledger(layout, fs)
-    present, imported = _keep_present(listed.trades.files), _keep_present(listed.imported)
+    present = _keep_present(fs, listed.trades.files)
+    imported = _keep_present(fs, listed.imported)
     trades = replace(listed.trades, files=present)
     temporary = temporary_path(layout.data_dir)
     log = temporary.with_name(f"{temporary.name}.wal")
@@ -103,7 +104,7 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
             _create_tables(connection, layout, fs)
             _create_snapshot(connection, RECEIPTS, listed.receipts)
             _create_snapshot(connection, COVERAGE, listed.coverage)
-        size = temporary.stat().st_size
+        size = fs.size(temporary)
         fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
         trades_files=len(present) + len(trades.parts),
@@ -115,12 +116,12 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
     )
 
 
-def read_catalog_months(layout: LakeLayout) -> dict[str, str] | None:
+def read_catalog_months(layout: LakeLayout, fs: FileSystem) -> dict[str, str] | None:
     """Return the manifest hash of each month that the present catalog reads.
 
     ``None``: nobody can tell, because the catalog is damaged, or someone writes to it.
     """
-    if not layout.catalog_file.exists():
+    if not fs.is_file(layout.catalog_file):
         return {}
     columns = "month, manifest_sha256"
     try:
@@ -148,7 +149,7 @@ def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
         with LedgerReader(layout.ledger_file) as ledger:
             return _Listed(
                 locate_trades(layout, fs, ledger, TradesQuestion()),
-                list_imported_files(layout, ledger),
+                list_imported_files(layout, fs, ledger),
                 ledger.receipts(),
                 ledger.coverage(),
             )
@@ -156,11 +157,11 @@ def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
         return _Listed(TradesSources(), [], RECEIPTS.empty(), COVERAGE.empty())
 
 
-def _keep_present(files: Sequence[StoredFile]) -> list[StoredFile]:
+def _keep_present(fs: FileSystem, files: Sequence[StoredFile]) -> list[StoredFile]:
     """Return the files that are there, and log how many are not."""
-    present = [file for file in files if file.is_there()]
+    present = [file for file in files if file.is_there(fs)]
     if count := len(files) - len(present):
-        lost = [str(file.path) for file in files if not file.is_there()][:SHOWN_FILES]
+        lost = [str(file.path) for file in files if not file.is_there(fs)][:SHOWN_FILES]
         logger.warning("catalog lacks files count=%d first=%s", count, lost)
     return present
 
@@ -194,7 +195,7 @@ def _create_tables(
         (EVENT_WINDOW_PLAN, [layout.plan_file]),
     ]
     for table, paths in files:
-        _create_view(connection, table, [path for path in paths if path.is_file()])
+        _create_view(connection, table, [path for path in paths if fs.is_file(path)])
 
 
 def _create_view(

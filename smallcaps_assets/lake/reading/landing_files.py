@@ -6,19 +6,18 @@ a receipt is not there.  What does not: what readers make of it (``catalog``, ``
 """
 
 import datetime as dt
-import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.errors import MissingPartitionError, StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.names import TRADES_NAME, date_folder, ticker_folder
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.storage.files import FileSystem
 
 SHOWN_FILES = 3
 """Missing files that a message names."""
@@ -42,15 +41,12 @@ class StoredFile:
     path: Path
     is_found: bool = True
 
-    def is_there(self) -> bool:
-        """Return whether a file of that size lies there; a link is none."""
-        if not self.is_found:
-            return False
+    def is_there(self, fs: FileSystem) -> bool:
+        """Return whether a file of that size lies there and can be looked at; a link is none."""
         try:
-            found = self.path.lstat()
-        except OSError:
+            return self.is_found and fs.size(self.path) == self.bytes
+        except StorageError:
             return False
-        return stat.S_ISREG(found.st_mode) and found.st_size == self.bytes
 
 
 class SessionFinder:
@@ -60,9 +56,10 @@ class SessionFinder:
     receipt decides.
     """
 
-    def __init__(self, layout: LakeLayout, tree: Tree = Tree.TRADES) -> None:
+    def __init__(self, layout: LakeLayout, fs: FileSystem, tree: Tree = Tree.TRADES) -> None:
         """Bind the finder to a lake; nothing is read yet."""
         self._layout = layout
+        self._fs = fs
         self._tree = tree
         self._ticker = ""
         self._listings: list[tuple[Path, frozenset[str]]] = []
@@ -86,19 +83,17 @@ class SessionFinder:
 
     def _list(self, folder: Path) -> frozenset[str]:
         """Return the names of the folders of a ticker in one root; links are none."""
-        if folder.is_symlink() or folder.parent.is_symlink():
-            return frozenset()
         try:
-            with os.scandir(folder) as entries:
-                return frozenset(
-                    entry.name for entry in entries if entry.is_dir(follow_symlinks=False)
-                )
-        except OSError:
+            if self._fs.is_link(folder) or self._fs.is_link(folder.parent):
+                return frozenset()
+            return frozenset(e.name for e in self._fs.list_folder(folder) if e.is_folder)
+        except StorageError:
             return frozenset()
 
 
 def list_stored_files(
     layout: LakeLayout,
+    fs: FileSystem,
     ledger: LedgerReader,
     tickers: Iterable[str] | None = None,
     first: dt.date | None = None,
@@ -108,29 +103,35 @@ def list_stored_files(
 
     Args:
         layout: Paths of the lake.
+        fs: Its disks.
         ledger: Its ledger.
         tickers: Only these; all by default.
         first: First session, included.
         last: Last session, included.
     """
-    return locate_files(layout, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
+    return locate_files(layout, fs, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
 
 
-def list_imported_files(layout: LakeLayout, ledger: LedgerReader) -> list[StoredFile]:
+def list_imported_files(
+    layout: LakeLayout, fs: FileSystem, ledger: LedgerReader
+) -> list[StoredFile]:
     """Return the files of imported sessions that nothing proves, by ticker and session."""
-    return locate_files(layout, ledger.unproven_sessions(), Tree.IMPORTED)
+    return locate_files(layout, fs, ledger.unproven_sessions(), Tree.IMPORTED)
 
 
-def locate_files(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list[StoredFile]:
+def locate_files(
+    layout: LakeLayout, fs: FileSystem, sessions: pl.DataFrame, tree: Tree
+) -> list[StoredFile]:
     """Return the files of those sessions that have rows.
 
     Args:
         layout: Paths of the lake.
+        fs: Its disks.
         sessions: Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, by ticker.
         tree: Folders they belong to.
     """
     stored = sessions.filter(pl.col("rows") > 0)
-    finder = SessionFinder(layout, tree)
+    finder = SessionFinder(layout, fs, tree)
     files = []
     for ticker, session_date, size in stored.select("ticker", "session_date", "bytes").rows():
         folder = finder.find(ticker, session_date)
@@ -140,13 +141,13 @@ def locate_files(layout: LakeLayout, sessions: pl.DataFrame, tree: Tree) -> list
     return files
 
 
-def require_files(files: Sequence[StoredFile]) -> None:
+def require_files(fs: FileSystem, files: Sequence[StoredFile]) -> None:
     """Refuse a list that is not on the disk as a whole: what is missing must not read as empty.
 
     Raises:
         MissingPartitionError: A file is gone, or not of the size that its receipt states.
     """
-    if lost := [file.path for file in files if not file.is_there()]:
+    if lost := [file.path for file in files if not file.is_there(fs)]:
         named = ", ".join(map(str, lost[:SHOWN_FILES]))
         raise MissingPartitionError(
             f"{len(lost)} of {len(files)} files have a receipt and are gone or cut, first {named}: "

@@ -48,7 +48,7 @@ class Lake:
         self._home = LakeLayout(Path(path).expanduser().absolute())
         self._fs = FileSystem()
         self._tables = TableStore(self._home, self._fs)
-        if not self._home.lake_dir.is_dir():
+        if not self._fs.is_folder(self._home.lake_dir):
             raise MissingPartitionError(
                 f"expected a lake in {self._home.lake_dir}, found none: give the data folder "
                 "(SMALLCAPS_DATA_DIR), or download first"
@@ -217,7 +217,7 @@ class Lake:
         """Return where the trades asked for lie; what is missing must not read as empty."""
         with self._open_ledger() as ledger:
             sources = locate_trades(self.layout, self._fs, ledger, question)
-        require_files(sources.files)
+        require_files(self._fs, sources.files)
         return sources
 
     def _open_ledger(self) -> LedgerReader:

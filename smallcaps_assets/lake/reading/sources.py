@@ -103,7 +103,7 @@ def locate_trades(
     names = store.list_months(question.first, question.last)
     if not names:
         asked = (question.tickers, question.first, question.last)
-        return TradesSources(files=list_stored_files(layout, ledger, *asked))
+        return TradesSources(files=list_stored_files(layout, fs, ledger, *asked))
     stored = ledger.stored_contents(question.tickers, question.first, question.last)
     parts, months, held = [], [], [stored.select(KEY).clear()]
     for name in names:
@@ -116,7 +116,7 @@ def locate_trades(
             parts.append(part)
             held.append(part.wanted)
     rest = stored.join(pl.concat(held), on=KEY, how="anti", maintain_order="left")
-    return TradesSources(parts, locate_files(layout, rest, Tree.TRADES), months)
+    return TradesSources(parts, locate_files(layout, fs, rest, Tree.TRADES), months)
 
 
 def _open_month(store: MonthStore, name: str) -> tuple[CompactedMonth, pl.DataFrame] | None:

@@ -13,7 +13,7 @@ from smallcaps_assets.errors import DataError, LakeError, MissingPartitionError,
 from smallcaps_assets.lake.months.manifest import MonthFile
 from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore, is_own_file
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.names import MANIFEST_NAME
+from smallcaps_assets.lake.paths.names import MANIFEST_NAME, MONTH_PREFIX
 from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.storage.disk_errors import is_broken
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
@@ -90,9 +90,9 @@ class MonthCopies:
         Raises:
             StorageError: The disk refuses.
         """
-        for place in sorted(self.target.compacted_dir.glob("month=*")):
-            if self.layout.find_month(place.name.removeprefix("month=")) is None:
-                remove_month(self.fs, place)
+        for entry in self.fs.list_folder(self.target.compacted_dir, MONTH_PREFIX):
+            if self.layout.find_month(entry.name.removeprefix(MONTH_PREFIX)) is None:
+                remove_month(self.fs, self.target.compacted_dir / entry.name)
 
     def _iter_months(self, damages: list[str]) -> Iterator[CompactedMonth]:
         """Yield the months of the sources that count; note those that cannot be read."""
@@ -150,10 +150,11 @@ class MonthRemoval:
         Raises:
             StorageError: A disk refuses; the next call goes on.
         """
-        for folder in sorted(self.root.compacted_dir.glob("month=*")):
+        for entry in self.fs.list_folder(self.root.compacted_dir, MONTH_PREFIX):
+            folder = self.root.compacted_dir / entry.name
             if self._is_elsewhere(folder):
                 remove_month(self.fs, folder)
-            if folder.is_dir():
+            if self.fs.is_folder(folder):
                 yield folder
 
     def _is_elsewhere(self, folder: Path) -> bool:
@@ -162,7 +163,7 @@ class MonthRemoval:
         if text is None:
             return True
         try:
-            month = MonthStore(self.layout, self.fs).find(folder.name.removeprefix("month="))
+            month = MonthStore(self.layout, self.fs).find(folder.name.removeprefix(MONTH_PREFIX))
         except (DataError, LakeError):
             return False
         if month is None or self._read(month.folder / MANIFEST_NAME) != text:
@@ -220,7 +221,7 @@ def remove_month(fs: FileSystem, folder: Path) -> None:
         StorageError: The disk refuses.
     """
     fs.remove(folder / MANIFEST_NAME)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if is_own_file(path):
-            fs.remove(path)
+    for entry in fs.list_folder(folder):
+        if is_own_file(entry):
+            fs.remove(folder / entry.name)
     fs.remove_folder(folder)

@@ -7,7 +7,6 @@ Whatever belongs to no receipt, and whatever is not the same elsewhere, stays wh
 named.  Nothing that is removed is looked at by anybody, so the order of the removals is free.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,11 +92,11 @@ class _Emptying:
     def run(self, progress: Watcher) -> Iterator[Path]:
         """Remove what can go, and yield what stays."""
         for tree in Tree:
-            for found in walk_sessions(self.root.tree_dir(tree)):
+            for found in walk_sessions(self.fs, self.root.tree_dir(tree)):
                 if isinstance(found, SessionFolder) and self._is_elsewhere(found, tree):
                     self._remove(found.path)
                     progress("removed", 0)
-                if os.path.lexists(found.path) and not self._remove_empty(found.path):
+                if self.fs.exists(found.path) and not self._remove_empty(found.path):
                     yield found.path
                 self._remove_empty(found.path.parent)
         removal = MonthRemoval(self.layout, self.fs, self.root, self.is_proven)
@@ -108,13 +107,13 @@ class _Emptying:
             self._remove_empty(folder)
         if self.root != self.layout.home:
             kept = (self.root.quarantine_dir, self.root.revisions_dir)
-            yield from (folder for folder in kept if folder.is_dir())
+            yield from (folder for folder in kept if self.fs.is_folder(folder))
         self.fs.sync_folder(self.root.folder)
 
     def _remove_empty(self, path: Path) -> bool:
         """Remove an empty folder; return whether nothing lies there any more."""
-        is_folder = path.is_dir() and not path.is_symlink()
-        return self.fs.remove_folder(path) if is_folder else not os.path.lexists(path)
+        is_folder = self.fs.is_folder(path) and not self.fs.is_link(path)
+        return self.fs.remove_folder(path) if is_folder else not self.fs.exists(path)
 
     def _remove(self, folder: Path) -> None:
         """Remove a session, its receipt last: until then it proves that the rest may go."""
@@ -132,7 +131,7 @@ class _Emptying:
             return False
         try:
             # An earlier call may have removed the data file, and not come to the receipt.
-            has_file = TRADES_NAME in found.names or (copy / TRADES_NAME).exists()
+            has_file = TRADES_NAME in found.names or self.fs.is_file(copy / TRADES_NAME)
             reads_file = not self.is_proven
             return is_copy_whole(self.fs, text, copy, reads_file=reads_file, has_file=has_file)
         except LedgerMismatchError:

@@ -168,7 +168,7 @@ class SessionCopies:
         """
         self.months.remove_outdated()
         for tree in Tree:
-            for found in walk_sessions(self.target.tree_dir(tree)):
+            for found in walk_sessions(self.fs, self.target.tree_dir(tree)):
                 if isinstance(found, SessionFolder):
                     holder = self.layout.find_holder(found.ticker, found.session_date, tree)
                     if holder is None:
@@ -177,7 +177,7 @@ class SessionCopies:
     def _walk(self) -> Iterator[tuple[Tree, SessionFolder]]:
         """Yield the sessions of the sources that count."""
         for tree in Tree:
-            for found in walk_lake(self.layout, tree):
+            for found in walk_lake(self.layout, self.fs, tree):
                 if not isinstance(found, SessionFolder) or not found.has_receipt:
                     continue
                 if self.layout.root_of(found.path) in self.sources:

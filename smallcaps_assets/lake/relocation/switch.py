@@ -131,7 +131,7 @@ def prepare_target(move: Relocation) -> None:
     fs.sync_folder(folder.parent)
     marker = read_marker(fs, move.target)
     if marker is None:
-        refuse_filled(folder)
+        refuse_filled(fs, folder)
         marker = make_marker(move.home, fs, is_copy=True)
     require_marker(move.home, fs, move.target, marker)
     write_marker(fs, move.target, msgspec.structs.replace(marker, is_copy=True))

@@ -118,7 +118,7 @@ def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIde
     """
     try:
         identity = read_identity(layout, fs)
-        if not layout.ledger_file.exists():
+        if not fs.is_file(layout.ledger_file):
             # A kill while it was created may have left it without its register.
             _register_home(layout, fs, identity)
     except MissingPartitionError:
@@ -141,7 +141,7 @@ def check_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> None:
         LedgerMismatchError: ``lake.json`` is damaged.
         StorageError: The disk refuses.
     """
-    if layout.identity_file.exists():
+    if fs.is_file(layout.identity_file):
         _check_identity(layout, read_identity(layout, fs), source)
 
 
@@ -167,7 +167,7 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
     try:
         return read_identity(layout, fs)
     except MissingPartitionError:
-        _refuse_anonymous(layout)
+        _refuse_anonymous(layout, fs)
     identity = LakeIdentity(
         kind=source.kind,
         name=source.name,
@@ -181,7 +181,7 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
 
 
 def _register_home(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
-    if identity.id and not layout.roots_file.exists():
+    if identity.id and not fs.is_file(layout.roots_file):
         write_register(layout, fs, RootRegister(roots=(home_entry(identity.id),)))
 
 
@@ -195,11 +195,11 @@ def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
         )
 
 
-def _refuse_anonymous(layout: LakeLayout) -> None:
+def _refuse_anonymous(layout: LakeLayout, fs: FileSystem) -> None:
     """Refuse to adopt ticker-sessions of nobody knows which source."""
     for tree in Tree:
         folder = layout.tree_dir(tree)
-        if folder.is_dir() and any(folder.iterdir()):
+        if fs.list_folder(folder):
             raise PartitionConflictError(
                 f"{folder} holds ticker-sessions, but {layout.identity_file} is gone: restore "
                 "it from a copy, or set SMALLCAPS_DATA_DIR to an empty folder"

@@ -6,7 +6,6 @@ moving a lake (``lake.relocation.switch``).
 """
 
 import datetime as dt
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -263,14 +262,14 @@ def refuse_nested(home: LakeLayout, register: RootRegister, folder: Path) -> Non
             )
 
 
-def refuse_filled(folder: Path) -> None:
+def refuse_filled(fs: FileSystem, folder: Path) -> None:
     """Refuse a folder that holds anything that is not ours.
 
     Raises:
         ConfigError: It does.
     """
-    names = (entry.name for entry in folder.iterdir())
-    foreign = sorted(n for n in names if n not in IGNORED_NAMES and not n.startswith("."))
+    names = (entry.name for entry in fs.list_folder(folder))
+    foreign = [n for n in names if n not in IGNORED_NAMES and not n.startswith(".")]
     if foreign:
         raise ConfigError(
             f"{folder} is not empty ({', '.join(foreign[:3])}): expected a new folder for the lake "
@@ -281,7 +280,7 @@ def refuse_filled(folder: Path) -> None:
 def _add_root(
     home: LakeLayout, fs: FileSystem, register: RootRegister, root: LakeRoot
 ) -> RootRegister:
-    if not root.folder.is_dir():
+    if not fs.is_folder(root.folder):
         raise ConfigError(
             f"SMALLCAPS_LAKE_ROOTS lists {root.folder}, which is no folder: mount the disk and "
             "make the folder; it is not made for you, because the disk might not be mounted"
@@ -289,7 +288,7 @@ def _add_root(
     refuse_nested(home, register, root.folder)
     marker = read_marker(fs, root)
     if marker is None:
-        refuse_filled(root.folder)
+        refuse_filled(fs, root.folder)
         marker = make_marker(home, fs, is_copy=False)
         write_marker(fs, root, marker)
     require_marker(home, fs, root, marker)
@@ -309,7 +308,7 @@ def _add_root(
 
 def _refuse_lost_register(home: LakeLayout, fs: FileSystem) -> None:
     """Refuse a lake whose register is gone: it may have roots that nobody knows of any more."""
-    if not os.path.lexists(home.identity_file) or not home.ledger_file.exists():
+    if not fs.exists(home.identity_file) or not fs.is_file(home.ledger_file):
         return
     if read_identity(home, fs).id:
         raise LedgerMismatchError(

@@ -73,5 +73,5 @@ def measure_free(fs: FileSystem, folders: Iterable[Path]) -> int:
     free: dict[int, int] = {}
     for folder in map(find_existing, folders):
         size = fs.free_bytes(folder)
-        free[folder.stat().st_dev] = size
+        free[fs.device(folder)] = size
     return sum(free.values())

@@ -192,7 +192,7 @@ def _write_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path
         if write.content:
             fs.write_new(write.staged_data, write.content)
     for write in writes:
-        if write.receipt_file.exists():
+        if fs.is_file(write.receipt_file):
             fs.remove(write.receipt_file)
     fs.sync_group([*staged, *lasting])
 
@@ -201,7 +201,7 @@ def _name_data(fs: FileSystem, writes: Sequence[_Write], lasting: Sequence[Path]
     for write in writes:
         if write.content:
             fs.rename(write.staged_data, write.data_file)
-        elif write.data_file.exists():
+        elif fs.is_file(write.data_file):
             fs.remove(write.data_file)
     for write in writes:
         fs.write_new(write.staged_receipt, write.receipt_text)

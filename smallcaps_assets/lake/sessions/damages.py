@@ -10,7 +10,6 @@ import datetime as dt
 import functools
 import hashlib
 import heapq
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,7 +29,12 @@ from smallcaps_assets.lake.paths.names import (
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import decode_trades
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, refuse_links
+from smallcaps_assets.lake.storage.files import (
+    TEMPORARY_PREFIX,
+    Entry,
+    FileSystem,
+    refuse_links,
+)
 from smallcaps_assets.schemas import TRADES
 
 
@@ -156,7 +160,7 @@ def hash_no_trades() -> str:
     return hash_trades(TRADES.empty())
 
 
-def walk_lake(layout: LakeLayout, tree: Tree) -> Iterator[SessionFolder | Orphan]:
+def walk_lake(layout: LakeLayout, fs: FileSystem, tree: Tree) -> Iterator[SessionFolder | Orphan]:
     """Yield every folder of a ticker-session of all roots in order of names, and what is none.
 
     Where several roots have the receipt of one session, the first root counts: the folders of the
@@ -165,7 +169,7 @@ def walk_lake(layout: LakeLayout, tree: Tree) -> Iterator[SessionFolder | Orphan
     Raises:
         StorageError: The tree of a root is a link, or the disk refuses.
     """
-    walks = [_walk_by_place(root.folder, root.tree_dir(tree)) for root in layout.roots]
+    walks = [_walk_by_place(fs, root.folder, root.tree_dir(tree)) for root in layout.roots]
     held: tuple[str, ...] = ()
     for place, found in heapq.merge(*walks, key=itemgetter(0)):
         if isinstance(found, SessionFolder) and found.has_receipt:
@@ -178,31 +182,34 @@ def walk_lake(layout: LakeLayout, tree: Tree) -> Iterator[SessionFolder | Orphan
 
 
 def _walk_by_place(
-    root: Path, tree_dir: Path
+    fs: FileSystem, root: Path, tree_dir: Path
 ) -> Iterator[tuple[tuple[str, ...], SessionFolder | Orphan]]:
     """Yield what :func:`walk_sessions` does, each with its place in the tree."""
     refuse_links(tree_dir, root)
-    for found in walk_sessions(tree_dir):
+    for found in walk_sessions(fs, tree_dir):
         yield found.path.relative_to(tree_dir).parts, found
 
 
-def walk_sessions(tree_dir: Path) -> Iterator[SessionFolder | Orphan]:
+def walk_sessions(fs: FileSystem, tree_dir: Path) -> Iterator[SessionFolder | Orphan]:
     """Yield every folder of a ticker-session in order of names, and what is none as an orphan.
 
     Links are orphans and not followed.
+
+    Raises:
+        StorageError: The disk refuses.
     """
-    for ticker_dir in _list_folder(tree_dir):
-        path = Path(ticker_dir.path)
+    for ticker_dir in fs.list_folder(tree_dir):
+        path = tree_dir / ticker_dir.name
         try:
             ticker = check_ticker(parse_ticker_folder(ticker_dir.name))
         except DataError as error:
             yield Orphan(path, OrphanKind.FOREIGN, str(error))
             continue
-        if ticker_dir.is_symlink():
+        if ticker_dir.is_link:
             yield _describe_link(path)
             continue
-        for date_dir in _list_folder(path):
-            yield _inspect_session(date_dir, ticker)
+        for date_dir in fs.list_folder(path):
+            yield _inspect_session(fs, path / date_dir.name, date_dir, ticker)
 
 
 def find_strays(folder: SessionFolder) -> Iterator[Orphan]:
@@ -217,33 +224,22 @@ def find_strays(folder: SessionFolder) -> Iterator[Orphan]:
         yield Orphan(folder.path / TRADES_NAME, OrphanKind.NO_RECEIPT, message)
 
 
-def _inspect_session(entry: os.DirEntry[str], ticker: str) -> SessionFolder | Orphan:
-    path = Path(entry.path)
-    if entry.is_symlink():
+def _inspect_session(
+    fs: FileSystem, path: Path, entry: Entry, ticker: str
+) -> SessionFolder | Orphan:
+    if entry.is_link:
         return _describe_link(path)
     try:
         session_date = parse_date_folder(path.name)
-        files = _scan_folder(path)
-    except (DataError, NotADirectoryError) as error:
+    except DataError as error:
         return Orphan(path, OrphanKind.FOREIGN, str(error))
-    links = frozenset(file.name for file in files if file.is_symlink())
+    if not entry.is_folder:
+        return Orphan(path, OrphanKind.FOREIGN, "expected a folder, found a file")
+    files = fs.list_folder(path)
+    links = frozenset(file.name for file in files if file.is_link)
     names = frozenset(file.name for file in files) - links
     return SessionFolder(path, ticker, session_date, names, links)
 
 
 def _describe_link(path: Path) -> Orphan:
     return Orphan(path, OrphanKind.FOREIGN, "a link, and the lake follows none")
-
-
-def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, in order of names; nothing where there is none."""
-    return _scan_folder(folder) if folder.is_dir() else []
-
-
-def _scan_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, in order of names; nothing in one that is just removed."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []

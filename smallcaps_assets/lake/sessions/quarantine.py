@@ -6,7 +6,6 @@ deleted.
 """
 
 import datetime as dt
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +51,7 @@ def quarantine_session(
     if evidence:
         fs.publish({target / name: content for name, content in evidence.items()}, root=target)
     for path in (folder / RECEIPT_NAME, folder / TRADES_NAME):
-        if os.path.lexists(path):
+        if fs.exists(path):
             fs.rename(path, target / path.name)
             fs.sync_group(lasting)
     return target

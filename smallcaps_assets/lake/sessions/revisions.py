@@ -5,7 +5,6 @@ counts (``core.ticks.disputes``), and when the vendor is asked again (``ingest``
 read by the lake: a revision is evidence.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from smallcaps_assets.lake.paths.layout import LakeLayout
@@ -34,25 +33,11 @@ def keep_revision(layout: LakeLayout, fs: FileSystem, receipt: Receipt, content:
     folder = root.revision_folder(receipt.ticker, receipt.session_date, name)
     base = root.revisions_dir.parent
     refuse_links(folder, base)
-    for kept in _list(folder.parent):
-        has_same_content = kept.name.partition("-")[2] == receipt.content_hash[:8]
-        if has_same_content and (kept / RECEIPT_NAME).is_file():
-            return kept
+    for entry in fs.list_folder(folder.parent):
+        has_same_content = entry.name.partition("-")[2] == receipt.content_hash[:8]
+        if has_same_content and fs.is_file(folder.parent / entry.name / RECEIPT_NAME):
+            return folder.parent / entry.name
     files = {folder / TRADES_NAME: content} if content else {}
     # The receipt goes last: a folder without one is no revision.
     fs.publish({**files, folder / RECEIPT_NAME: encode_receipt(receipt)}, root=base)
     return folder
-
-
-def list_revisions(layout: LakeLayout) -> Sequence[Path]:
-    """Return the folders of all revisions that are whole, by ticker, session and number."""
-    found = []
-    for root in layout.roots:
-        for ticker in _list(root.revisions_dir):
-            for session in _list(ticker):
-                found += [kept for kept in _list(session) if (kept / RECEIPT_NAME).is_file()]
-    return found
-
-
-def _list(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

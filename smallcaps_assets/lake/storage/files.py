@@ -1,11 +1,13 @@
-"""The file-system seam: every change of the disk that the lake makes goes through here.
+"""The file-system seam: every look at the disk and every change of it goes through here.
 
 What belongs here: primitives that either happen or raise :class:`StorageError`, and the order of
 them that makes a file appear whole or not at all.  What does not: what is in the files.
 
 A test passes a subclass that records, fails or stops at a primitive; hence nothing in ``lake``
-writes, renames or removes by other means.  Temporary names carry the identity of the process
-that made them, so that what a dead run left can be told from what a living one is writing.
+looks, writes, renames or removes by other means.  Reads come down to what a bucket can answer too:
+what a folder lists, whether a name is there, its size, its content.  Temporary names carry the
+identity of the process that made them, so that what a dead run left can be told from what a living
+one is writing.
 """
 
 import contextlib
@@ -16,9 +18,11 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +46,23 @@ _NOT_REMOVABLE: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 """Why a folder stays: it has content, or a disk is mounted there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What has a name in a folder.
+
+    Attributes:
+        name: Its name.
+        is_folder: It is a folder; a link to one is not.
+        is_link: It is a link, wherever it leads.
+    """
+
+    name: str
+    is_folder: bool
+    is_link: bool
+
+
 class FileSystem:
-    """The disk, as the lake changes it."""
+    """The disk, as the lake reads and changes it."""
 
     def __init__(self, *, uses_syncfs: bool = True, syncs_folders: bool = os.name != "nt") -> None:
         """Take note of what the machine can do.
@@ -215,11 +234,76 @@ class FileSystem:
             raise
 
     def size(self, path: Path) -> int:
-        """Return the size of a file; 0: there is none, or a link."""
-        try:
-            return 0 if path.is_symlink() else path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        """Return the size of a file; 0: there is none, or a link.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("look at", path):
+            try:
+                found = path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+    def exists(self, path: Path) -> bool:
+        """Say whether anything has this name, be it a link that leads nowhere."""
+        return os.path.lexists(path)
+
+    def is_link(self, path: Path) -> bool:
+        """Say whether a link has this name.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("look at", path):
+            return path.is_symlink()
+
+    def is_file(self, path: Path) -> bool:
+        """Say whether this name leads to a file, by whatever links.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("look at", path):
+            return path.is_file()
+
+    def is_folder(self, path: Path) -> bool:
+        """Say whether this name leads to a folder, by whatever links.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("look at", path):
+            return path.is_dir()
+
+    def list_folder(self, folder: Path, prefix: str = "") -> list[Entry]:
+        """List what lies in a folder, in order of names; nothing where there is no folder.
+
+        Args:
+            folder: The folder.
+            prefix: Only names that begin with it.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with storage_errors("look at", folder):
+            try:
+                with os.scandir(folder) as entries:
+                    found = [entry for entry in entries if entry.name.startswith(prefix)]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            found.sort(key=lambda entry: entry.name)
+            return [Entry(e.name, e.is_dir(follow_symlinks=False), e.is_symlink()) for e in found]
+
+    def device(self, path: Path) -> int:
+        """Tell the file systems apart on which paths lie.
+
+        Raises:
+            StorageError: It is gone.
+        """
+        with storage_errors("look at", path):
+            return path.stat().st_dev
 
     def read_back(self, path: Path) -> bytes:
         """Return what the disk has of a synced file, not memory, where that can be asked for.

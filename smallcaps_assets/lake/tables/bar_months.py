@@ -238,13 +238,14 @@ class BarMonthStore:
             first: A date of the first month; the first stored by default.
             last: A date of the last month; the last stored by default.
         """
-        folders = self.layout.daily_bars_dir.glob(f"{MONTH_PREFIX}*")
-        months = sorted(folder.name.removeprefix(MONTH_PREFIX) for folder in folders)
+        folders = self.fs.list_folder(self.layout.daily_bars_dir, MONTH_PREFIX)
+        months = [folder.name.removeprefix(MONTH_PREFIX) for folder in folders]
         lowest, highest = (first or dt.date.min).isoformat(), (last or dt.date.max).isoformat()
         return [
             month
             for month in months
-            if lowest[:7] <= month <= highest[:7] and self.layout.daily_bars_file(month).is_file()
+            if lowest[:7] <= month <= highest[:7]
+            and self.fs.is_file(self.layout.daily_bars_file(month))
         ]
 
     def _read_month(self, month: str) -> BarMonthFacts:

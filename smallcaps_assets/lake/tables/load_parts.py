@@ -36,8 +36,8 @@ class PartStore:
 
     def list_names(self, prefix: str = "") -> list[str]:
         """Return the names of the parts that start with ``prefix``, sorted."""
-        files = self.folder.glob(f"{prefix}*{PART_SUFFIX}")
-        return sorted(file.name.removesuffix(PART_SUFFIX) for file in files)
+        names = (entry.name for entry in self.fs.list_folder(self.folder, prefix))
+        return [name.removesuffix(PART_SUFFIX) for name in names if name.endswith(PART_SUFFIX)]
 
     def read(self, name: str) -> bytes:
         """Return the content of a part.

@@ -46,7 +46,7 @@ def remove_replaced(lakehouse: Lakehouse) -> RemovalFacts:
     Raises:
         StorageError: The disk refuses; the next call goes on.
     """
-    catalog = read_catalog_months(lakehouse.layout)
+    catalog = read_catalog_months(lakehouse.layout, lakehouse.fs)
     if catalog is None:
         return RemovalFacts()
     months = lakehouse.store.months
@@ -86,7 +86,7 @@ def _remove_landing(lakehouse: Lakehouse, month: CompactedMonth) -> list[int]:
 
 
 def _find_landing(lakehouse: Lakehouse, sessions: pl.DataFrame) -> list[Path]:
-    finder = SessionFinder(lakehouse.layout, Tree.TRADES)
+    finder = SessionFinder(lakehouse.layout, lakehouse.fs, Tree.TRADES)
     folders = (finder.find(*key) for key in sessions.select("ticker", "session_date").rows())
     files = (folder / TRADES_NAME for folder in folders if folder is not None)
     return [path for path in files if path.is_file() and not path.is_symlink()]

@@ -77,7 +77,7 @@ def _has_receipts(lakehouse: Lakehouse) -> bool:
     """Say whether any session is stored, without asking the ledger."""
     from smallcaps_assets.lake.sessions.damages import Orphan, walk_lake  # noqa: PLC0415  loads pyarrow
 
-    folders = walk_lake(lakehouse.layout, Tree.TRADES)
+    folders = walk_lake(lakehouse.layout, lakehouse.fs, Tree.TRADES)
     return any(not isinstance(folder, Orphan) and folder.has_receipt for folder in folders)
 
 

@@ -12,7 +12,6 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.proof.judging import judge_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.lake.sessions.revisions import list_revisions
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
@@ -26,6 +25,7 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     serve,
     write_bars,
 )
+from smallcaps_assets_tests.lake.lake_factories import list_revisions
 
 WEEK = SESSIONS[4:9]
 ROWS = 230

@@ -23,7 +23,6 @@ from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import export_dates
 from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
-from smallcaps_assets.lake.sessions.revisions import list_revisions
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.operations.audit.audits import audit_lake
@@ -34,6 +33,7 @@ from smallcaps_assets_tests.archive_factories import Layout, cut_files, keep, wr
 from smallcaps_assets_tests.ingest.month_lakes import compact, hash_rows, read_catalog, read_rows
 from smallcaps_assets_tests.ingest.vendor_histories import History
 from smallcaps_assets_tests.lake.disks import Crash
+from smallcaps_assets_tests.lake.lake_factories import list_revisions
 from smallcaps_assets_tests.lake.reader_factories import make_window_plan
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,

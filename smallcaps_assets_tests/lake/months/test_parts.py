@@ -23,6 +23,7 @@ from smallcaps_assets.lake.months.parts import (
     find_wrong_sessions,
     hash_part,
 )
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.lake_factories import make_tape
 
@@ -102,7 +103,7 @@ def test_a_reader_returns_sessions_in_any_order(
 ) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(part.content)
-    reader = PartReader(path)
+    reader = PartReader(path, FileSystem())
 
     places = part.sessions.select("first_row", "rows").rows()
 
@@ -116,7 +117,7 @@ def test_a_reader_refuses_rows_beyond_the_end(part: EncodedPart, tmp_path: Path)
     path.write_bytes(part.content)
 
     with pytest.raises(DataError, match="expected rows up to 90006"):
-        PartReader(path).read(90_000, 6)
+        PartReader(path, FileSystem()).read(90_000, 6)
 
 
 def test_a_flipped_bit_is_alone_with_its_sessions(part: EncodedPart, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_flipped_bit_is_alone_with_its_sessions(part: EncodedPart, tmp_path: P
     path = tmp_path / "part.parquet"
     path.write_bytes(content)
 
-    wrong = find_wrong_sessions(PartReader(path), part.sessions)
+    wrong = find_wrong_sessions(PartReader(path, FileSystem()), part.sessions)
 
     assert set(wrong) == {0, 1}  # those of the first row group
     assert all("damaged" in message for message in wrong.values())
@@ -134,10 +135,10 @@ def test_a_flipped_bit_is_alone_with_its_sessions(part: EncodedPart, tmp_path: P
 def test_bytes_that_are_no_part_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     with pytest.raises(MissingPartitionError, match="found none"):
-        PartReader(path)
+        PartReader(path, FileSystem())
     path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="smallcaps repair"):
-        PartReader(path)
+        PartReader(path, FileSystem())
     with pytest.raises(DataError, match="damaged bytes"):
         hash_part(b"PAR1", pl.DataFrame({"rows": [1]}))
 

@@ -66,9 +66,9 @@ def test_readers_of_all_kinds_see_one_lake(tmp_path: Path) -> None:
     assert build_catalog(locate_roots(home, FS), FS).trades_files == 3
     assert export_dates(locate_roots(home, FS), FS, tmp_path / "export").units == 3
     with Ledger(home.ledger_file) as ledger:
-        files = list_stored_files(locate_roots(home, FS), ledger)
+        files = list_stored_files(locate_roots(home, FS), FS, ledger)
     assert sum(file.path.is_relative_to(disk) for file in files) == 1
-    assert all(file.is_there() for file in files)
+    assert all(file.is_there(FS) for file in files)
 
 
 def test_a_lake_that_is_open_follows_a_move(tmp_path: Path) -> None:
