@@ -1,4 +1,4 @@
-"""Reference data of the vendor: daily bars of a date, splits, sale conditions.
+"""Reference data of the vendor: daily bars of a date, splits.
 
 What belongs here: wire rows of these endpoints to columns.  What does not: trades, listings
 (``listings``), and whether the rows make sense (``core``).
@@ -13,7 +13,7 @@ import polars as pl
 
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.polygon.client import PolygonClient
-from smallcaps_assets.polygon.wire.trades import Int32, Int64
+from smallcaps_assets.polygon.wire.trades import Int64
 from smallcaps_assets.polygon.wire.trail import disbelieve
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 
@@ -21,18 +21,6 @@ REFERENCE_LIMIT: Final = 1_000
 """Largest page of the reference endpoints."""
 
 SPLITS_PATH: Final = "/v3/reference/splits"
-
-CONDITION_COLUMNS: Final = pl.Schema(
-    {
-        "id": pl.Int32(),
-        "name": pl.String(),
-        "type": pl.String(),
-        "updates_high_low": pl.Boolean(),
-        "updates_open_close": pl.Boolean(),
-        "updates_volume": pl.Boolean(),
-    }
-)
-"""Columns of :func:`fetch_conditions`; null rules: the vendor gives none."""
 
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**13)]
@@ -60,29 +48,6 @@ class SplitRow(msgspec.Struct, kw_only=True, gc=False):
     execution_date: dt.date
     split_from: float | None = None
     split_to: float | None = None
-
-
-class UpdateRules(msgspec.Struct, gc=False):
-    """What a condition lets a trade update."""
-
-    updates_high_low: bool | None = None
-    updates_open_close: bool | None = None
-    updates_volume: bool | None = None
-
-
-class UpdateRulesByTape(msgspec.Struct):
-    """Those rules for the consolidated tape; the market center's own are not used."""
-
-    consolidated: UpdateRules = msgspec.field(default_factory=UpdateRules)
-
-
-class ConditionRow(msgspec.Struct, kw_only=True):
-    """One condition; ``id`` is unique only within a data type."""
-
-    id: Int32
-    name: str
-    type: str | None = None
-    update_rules: UpdateRulesByTape = msgspec.field(default_factory=UpdateRulesByTape)
 
 
 def fetch_grouped_daily(client: PolygonClient, session_date: dt.date) -> pl.DataFrame:
@@ -128,26 +93,6 @@ def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.Dat
     columns = {name: [getattr(row, name) for row in rows] for name in SPLITS.columns}
     splits = pl.DataFrame(columns, SPLITS.schema).with_columns(pl.col("ticker").fill_null(""))
     return SPLITS.conform(splits.sort(SPLITS.key))
-
-
-def fetch_conditions(client: PolygonClient) -> pl.DataFrame:
-    """Fetch the sale conditions of stock trades.
-
-    Returns:
-        One row per condition, ``CONDITION_COLUMNS``, sorted by id.
-
-    Raises:
-        VendorError: No whole answer came.
-    """
-    query = {"asset_class": "stocks", "data_type": "trade", "limit": str(REFERENCE_LIMIT)}
-    pages = client.iter_pages("/v3/reference/conditions", query, row_type=ConditionRow)
-    rows = [row for page in pages for row in page]
-    columns = {name: [getattr(row, name) for row in rows] for name in ("id", "name", "type")}
-    rules = {
-        name: [getattr(row.update_rules.consolidated, name) for row in rows]
-        for name in UpdateRules.__struct_fields__
-    }
-    return pl.DataFrame({**columns, **rules}, CONDITION_COLUMNS).sort("id", maintain_order=True)
 
 
 def _fetch_all_splits(client: PolygonClient, query: Mapping[str, str]) -> list[SplitRow]:

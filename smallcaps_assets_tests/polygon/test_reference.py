@@ -16,8 +16,6 @@ from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.reference import (
-    CONDITION_COLUMNS,
-    fetch_conditions,
     fetch_grouped_daily,
     fetch_splits,
 )
@@ -131,7 +129,7 @@ def test_reference_data_fail_like_trades(
     emulator.faults = [Fault(fault)]
 
     with pytest.raises(VendorError) as caught:
-        fetch_conditions(client)
+        fetch_splits(client, FIRST, LAST)
 
     assert caught.value.kind == error
     assert caught.value.requests == emulator.stats.requests
@@ -173,14 +171,6 @@ def test_a_full_page_of_splits_has_to_prove_that_it_is_the_last(
         fetch_splits(client, FIRST, LAST)
 
 
-def test_fetch_conditions_gives_the_rules_of_trades(client: PolygonClient) -> None:
-    conditions = fetch_conditions(client)
-
-    assert conditions.schema == CONDITION_COLUMNS
-    form_t = conditions.filter(pl.col("id") == 12).row(0, named=True)
-    assert (form_t["updates_high_low"], form_t["updates_volume"]) == (False, True)
-
-
 @pytest.mark.parametrize(
     ("fault", "page"), [("missing_results", 2), ("empty_results", 1), ("foreign_next_url", 1)]
 )
@@ -211,7 +201,6 @@ def test_iter_pages_gives_rows_as_they_are(client: PolygonClient, source: Static
     ("name", "fetch"),
     [
         ("v3_reference_splits.json", lambda client: fetch_splits(client, FIRST, LAST)),
-        ("v3_reference_conditions_asset_class_stocks.json", fetch_conditions),
     ],
 )
 def test_recorded_answers_are_read(

@@ -7,7 +7,7 @@ how one is made (``estimates``).
 from dataclasses import dataclass
 from typing import Final
 
-from smallcaps_assets.core.figures import GB, format_bytes, format_hours, format_share
+from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
 from smallcaps_assets.errors import ConfigError
 
 DISK_SHARE: Final = 0.8
@@ -97,15 +97,6 @@ def compare_estimates(naive: Estimate, optimised: Estimate) -> Comparison:
         f"{format_hours(optimised.hours)} against {format_hours(naive.hours)}",
     )
     return Comparison(naive, optimised, saved, "; ".join(steps))
-
-
-def compare_published(estimate: Estimate, published_gb: float) -> str:
-    """Return our stored size beside a published one, with the arithmetic that led to ours."""
-    ours = estimate.bytes_stored / GB
-    return (
-        f"published: {published_gb:,.1f} GB; its own formula gives {ours:,.1f} GB: "
-        f"{estimate.arithmetic}"
-    )
 
 
 def judge_disk(estimate: Estimate, free_bytes: int, share: float = DISK_SHARE) -> DiskVerdict:

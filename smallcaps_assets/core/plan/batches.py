@@ -1,4 +1,4 @@
-"""Sessions of named tickers, and a plan divided into batches.
+"""A plan divided into batches of whole tickers.
 
 What does not belong here: event windows (``windows``), whole months (``months``) and request ranges
 (``ranges``).
@@ -14,35 +14,6 @@ import polars as pl
 from smallcaps_assets.errors import ConfigError
 
 _NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
-
-
-def split_batches(
-    plan: pl.DataFrame, batches: int, weights: pl.DataFrame | None = None
-) -> list[pl.DataFrame]:
-    """Divide a plan into batches of whole tickers of about equal weight.
-
-    Args:
-        plan: ``ticker, session_date`` and more.
-        batches: How many; fewer where the plan has fewer tickers.
-        weights: As for :func:`assign_batches`; ``None`` weighs every session alike.
-
-    Returns:
-        Disjoint parts that cover the plan, each in its order; none of them empty.
-
-    Raises:
-        ConfigError: ``batches`` is not positive.
-    """
-    assigned = assign_batches(plan, batches, weights)
-    numbered = plan.join(
-        pl.DataFrame(
-            {"ticker": list(assigned), "batch": list(assigned.values())},
-            schema={"ticker": pl.String, "batch": pl.UInt32},
-        ),
-        on="ticker",
-        validate="m:1",
-        maintain_order="left",
-    ).sort("batch", maintain_order=True)
-    return numbered.partition_by("batch", maintain_order=True, include_key=False)
 
 
 def assign_batches(

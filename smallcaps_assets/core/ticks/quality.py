@@ -5,9 +5,6 @@ without judgement.  What does not: which of it is tolerable (``core.verdicts``),
 (``audits``), opening and hashing files (``lake``).
 """
 
-import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -23,66 +20,6 @@ ROUNDING_RATIO: Final = 1e-9
 KEY: Final = DAILY_BARS.key
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFacts:
-    """What one session says of itself, and against its daily bar.
-
-    Attributes:
-        rows: Trades stored.
-        unsorted_rows: Rows that belong before their predecessor in tape order.
-        exact_duplicates: Rows equal to an earlier one in every vendor field.
-        outside_day_rows: Rows that do not lie on the session's New York date.
-        phase_rows: Rows by trading phase, 0 included.
-        volume: Shares that update volume by the condition rules.
-        trade_count: Trades that update volume.
-        high: Highest price that may set it; ``None`` without such a trade.
-        low: Lowest one.
-        high_low_rows: Trades that may set high and low.
-        price_outside_rows: Those of them outside high and low of the bar.
-        bar_volume: Shares of the bar; ``None`` without a usable bar.
-        bar_trade_count: Trades of the bar, where it knows them.
-        volume_residual: ``volume - bar_volume``, rounding of sums left out.
-        volume_residual_ratio: Its distance from 0, over the bar's volume.
-        count_residual: ``trade_count - bar_trade_count``.
-        conditions: Table of ``measure_conditions``; without rows where nothing differs.
-    """
-
-    rows: int
-    unsorted_rows: int
-    exact_duplicates: int
-    outside_day_rows: int
-    phase_rows: dict[str, int]
-    volume: float
-    trade_count: int
-    high: float | None
-    low: float | None
-    high_low_rows: int
-    price_outside_rows: int
-    bar_volume: float | None
-    bar_trade_count: int | None
-    volume_residual: float | None
-    volume_residual_ratio: float | None
-    count_residual: int | None
-    conditions: pl.DataFrame
-
-
-def measure_session(trades: pl.DataFrame, bar: Mapping[str, object] | None) -> SessionFacts:
-    """Measure one session; ``measure_sessions`` is for many.
-
-    Args:
-        trades: ``schemas.TRADES`` of one ticker-session in stored order; it may be empty.
-        bar: Its row of ``schemas.DAILY_BARS``, or ``None`` where there is no bar.
-    """
-    key = trades.select(KEY).head(1) if trades.height else _ANY_KEY
-    values = {name: [(bar or {}).get(name)] for name in DAILY_BARS.columns if name not in KEY}
-    bars = pl.concat([key, pl.DataFrame(values, _BAR_SCHEMA)], how="horizontal")
-    table = measure_sessions(trades, bars, key)
-    facts = table.drop(*KEY, "bar_high", "bar_low").row(0, named=True)
-    phase_rows = {phase: facts.pop(f"{phase}_rows") for phase in PHASES}
-    conditions = measure_residual_conditions(trades, table)
-    return SessionFacts(**facts, phase_rows=phase_rows, conditions=conditions)
-
-
 def measure_sessions(
     trades: pl.DataFrame, bars: pl.DataFrame, sessions: pl.DataFrame
 ) -> pl.DataFrame:
@@ -96,8 +33,16 @@ def measure_sessions(
             an empty session is compared with its bar like any other.
 
     Returns:
-        One row per session, sorted: its key, the numbers of :class:`SessionFacts` under their
-        names, ``<phase>_rows`` for each phase, ``bar_high`` and ``bar_low``.
+        One row per session, sorted: its key and
+
+        * ``rows``, ``<phase>_rows`` for each phase; ``unsorted_rows``: those that belong before
+          their predecessor in tape order; ``exact_duplicates``: equal to an earlier one in every
+          vendor field; ``outside_day_rows``: not on the session's New York date;
+        * ``volume``, ``trade_count``: shares and trades that update volume by the condition rules;
+        * ``high``, ``low``, ``high_low_rows``: of trades that may set them, null without one;
+          ``price_outside_rows``: those of them outside high and low of the bar;
+        * ``bar_volume``, ``bar_trade_count``, ``bar_high``, ``bar_low``: null without a usable bar;
+        * what :func:`label_residuals` adds.
     """
     usable = _select_usable(bars)
     counted = (
@@ -159,13 +104,6 @@ def measure_residual_conditions(trades: pl.DataFrame, facts: pl.DataFrame) -> pl
     """
     keys = select_residuals(facts).select(KEY).lazy()
     return measure_conditions(trades.lazy().join(keys, on=KEY, how="semi"))
-
-
-_ANY_KEY: Final = pl.DataFrame({"ticker": [""], "session_date": [dt.date(1970, 1, 1)]})
-"""Joins a session without rows to its bar."""
-_BAR_SCHEMA: Final = {
-    name: column.dtype for name, column in DAILY_BARS.columns.items() if name not in KEY
-}
 
 
 def _select_usable(bars: pl.DataFrame) -> pl.DataFrame:

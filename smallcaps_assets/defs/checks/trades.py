@@ -6,7 +6,7 @@ show the last result of that and its age.  All are unpartitioned: the headline o
 check is its last partition only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -93,8 +93,3 @@ def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:
     """Return WARN for what was not audited yet or needs a look, ERROR for what is wrong."""
     severity = dg.AssetCheckSeverity
     return severity.WARN if verdict.only_warns else severity.ERROR
-
-
-def count_failures(verdicts: Mapping[str, Verdict]) -> int:
-    """Return how many audits failed."""
-    return sum(verdict.is_failure for verdict in verdicts.values())

@@ -372,15 +372,6 @@ class LedgerReader(LedgerHistory):
         rows = self._fetch(ledger_sql.COVERAGE_BY_YEAR)
         return pl.DataFrame(rows, {"ticker": pl.String(), **counts}, orient="row")
 
-    def requests_by_year(self) -> pl.DataFrame:
-        """Return ``ticker``, ``year`` and ``requests``, sorted; a range counts where it begins.
-
-        Requests of failed attempts and retries are included.
-        """
-        schema = {"ticker": pl.String(), "year": pl.Int32(), "requests": pl.Int64()}
-        rows = self._fetch(ledger_sql.REQUESTS_BY_YEAR)
-        return pl.DataFrame(rows, schema, orient="row")
-
     def receipts(self) -> pl.DataFrame:
         """Return ``schemas.RECEIPTS``, sorted by its key."""
         text = {"committed_timestamp": pl.String(), "is_seam_ambiguous": pl.Int8()}

@@ -190,9 +190,6 @@ SELECT ticker, year, sum(sessions),
 FROM tallies_by_year WHERE is_planned = 1
 GROUP BY ticker, year HAVING sum(sessions) > 0 ORDER BY ticker, year
 """
-REQUESTS_BY_YEAR: Final = """
-SELECT ticker, year, requests FROM requests_by_year ORDER BY ticker, year
-"""
 RECEIPTS: Final = """
 SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
     repeats_dropped, is_seam_ambiguous, committed_at, volume, trade_count, bar_volume,

@@ -87,15 +87,6 @@ class TableStore(BarMonthStore):
         """
         return self._read(table, self._path(table))
 
-    def read_candidate(self, table: Table) -> pl.DataFrame:
-        """Return the version of a table that failed its checks.
-
-        Raises:
-            MissingPartitionError: There is none.
-            DataError: The file is damaged.
-        """
-        return self._read(table, self._candidate(self._path(table)))
-
     def read_splits(self) -> pl.DataFrame:
         """Return the splits on record; no rows where none were ever stored.
 

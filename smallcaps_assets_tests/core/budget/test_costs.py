@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 from smallcaps_assets.core.budget.costs import (
     Estimate,
     compare_estimates,
-    compare_published,
     judge_disk,
 )
-from smallcaps_assets.core.budget.estimates import estimate_naive
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets_tests.core.plan_factories import PROPERTY
@@ -74,9 +72,3 @@ def test_compare_estimates_keeps_both() -> None:
     assert (comparison.naive, comparison.optimised) == (naive, optimised)
     assert comparison.saved_ratio == 0.75
     assert comparison.arithmetic.startswith("100 - 25 = 75 ticker-sessions, 75.0 % less; ")
-
-
-def test_compare_published_shows_our_figure_beside_theirs() -> None:
-    text = compare_published(estimate_naive(2, 3), 99)
-
-    assert text.startswith("published: 99.0 GB; its own formula gives 0.1 GB: 2 rows x 3 sessions")

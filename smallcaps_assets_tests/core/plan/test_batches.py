@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core.events.watchlist import merge_watchlists
-from smallcaps_assets.core.plan.batches import assign_batches, split_batches
+from smallcaps_assets.core.plan.batches import assign_batches
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.intervals import count_sessions, expand_sessions
 from smallcaps_assets.core.plan.months import label_months, merge_months, plan_months
@@ -118,36 +118,32 @@ def test_label_months_counts_overlaps_again() -> None:
 
 @PROPERTY
 @given(key_sets, st.integers(1, 4))
-def test_split_batches_partition_the_plan_by_ticker(sessions: pl.DataFrame, count: int) -> None:
-    batches = split_batches(sessions, count)
+def test_assign_batches_leaves_no_ticker_out_and_no_batch_empty(
+    sessions: pl.DataFrame, count: int
+) -> None:
+    assigned = assign_batches(sessions, count)
 
-    assert len(batches) == min(count, sessions["ticker"].n_unique())
-    tickers = [ticker for batch in batches for ticker in batch["ticker"].unique()]
-    assert len(tickers) == len(set(tickers))
-    together = pl.concat([sessions.clear(), *batches])
-    assert_frame_equal(together.sort(KEY), sessions.sort(KEY))
+    assert assigned.keys() == set(sessions["ticker"])
+    used = min(count, sessions["ticker"].n_unique())
+    assert set(assigned.values()) == set(range(1, used + 1))
 
 
-def test_split_batches_balances_the_weights() -> None:
+def test_assign_batches_balances_the_weights() -> None:
     weights = {"A": 70, "B": 50, "C": 40, "D": 30, "E": 10}
     plan = pl.concat([make_keys(ticker, SESSIONS[:2]) for ticker in weights])
     bytes_by_ticker = pl.DataFrame({"ticker": list(weights), "weight": list(weights.values())})
 
-    batches = split_batches(plan, 2, bytes_by_ticker)
+    assigned = assign_batches(plan, 2, bytes_by_ticker)
 
-    assert [sorted(set(batch["ticker"])) for batch in batches] == [["A", "D"], ["B", "C", "E"]]
+    assert assigned == {"A": 1, "B": 2, "C": 2, "D": 1, "E": 2}
 
 
-def test_split_batches_spreads_tickers_without_weight_and_keeps_the_order() -> None:
+def test_assign_batches_spreads_tickers_without_weight() -> None:
     plan = pl.concat([make_keys(ticker, SESSIONS[:3]) for ticker in "ABCD"])
 
-    batches = split_batches(plan, 2, pl.DataFrame({"ticker": ["A"], "weight": [5]}))
+    assigned = assign_batches(plan, 2, pl.DataFrame({"ticker": ["A"], "weight": [5]}))
 
-    assert [batch["ticker"].unique(maintain_order=True).to_list() for batch in batches] == [
-        ["A"],
-        ["B", "C", "D"],
-    ]
-    assert all(batch.equals(batch.sort(KEY)) for batch in batches)
+    assert assigned == {"A": 1, "B": 2, "C": 2, "D": 2}
 
 
 def test_assign_batches_leaves_tickers_where_they_were() -> None:
@@ -175,9 +171,9 @@ def test_assign_batches_never_moves_a_ticker(
     assert all(1 <= batch <= count for batch in second.values())
 
 
-def test_split_batches_refuses_no_batch() -> None:
+def test_assign_batches_refuses_no_batch() -> None:
     with pytest.raises(ConfigError, match="at least one batch"):
-        split_batches(make_keys("A", SESSIONS), 0)
+        assign_batches(make_keys("A", SESSIONS), 0)
 
 
 @PROPERTY

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+from collections.abc import Mapping
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,7 +16,6 @@ from smallcaps_assets.core.ticks.phases import label_trades
 from smallcaps_assets.core.ticks.quality import (
     label_residuals,
     measure_residual_conditions,
-    measure_session,
     measure_sessions,
     select_residuals,
 )
@@ -49,6 +50,14 @@ def residual_of(volume: float, bar_volume: float | None) -> tuple[float | None, 
     return labelled["volume_residual"], labelled["volume_residual_ratio"]
 
 
+def measure_session(trades: pl.DataFrame, bar: Mapping[str, object] | None) -> SimpleNamespace:
+    """Return the facts of one session by name, and the conditions of what differs."""
+    bars = make_bars(*([bar] if bar else []))
+    facts = measure_sessions(trades, bars, (trades if trades.height else bars).head(1))
+    conditions = measure_residual_conditions(trades, facts)
+    return SimpleNamespace(**facts.row(0, named=True), conditions=conditions)
+
+
 def test_measure_session_agrees_with_its_bar() -> None:
     facts = measure_session(GOOD, GOOD_BAR)
 
@@ -63,12 +72,9 @@ def test_measure_session_counts_rows_by_phase() -> None:
     """L7: every phase is there, absent ones as 0."""
     trades = make_trades({"trading_phase": "closed"}, {"trading_phase": "pre_market"}, {})
 
-    assert measure_session(trades, None).phase_rows == {
-        "pre_market": 1,
-        "regular": 1,
-        "after_hours": 0,
-        "closed": 1,
-    }
+    facts = measure_session(trades, None)
+    assert (facts.pre_market_rows, facts.regular_rows) == (1, 1)
+    assert (facts.after_hours_rows, facts.closed_rows) == (0, 1)
 
 
 def test_measure_session_without_a_bar_compares_nothing() -> None:

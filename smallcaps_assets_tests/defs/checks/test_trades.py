@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.defs.checks.trades import count_failures, judge_severity, lake_audits
+from smallcaps_assets.defs.checks.trades import judge_severity, lake_audits
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -162,12 +162,3 @@ def test_judge_severity_tells_the_unknown_from_the_wrong(
     verdict = Verdict(passed=False, summary="", numbers=numbers)
 
     assert judge_severity(verdict) is severity
-
-
-def test_count_failures_counts_what_did_not_pass() -> None:
-    verdicts = {
-        "good": Verdict(passed=True, summary="", numbers={}),
-        "bad": Verdict(passed=False, summary="", numbers={}),
-    }
-
-    assert count_failures(verdicts) == 1

@@ -91,7 +91,8 @@ def test_make_watchlist_publishes_no_empty_candidate_and_keeps_the_old_one(tmp_p
     assert made.verdict.summary.startswith("expected at least one row, got none: the rules")
     assert "30 bars of 1 tickers are stored, 2024-01-02 to 2024-02-12" in made.verdict.summary
     assert lakehouse.tables.read_table(WATCHLIST).equals(before)
-    assert lakehouse.tables.read_candidate(WATCHLIST).is_empty()
+    layout = lakehouse.layout
+    assert pl.read_parquet(layout.candidate_file(layout.watchlist_file)).is_empty()
 
 
 def test_make_watchlist_imports_a_file_and_counts_what_it_merged(tmp_path: Path) -> None:

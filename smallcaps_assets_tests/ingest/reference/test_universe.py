@@ -158,7 +158,8 @@ def test_refresh_universe_publishes_no_survivors(
     made = refresh_universe(lakehouse)
 
     assert not made.verdict.passed
-    assert lakehouse.tables.read_candidate(UNIVERSE)["ticker"].to_list() == ["A"]
+    candidate = lakehouse.layout.candidate_file(lakehouse.layout.universe_file)
+    assert pl.read_parquet(candidate)["ticker"].to_list() == ["A"]
     with pytest.raises(MissingPartitionError):
         read_universe(lakehouse)
 

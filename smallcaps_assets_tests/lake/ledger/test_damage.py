@@ -76,7 +76,6 @@ def ask_everything(ledger: LedgerReader) -> None:
     ledger.recent_sessions()
     ledger.coverage()
     ledger.coverage_by_year()
-    ledger.requests_by_year()
     ledger.receipts()
     ledger.failed_sessions()
     ledger.recent_errors()

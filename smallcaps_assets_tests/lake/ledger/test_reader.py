@@ -226,19 +226,6 @@ def test_coverage_by_year_counts_what_is_done(ledger: Ledger) -> None:
     ]
 
 
-def test_requests_by_year_sums_attempts_where_their_range_begins(ledger: Ledger) -> None:
-    ledger.record_attempt(make_attempt(requests=2))
-    ledger.record_attempt(make_attempt(requests=3, kind="unavailable", message="no answer"))
-    ledger.record_attempt(make_attempt(first_session=dt.date(2023, 12, 29), requests=5))
-    ledger.record_attempt(make_attempt("BBB", requests=7))
-
-    assert ledger.requests_by_year().rows() == [
-        ("AAA", 2023, 5),
-        ("AAA", 2024, 5),
-        ("BBB", 2024, 7),
-    ]
-
-
 def test_receipts_gives_the_table_of_receipts(ledger: Ledger) -> None:
     ledger.record_receipts([make_receipt(A2, rows=0), make_receipt(A1, is_seam_ambiguous=True)])
 

@@ -79,19 +79,19 @@ def test_write_table_unpublished_leaves_the_published_one(store: TableStore) -> 
     published, candidate = make_pilot("AAA_2024-03-14"), make_pilot("BBB_2024-03-14")
     store.write_table(PILOT_WATCHLIST, published, is_published=True)
 
-    store.write_table(PILOT_WATCHLIST, candidate, is_published=False)
+    path = store.write_table(PILOT_WATCHLIST, candidate, is_published=False)
 
     assert_frame_equal(store.read_table(PILOT_WATCHLIST), published)
-    assert_frame_equal(store.read_candidate(PILOT_WATCHLIST), candidate)
+    assert_frame_equal(pl.read_parquet(path), candidate)
 
 
 def test_write_table_published_removes_the_older_candidate(store: TableStore) -> None:
-    store.write_table(WATCHLIST, make_watchlist("AAA_2024-03-14"), is_published=False)
+    path = store.write_table(WATCHLIST, make_watchlist("AAA_2024-03-14"), is_published=False)
+    assert path.name == "watchlist.candidate.parquet"
 
     store.write_table(WATCHLIST, make_watchlist("BBB_2024-03-14"), is_published=True)
 
-    with pytest.raises(MissingPartitionError, match=r"watchlist\.candidate\.parquet"):
-        store.read_candidate(WATCHLIST)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("table", [WATCHLIST, PILOT_WATCHLIST, EVENT_WINDOW_PLAN])
@@ -157,7 +157,7 @@ def test_write_plan_unpublished_leaves_the_published_pair(store: TableStore) -> 
     store.write_plan(NEW, make_record(NEW), is_published=False)
 
     assert store.read_plan()[0].plan_hash == hash_plan(OLD)
-    assert_frame_equal(store.read_candidate(EVENT_WINDOW_PLAN), NEW)
+    assert_frame_equal(store.read_plan_candidate()[1], NEW)
 
 
 def test_write_plan_published_removes_the_older_candidate(store: TableStore) -> None:

@@ -16,7 +16,7 @@ from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import PayloadError, VendorError
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.listings import fetch_details, frame_listings, iter_listing_pages
-from smallcaps_assets.polygon.reference import fetch_conditions, fetch_grouped_daily, fetch_splits
+from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
 from smallcaps_assets_tests.polygon.polygon_factories import (
     GTE_NS,
     LT_NS,
@@ -30,15 +30,12 @@ SPLIT = {"ticker": "A", "execution_date": "2024-01-03", "split_from": 10, "split
 BAR = {"T": "A", "o": 1, "h": 2.5, "l": 1, "c": 2, "v": 10.5, "vw": 1.9, "n": 3}
 LISTING = {"ticker": "A", "active": True, "delisted_utc": "2024-01-03T00:00:00Z"}
 DETAILS = {"ticker": "ABCD", "list_date": "2004-08-19", "market_cap": 1.5e9}
-RULES = {"consolidated": {"updates_volume": True}}
-CONDITION = {"id": 1, "name": "Regular", "type": "sale", "update_rules": RULES}
 ROWS: dict[str, dict[str, Any]] = {
     "trades": make_wire_trade(correction=0, decimal_size="100.5"),
     "grouped": BAR | {"t": OPENING_NS // 10**6},
     "splits": SPLIT,
     "tickers": LISTING,
     "details": DETAILS,
-    "conditions": CONDITION,
 }
 
 
@@ -53,7 +50,6 @@ READERS: dict[str, Callable[[PolygonClient], object]] = {
     "splits": lambda client: fetch_splits(client, dt.date(2024, 1, 1), dt.date(2024, 12, 31)),
     "tickers": read_listings,
     "details": lambda client: fetch_details(client, "ABCD", SESSION),
-    "conditions": fetch_conditions,
 }
 """Every reader of the vendor's bodies, by endpoint."""
 
