@@ -230,7 +230,7 @@ def _inspect_session(
     if entry.is_link:
         return _describe_link(path)
     try:
-        session_date = parse_date_folder(path.name)
+        session_date = parse_date_folder(entry.name)
     except DataError as error:
         return Orphan(path, OrphanKind.FOREIGN, str(error))
     if not entry.is_folder:

@@ -22,9 +22,8 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from smallcaps_assets.errors import MissingPartitionError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
@@ -46,9 +45,8 @@ _NOT_REMOVABLE: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 """Why a folder stays: it has content, or a disk is mounted there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What has a name in a folder.
+class Entry(NamedTuple):
+    """What has a name in a folder; a tuple, because a walk makes three a session.
 
     Attributes:
         name: Its name.
@@ -239,11 +237,13 @@ class FileSystem:
         Raises:
             StorageError: The disk refuses.
         """
-        with storage_errors("look at", path):
-            try:
-                found = path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                return 0
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError:
+            with storage_errors("look at", path):
+                raise
         return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def exists(self, path: Path) -> bool:
@@ -290,11 +290,13 @@ class FileSystem:
         with storage_errors("look at", folder):
             try:
                 with os.scandir(folder) as entries:
-                    found = [entry for entry in entries if entry.name.startswith(prefix)]
+                    return sorted(
+                        Entry(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink())
+                        for entry in entries
+                        if entry.name.startswith(prefix)
+                    )
             except (FileNotFoundError, NotADirectoryError):
                 return []
-            found.sort(key=lambda entry: entry.name)
-            return [Entry(e.name, e.is_dir(follow_symlinks=False), e.is_symlink()) for e in found]
 
     def device(self, path: Path) -> int:
         """Tell the file systems apart on which paths lie.

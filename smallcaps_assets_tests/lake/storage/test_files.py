@@ -10,6 +10,7 @@ import pytest
 from smallcaps_assets.errors import MissingPartitionError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import (
+    Entry,
     FileSystem,
     find_abandoned,
     find_existing,
@@ -43,6 +44,35 @@ def run_dead_process() -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code]
     return subprocess.check_output(command, env=environment, text=True).strip()
+
+
+def test_a_folder_is_listed_by_name_and_tells_links_apart(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "bb").symlink_to("b")
+    (tmp_path / "gone").symlink_to("nowhere")
+    fs = FileSystem()
+
+    assert fs.list_folder(tmp_path) == [
+        Entry("a", is_folder=False, is_link=False),
+        Entry("b", is_folder=True, is_link=False),
+        Entry("bb", is_folder=False, is_link=True),
+        Entry("gone", is_folder=False, is_link=True),
+    ]
+    assert [entry.name for entry in fs.list_folder(tmp_path, "b")] == ["b", "bb"]
+    assert fs.list_folder(tmp_path / "a") == fs.list_folder(tmp_path / "no" / "folder") == []
+    looks = [fs.exists, fs.is_link, fs.is_file, fs.is_folder]
+    assert [look(tmp_path / "gone") for look in looks] == [True, True, False, False]
+    assert [look(tmp_path / "bb") for look in looks] == [True, True, False, True]
+    assert [fs.size(tmp_path / name) for name in ("a", "b", "gone", "a/b")] == [2, 0, 0, 0]
+
+
+def test_a_look_that_is_refused_names_the_path(tmp_path: Path) -> None:
+    fs, path = FileSystem(), tmp_path / ("n" * 300)
+
+    for look in (fs.is_file, fs.is_folder, fs.is_link, fs.size, fs.list_folder, fs.device):
+        with pytest.raises(StorageError, match=r"cannot look at .*nnn"):
+            look(path)
 
 
 def test_publish_writes_whole_files_in_new_folders(tmp_path: Path, fs: FileSystem) -> None:
