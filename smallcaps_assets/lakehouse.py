@@ -6,7 +6,7 @@ takes long to load is imported when it is first asked for: `smallcaps status` ne
 
 import datetime as dt
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
 
+from smallcaps_assets.core.budget.calibration import (
+    DEFAULT_BYTES_PER_TRADE,
+    DEFAULT_LATENCY_S,
+    REPLAY_BYTES_PER_TRADE,
+    Calibration,
+)
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
@@ -139,6 +146,11 @@ class Lakehouse:
         return Placement(
             chosen or self.layout.roots, self.fs, reserve_gb=self.settings.disk_reserve_gb
         )
+
+    @property
+    def landing_folders(self) -> Sequence[Path]:
+        """Tell the folders that take new sessions, before the lake is there as well."""
+        return self.settings.lake_roots or [root.folder for root in self.layout.roots]
 
     @cached_property
     def calendar(self) -> SessionCalendar:
@@ -308,6 +320,25 @@ class Lakehouse:
     def thresholds(self) -> Thresholds:
         """Return the thresholds of the checks."""
         return parse_thresholds(self.event_config.get("thresholds", {}))
+
+    @property
+    def default_costs(self) -> Calibration:
+        """Tell what things cost before anything has landed."""
+        settings = self.settings
+        is_emulated = settings.resolved_source is Source.EMULATOR
+        is_replay = is_emulated and settings.emulator_replay is not None
+        return Calibration(
+            bytes_per_trade=REPLAY_BYTES_PER_TRADE if is_replay else DEFAULT_BYTES_PER_TRADE,
+            page_limit=settings.page_limit,
+            requests_per_minute=settings.requests_per_minute,
+            request_s=DEFAULT_LATENCY_S / settings.workers,
+        )
+
+    @property
+    def range_rules(self) -> RangeRules:
+        """Tell how sessions become request ranges."""
+        settings = self.settings
+        return RangeRules(self.calendar, settings.range_max_rows, settings.range_max_sessions)
 
     def check_settings(self) -> None:
         """Refuse settings that are wrong, before the first request and the first write.

@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lakehouse import Lakehouse
@@ -61,16 +60,14 @@ def require_ledger(lakehouse: Lakehouse) -> None:
         MissingPartitionError: Nothing was ever planned.
     """
     layout = lakehouse.layout
-    try:
-        with LedgerReader(layout.ledger_file) as ledger:
-            if ledger.is_indexed:
-                return
-    except MissingPartitionError:
-        if not layout.identity_file.is_file():
-            # Asking the store would make a lake.
-            raise MissingPartitionError(
-                f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
-            ) from None
+    if layout.ledger_file.is_file():
+        if lakehouse.ledger.is_indexed:
+            return
+    elif not layout.identity_file.is_file():
+        # Asking the store would make a lake.
+        raise MissingPartitionError(
+            f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
+        )
     if next(lakehouse.store.iter_receipts(damages=[]), None) is not None:
         raise LedgerMismatchError(
             f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "

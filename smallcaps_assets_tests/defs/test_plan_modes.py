@@ -71,7 +71,7 @@ def test_plan_pilot_shows_ladder_pictures_and_arithmetic(
         "pilot_ladder": estimate,
     }.items():
         assert found[name].startswith("![")
-    assert "constants" in estimate["arithmetic"]
+    assert "calibrated" in estimate["arithmetic"]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.derived import require_lake
-from smallcaps_assets.operations.audit.audits import audit_ledger
+from smallcaps_assets.operations.audit.audits import recall_verdicts
 from smallcaps_assets.operations.audit.document import document_audit
-from smallcaps_assets.operations.audit.last_audit import read_last_audit
 
 
 @click.command("audit")
@@ -41,11 +40,11 @@ def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
         SmallcapsError: The audit itself failed.
     """
     if not deep:
-        return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)
+        return recall_verdicts(work.lakehouse)
     from smallcaps_assets.defs.checks.trades import AUDIT_JOB  # noqa: PLC0415
     from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
 
     run = work.run_job(AUDIT_JOB)
     if not run.is_success:
         raise SmallcapsError("; ".join(describe_failure(work.instance, run)))
-    return audit_ledger(work.lakehouse) | read_last_audit(work.lakehouse)
+    return recall_verdicts(work.lakehouse)

@@ -55,6 +55,11 @@ DATE = click.DateTime(["%Y-%m-%d"])
 @click.option("--batch", help="Part of the plan, by tickers: 2/5, or several as 1/5,2/5.")
 @click.option("--diff", "is_diff", is_flag=True, help="Say what would change; publish nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
+@click.option(
+    "--by-constants",
+    is_flag=True,
+    help="Estimate by the constants that people quote too: far too high for small caps.",
+)
 def command(  # noqa: PLR0913  an option each
     *,
     watchlists: tuple[Path, ...],
@@ -67,12 +72,15 @@ def command(  # noqa: PLR0913  an option each
     batch: str | None,
     is_diff: bool,
     as_json: bool,
+    by_constants: bool,
 ) -> None:
     """Find events, plan the sessions to fetch, estimate, publish and register them."""
     if tickers is not None and watchlists:
         raise click.UsageError("--tickers plans without events: leave out --watchlist")
     if as_json and not is_diff:
         raise click.UsageError("--json prints the difference: add --diff")
+    if by_constants and is_diff:
+        raise click.UsageError("--by-constants estimates a whole plan: leave out --diff")
     parse_tickers(tickers)
     options: dict[str, object | None] = {
         "watchlist": join_paths(watchlists),
@@ -85,7 +93,10 @@ def command(  # noqa: PLR0913  an option each
         "last_session": last.date() if last else None,
         "batch": batch,
     }
-    sys.exit(0 if (_compare(options, as_json=as_json) if is_diff else _plan(options)) else 1)
+    is_sound = (
+        _compare(options, as_json=as_json) if is_diff else _plan(options, by_constants=by_constants)
+    )
+    sys.exit(0 if is_sound else 1)
 
 
 def join_paths(paths: Sequence[Path]) -> str | None:
@@ -93,17 +104,17 @@ def join_paths(paths: Sequence[Path]) -> str | None:
     return os.pathsep.join(str(path.absolute()) for path in paths) or None
 
 
-def _plan(options: dict[str, object | None]) -> bool:
+def _plan(options: dict[str, object | None], *, by_constants: bool) -> bool:
     """Publish a plan, and say what it costs."""
     console = open_console()
     with open_workplace(needs_source=True, **options) as work:
         begun = work.lakehouse.clock()
         is_published = run_plan(work, console)
         if is_published:
-            print_estimate(work.lakehouse, console)
+            print_estimate(work.lakehouse, console, by_constants=by_constants)
         elif (refused := _find_too_large(work.lakehouse, begun)) is not None:
             console.print("what was refused:", style="yellow")
-            print_estimate(work.lakehouse, console, refused)
+            print_estimate(work.lakehouse, console, refused, by_constants=by_constants)
     return is_published
 
 

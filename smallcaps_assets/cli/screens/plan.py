@@ -1,6 +1,6 @@
 """Plans on the screen: what one holds and costs, what other sizes cost, what would change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from rich.console import Console
@@ -10,7 +10,12 @@ from rich.table import Table
 from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
-from smallcaps_assets.ingest.budget.estimates import PlanEstimate, estimate_plan, judge_estimate
+from smallcaps_assets.ingest.budget.estimates import (
+    estimate_by_constants,
+    estimate_plan,
+    gather_grounds,
+    judge_estimate,
+)
 from smallcaps_assets.ingest.events.pilot import take_pilot
 from smallcaps_assets.ingest.plan.difference import PlanChange, Side
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
@@ -23,22 +28,40 @@ def print_estimate(
     lakehouse: Lakehouse,
     console: Console,
     planned: tuple[PlanRecord, pl.DataFrame] | None = None,
+    *,
+    by_constants: bool = False,
 ) -> None:
-    """Print the published plan, or one that was refused, why it is smaller than naive, its cost."""
+    """Print the published plan, or one that was refused, why it is smaller than naive, its cost.
+
+    Args:
+        lakehouse: The lake.
+        console: The screen.
+        planned: A plan that was refused, with its record.
+        by_constants: Show besides what the constants that people quote make of it.
+    """
     record, plan = planned or lakehouse.tables.read_plan()
-    estimate = estimate_plan(lakehouse, planned=(record, plan))
+    estimate = estimate_plan(record, plan, gather_grounds(lakehouse))
     console.print(_describe_plan(lakehouse, record), highlight=False)
     if record.mode != PlanMode.SESSIONS:
         watchlist = lakehouse.tables.read_table(WATCHLIST)
         _print_ladder(take_pilot(lakehouse, watchlist).ladder, console)
-    _print_costs(estimate, console)
+    _print_costs(
+        {
+            "naive": estimate.comparison.naive,
+            "planned": estimate.calibrated,
+            "still missing": estimate.remaining,
+            "by constants": estimate_by_constants(record) if by_constants else None,
+            "by what landed": estimate.measured,
+        },
+        console,
+    )
     naive = estimate.comparison.naive.arithmetic.partition(" = ")[0]
     console.print(
         f"{format_share(estimate.comparison.saved_ratio)} fewer sessions than naive ({naive}): "
         "overlaps are merged, and neighbouring sessions share requests",
         highlight=False,
     )
-    verdict = judge_estimate(lakehouse, estimate)
+    verdict = judge_estimate(estimate, lakehouse.settings.disk_budget_gb)
     word = "[green]fits[/]" if verdict.passed else "[red]does not fit[/]"
     console.print(f"disk: {word}: {escape(verdict.summary)}", highlight=False)
     if planned is None:
@@ -95,15 +118,8 @@ def _print_ladder(ladder: Sequence[Rung], console: Console) -> None:
     console.print(table)
 
 
-def _print_costs(estimate: PlanEstimate, console: Console) -> None:
+def _print_costs(sides: Mapping[str, Estimate | None], console: Console) -> None:
     """Print the plan by each method, and naive beside it."""
-    sides: dict[str, Estimate | None] = {
-        "naive": estimate.comparison.naive,
-        "planned": estimate.calibrated,
-        "still missing": estimate.remaining,
-        "by constants": estimate.constants,
-        "by what landed": estimate.measured,
-    }
     shown = {name: side for name, side in sides.items() if side is not None}
     table = Table("", *shown, title="estimate")
     table.add_row("ticker-sessions", *(f"{side.ticker_sessions:,}" for side in shown.values()))

@@ -5,6 +5,7 @@ are planned (``windows``, ``months``), whether a plan is sound (``publication``)
 (``core.budget.estimates``) and what is missing of them (``lake``).
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,21 @@ SLICE_ROWS: Final = 1_000_000
 """Rows of a plan whose provenance is judged at once."""
 
 Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRules:
+    """How far neighbouring sessions become one page chain.
+
+    Attributes:
+        calendar: It says which sessions are neighbours.
+        max_rows: Expected rows of a range.
+        max_sessions: Sessions of a range.
+    """
+
+    calendar: SessionCalendar
+    max_rows: int
+    max_sessions: int
 
 
 def plan_request_ranges(

@@ -15,8 +15,8 @@ from smallcaps_assets.defs.metadata import (
 from smallcaps_assets.ingest.budget.estimate_history import record_estimate
 from smallcaps_assets.ingest.budget.estimates import (
     describe_estimate,
+    estimate_lake,
     estimate_numbers,
-    estimate_plan,
     judge_estimate,
 )
 from smallcaps_assets.ingest.events.unknown_tickers import judge_planned_tickers
@@ -96,14 +96,14 @@ def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.Asse
 def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     """Requests, bytes and hours of the published plan, naive against optimised.
 
-    - Grain: one estimate, by three methods.
+    - Grain: one estimate, by two methods.
     - Source: `event_window_plan`, trade counts of `daily_bars`, and what landed so far.
     - Cadence: with each plan; each is kept, so that reality can be held against it.
     """
     with dagster_failures():
-        estimate = estimate_plan(lakehouse)
-        verdict = judge_estimate(lakehouse, estimate)
-        record_estimate(lakehouse, estimate)
+        estimate = estimate_lake(lakehouse)
+        verdict = judge_estimate(estimate, lakehouse.settings.disk_budget_gb)
+        record_estimate(lakehouse.tables, estimate, lakehouse.clock())
         pictures = publish_pictures(lakehouse, draw_estimate(lakehouse, estimate))
     return dg.MaterializeResult(
         metadata={

@@ -15,8 +15,8 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.internals import find_target
 from smallcaps_assets.defs.metadata import show_verdict
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger
-from smallcaps_assets.operations.audit.last_audit import AUDITS, Audit, read_last_audit
+from smallcaps_assets.operations.audit.audits import audit_lake, recall_verdicts
+from smallcaps_assets.operations.audit.last_audit import AUDITS, Audit
 from smallcaps_assets.schemas import TRADES
 
 AUDIT_JOB = "audit_lake"
@@ -46,7 +46,7 @@ def lake_audits(
     wanted = {key.name for key in context.selected_asset_check_keys}
     with dagster_failures():
         is_deep = is_audit(context.run) and not wanted.isdisjoint(DEEP_AUDITS)
-        verdicts = audit_lake(lakehouse) if is_deep else judge_quickly(lakehouse)
+        verdicts = audit_lake(lakehouse) if is_deep else recall_verdicts(lakehouse)
     for name in filter(wanted.__contains__, verdicts):
         verdict = verdicts[name]
         yield dg.AssetCheckResult(
@@ -63,11 +63,6 @@ def is_audit(run: dg.DagsterRun) -> bool:
     return run.job_name == AUDIT_JOB or bool(run.asset_check_selection and not run.asset_selection)
 
 
-def judge_quickly(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Return the ledger's verdicts, and the last ones of the deep audit."""
-    return audit_ledger(lakehouse) | read_last_audit(lakehouse)
-
-
 def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> None:
     """Report the quick verdicts from within a run of `trades`.
 
@@ -76,7 +71,7 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
     names the newest materialization; the UI calls older ones "not evaluated".
     """
     target = find_target(instance, dg.AssetKey(TRADES.name))
-    for name, verdict in judge_quickly(lakehouse).items():
+    for name, verdict in recall_verdicts(lakehouse).items():
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(TRADES.name),

@@ -1,56 +1,63 @@
-"""What a trade, a file and a request cost on this lake.
+"""What a lake holds, and what a trade, a file and a request cost on it.
 
-What belongs here: the default, and how it learns from what landed.  What does not: how many
-trades a session holds (``expectations``) and what a plan costs (``estimates``).
+What belongs here: how the default learns from what landed.  What does not: how many trades a
+session holds (``expectations``) and what a plan costs (``estimates``).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.core.budget.calibration import (
-    DEFAULT_BYTES_PER_TRADE,
-    DEFAULT_LATENCY_S,
-    REPLAY_BYTES_PER_TRADE,
-    Calibration,
-    fit_bytes_per_trade,
-)
+from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.budget.purposes import Purpose, Spending
 from smallcaps_assets.core.progress.pace import ROWS_PER_REQUEST, SESSIONS_PER_REQUEST, measure_pace
+from smallcaps_assets.core.states import FAILED
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.budget.expectations import read_stored
+from smallcaps_assets.ingest.budget.expectations import KEY, STORED
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.roots.placement import measure_free
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.settings import Source
 
 MIN_REQUESTS = 30
 """Requests of the plan that must have been answered before they say what a page takes."""
 
 
-def default_calibration(lakehouse: Lakehouse) -> Calibration:
-    """Return what things cost before anything has landed."""
-    settings = lakehouse.settings
-    is_emulated = settings.resolved_source is Source.EMULATOR
-    is_replay = is_emulated and settings.emulator_replay is not None
-    return Calibration(
-        bytes_per_trade=REPLAY_BYTES_PER_TRADE if is_replay else DEFAULT_BYTES_PER_TRADE,
-        page_limit=settings.page_limit,
-        requests_per_minute=settings.requests_per_minute,
-        request_s=DEFAULT_LATENCY_S / settings.workers,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Holdings:
+    """What a lake holds, and what that teaches of the rest.
+
+    Attributes:
+        costs: What a trade, a file and a request cost on this lake.
+        stored: ``STORED`` of the sessions with a receipt, planned or not.
+        failed: ``ticker, session_date`` of planned sessions that failed before: they come last.
+    """
+
+    costs: Calibration
+    stored: pl.DataFrame = field(default_factory=STORED.to_frame)
+    failed: pl.DataFrame = field(default_factory=STORED.to_frame)
 
 
-def calibrate(lakehouse: Lakehouse, stored: pl.DataFrame | None = None) -> Calibration:
-    """Return what things cost, from this lake as far as it shows.
+def read_holdings(ledger_file: Path, default: Calibration) -> Holdings:
+    """Open the ledger for :func:`gather_holdings`; before the first download nothing is held.
+
+    Nothing is written: a lake that is not there is not made.
+    """
+    try:
+        with LedgerReader(ledger_file) as ledger:
+            return gather_holdings(ledger, default)
+    except MissingPartitionError:
+        return Holdings(default)
+
+
+def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
+    """Gather what is stored and what has failed, and learn costs from it.
 
     Args:
-        lakehouse: Its settings give page size and rate, its ledger what requests took.
-        stored: As ``expectations.read_stored`` gives it; read when it is not given.
+        ledger: The ledger, open.
+        default: What is believed beforehand, with page size and rate.
     """
-    landed = read_stored(lakehouse) if stored is None else stored
-    default = default_calibration(lakehouse)
-    return _learn_requests(lakehouse, learn_sizes(default, landed))
+    stored = ledger.stored_sessions().select(STORED.names())
+    failed = ledger.missing_keys().filter(pl.col("state") == FAILED).select(KEY)
+    return Holdings(_learn_requests(ledger, learn_sizes(default, stored)), stored, failed)
 
 
 def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
@@ -72,19 +79,15 @@ def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
     )
 
 
-def _learn_requests(lakehouse: Lakehouse, before: Calibration) -> Calibration:
+def _learn_requests(ledger: LedgerReader, before: Calibration) -> Calibration:
     """Return a calibration with what requests, trades and sessions took lately.
 
     A pace under a limit of requests says nothing of what is done under another one.
     """
     if not before.learned_sessions:
         return before
-    try:
-        with LedgerReader(lakehouse.layout.ledger_file) as ledger:
-            spent = sum(ledger.spending().get(Purpose.PLAN, ()), start=Spending())
-            pulse, steps = ledger.pulse(), ledger.recent_steps()
-    except MissingPartitionError:
-        return before
+    spent = sum(ledger.spending().get(Purpose.PLAN, ()), start=Spending())
+    pulse, steps = ledger.pulse(), ledger.recent_steps()
     after = before
     if spent.expected >= MIN_REQUESTS:
         after = replace(after, requests_per_page=spent.ratio)
@@ -100,14 +103,3 @@ def _learn_requests(lakehouse: Lakehouse, before: Calibration) -> Calibration:
         row_s=request_s / ROWS_PER_REQUEST,
         session_s=request_s / SESSIONS_PER_REQUEST,
     )
-
-
-def free_bytes(lakehouse: Lakehouse) -> int:
-    """Return the free bytes of the disks that take new sessions, before the lake is there as well.
-
-    Raises:
-        StorageError: A disk is gone.
-    """
-    listed = lakehouse.settings.lake_roots
-    folders = listed or [root.folder for root in lakehouse.layout.roots]
-    return measure_free(lakehouse.fs, folders)

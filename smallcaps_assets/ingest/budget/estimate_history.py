@@ -17,7 +17,9 @@ from smallcaps_assets.core.budget.calibration import (
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.store import TableStore
 
 
 class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,17 +82,19 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def record_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> EstimateEntry:
-    """Add an estimate to the history and return its entry.
+def record_estimate(
+    tables: TableStore, estimate: PlanEstimate, made_at: dt.datetime
+) -> EstimateEntry:
+    """Add an estimate of the published plan to the history and return its entry.
 
     Raises:
         MissingPartitionError: No plan is published.
         StorageError: The disk refuses.
     """
-    record, _ = lakehouse.tables.read_plan()
+    record, _ = tables.read_plan()
     costs = estimate.calibration
     entry = EstimateEntry(
-        made_at=lakehouse.clock(),
+        made_at=made_at,
         plan_hash=record.plan_hash,
         bytes_per_trade=costs.bytes_per_trade,
         file_bytes=costs.file_bytes,
@@ -110,22 +114,22 @@ def record_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> EstimateEnt
         requests_per_minute=costs.requests_per_minute,
         learned_sessions=costs.learned_sessions,
     )
-    lines = [msgspec.json.encode(one) for one in [*read_estimates(lakehouse), entry]]
+    lines = [msgspec.json.encode(one) for one in [*read_estimates(tables.layout, tables.fs), entry]]
     content = b"\n".join([*lines, b""])
-    layout = lakehouse.layout
-    lakehouse.fs.publish({layout.estimates_file: content}, root=layout.data_dir)
+    layout = tables.layout
+    tables.fs.publish({layout.estimates_file: content}, root=layout.data_dir)
     return entry
 
 
-def read_estimates(lakehouse: Lakehouse) -> list[EstimateEntry]:
+def read_estimates(layout: LakeLayout, fs: FileSystem) -> list[EstimateEntry]:
     """Return the estimates that were made, the oldest first.
 
     Raises:
         LedgerMismatchError: The file was edited or is damaged.
     """
-    path = lakehouse.layout.estimates_file
+    path = layout.estimates_file
     try:
-        lines = lakehouse.fs.read(path).splitlines()
+        lines = fs.read(path).splitlines()
         return [msgspec.json.decode(line, type=EstimateEntry) for line in lines]
     except MissingPartitionError:
         return []

@@ -1,10 +1,11 @@
-"""What the published plan costs, by three methods, and whether it fits.
+"""What the published plan costs, by two methods, and whether it fits.
 
 What belongs here: from the published plan to its estimates, their words and their verdict. What
 does not: the methods themselves (``core.budget.estimates``), what is planned
 (``ingest.plan.publishing``) and pictures (``plots.plan``).
 """
 
+import datetime as dt
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -27,29 +28,44 @@ from smallcaps_assets.core.budget.estimates import (
     estimate_unmerged,
 )
 from smallcaps_assets.core.figures import GB, format_bytes
+from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, widest_window
-from smallcaps_assets.core.states import FAILED
 from smallcaps_assets.core.verdicts import Number, Verdict
-from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.budget.calibration import calibrate, free_bytes
-from smallcaps_assets.ingest.budget.expectations import (
-    KEY,
-    label_sessions,
-    plan_ranges,
-    read_stored,
-)
+from smallcaps_assets.ingest.budget.calibration import Holdings, gather_holdings, read_holdings
+from smallcaps_assets.ingest.budget.expectations import KEY, label_sessions, plan_ranges
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import PlanMode
 
 
 @dataclass(frozen=True, slots=True)
-class PlanEstimate:
-    """What the published plan costs, by three methods, and whether it fits.
+class Grounds:
+    """What an estimate stands on.
 
     Attributes:
-        constants: Constants that people quote.
+        tables: Where bars are.
+        rules: How sessions become request ranges.
+        holdings: What landed and failed, and what things cost.
+        free_bytes: Free bytes of the disks that take new sessions.
+        last_asked: Last session whose bars the vendor can be asked for; ``None``: they come from
+            a file.
+    """
+
+    tables: TableStore
+    rules: RangeRules
+    holdings: Holdings
+    free_bytes: int
+    last_asked: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEstimate:
+    """What the published plan costs, by two methods, and whether it fits.
+
+    Attributes:
         calibrated: Trades of the daily bars over merged ranges, the whole plan.
         measured: What landed, extended to the whole plan; ``None``: nothing landed yet.
         remaining: Calibrated, for what is still missing.
@@ -59,7 +75,6 @@ class PlanEstimate:
         calibration: What a trade and a file were taken to cost.
     """
 
-    constants: Estimate
     calibrated: Estimate
     measured: Estimate | None
     remaining: Estimate
@@ -69,71 +84,86 @@ class PlanEstimate:
     calibration: Calibration
 
 
-def estimate_plan(
-    lakehouse: Lakehouse,
-    calibration: Calibration | None = None,
-    planned: tuple[PlanRecord, pl.DataFrame] | None = None,
-) -> PlanEstimate:
-    """Estimate the published plan, or one that was refused.
+def gather_grounds(lakehouse: Lakehouse, ledger: LedgerReader | None = None) -> Grounds:
+    """Gather what estimates of a lake stand on, with one look into its ledger.
 
     Args:
-        lakehouse: Where plan, bars and ledger are.
-        calibration: What a trade and a file cost; this lake's own by default.
-        planned: A plan and its record; the published ones by default.
+        lakehouse: The lake; one that is not there yet is not made.
+        ledger: Its ledger, where it is open already.
+
+    Raises:
+        StorageError: A disk is gone.
+    """
+    costs = lakehouse.default_costs
+    return Grounds(
+        lakehouse.tables,
+        lakehouse.range_rules,
+        read_holdings(lakehouse.layout.ledger_file, costs)
+        if ledger is None
+        else gather_holdings(ledger, costs),
+        measure_free(lakehouse.fs, lakehouse.landing_folders),
+        None if lakehouse.settings.daily_bars is not None else lakehouse.last_available,
+    )
+
+
+def estimate_lake(lakehouse: Lakehouse) -> PlanEstimate:
+    """Estimate the published plan.
 
     Raises:
         MissingPartitionError: No plan is published.
     """
-    record, plan = planned or lakehouse.tables.read_plan()
-    stored = read_stored(lakehouse)
-    costs = calibration or calibrate(lakehouse, stored)
-    labelled = label_sessions(lakehouse, plan.select(KEY), stored)
+    return estimate_plan(*lakehouse.tables.read_plan(), gather_grounds(lakehouse))
+
+
+def estimate_plan(record: PlanRecord, plan: pl.DataFrame, grounds: Grounds) -> PlanEstimate:
+    """Estimate a plan, published or refused."""
+    stored, costs = grounds.holdings.stored, grounds.holdings.costs
+    labelled = label_sessions(grounds.tables, plan.select(KEY), stored)
     sessions = _fill(labelled)
-    ranges = plan_ranges(lakehouse, sessions)
+    ranges = plan_ranges(sessions, grounds.rules)
     calibrated = _explain_counts(labelled, estimate_calibrated(ranges, costs))
-    remaining = _estimate_missing(lakehouse, sessions.select(KEY), stored, costs)
+    remaining = _estimate_missing(sessions.select(KEY), grounds)
     naive = estimate_unmerged(
         record.naive_sessions or plan.height, calibrated, costs, _explain_naive(record)
     )
     return PlanEstimate(
-        constants=_estimate_constants(record),
         calibrated=calibrated,
-        measured=_estimate_measured(lakehouse, calibrated, stored, costs),
+        measured=_estimate_measured(calibrated, grounds),
         remaining=remaining,
         comparison=compare_estimates(naive, calibrated),
-        disk=judge_disk(remaining, free_bytes(lakehouse)),
+        disk=judge_disk(remaining, grounds.free_bytes),
         ranges=ranges,
         calibration=costs,
     )
 
 
 def estimate_sessions(
-    lakehouse: Lakehouse,
-    sessions: pl.DataFrame,
-    calibration: Calibration,
-    stored: pl.DataFrame | None = None,
-    *,
-    other_requests: int = 0,
+    sessions: pl.DataFrame, grounds: Grounds, *, other_requests: int = 0
 ) -> Estimate:
-    """Return the calibrated estimate of fetching some sessions and nothing else.
+    """Estimate fetching some sessions and nothing else.
 
     Args:
-        lakehouse: Where bars are.
         sessions: ``ticker, session_date``, and ``has_failed`` where that is known.
-        calibration: What a trade and a file cost.
-        stored: As ``expectations.read_stored`` gives it; read when it is not given.
+        grounds: What the estimate stands on.
         other_requests: Requests for reference data on top.
     """
-    labelled = label_sessions(lakehouse, sessions, stored)
-    ranges = plan_ranges(lakehouse, _fill(labelled))
-    estimate = estimate_calibrated(ranges, calibration, other_requests=other_requests)
+    labelled = label_sessions(grounds.tables, sessions, grounds.holdings.stored)
+    ranges = plan_ranges(_fill(labelled), grounds.rules)
+    costs = grounds.holdings.costs
+    estimate = estimate_calibrated(ranges, costs, other_requests=other_requests)
     return _explain_counts(labelled, estimate)
 
 
-def judge_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Verdict:
+def estimate_by_constants(record: PlanRecord) -> Estimate:
+    """Estimate by the constants people quote, every event with the window it was planned with."""
+    if record.mode != PlanMode.EVENT_WINDOWS or not record.rows_per_event:
+        return estimate_naive(record.sessions, 1)
+    return estimate_constants(record.rows_per_event, _read_windows(record))
+
+
+def judge_estimate(estimate: PlanEstimate, budget_gb: float | None) -> Verdict:
     """Judge whether what is missing fits the disk, and all of it the budget."""
     complaints = [] if estimate.disk.fits else [estimate.disk.arithmetic]
-    budget_gb = lakehouse.settings.disk_budget_gb
     if budget_gb is not None and estimate.calibrated.bytes_stored > budget_gb * GB:
         planned = format_bytes(estimate.calibrated.bytes_stored)
         complaints.append(f"{planned} planned exceed the budget of {budget_gb:g} GB")
@@ -165,8 +195,6 @@ def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
         "naive_requests": estimate.comparison.naive.requests,
         "naive_bytes": estimate.comparison.naive.bytes_stored,
         "saved_ratio": estimate.comparison.saved_ratio,
-        "constants_bytes": estimate.constants.bytes_stored,
-        "constants_hours": estimate.constants.hours,
         "disk_margin_bytes": estimate.disk.margin_bytes,
         "bytes_per_trade": estimate.calibration.bytes_per_trade,
         "bytes_per_file": estimate.calibration.file_bytes,
@@ -187,7 +215,6 @@ def describe_estimate(estimate: PlanEstimate) -> str:
         "naive against optimised": estimate.comparison.arithmetic,
         "disk": estimate.disk.arithmetic,
         "measured": estimate.measured.arithmetic if estimate.measured else "nothing landed yet",
-        "constants (quoted, far too high for small caps)": estimate.constants.arithmetic,
     }
     return "\n\n".join(f"**{title}**: {text}" for title, text in parts.items())
 
@@ -209,69 +236,46 @@ def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
     return replace(estimate, arithmetic=f"{text}: {estimate.arithmetic}")
 
 
-def _estimate_constants(record: PlanRecord) -> Estimate:
-    """Return the estimate by the constants, every event with the window it was planned with."""
-    if record.mode != PlanMode.EVENT_WINDOWS or not record.rows_per_event:
-        return estimate_naive(record.sessions, 1)
-    return estimate_constants(record.rows_per_event, _read_windows(record))
-
-
-def _estimate_missing(
-    lakehouse: Lakehouse, plan: pl.DataFrame, stored: pl.DataFrame, calibration: Calibration
-) -> Estimate:
+def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
     """Return the estimate of what a download would ask for now, in the ranges it would use."""
-    missing = plan.join(stored, on=KEY, how="anti")
-    failed = _read_failed(lakehouse).select(*KEY, has_failed=pl.lit(value=True))
+    holdings = grounds.holdings
+    missing = plan.join(holdings.stored, on=KEY, how="anti")
+    failed = holdings.failed.select(*KEY, has_failed=pl.lit(value=True))
     labelled = missing.join(failed, on=KEY, how="left").with_columns(
         pl.col("has_failed").fill_null(value=False)
     )
-    return estimate_sessions(
-        lakehouse,
-        labelled,
-        calibration,
-        stored,
-        other_requests=_count_reference_requests(lakehouse, missing),
-    )
+    other_requests = _count_reference_requests(missing, grounds)
+    return estimate_sessions(labelled, grounds, other_requests=other_requests)
 
 
-def _estimate_measured(
-    lakehouse: Lakehouse, planned: Estimate, stored: pl.DataFrame, calibration: Calibration
-) -> Estimate | None:
+def _estimate_measured(planned: Estimate, grounds: Grounds) -> Estimate | None:
     """Return the estimate by what landed; ``None`` when nothing did."""
+    stored, costs = grounds.holdings.stored, grounds.holdings.costs
     if stored.is_empty():
         return None
     rows, size = stored.select(pl.col("rows", "bytes").sum()).row(0)
-    told = label_sessions(lakehouse, stored, stored)["estimated_rows"]
+    told = label_sessions(grounds.tables, stored, stored)["estimated_rows"]
     told_rows, told_files = int(told.sum()), int((told > 0).sum())
-    told_bytes = calibration.predict_bytes(told_rows, told_files)
+    told_bytes = costs.predict_bytes(told_rows, told_files)
     growth = None
     if told_rows and told_bytes:
         growth = Growth(
             planned.rows / told_rows, planned.bytes_stored / told_bytes, planned.requests
         )
     landed = Landed(stored.height, rows, size, stored.height)
-    return estimate_measured(planned.ticker_sessions, landed, calibration, growth=growth)
+    return estimate_measured(planned.ticker_sessions, landed, costs, growth=growth)
 
 
-def _count_reference_requests(lakehouse: Lakehouse, sessions: pl.DataFrame) -> int:
+def _count_reference_requests(sessions: pl.DataFrame, grounds: Grounds) -> int:
     """Return the requests for the months of daily bars that are lacking, one per session."""
-    if lakehouse.settings.daily_bars is not None:
+    if grounds.last_asked is None:
         return 0
-    stored = lakehouse.tables.list_bar_months()
-    calendar = lakehouse.calendar.frame["session_date"]
+    stored = grounds.tables.list_bar_months()
+    calendar = grounds.rules.calendar.frame["session_date"]
     lacking = sessions["session_date"].dt.to_string("%Y-%m").unique()
     months = lacking.filter(~lacking.is_in(stored))
     due = calendar.filter(calendar.dt.to_string("%Y-%m").is_in(months.implode()))
-    return int((due <= lakehouse.last_available).sum())
-
-
-def _read_failed(lakehouse: Lakehouse) -> pl.DataFrame:
-    """Return the sessions that a download would ask for last, because they failed before."""
-    try:
-        with LedgerReader(lakehouse.layout.ledger_file) as ledger:
-            return ledger.missing_keys().filter(pl.col("state") == FAILED)
-    except MissingPartitionError:
-        return pl.DataFrame(schema={"ticker": pl.String, "session_date": pl.Date})
+    return int((due <= grounds.last_asked).sum())
 
 
 def _read_windows(record: PlanRecord) -> dict[str, EventWindow]:

@@ -8,13 +8,11 @@ those of the other.  What does not: what ranges cost (``estimates``) and how the
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import label_expected_rows
-from smallcaps_assets.core.plan.ranges import plan_request_ranges
+from smallcaps_assets.core.plan.ranges import RangeRules, plan_request_ranges
 from smallcaps_assets.core.reference.bar_facts import NO_BARS, BarFacts, DailyBar
 from smallcaps_assets.core.sessions import session_range
-from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.tables.store import TableStore
-from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, REQUEST_RANGES
 
 KEY = list(DAILY_BARS.key)
@@ -28,31 +26,16 @@ STORED = pl.Schema(
 """Sessions that have a receipt."""
 
 
-def read_stored(lakehouse: Lakehouse) -> pl.DataFrame:
-    """Return the sessions that have a receipt, planned or not; none before the first download.
-
-    Nothing is written: a lake that is not there is not made.
-
-    Returns:
-        ``ticker, session_date, rows, bytes``, sorted by ticker and session.
-    """
-    try:
-        with LedgerReader(lakehouse.layout.ledger_file) as ledger:
-            return ledger.stored_sessions().select(STORED.names())
-    except MissingPartitionError:
-        return STORED.to_frame()
-
-
 def label_sessions(
-    lakehouse: Lakehouse, sessions: pl.DataFrame, stored: pl.DataFrame | None = None
+    tables: TableStore, sessions: pl.DataFrame, stored: pl.DataFrame
 ) -> pl.DataFrame:
     """Add how many trades each session should hold, by its daily bar and by what landed.
 
     Args:
-        lakehouse: Where bars are.
+        tables: Where bars are.
         sessions: ``ticker, session_date`` and more.
-        stored: As :func:`read_stored` gives it; read when it is not given.  Sessions of the same
-            tickers show how many trades a share stands for where bars count shares only.
+        stored: ``STORED`` of what landed.  Sessions of the same tickers show how many trades a
+            share stands for where bars count shares only.
 
     Returns:
         The sessions with ``expected_rows`` (null: the bars do not tell) and ``estimated_rows``
@@ -61,15 +44,14 @@ def label_sessions(
     if sessions.is_empty():
         nothing = pl.lit(None, pl.Int64)
         return sessions.with_columns(expected_rows=nothing, estimated_rows=nothing)
-    landed = read_stored(lakehouse) if stored is None else stored
-    return label_expected_rows(sessions, gather_bars(lakehouse, sessions, landed))
+    return label_expected_rows(sessions, gather_bars(tables, sessions, stored))
 
 
-def gather_bars(lakehouse: Lakehouse, sessions: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+def gather_bars(tables: TableStore, sessions: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """Return what is known of the trades of sessions, and of those that teach about them.
 
     Args:
-        lakehouse: Where bars are.
+        tables: Where bars are.
         sessions: ``ticker, session_date`` and more.
         stored: What landed; its rows stand for counts that the bars lack.
 
@@ -77,9 +59,9 @@ def gather_bars(lakehouse: Lakehouse, sessions: pl.DataFrame, stored: pl.DataFra
         ``ticker, session_date, volume, trade_count``, each key once.  A session of which the
         vendor listed every ticker that traded has a bar of none where the ticker was not listed.
     """
-    bars = _read_counts(lakehouse, sessions)
+    bars = _read_counts(tables, sessions)
     first, last = session_range(sessions)
-    covered = lakehouse.tables.read_covered_sessions(first, last)
+    covered = tables.read_covered_sessions(first, last)
     idle = (
         sessions.filter(pl.col("session_date").is_in(list(covered)))
         .join(bars, on=KEY, how="anti")
@@ -88,11 +70,11 @@ def gather_bars(lakehouse: Lakehouse, sessions: pl.DataFrame, stored: pl.DataFra
     known = pl.concat([bars, idle])
     if known.height == sessions.height and not known["trade_count"].null_count():
         return known
-    return _learn_counts(lakehouse, known, stored.filter(pl.col("rows") > 0))
+    return _learn_counts(tables, known, stored.filter(pl.col("rows") > 0))
 
 
-def plan_ranges(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return the request ranges in which a download would fetch labelled sessions.
+def plan_ranges(sessions: pl.DataFrame, rules: RangeRules) -> pl.DataFrame:
+    """Cut labelled sessions into the request ranges in which a download would fetch them.
 
     Sessions that failed before (``has_failed``, where the frame has that column) are in ranges
     of their own.
@@ -100,13 +82,10 @@ def plan_ranges(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
     Returns:
         ``schemas.REQUEST_RANGES``; those of failed sessions follow the others.
     """
-    settings = lakehouse.settings
     has_failed = pl.col("has_failed") if "has_failed" in sessions.columns else pl.lit(value=False)
     parts = [sessions.filter(~has_failed), sessions.filter(has_failed)]
     ranges = [
-        plan_request_ranges(
-            part, lakehouse.calendar, settings.range_max_rows, settings.range_max_sessions
-        )
+        plan_request_ranges(part, rules.calendar, rules.max_rows, rules.max_sessions)
         for part in parts
         if part.height
     ]
@@ -137,11 +116,11 @@ def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
     )
 
 
-def _read_counts(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
+def _read_counts(tables: TableStore, sessions: pl.DataFrame) -> pl.DataFrame:
     """Return the stored bars of sessions."""
     if sessions.is_empty():
         return COUNTS
-    bars = lakehouse.tables.read_daily_bars(*session_range(sessions))
+    bars = tables.read_daily_bars(*session_range(sessions))
     keys = sessions.lazy().select(KEY)
     counts = (
         bars.select(COUNT_COLUMNS)
@@ -150,7 +129,7 @@ def _read_counts(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
         .unique(maintain_order=True)
     )
     if counts.select(KEY).is_duplicated().any():
-        months = ", ".join(lakehouse.tables.find_unsound_months())
+        months = ", ".join(tables.find_unsound_months())
         raise DataError(
             f"daily_bars: {months} hold different bars of one ticker and session, stored by an "
             "earlier version: run `smallcaps plan`, which fetches those months again"
@@ -158,9 +137,9 @@ def _read_counts(lakehouse: Lakehouse, sessions: pl.DataFrame) -> pl.DataFrame:
     return counts
 
 
-def _learn_counts(lakehouse: Lakehouse, bars: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
+def _learn_counts(tables: TableStore, bars: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
     """Return bars with the rows of sessions that landed where a count is lacking."""
-    volumes = _read_counts(lakehouse, landed).select(*KEY, "volume")
+    volumes = _read_counts(tables, landed).select(*KEY, "volume")
     taught = landed.select(*KEY, "rows").join(volumes, on=KEY, how="left", validate="1:1")
     known = bars.join(taught.select(*KEY, "rows"), on=KEY, how="left", validate="1:1").select(
         *KEY, "volume", trade_count=pl.coalesce("trade_count", "rows")

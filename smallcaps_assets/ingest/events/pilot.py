@@ -20,8 +20,9 @@ from smallcaps_assets.core.budget.pilot import (
     select_pilot,
 )
 from smallcaps_assets.core.figures import GB
-from smallcaps_assets.ingest.budget.calibration import calibrate, free_bytes
-from smallcaps_assets.ingest.budget.expectations import COUNTS, gather_bars, read_stored
+from smallcaps_assets.ingest.budget.calibration import read_holdings
+from smallcaps_assets.ingest.budget.expectations import COUNTS, gather_bars
+from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import PlanMode
 
@@ -97,15 +98,16 @@ def frame_ladder(ladder: tuple[Rung, ...]) -> pl.DataFrame:
 
 def _gather_inputs(lakehouse: Lakehouse, watchlist: pl.DataFrame, min_events: int) -> PilotInputs:
     """Return what the cost of pilots of a watchlist depends on."""
-    settings, stored = lakehouse.settings, read_stored(lakehouse)
-    held = stored.join(watchlist, on="ticker", how="semi")["bytes"]
+    settings = lakehouse.settings
+    holdings = read_holdings(lakehouse.layout.ledger_file, lakehouse.default_costs)
+    held = holdings.stored.join(watchlist, on="ticker", how="semi")["bytes"]
     free, share = _find_room(lakehouse, int(held.sum()))
     is_monthly = settings.plan_mode is PlanMode.EVENT_MONTHS
     inputs = PilotInputs(
         windows=lakehouse.windows,
         bounds=lakehouse.bounds,
         bars=COUNTS,
-        calibration=calibrate(lakehouse, stored),
+        calibration=holdings.costs,
         free_bytes=free,
         max_rows=settings.range_max_rows,
         max_sessions=settings.range_max_sessions,
@@ -113,7 +115,7 @@ def _gather_inputs(lakehouse: Lakehouse, watchlist: pl.DataFrame, min_events: in
         months=(settings.plan_months_before, settings.plan_months_after) if is_monthly else None,
     )
     sessions = list_candidates(watchlist, min_events, inputs)
-    bars = gather_bars(lakehouse, sessions, stored) if sessions.height else COUNTS
+    bars = gather_bars(lakehouse.tables, sessions, holdings.stored) if sessions.height else COUNTS
     return replace(inputs, bars=bars)
 
 
@@ -122,7 +124,8 @@ def _find_room(lakehouse: Lakehouse, held_bytes: int) -> tuple[int, float]:
 
     What the candidates already hold counts as free: a pilot must not shrink while it is fetched.
     """
-    room, budget_gb = free_bytes(lakehouse) + held_bytes, lakehouse.settings.disk_budget_gb
+    room = measure_free(lakehouse.fs, lakehouse.landing_folders) + held_bytes
+    budget_gb = lakehouse.settings.disk_budget_gb
     if budget_gb is not None and budget_gb * GB < room * DISK_SHARE:
         return int(budget_gb * GB), 1.0
     return room, DISK_SHARE

@@ -17,7 +17,6 @@ from smallcaps_assets.core.plan.months import plan_months
 from smallcaps_assets.core.plan.windows import plan_windows, select_sessions
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, DataError, LakeError
-from smallcaps_assets.ingest.budget.calibration import default_calibration
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
 from smallcaps_assets.ingest.plan.selection import parse_tickers
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
@@ -82,8 +81,8 @@ def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
 
     They are estimated by the bars and the default costs, so that what lands changes no batch.
     """
-    calibration = default_calibration(lakehouse)
-    labelled = label_sessions(lakehouse, plan.select(KEY), STORED.to_frame())
+    calibration = lakehouse.default_costs
+    labelled = label_sessions(lakehouse.tables, plan.select(KEY), STORED.to_frame())
     rows = pl.col("estimated_rows")
     stored = size_expression(
         rows,

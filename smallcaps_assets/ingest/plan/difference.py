@@ -10,9 +10,8 @@ import polars as pl
 
 from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.plan.publication import diff_plans, measure_plan
-from smallcaps_assets.ingest.budget.calibration import calibrate
-from smallcaps_assets.ingest.budget.estimates import estimate_sessions
-from smallcaps_assets.ingest.budget.expectations import KEY, read_stored
+from smallcaps_assets.ingest.budget.estimates import Grounds, estimate_sessions, gather_grounds
+from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.ingest.events.pilot import take_pilot
 from smallcaps_assets.ingest.events.watchlist import find_watchlist
 from smallcaps_assets.ingest.plan.choosing import choose_sessions, read_record
@@ -85,9 +84,10 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
         windows=lakehouse.windows if has_windows else None,
     )
     has_file = lakehouse.settings.daily_bars is not None
+    grounds = gather_grounds(lakehouse)
     return PlanChange(
-        added=_measure_side(lakehouse, difference.added),
-        removed=_measure_side(lakehouse, difference.removed),
+        added=_measure_side(difference.added, grounds),
+        removed=_measure_side(difference.removed, grounds),
         kept=difference.kept,
         problems=explain_plan(lakehouse, chosen, facts, pilot),
         unread_months=0 if has_file else len(due_months(lakehouse)),
@@ -101,8 +101,8 @@ def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
     return take_pilot(lakehouse, find_watchlist(lakehouse)).watchlist
 
 
-def _measure_side(lakehouse: Lakehouse, sessions: pl.DataFrame) -> Side:
-    stored = read_stored(lakehouse)
+def _measure_side(sessions: pl.DataFrame, grounds: Grounds) -> Side:
+    stored = grounds.holdings.stored
     held = stored.join(sessions, on=KEY, how="semi")
     missing = sessions.join(stored, on=KEY, how="anti")
     return Side(
@@ -110,5 +110,5 @@ def _measure_side(lakehouse: Lakehouse, sessions: pl.DataFrame) -> Side:
         tickers=sessions["ticker"].n_unique(),
         stored_sessions=held.height,
         stored_bytes=int(held["bytes"].sum()),
-        cost=estimate_sessions(lakehouse, missing, calibrate(lakehouse, stored), stored),
+        cost=estimate_sessions(missing, grounds),
     )

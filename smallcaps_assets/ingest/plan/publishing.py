@@ -13,7 +13,11 @@ from smallcaps_assets.core.keys import hash_keys, key_expression
 from smallcaps_assets.core.plan.publication import measure_plan
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
-from smallcaps_assets.ingest.budget.estimates import estimate_numbers, estimate_plan
+from smallcaps_assets.ingest.budget.estimates import (
+    estimate_numbers,
+    estimate_plan,
+    gather_grounds,
+)
 from smallcaps_assets.ingest.events.unknown_tickers import find_unknown_tickers
 from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions
 from smallcaps_assets.ingest.plan.refusals import explain_plan
@@ -50,7 +54,8 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     )
     shown: dict[str, Number] = {"mode": record.mode, "plan_hash": record.plan_hash}
     if facts.rows > MAX_KEYS:  # no estimate follows a plan that is refused
-        shown |= estimate_numbers(estimate_plan(lakehouse, planned=(record, chosen.plan)))
+        estimate = estimate_plan(record, chosen.plan, gather_grounds(lakehouse))
+        shown |= estimate_numbers(estimate)
     return MadeTable(
         chosen.plan.height,
         chosen.numbers | shown,

@@ -13,7 +13,7 @@ from typing import Final
 from smallcaps_assets.core.budget.calibration import INDEX_BYTES, SESSION_BYTES, Calibration
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.reference.bar_facts import BarFacts
-from smallcaps_assets.ingest.budget.calibration import calibrate
+from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import read_bar_facts
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
@@ -44,7 +44,8 @@ class Room:
     @classmethod
     def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
         """Return the room of a download, with what its lake shows of the size of files."""
-        return cls(lakehouse, bars, calibrate(lakehouse))
+        costs = gather_holdings(lakehouse.ledger, lakehouse.default_costs).costs
+        return cls(lakehouse, bars, costs)
 
     def learn(self, result: RangeResult) -> None:
         """Take note of how large the sessions of a range are, which no bar may have told."""

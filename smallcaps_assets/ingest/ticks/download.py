@@ -212,7 +212,9 @@ class Download:
         self.asking = open_asking(lakehouse, bars, is_deliberate=self._asks_again)
         self.asking.add(again)
         if missing.height:
-            self._waiting = self._plan_ranges(label_sessions(lakehouse, missing))
+            self._waiting = self._plan_ranges(
+                label_sessions(lakehouse.tables, missing, lakehouse.ledger.stored_sessions())
+            )
         self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,

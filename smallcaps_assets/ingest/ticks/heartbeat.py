@@ -104,7 +104,9 @@ class Heartbeat:
         others = missing.filter(~pl.col("key").is_in(list(keys))).select("ticker", "session_date")
         if others.is_empty():
             return
-        ranges = plan_ranges(lakehouse, label_sessions(lakehouse, others))
+        stored = lakehouse.ledger.stored_sessions()
+        labelled = label_sessions(lakehouse.tables, others, stored)
+        ranges = plan_ranges(labelled, lakehouse.range_rules)
         rows = ranges["expected_rows"].fill_null(0)
         pages = (rows + lakehouse.settings.page_limit - 1) // lakehouse.settings.page_limit
         self.others = Work(others.height, int(pages.clip(1).sum()), int(rows.sum()))

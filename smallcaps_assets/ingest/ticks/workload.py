@@ -24,7 +24,6 @@ from smallcaps_assets.ingest.budget.expectations import (
     KEY,
     label_sessions,
     plan_ranges,
-    read_stored,
 )
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
@@ -161,8 +160,9 @@ def plan_asked_ranges(lakehouse: Lakehouse, missing: pl.DataFrame) -> Iterator[R
         missing: ``ticker, session_date, state``, and what ``expectations.label_sessions`` adds.
     """
     book = open_purposes(lakehouse, missing)
-    ranges = plan_ranges(lakehouse, missing)
-    estimated = plan_ranges(lakehouse, missing.with_columns(expected_rows="estimated_rows"))
+    ranges = plan_ranges(missing, lakehouse.range_rules)
+    filled = missing.with_columns(expected_rows="estimated_rows")
+    estimated = plan_ranges(filled, lakehouse.range_rules)
     columns = ("ticker", "first_session", "last_session", "expected_rows")
     both = zip(ranges.select(columns).iter_rows(), estimated["expected_rows"], strict=True)
     for (ticker, first, last, expected), rows in both:
@@ -196,13 +196,15 @@ def _name_purpose(state: str) -> Purpose:
 def _find_begun(lakehouse: Lakehouse, missing: pl.DataFrame) -> dict[tuple[str, dt.date], Purpose]:
     """Return the unasked sessions whose range of the plan was begun before."""
     ledger = lakehouse.ledger
-    stored = ledger.stored_sessions().filter("is_planned").select(*KEY, is_asked=pl.lit(value=True))
+    landed = ledger.stored_sessions()
+    stored = landed.filter("is_planned").select(*KEY, is_asked=pl.lit(value=True))
     is_asked = ~pl.col("state").is_in(UNASKED)
     unstored = ledger.missing_keys().select(*KEY, is_asked=is_asked)
     plan = pl.concat([stored, unstored]).join(missing, on="ticker", how="semi").sort(KEY)
     if not plan["is_asked"].any():
         return {}
-    ranges = plan_ranges(lakehouse, label_sessions(lakehouse, plan, read_stored(lakehouse)))
+    labelled = label_sessions(lakehouse.tables, plan, landed)
+    ranges = plan_ranges(labelled, lakehouse.range_rules)
     begun = (
         plan.join_asof(
             ranges.select("ticker", "first_session"),

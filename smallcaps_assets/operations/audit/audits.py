@@ -40,7 +40,13 @@ from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.audit.last_audit import write_last_audit
+from smallcaps_assets.operations.audit.last_audit import (
+    StoredAudit,
+    keep_deep,
+    read_last_audit,
+    recall_audit,
+    write_last_audit,
+)
 from smallcaps_assets.operations.repair.months import find_damaged_months, frame_month_damages
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
@@ -65,10 +71,20 @@ def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
     return {
         "planned_sessions_are_covered": judge_coverage(counted, thresholds, apart=apart.height),
         "event_windows_are_covered": judge_window_coverage(windows, counted, thresholds),
-        "size_is_as_planned": judge_size(measure_size(lakehouse, plan), lakehouse.thresholds),
+        "size_is_as_planned": judge_size(measure_size(lakehouse, plan), thresholds),
         "sessions_reach_their_bar": judge_disputes(evidence),
-        "bars_prove_sessions": judge_proof(evidence, lakehouse.thresholds),
+        "bars_prove_sessions": judge_proof(evidence, thresholds),
     }
+
+
+def recall_verdicts(lakehouse: Lakehouse) -> dict[str, Verdict]:
+    """Judge what needs no file, and recall what the last deep audit found.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+    """
+    last = read_last_audit(lakehouse.layout, lakehouse.fs)
+    return audit_ledger(lakehouse) | recall_audit(last, lakehouse.ledger, lakehouse.clock())
 
 
 def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
@@ -77,9 +93,12 @@ def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
     Raises:
         MissingPartitionError: No plan is published.
     """
-    newest_commit_at = lakehouse.ledger.newest_commit()
+    ledger = lakehouse.ledger
+    newest_commit_at = ledger.newest_commit()
     verdicts = audit_ledger(lakehouse) | _judge_files(lakehouse)
-    write_last_audit(lakehouse, verdicts, newest_commit_at)
+    stored = ledger.totals().sessions
+    audit = StoredAudit(lakehouse.clock(), stored, keep_deep(verdicts), newest_commit_at)
+    write_last_audit(lakehouse.layout, lakehouse.fs, audit)
     return verdicts
 
 

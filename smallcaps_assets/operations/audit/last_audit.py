@@ -14,7 +14,9 @@ import polars as pl
 from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.storage.files import FileSystem
 
 KEPT_OFFENDERS: Final = 200
 """Offenders remembered of each deep audit."""
@@ -134,17 +136,9 @@ class StoredAudit(msgspec.Struct, frozen=True):
     newest_commit_at: dt.datetime | None = None
 
 
-def write_last_audit(
-    lakehouse: Lakehouse, verdicts: Mapping[str, Verdict], newest_commit_at: dt.datetime | None
-) -> None:
-    """Remember the deep verdicts, with the first rows of their offenders.
-
-    Args:
-        lakehouse: What was audited.
-        verdicts: The verdicts, the deep ones among them.
-        newest_commit_at: Newest receipt when the audit began: what came later it may have missed.
-    """
-    deep = [
+def keep_deep(verdicts: Mapping[str, Verdict]) -> list[StoredVerdict]:
+    """Select the deep verdicts, with the first rows of their offenders."""
+    return [
         StoredVerdict(
             audit.name,
             verdicts[audit.name].passed,
@@ -155,28 +149,36 @@ def write_last_audit(
         for audit in AUDITS
         if audit.is_deep
     ]
-    stored = lakehouse.ledger.totals().sessions
-    audit = StoredAudit(lakehouse.clock(), stored, deep, newest_commit_at)
-    path = lakehouse.layout.last_audit_file
-    lakehouse.fs.make_folders(path.parent, root=lakehouse.layout.data_dir)
-    lakehouse.fs.publish(
-        {path: msgspec.json.format(msgspec.json.encode(audit))}, root=lakehouse.layout.data_dir
-    )
 
 
-def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Return the deep verdicts of the last audit with their age; red where there was none.
+def write_last_audit(layout: LakeLayout, fs: FileSystem, audit: StoredAudit) -> None:
+    """Remember an audit in place of the last one."""
+    path = layout.last_audit_file
+    fs.make_folders(path.parent, root=layout.data_dir)
+    fs.publish({path: msgspec.json.format(msgspec.json.encode(audit))}, root=layout.data_dir)
 
-    A result that cannot be read is none: it is made again by the next audit.
+
+def read_last_audit(layout: LakeLayout, fs: FileSystem) -> StoredAudit | None:
+    """Read the last deep audit; ``None``: there was none, or its file cannot be read.
+
+    What cannot be read is made again by the next audit.
     """
-    stored = _read_stored(lakehouse)
-    if stored is None:
+    try:
+        return msgspec.json.decode(fs.read(layout.last_audit_file), type=StoredAudit)
+    except (MissingPartitionError, *DECODER_FAULTS):
+        return None
+
+
+def recall_audit(
+    last: StoredAudit | None, ledger: LedgerReader, now: dt.datetime
+) -> dict[str, Verdict]:
+    """Tell the deep verdicts of the last audit with their age; red where there was none."""
+    if last is None:
         return {audit.name: _never_audited() for audit in AUDITS if audit.is_deep}
-    age_h = (lakehouse.clock() - stored.audited_at).total_seconds() / 3600
+    age_h = (now - last.audited_at).total_seconds() / 3600
     # A session that was repaired and fetched again leaves the number of sessions as it was.
-    seen_until = stored.newest_commit_at or stored.audited_at
-    since = lakehouse.ledger.count_committed_since(seen_until)
-    note = f" (deep audit of {stored.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
+    since = ledger.count_committed_since(last.newest_commit_at or last.audited_at)
+    note = f" (deep audit of {last.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
     return {
         verdict.name: Verdict(
             verdict.passed,
@@ -184,17 +186,8 @@ def read_last_audit(lakehouse: Lakehouse) -> dict[str, Verdict]:
             verdict.numbers | {"audit_age_h": round(age_h, 2), "sessions_since": since},
             pl.DataFrame(verdict.offenders),
         )
-        for verdict in stored.verdicts
+        for verdict in last.verdicts
     }
-
-
-def _read_stored(lakehouse: Lakehouse) -> StoredAudit | None:
-    """Return the last deep audit; ``None``: there was none, or its file cannot be read."""
-    try:
-        content = lakehouse.fs.read(lakehouse.layout.last_audit_file)
-        return msgspec.json.decode(content, type=StoredAudit)
-    except (MissingPartitionError, *DECODER_FAULTS):
-        return None
 
 
 def _never_audited() -> Verdict:

@@ -13,7 +13,6 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Purpose
-from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.progress.expansion import (
     AuditFacts,
     Cost,
@@ -28,14 +27,13 @@ from smallcaps_assets.core.progress.expansion import (
     judge_time_criterion,
     recommend,
 )
-from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.core.verdicts import Thresholds, Verdict
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate
 from smallcaps_assets.ingest.budget.expectations import KEY
-from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.sessions.damages import DamageKind
-from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.report.document import MissingSession, ReportedDamage
-from smallcaps_assets.operations.report.promises import measure_promises, read_runs
+from smallcaps_assets.operations.report.history import History, Spendings
+from smallcaps_assets.operations.report.promises import Promises
 
 COVERAGE_AUDIT: Final = "planned_sessions_are_covered"
 DAMAGE_AUDIT: Final = "files_are_undamaged"
@@ -68,33 +66,29 @@ class Evidence:
     """What the figures of one report are made of, gathered once.
 
     Attributes:
-        lakehouse: The lake.
         plan: The published plan.
-        receipts: ``schemas.RECEIPTS``, of everything stored.
+        history: What was stored, asked for and estimated.
         estimate: What the plan costs.
-        pace: How long requests took.
+        promises: What was promised of what landed.
         missing: Planned sessions without a receipt.
         verdicts: Verdicts of the audits.
+        thresholds: What is demanded.
+        budget_bytes: What the lake may take; ``None``: no budget is set.
     """
 
-    lakehouse: Lakehouse
     plan: pl.DataFrame
-    receipts: pl.DataFrame
+    history: History
     estimate: PlanEstimate
-    pace: RequestPace
+    promises: Promises
     missing: Sequence[MissingSession]
     verdicts: Mapping[str, Verdict]
+    thresholds: Thresholds
+    budget_bytes: float | None
 
     @cached_property
     def landed(self) -> pl.DataFrame:
         """Return the receipts of planned sessions."""
-        return self.receipts.join(self.plan, on=KEY, how="semi")
-
-    @cached_property
-    def budget_bytes(self) -> float | None:
-        """Return what the lake may take."""
-        budget_gb = self.lakehouse.settings.disk_budget_gb
-        return None if budget_gb is None else budget_gb * GB
+        return self.history.receipts.join(self.plan, on=KEY, how="semi")
 
     @cached_property
     def damaged(self) -> list[ReportedDamage]:
@@ -120,7 +114,7 @@ class Evidence:
 
 def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
     """Return the criteria, and what follows from them."""
-    demanded = evidence.lakehouse.thresholds.coverage
+    demanded = evidence.thresholds.coverage
     coverage = evidence.verdicts[COVERAGE_AUDIT].numbers
     unknown = int(coverage.get("unknown_ticker_sessions", 0))
     planned, landed = evidence.plan.height - unknown, evidence.landed.height - unknown
@@ -136,27 +130,27 @@ def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
     return criteria, recommend(criteria, missing, name_damages(evidence.damaged))
 
 
-def measure_request_pace(ledger: LedgerReader) -> RequestPace:
-    """Return how long requests took, by the times of each run; pauses between runs do not count."""
-    runs = read_runs(ledger)
+def measure_request_pace(history: History) -> RequestPace:
+    """Say how long requests took, by the times of each run; pauses between runs do not count."""
+    runs = history.runs
     requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
     timed = runs.filter(pl.col("seconds") > 0)
     seconds = float(timed["seconds"].sum() or 0.0)
-    is_known = seconds > 0 and not ledger.count_untimed()
+    is_known = seconds > 0 and not history.untimed
     return RequestPace(
         runs=runs.height,
         requests=requests,
         answered=answered,
         hours=seconds / _HOUR_S if is_known else None,
         per_minute=int(timed["requests"].sum()) / seconds * 60 if seconds > 0 else None,
-        purposes=_count_purposes(ledger),
+        purposes=_count_purposes(history.spending),
     )
 
 
-def _count_purposes(ledger: LedgerReader) -> dict[str, int]:
+def _count_purposes(spending: Spendings) -> dict[str, int]:
     """Return answered requests by purpose; those that none was noted of are untold."""
     counts = dict.fromkeys(map(str, Purpose), 0)
-    for purpose, halves in ledger.spending().items():
+    for purpose, halves in spending.items():
         counts[purpose or "untold"] = sum(half.requests for half in halves)
     return counts
 
@@ -182,17 +176,17 @@ def _judge_costs(evidence: Evidence) -> list[Criterion]:
     """Return the criteria of size, time and metrics."""
     remaining = evidence.estimate.remaining
     missing_hours = remaining.hours if evidence.missing else 0.0
-    promised = measure_promises(evidence.lakehouse, evidence.receipts)
+    promised = evidence.promises
     hours = promised.hours
     cost = Cost(
-        stored_bytes=int(evidence.receipts["bytes"].sum()),
+        stored_bytes=int(evidence.history.receipts["bytes"].sum()),
         missing_bytes=remaining.bytes_stored if evidence.missing else 0,
         budget_bytes=evidence.budget_bytes,
         hours=None if hours is None else hours.real,
         missing_hours=missing_hours,
         planned_hours=missing_hours + (0.0 if hours is None else hours.estimated),
     )
-    tolerance, basis = evidence.lakehouse.thresholds.size_tolerance, promised.basis
+    tolerance, basis = evidence.thresholds.size_tolerance, promised.basis
     return [
         judge_size_criterion(cost, promised.metrics.get("bytes"), tolerance, basis),
         judge_time_criterion(cost, tolerance),

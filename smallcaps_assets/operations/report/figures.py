@@ -7,23 +7,26 @@ they mean (``document``), what follows from them (``evidence``), pictures and th
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.estimates import estimate_plan, gather_grounds
 from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.ingest.derived import require_ledger
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.rows import Activity
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.audit.audits import audit_ledger
-from smallcaps_assets.operations.audit.last_audit import AUDITS, read_last_audit
+from smallcaps_assets.operations.audit.audits import recall_verdicts
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.operations.report.document import (
     EstimateAndReality,
     MissingSession,
@@ -36,6 +39,8 @@ from smallcaps_assets.operations.report.evidence import (
     judge_success,
     measure_request_pace,
 )
+from smallcaps_assets.operations.report.history import gather_history
+from smallcaps_assets.operations.report.promises import measure_promises
 from smallcaps_assets.operations.report.reality import measure_reality
 
 LISTED: Final = 1000
@@ -46,41 +51,50 @@ _DEEP: Final = frozenset(audit.name for audit in AUDITS if audit.is_deep)
 
 
 def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
-    """Return the figures of the lake, with the verdict that follows from them.
+    """Gather the figures of the lake, with the verdict that follows from them.
+
+    The ledger is opened once, and what is read from it is passed on.
 
     Raises:
         LedgerMismatchError: The ledger is lost or damaged; the message says how to rebuild it.
         MissingPartitionError: Nothing is planned yet.
     """
     require_ledger(lakehouse)
-    record, plan = lakehouse.tables.read_plan()
-    receipts = lakehouse.ledger.receipts()
+    ledger, tables, costs = lakehouse.ledger, lakehouse.tables, lakehouse.default_costs
+    record, plan = tables.read_plan()
+    history = gather_history(ledger, read_estimates(lakehouse.layout, lakehouse.fs))
+    budget_gb = lakehouse.settings.disk_budget_gb
     evidence = Evidence(
-        lakehouse=lakehouse,
         plan=plan,
-        receipts=receipts,
-        estimate=estimate_plan(lakehouse),
-        pace=measure_request_pace(lakehouse.ledger),
-        missing=list_missing(lakehouse.ledger, plan, receipts),
-        verdicts=audit_ledger(lakehouse) | read_last_audit(lakehouse),
+        history=history,
+        estimate=estimate_plan(record, plan, gather_grounds(lakehouse, ledger)),
+        promises=measure_promises(history, tables, costs),
+        missing=list_missing(ledger, plan, history.receipts),
+        verdicts=recall_verdicts(lakehouse),
+        thresholds=lakehouse.thresholds,
+        budget_bytes=None if budget_gb is None else budget_gb * GB,
     )
     criteria, advice = judge_success(evidence)
-    recent = lakehouse.ledger.activity(lakehouse.clock() - ERROR_WINDOW)
+    now = lakehouse.clock()
+    recent = ledger.activity(now - ERROR_WINDOW)
+    reality = measure_reality(history, plan, tables, costs)
     figures: dict[str, Any] = {
-        "made_at": lakehouse.clock(),
+        "made_at": now,
         "source": str(lakehouse.source),
         "data_dir": str(lakehouse.layout.data_dir),
         "plan_hash": record.plan_hash,
-        "states": lakehouse.ledger.counts(),
+        "states": ledger.counts(),
         "errors_last_hour": recent.errors,
         "last_commit_at": recent.last_commit_at,
-        "content_hash": _hash(receipts),
+        "content_hash": _hash(history.receipts),
         "verdict": "expand" if advice.may_expand else "do not expand",
         "recommendation": advice.text,
         "criteria": [asdict(criterion) for criterion in criteria],
+        "requests_per_minute_limit": costs.requests_per_minute,
+        "estimate_against_reality": msgspec.convert(reality.plain(), EstimateAndReality),
         **_describe_sessions(evidence),
         **_describe_costs(evidence),
-        **_describe_failures(evidence),
+        **_describe_failures(evidence.missing, ledger.activity(EPOCH)),
         **_describe_audits(evidence),
     }
     return msgspec.convert(figures, ReportDocument)
@@ -128,7 +142,8 @@ def list_missing(
 
 def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
     """Return what was planned and what landed."""
-    planned, landed, receipts = evidence.plan.height, evidence.landed.height, evidence.receipts
+    planned, landed = evidence.plan.height, evidence.landed.height
+    receipts = evidence.history.receipts
     rows, size = (int(receipts[name].sum()) for name in ("rows", "bytes"))
     return {
         "planned_sessions": planned,
@@ -147,17 +162,15 @@ def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
 
 
 def _describe_costs(evidence: Evidence) -> dict[str, Any]:
-    """Return requests and time, and estimates beside what landed."""
-    lakehouse, pace, planned = evidence.lakehouse, evidence.pace, evidence.estimate.calibrated
-    missing = evidence.estimate.remaining
-    reality = measure_reality(lakehouse, evidence.plan, evidence.receipts)
+    """Return requests and time, and what was estimated."""
+    pace = measure_request_pace(evidence.history)
+    planned, missing = evidence.estimate.calibrated, evidence.estimate.remaining
     return {
         "requests": pace.requests,
         "answered_requests": pace.answered,
         "requests_by_purpose": pace.purposes,
         "download_hours": pace.hours,
         "requests_per_minute": pace.per_minute,
-        "requests_per_minute_limit": lakehouse.settings.requests_per_minute,
         "runs": pace.runs,
         "estimated_requests": planned.requests,
         "estimated_bytes": planned.bytes_stored,
@@ -167,15 +180,13 @@ def _describe_costs(evidence: Evidence) -> dict[str, Any]:
         "missing_bytes": missing.bytes_stored,
         "missing_bytes_on_disk": missing.bytes_on_disk,
         "missing_hours": missing.hours,
-        "estimate_against_reality": msgspec.convert(reality.plain(), EstimateAndReality),
-        "estimates_made": len(read_estimates(lakehouse)),
+        "estimates_made": len(evidence.history.estimates),
     }
 
 
-def _describe_failures(evidence: Evidence) -> dict[str, Any]:
+def _describe_failures(missing: Sequence[MissingSession], ever: Activity) -> dict[str, Any]:
     """Return what failed, ever and still."""
-    ever = evidence.lakehouse.ledger.activity(EPOCH)
-    kinds = Counter(one.kind for one in evidence.missing if one.kind)
+    kinds = Counter(one.kind for one in missing if one.kind)
     return {
         "failed_attempts": ever.errors,
         "failed_sessions": dict(sorted(kinds.items())),

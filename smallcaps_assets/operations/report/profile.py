@@ -15,11 +15,14 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.ticks.profile import COUNTS, count_quarters, sum_profile
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import TradesQuestion, locate_trades
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.storage.files import FileSystem
 
 GROUP_FILES: Final = 64
 """Files that are counted at once."""
@@ -47,36 +50,47 @@ class Profile:
     stored: int
 
 
-def profile_lake(lakehouse: Lakehouse, limit: int = READ_SESSIONS) -> Profile:
-    """Return the profile of what is stored, after reading what no report has read before.
+def profile_lake(
+    layout: LakeLayout,
+    fs: FileSystem,
+    ledger: LedgerReader,
+    calendar: SessionCalendar,
+    limit: int = READ_SESSIONS,
+) -> Profile:
+    """Profile what is stored, after reading what no report has read before.
 
     Args:
-        lakehouse: The lake.
+        layout: Where files lie.
+        fs: The disk.
+        ledger: What is stored.
+        calendar: When sessions begin and end.
         limit: New sessions to read at most, in an order that has nothing to do with time.
 
     Raises:
         StorageError: The disk refuses.
     """
-    stored = lakehouse.ledger.receipts().filter(pl.col("rows") > 0)
+    stored = ledger.receipts().filter(pl.col("rows") > 0)
     stored = stored.select(*KEY, "content_hash", "rows")
-    known = _read_cache(lakehouse).join(stored, on=[*KEY, "content_hash"], how="semi")
+    known = _read_cache(layout, fs).join(stored, on=[*KEY, "content_hash"], how="semi")
     new = stored.join(known, on=KEY, how="anti").sort("content_hash").head(limit)
-    counts = pl.concat([known, *_count_new(lakehouse, new)])
+    counts = pl.concat([known, *_count_new(layout, fs, ledger, new)])
     if new.height:
-        _write_cache(lakehouse, counts)
+        _write_cache(layout, fs, counts)
     return Profile(
-        trades=sum_profile(counts.select(COUNTS.names()), lakehouse.calendar.frame),
+        trades=sum_profile(counts.select(COUNTS.names()), calendar.frame),
         sessions=counts.select(KEY).n_unique(),
         stored=stored.height,
     )
 
 
-def _count_new(lakehouse: Lakehouse, new: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _count_new(
+    layout: LakeLayout, fs: FileSystem, ledger: LedgerReader, new: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
     """Yield counts of sessions that were not read before, those that could be read."""
     if new.is_empty():
         return
     question = TradesQuestion(tickers=tuple(new["ticker"].unique()))
-    sources = locate_trades(lakehouse.layout, lakehouse.fs, lakehouse.ledger, question)
+    sources = locate_trades(layout, fs, ledger, question)
     groups = [(part.wanted, [part.path]) for part in sources.parts]
     files = pl.DataFrame(
         [(file.ticker, file.session_date, str(file.path)) for file in sources.files],
@@ -104,17 +118,17 @@ def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
     return pl.concat([_count_files([path]) for path in paths])
 
 
-def _read_cache(lakehouse: Lakehouse) -> pl.DataFrame:
+def _read_cache(layout: LakeLayout, fs: FileSystem) -> pl.DataFrame:
     """Return what earlier reports counted; a file that cannot be read is none."""
     try:
-        content = lakehouse.fs.read(lakehouse.layout.profile_file)
+        content = fs.read(layout.profile_file)
         return pl.read_parquet(io.BytesIO(content), glob=False).match_to_schema(CACHE)
     except (MissingPartitionError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return CACHE.to_frame()
 
 
-def _write_cache(lakehouse: Lakehouse, counts: pl.DataFrame) -> None:
-    layout, buffer = lakehouse.layout, io.BytesIO()
+def _write_cache(layout: LakeLayout, fs: FileSystem, counts: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
     counts.sort(*KEY, "quarter").write_parquet(buffer, compression_level=3)
-    lakehouse.fs.make_folders(layout.reports_dir, root=layout.data_dir)
-    lakehouse.fs.publish({layout.profile_file: buffer.getvalue()}, root=layout.data_dir)
+    fs.make_folders(layout.reports_dir, root=layout.data_dir)
+    fs.publish({layout.profile_file: buffer.getvalue()}, root=layout.data_dir)

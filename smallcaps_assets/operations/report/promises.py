@@ -19,11 +19,11 @@ import polars as pl
 from smallcaps_assets.core.budget.calibration import Calibration, size_expression
 from smallcaps_assets.core.budget.purposes import Purpose, Spending
 from smallcaps_assets.core.progress.expansion import BEFORE, Basis, Promise
-from smallcaps_assets.ingest.budget.calibration import default_calibration, learn_sizes
-from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry, read_estimates
+from smallcaps_assets.ingest.budget.calibration import learn_sizes
+from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
-from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.operations.report.history import History
 
 ENOUGH: Final = 30
 """Sessions, or requests, after an estimate that say by themselves how good it was."""
@@ -45,50 +45,52 @@ class Promises:
     basis: Basis = BEFORE
 
 
-def measure_promises(lakehouse: Lakehouse, receipts: pl.DataFrame) -> Promises:
-    """Return trades, bytes, requests and hours of what was fetched, beside what was promised.
+def measure_promises(history: History, tables: TableStore, default: Calibration) -> Promises:
+    """Hold trades, bytes, requests and hours of what was fetched against what was promised.
 
     Nothing without an estimate on record, or before anything landed.  Imported sessions cost no
     request and were promised none.  Requests and hours are lacking where the attempts are lost.
 
     Args:
-        lakehouse: Where bars, estimates and attempts are.
-        receipts: ``schemas.RECEIPTS``.
+        history: Receipts, attempts and estimates.
+        tables: Where bars are.
+        default: What things cost before anything has landed.
     """
-    fetched = receipts.filter(pl.col("requests") > 0).select(*STORED.names(), "committed_timestamp")
-    entries = read_estimates(lakehouse)
-    if fetched.is_empty() or not entries:
+    fetched = history.receipts.filter(pl.col("requests") > 0).select(
+        *STORED.names(), "committed_timestamp"
+    )
+    if fetched.is_empty() or not history.estimates:
         return Promises()
-    newest = entries[-1]
+    newest = history.estimates[-1]
     is_after = pl.col("committed_timestamp") > newest.made_at
     before, after = fetched.filter(~is_after), fetched.filter(is_after)
     is_learned = before.height > 0
     judged = fetched if after.height < ENOUGH else after
     if is_learned and judged is fetched:
-        sums = _foretell_halves(lakehouse, fetched)
+        sums = _foretell_halves(tables, fetched, default)
         basis = _describe_halves(newest, fetched.height)
     else:
-        sums = _foretell(lakehouse, judged, before, newest.restore())
+        sums = _foretell(tables, judged, before, newest.restore())
         basis = _describe_after(newest, judged.height) if is_learned else BEFORE
     rows, size = judged.select(pl.col("rows", "bytes").sum()).row(0)
     metrics = {"trades": Promise(sums[0], rows), "bytes": Promise(sums[1], size)}
-    if (requests := _promise_requests(lakehouse.ledger, newest, is_learned=is_learned)) is not None:
+    if (requests := _promise_requests(history, newest, is_learned=is_learned)) is not None:
         metrics["requests"] = requests
-    return Promises(metrics, _promise_hours(lakehouse.ledger, newest), basis)
+    return Promises(metrics, _promise_hours(history, newest), basis)
 
 
 def _foretell(
-    lakehouse: Lakehouse, sessions: pl.DataFrame, teachers: pl.DataFrame, sizes: Calibration
+    tables: TableStore, sessions: pl.DataFrame, teachers: pl.DataFrame, sizes: Calibration
 ) -> tuple[float, float]:
     """Return trades and bytes that sessions were to have.
 
     Args:
-        lakehouse: Where bars are.
+        tables: Where bars are.
         sessions: ``ticker, session_date`` and more.
         teachers: ``STORED`` of what had landed before: it shows what shares stand for.
         sizes: What a trade and a file were taken to cost.
     """
-    labelled = label_sessions(lakehouse, sessions.select(KEY), teachers.select(STORED.names()))
+    labelled = label_sessions(tables, sessions.select(KEY), teachers.select(STORED.names()))
     rows = pl.col("estimated_rows")
     size = size_expression(
         rows,
@@ -100,13 +102,14 @@ def _foretell(
     return float(told[0] or 0), float(told[1] or 0)
 
 
-def _foretell_halves(lakehouse: Lakehouse, fetched: pl.DataFrame) -> tuple[float, float]:
+def _foretell_halves(
+    tables: TableStore, fetched: pl.DataFrame, default: Calibration
+) -> tuple[float, float]:
     """Return what each half of the sessions foretells of the other one, every second in turn."""
     numbered = fetched.with_row_index("place")
     halves = [numbered.filter(pl.col("place") % 2 == half) for half in (0, 1)]
-    default = default_calibration(lakehouse)
     told = [
-        _foretell(lakehouse, half, other, learn_sizes(default, other))
+        _foretell(tables, half, other, learn_sizes(default, other))
         for half, other in zip(halves, reversed(halves), strict=True)
         if half.height
     ]
@@ -114,27 +117,26 @@ def _foretell_halves(lakehouse: Lakehouse, fetched: pl.DataFrame) -> tuple[float
 
 
 def _promise_requests(
-    ledger: LedgerReader, newest: EstimateEntry, *, is_learned: bool
+    history: History, newest: EstimateEntry, *, is_learned: bool
 ) -> Promise | None:
     """Return the requests of first askings; ``None``: none is on record."""
-    after = sum(ledger.spending(newest.made_at).get(Purpose.PLAN, ()), start=Spending())
+    after = sum(history.spending_since.get(Purpose.PLAN, ()), start=Spending())
     if after.expected and (after.expected >= ENOUGH or not is_learned):
         return Promise(after.expected * newest.requests_per_page, after.requests)
-    halves = ledger.spending().get(Purpose.PLAN)
+    halves = history.spending.get(Purpose.PLAN)
     if halves is None:
         return None
     told = halves[0].expected * halves[1].ratio + halves[1].expected * halves[0].ratio
     return Promise(told, halves[0].requests + halves[1].requests)
 
 
-def _promise_hours(ledger: LedgerReader, newest: EstimateEntry) -> Promise | None:
+def _promise_hours(history: History, newest: EstimateEntry) -> Promise | None:
     """Return the hours of the runs since the newest estimate, of all where there was none."""
-    runs = read_runs(ledger)
+    runs = history.runs
     after = runs.filter(pl.col("first_at") > newest.made_at)
     judged = after if after["seconds"].sum() else runs
-    if not judged["seconds"].sum() or ledger.count_untimed(
-        newest.made_at if after.height else None
-    ):
+    untimed = history.untimed_since if after.height else history.untimed
+    if not judged["seconds"].sum() or untimed:
         return None
     costs = newest.restore()
     told = sum(
@@ -142,18 +144,6 @@ def _promise_hours(ledger: LedgerReader, newest: EstimateEntry) -> Promise | Non
         for requests, rows, sessions in judged.select("requests", "rows", "sessions").iter_rows()
     )
     return Promise(told / _HOUR_S, float(judged["seconds"].sum()) / _HOUR_S)
-
-
-def read_runs(ledger: LedgerReader) -> pl.DataFrame:
-    """Return ``LedgerReader.runs`` with the seconds of all that left any trace of them.
-
-    A run that did not say how long it was at work took from its first to its last answer, and
-    one answer more: nobody wrote down when the first was asked for.
-    """
-    span = (pl.col("last_at") - pl.col("first_at")).dt.total_microseconds() / 1e6
-    grown = span * pl.col("attempts") / (pl.col("attempts") - 1)
-    several = pl.when(pl.col("attempts") > 1).then(grown)
-    return ledger.runs().with_columns(seconds=pl.coalesce("seconds", several))
 
 
 def _describe_after(newest: EstimateEntry, count: int) -> Basis:

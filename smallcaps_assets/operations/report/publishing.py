@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.states import GREEN, NOT_YET_AVAILABLE
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.report.figures import measure_lake
@@ -77,18 +78,19 @@ def draw_report(lakehouse: Lakehouse, report: ReportDocument) -> list[Picture]:
     Raises:
         StorageError: The disk refuses what is remembered of the times of trades.
     """
-    profile = profile_lake(lakehouse)
+    ledger, tolerance = lakehouse.ledger, lakehouse.thresholds.size_tolerance
+    profile = profile_lake(lakehouse.layout, lakehouse.fs, ledger, lakehouse.calendar)
     return [
         _picture(
             "Coverage",
-            _draw_coverage(lakehouse),
+            _draw_coverage(ledger),
             "planned sessions, blank where none is planned; tickers with the most missing first",
             "nothing is planned",
         ),
-        _picture("Size by ticker", _draw_sizes(lakehouse), "", "nothing is stored yet"),
+        _picture("Size by ticker", _draw_sizes(ledger), "", "nothing is stored yet"),
         _picture(
             "Estimate against reality",
-            _draw_reality(lakehouse, report),
+            _draw_reality(report, tolerance),
             "each session against the newest estimate made before it landed; requests of failed "
             "attempts are included",
             "nothing landed yet",
@@ -101,7 +103,7 @@ def draw_report(lakehouse: Lakehouse, report: ReportDocument) -> list[Picture]:
         ),
         _picture(
             "Failures over time",
-            _draw_failures(lakehouse),
+            _draw_failures(ledger),
             "attempts that failed for good; retries inside of a request are not counted here",
             "no attempt failed",
         ),
@@ -114,25 +116,25 @@ def _picture(title: str, figure: Figure | None, caption: str, nothing: str) -> P
     return Picture(title, caption, render_figure(figure))
 
 
-def _draw_coverage(lakehouse: Lakehouse) -> Figure | None:
-    states = lakehouse.ledger.coverage().filter(pl.col("state") != NOT_YET_AVAILABLE)
+def _draw_coverage(ledger: LedgerReader) -> Figure | None:
+    states = ledger.coverage().filter(pl.col("state") != NOT_YET_AVAILABLE)
     if states.is_empty():
         return None
     return draw_coverage(states.with_columns(is_green=pl.col("state").is_in(list(GREEN))))
 
 
-def _draw_sizes(lakehouse: Lakehouse) -> Figure | None:
-    stored = lakehouse.ledger.stored_sessions()
+def _draw_sizes(ledger: LedgerReader) -> Figure | None:
+    stored = ledger.stored_sessions()
     sizes = stored.group_by("ticker").agg(pl.col("bytes").sum(), sessions=pl.len())
     return draw_sizes(sizes) if sizes.height else None
 
 
-def _draw_reality(lakehouse: Lakehouse, report: ReportDocument) -> Figure | None:
+def _draw_reality(report: ReportDocument, tolerance: float) -> Figure | None:
     rows = report.estimate_against_reality.by_ticker
     if not rows:
         return None
     by_ticker = pl.DataFrame(msgspec.to_builtins(rows)).drop("year", "bytes_error_ratio")
-    return draw_reality(by_ticker, lakehouse.thresholds.size_tolerance)
+    return draw_reality(by_ticker, tolerance)
 
 
 def _draw_profile(profile: Profile) -> Figure | None:
@@ -146,6 +148,6 @@ def _describe_profile(profile: Profile) -> str:
     return f"{text}; {rest:,} are not read yet, or cannot be read" if rest else text
 
 
-def _draw_failures(lakehouse: Lakehouse) -> Figure | None:
-    attempts = lakehouse.ledger.attempts_by_hour()
+def _draw_failures(ledger: LedgerReader) -> Figure | None:
+    attempts = ledger.attempts_by_hour()
     return draw_failures(attempts) if (attempts["kind"] != "").any() else None

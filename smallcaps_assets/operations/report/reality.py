@@ -5,15 +5,16 @@ never judged by what it learned from.  What does not belong here: making estimat
 (``ingest.budget.estimates``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from smallcaps_assets.core.budget.calibration import size_expression
-from smallcaps_assets.ingest.budget.calibration import default_calibration
-from smallcaps_assets.ingest.budget.estimate_history import read_estimates
+from smallcaps_assets.core.budget.calibration import Calibration, size_expression
+from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.operations.report.history import History
 from smallcaps_assets.schemas import INSTANT
 
 _SUMS = (
@@ -54,23 +55,23 @@ class Reality:
         }
 
 
-def measure_reality(lakehouse: Lakehouse, plan: pl.DataFrame, receipts: pl.DataFrame) -> Reality:
+def measure_reality(
+    history: History, plan: pl.DataFrame, tables: TableStore, default: Calibration
+) -> Reality:
     """Hold what landed against what was estimated of it.
 
     Args:
-        lakehouse: Where bars, estimates and attempts are.
+        history: Receipts, attempts and estimates.
         plan: ``ticker, session_date`` and more.
-        receipts: ``schemas.RECEIPTS``.
+        tables: Where bars are.
+        default: What things cost before anything has landed.
     """
-    landed = receipts.join(plan, on=KEY, how="semi")
+    landed = history.receipts.join(plan, on=KEY, how="semi")
     # What landed must not teach its own estimate.
-    labelled = label_sessions(lakehouse, landed, STORED.to_frame())
-    sized = _label_sizes(lakehouse, labelled)
+    labelled = label_sessions(tables, landed, STORED.to_frame())
+    sized = _label_sizes(labelled, history.estimates, default)
     by_cell = _count_sessions(sized).join(
-        lakehouse.ledger.plan_requests_by_year(),
-        on=["ticker", "year"],
-        how="left",
-        validate="1:1",
+        history.requests_by_cell, on=["ticker", "year"], how="left", validate="1:1"
     )
     return Reality(
         total=_sum_up(by_cell.with_columns(all=pl.lit("all")), "all").drop("all"),
@@ -79,10 +80,10 @@ def measure_reality(lakehouse: Lakehouse, plan: pl.DataFrame, receipts: pl.DataF
     )
 
 
-def _label_sizes(lakehouse: Lakehouse, labelled: pl.DataFrame) -> pl.DataFrame:
+def _label_sizes(
+    labelled: pl.DataFrame, entries: Sequence[EstimateEntry], default: Calibration
+) -> pl.DataFrame:
     """Add ``estimated_bytes`` by the costs that were assumed when each session landed."""
-    default = default_calibration(lakehouse)
-    entries = read_estimates(lakehouse)
     made = pl.Series([entry.made_at.replace(tzinfo=None) for entry in entries], dtype=pl.Datetime)
     costs = pl.DataFrame(
         {

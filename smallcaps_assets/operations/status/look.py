@@ -17,12 +17,12 @@ from smallcaps_assets.core import states
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
 from smallcaps_assets.core.progress.pace import WINDOW_S, Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.ingest.budget.calibration import free_bytes
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lake.storage.lock import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
@@ -222,7 +222,7 @@ class Look:
 
     def _read_estimate(self, partitions: PartitionsPart) -> Told | None:
         """Return what the newest estimate said of this plan; ``None``: none did."""
-        made = read_estimates(self.lakehouse)
+        made = read_estimates(self.lakehouse.layout, self.lakehouse.fs)
         if not made or made[-1].ticker_sessions != partitions.planned:
             return None
         last = made[-1]
@@ -256,7 +256,7 @@ class Look:
 
     def _measure_disk(self, left: Work | None, totals: Totals, told: Told | None) -> DiskPart:
         placement = self.lakehouse.placement
-        free = free_bytes(self.lakehouse)
+        free = measure_free(self.lakehouse.fs, self.lakehouse.landing_folders)
         disks = {root.folder.stat().st_dev: root.folder for root in placement.roots}
         reserve = round(sum(placement.reserve_bytes(folder) for folder in disks.values()))
         needed = None if left is None else predict_bytes(left, totals, told)

@@ -30,10 +30,11 @@ def list_content(user: User) -> dict[str, bytes]:
 
 def test_plan_prints_ladder_and_methods_and_draws_the_pictures(user: User) -> None:
     finished = user.run("plan", "--watchlist", "watchlist.csv")
+    by_constants = user.run("plan", "--watchlist", "watchlist.csv", "--by-constants")
 
-    assert finished.code == 0, finished.text
+    assert (finished.code, by_constants.code) == (0, 0), finished.text
     assert "sizes of the pilot" in finished.out
-    assert "by constants" in finished.out
+    assert ["by constants" in one.out for one in (finished, by_constants)] == [False, True]
     assert "one window for all events: 3 rows x 7 sessions" in finished.text
     assert {path.name for path in (user.data_dir / "reports").glob("*.png")} == PICTURES
 

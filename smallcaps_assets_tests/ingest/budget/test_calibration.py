@@ -11,8 +11,8 @@ import pytest
 from smallcaps_assets.core.budget.calibration import REPLAY_BYTES_PER_TRADE, Calibration
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
-from smallcaps_assets.ingest.budget.calibration import calibrate, default_calibration
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.calibration import learn_sizes, read_holdings
+from smallcaps_assets.ingest.budget.estimates import estimate_plan, gather_grounds
 from smallcaps_assets.ingest.budget.expectations import STORED
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
 from smallcaps_assets.ingest.plan.publishing import make_plan
@@ -48,7 +48,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
     with EmulatorServer(Market(TUTOR)) as server:
         lakehouse = plan_pilot(tmp_path_factory.mktemp("tutor"), server)
         download_plan(lakehouse)
-        return calibrate(lakehouse)
+        return read_holdings(lakehouse.layout.ledger_file, lakehouse.default_costs).costs
 
 
 @pytest.mark.parametrize("config", OTHERS, ids=lambda config: f"seed={config.seed}")
@@ -58,21 +58,23 @@ def test_a_calibration_of_one_market_holds_on_another_with_other_trades(
     """Done when: within 10 % of what lands in bytes, exact in requests."""
     with EmulatorServer(Market(config)) as server:
         lakehouse = plan_pilot(tmp_path, server)
-        estimate = estimate_plan(lakehouse, learned).calibrated
+        planned, grounds = lakehouse.tables.read_plan(), gather_grounds(lakehouse)
+        taught = replace(grounds, holdings=replace(grounds.holdings, costs=learned))
+        estimate = estimate_plan(*planned, taught).calibrated
 
         summary = download_plan(lakehouse).summary
 
         assert estimate.requests == summary.requests == count_trade_requests(server)
         assert estimate.ticker_sessions == summary.finished
         assert estimate.bytes_stored == pytest.approx(summary.bytes, rel=0.10)
-        default = estimate_plan(lakehouse, default_calibration(lakehouse)).calibrated
+        default = estimate_plan(*planned, grounds).calibrated
         assert default.bytes_stored == pytest.approx(summary.bytes, rel=0.10)
 
 
-def test_calibrate_learns_from_the_first_file_on(tmp_path: Path) -> None:
+def test_learn_sizes_learns_from_the_first_file_on(tmp_path: Path) -> None:
     """L49: a lake of ten sessions must not be estimated by another tape for ever."""
     lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9")
-    default = default_calibration(lakehouse)
+    default = lakehouse.default_costs
     half = replace(
         default,
         bytes_per_trade=default.bytes_per_trade / 2,
@@ -85,8 +87,8 @@ def test_calibrate_learns_from_the_first_file_on(tmp_path: Path) -> None:
         {"ticker": "A", "session_date": dates, "rows": rows, "bytes": sizes}, schema=STORED
     )
 
-    assert calibrate(lakehouse, files.head(0)) == default
-    one, all_of_them = (calibrate(lakehouse, files.head(count)) for count in (1, 10))
+    assert learn_sizes(default, files.head(0)) == default
+    one, all_of_them = (learn_sizes(default, files.head(count)) for count in (1, 10))
     assert one.predict_bytes(rows[0], 1) == pytest.approx(sizes[0])
     assert (one.learned_sessions, all_of_them.learned_sessions) == (1, 10)
     told = sum(all_of_them.predict_bytes(row, 1) for row in rows)
@@ -97,4 +99,4 @@ def test_calibrate_learns_from_the_first_file_on(tmp_path: Path) -> None:
 def test_a_replay_begins_with_the_costs_of_flat_files(tmp_path: Path) -> None:
     lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9", emulator_replay=tmp_path)
 
-    assert default_calibration(lakehouse).bytes_per_trade == REPLAY_BYTES_PER_TRADE
+    assert lakehouse.default_costs.bytes_per_trade == REPLAY_BYTES_PER_TRADE

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
-from smallcaps_assets.ingest.budget.expectations import STORED, label_sessions, read_stored
+from smallcaps_assets.ingest.budget.estimates import estimate_lake
+from smallcaps_assets.ingest.budget.expectations import STORED, label_sessions
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
@@ -54,7 +54,7 @@ def lakehouse(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
 def test_an_estimate_without_trade_counts_asks_for_the_ranges_of_the_download(
     lakehouse: Lakehouse, market_server: EmulatorServer
 ) -> None:
-    estimate = estimate_plan(lakehouse)
+    estimate = estimate_lake(lakehouse)
 
     download_plan(lakehouse)
 
@@ -65,14 +65,14 @@ def test_an_estimate_without_trade_counts_asks_for_the_ranges_of_the_download(
 
 def test_what_landed_teaches_how_many_trades_a_share_stands_for(lakehouse: Lakehouse) -> None:
     download_plan(lakehouse)
-    stored = read_stored(lakehouse)
+    stored = lakehouse.ledger.stored_sessions().select(STORED.names())
     sessions = stored.filter(pl.col("session_date") < dt.date(2024, 3, 18)).select(
         STORED.names()[:2]
     )
     taught = stored.join(sessions, on=["ticker", "session_date"], how="anti")
 
     before, after = (
-        label_sessions(lakehouse, sessions, landed) for landed in (STORED.to_frame(), taught)
+        label_sessions(lakehouse.tables, sessions, landed) for landed in (STORED.to_frame(), taught)
     )
 
     real = int(sessions.join(stored, on=["ticker", "session_date"])["rows"].sum())
@@ -88,7 +88,7 @@ def test_sessions_of_which_all_that_traded_are_known_hold_none(
     refresh_due_bars(lakehouse)
     sessions = pl.DataFrame({"ticker": ["NONE"], "session_date": [dt.date(2024, 3, 4)]})
 
-    labelled = label_sessions(lakehouse, sessions)
+    labelled = label_sessions(lakehouse.tables, sessions, STORED.to_frame())
 
     assert labelled.row(0)[2:] == (0, 0)
 
@@ -96,6 +96,7 @@ def test_sessions_of_which_all_that_traded_are_known_hold_none(
 def test_label_sessions_of_none_is_empty(tmp_path: Path) -> None:
     lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9")
 
-    labelled = label_sessions(lakehouse, STORED.to_frame())
+    nothing = STORED.to_frame()
+    labelled = label_sessions(lakehouse.tables, nothing, nothing)
 
     assert labelled.columns[-2:] == ["expected_rows", "estimated_rows"]

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from smallcaps_assets.core.plan.publication import diff_plans
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
 from smallcaps_assets.ingest.plan.choosing import check_choice
 from smallcaps_assets.ingest.plan.publishing import make_plan
@@ -136,7 +136,7 @@ def test_every_mode_ends_in_a_plan_that_downloads_as_estimated(
         make_pilot(lakehouse)
     make_plan(lakehouse)
 
-    estimated = estimate_plan(lakehouse).remaining
+    estimated = estimate_lake(lakehouse).remaining
     summary = download_plan(lakehouse).summary
 
     assert (summary.finished, summary.failures.total()) == (estimated.ticker_sessions, 0)
@@ -270,5 +270,5 @@ def test_batches_are_downloaded_one_by_one(market_server: EmulatorServer, tmp_pa
     whole = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
     plan = read_plan(whole)
     assert sum(fetched) == plan.height == 12
-    assert estimate_plan(whole).remaining.ticker_sessions == 0
+    assert estimate_lake(whole).remaining.ticker_sessions == 0
     assert diff_plans(plan, whole.ledger.stored_sessions()).added.is_empty()

@@ -4,7 +4,7 @@ import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.ingest.plan.difference import measure_change
 from smallcaps_assets.ingest.plan.document import document_change
 from smallcaps_assets.ingest.plan.publishing import make_plan
@@ -82,7 +82,7 @@ def test_measure_change_is_what_planning_and_downloading_then_do(
 
     promised = measure_change(lakehouse).added
     publish_plan(lakehouse)
-    remaining = estimate_plan(lakehouse).remaining
+    remaining = estimate_lake(lakehouse).remaining
     summary = download_plan(lakehouse).summary
 
     assert remaining.ticker_sessions == promised.ticker_sessions == summary.finished

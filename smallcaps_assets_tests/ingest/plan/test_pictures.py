@@ -2,7 +2,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.ingest.plan.pictures import (
     BY_EVENT,
     CALENDAR,
@@ -20,7 +20,7 @@ ALL: Final = {BY_EVENT, CALENDAR, COMPARISON, LADDER}
 
 
 def publish_all(lakehouse: Lakehouse) -> dict[str, str]:
-    estimate = estimate_plan(lakehouse)
+    estimate = estimate_lake(lakehouse)
     return publish_pictures(
         lakehouse, {**draw_plan(lakehouse), **draw_estimate(lakehouse, estimate)}
     )

@@ -7,13 +7,14 @@ import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
-from smallcaps_assets.ingest.budget.calibration import calibrate, default_calibration, free_bytes
+from smallcaps_assets.ingest.budget.calibration import read_holdings
 from smallcaps_assets.ingest.budget.estimates import (
     describe_estimate,
+    estimate_lake,
     estimate_numbers,
-    estimate_plan,
     judge_estimate,
 )
+from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
@@ -114,7 +115,7 @@ def test_make_plan_publishes_none_that_is_empty_and_keeps_the_old_one(tmp_path: 
 
 def test_estimate_plan_needs_a_plan(tmp_path: Path) -> None:
     with pytest.raises(MissingPartitionError, match="smallcaps plan"):
-        estimate_plan(make_lakehouse(tmp_path, ADDRESS))
+        estimate_lake(make_lakehouse(tmp_path, ADDRESS))
 
 
 @pytest.mark.parametrize("page_limit", [50_000, 100, 7])
@@ -128,7 +129,7 @@ def test_estimate_plan_equals_what_lands_in_requests(
     refresh_due_bars(lakehouse)
     publish_plan(lakehouse)
 
-    estimated = estimate_plan(lakehouse).calibrated.requests
+    estimated = estimate_lake(lakehouse).calibrated.requests
     backfill = download_plan(lakehouse)
 
     assert backfill.summary.requests == count_trade_requests(market_server)
@@ -138,7 +139,7 @@ def test_estimate_plan_equals_what_lands_in_requests(
 def test_estimate_plan_has_nothing_left_for_a_finished_lake(
     small_lake: SmallLake, tmp_path: Path
 ) -> None:
-    estimate = estimate_plan(small_lake.copy(tmp_path))
+    estimate = estimate_lake(small_lake.copy(tmp_path))
 
     numbers = estimate_numbers(estimate)
     assert (numbers["ticker_sessions"], numbers["missing_sessions"]) == (SESSIONS, 0)
@@ -147,20 +148,21 @@ def test_estimate_plan_has_nothing_left_for_a_finished_lake(
     assert numbers["request_ranges"] == 3
 
 
-def test_calibrate_fits_what_landed(market_server: EmulatorServer, tmp_path: Path) -> None:
+def test_read_holdings_fits_what_landed(market_server: EmulatorServer, tmp_path: Path) -> None:
     dates = [f"2024-{month:02}-{day:02}" for month, day in ((2, 13), (3, 13), (5, 13), (6, 13))]
     text = HEADER + "".join(f"{ticker},{date},E4\n" for ticker in ("BCPC", "CON") for date in dates)
     watchlist = write_text(tmp_path / "watchlist.csv", text)
     lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
     publish_plan(lakehouse)
-    before = calibrate(lakehouse)
+    ledger_file, default = lakehouse.layout.ledger_file, lakehouse.default_costs
+    before = read_holdings(ledger_file, default).costs
 
     download_plan(lakehouse)
 
-    after = calibrate(lakehouse)
+    after = read_holdings(ledger_file, default).costs
     stored, rows = lakehouse.ledger.stored_sessions(), lakehouse.ledger.totals().rows
     expected = after.predict_bytes(rows, stored.height)
-    assert before == default_calibration(lakehouse)
+    assert before == default
     assert after != before
     assert expected == pytest.approx(stored["bytes"].sum(), rel=0.05)
 
@@ -169,11 +171,10 @@ def test_judge_estimate_holds_the_whole_plan_against_the_budget(
     small_lake: SmallLake, tmp_path: Path
 ) -> None:
     lakehouse = small_lake.copy(tmp_path)
-    estimate = estimate_plan(lakehouse)
-    tight = make_lakehouse(tmp_path / "data", ADDRESS, disk_budget_gb=1e-9)
+    estimate = estimate_lake(lakehouse)
 
-    assert judge_estimate(lakehouse, estimate).passed
-    verdict = judge_estimate(tight, estimate)
+    assert judge_estimate(estimate, None).passed
+    verdict = judge_estimate(estimate, 1e-9)
     assert not verdict.passed
     assert "exceed the budget of 1e-09 GB" in verdict.summary
 
@@ -181,15 +182,15 @@ def test_judge_estimate_holds_the_whole_plan_against_the_budget(
 def test_describe_estimate_shows_the_arithmetic_of_every_method(
     small_lake: SmallLake, tmp_path: Path
 ) -> None:
-    text = describe_estimate(estimate_plan(small_lake.copy(tmp_path)))
+    text = describe_estimate(estimate_lake(small_lake.copy(tmp_path)))
 
-    assert text.count("**") == 2 * 7
-    assert "constants" in text
+    assert text.count("**") == 2 * 6
     assert "calibrated" in text
 
 
-def test_free_bytes_are_known_before_the_folder_is_made(tmp_path: Path) -> None:
+def test_landing_folders_are_known_before_the_folder_is_made(tmp_path: Path) -> None:
     lakehouse = make_lakehouse(tmp_path, ADDRESS)
     settings = lakehouse.settings.model_copy(update={"data_dir": tmp_path / "not" / "yet"})
 
-    assert free_bytes(dataclasses.replace(lakehouse, settings=settings)) > 0
+    planned = dataclasses.replace(lakehouse, settings=settings)
+    assert measure_free(planned.fs, planned.landing_folders) > 0

@@ -15,7 +15,7 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.ingest.budget.expectations import label_sessions, read_bar_facts
+from smallcaps_assets.ingest.budget.expectations import STORED, label_sessions, read_bar_facts
 from smallcaps_assets.ingest.events.watchlist import find_watchlist
 from smallcaps_assets.ingest.reference.daily_bars import (
     due_months,
@@ -156,7 +156,7 @@ def test_a_month_stored_unsound_by_an_earlier_version_is_fetched_again(
     with pytest.raises(DataError, match=r"2024-12 hold bars .* run `smallcaps plan`"):
         find_watchlist(lakehouse)
     with pytest.raises(DataError, match=r"2024-12 hold different bars .* run `smallcaps plan`"):
-        label_sessions(lakehouse, bars.select("ticker", "session_date"))
+        label_sessions(lakehouse.tables, bars.select("ticker", "session_date"), STORED.to_frame())
 
     refresh(lakehouse)
 

@@ -12,8 +12,8 @@ from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger
-from smallcaps_assets.operations.audit.last_audit import AUDITS, read_last_audit
+from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger, recall_verdicts
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
@@ -296,27 +296,27 @@ def test_audit_lake_passes_a_whole_lake_and_reports_every_audit(
     assert verdicts["volume_matches_the_bar"].numbers["volume_residual_ratio"] == 0
 
 
-def test_read_last_audit_is_red_before_the_first_one(small_lake: SmallLake, tmp_path: Path) -> None:
-    verdicts = read_last_audit(small_lake.copy(tmp_path))
+def test_recall_verdicts_is_red_before_the_first_one(small_lake: SmallLake, tmp_path: Path) -> None:
+    verdicts = recall_verdicts(small_lake.copy(tmp_path))
 
-    assert set(verdicts) == {audit.name for audit in AUDITS if audit.is_deep}
-    assert failed_audits(verdicts) == set(verdicts)
+    assert failed_audits(verdicts) == {audit.name for audit in AUDITS if audit.is_deep}
     assert "smallcaps audit --deep" in verdicts["no_orphans"].summary
 
 
-def test_read_last_audit_takes_a_damaged_result_for_none(
+def test_recall_verdicts_takes_a_damaged_result_for_none(
     small_lake: SmallLake, tmp_path: Path
 ) -> None:
     lakehouse = small_lake.copy(tmp_path)
     audit_lake(lakehouse)
     write_text(lakehouse.layout.last_audit_file, '{"audited_at": "2025-')
 
-    verdicts = read_last_audit(lakehouse)
+    verdicts = recall_verdicts(lakehouse)
 
-    assert all(verdict.numbers == {"never_audited": 1} for verdict in verdicts.values())
+    deep = [verdicts[audit.name] for audit in AUDITS if audit.is_deep]
+    assert all(verdict.numbers == {"never_audited": 1} for verdict in deep)
 
 
-def test_read_last_audit_remembers_verdicts_offenders_and_age(
+def test_recall_verdicts_remembers_verdicts_offenders_and_age(
     small_lake: SmallLake, tmp_path: Path
 ) -> None:
     lakehouse = small_lake.copy(tmp_path)
@@ -324,7 +324,7 @@ def test_read_last_audit_remembers_verdicts_offenders_and_age(
     audit_lake(lakehouse)
 
     later = Lakehouse(lakehouse.settings, clock=lambda: NOW + dt.timedelta(hours=30))
-    verdicts = read_last_audit(later)
+    verdicts = recall_verdicts(later)
 
     damages = verdicts["files_are_undamaged"]
     assert failed_audits(verdicts) == {"files_are_undamaged"}

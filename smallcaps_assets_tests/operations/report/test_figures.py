@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,25 @@ def test_measure_lake_sets_the_estimate_beside_what_landed(
     assert figures.bytes == pytest.approx(figures.estimated_bytes, rel=0.2)
     assert figures.coverage_ratio == 1
     assert figures.source == "emulator:seed=1"
+
+
+def test_measure_lake_opens_the_ledger_once(small_lake: SmallLake, tmp_path: Path) -> None:
+    """Whatever a report is made of, it reads it from one connection and passes it on."""
+    small_lake.copy(tmp_path)
+    program = f"""
+import sys
+from pathlib import Path
+from smallcaps_assets.operations.report.figures import measure_lake
+from smallcaps_assets_tests.lakehouse_factories import make_lakehouse
+opened = []
+sys.addaudithook(lambda event, args: event == "sqlite3.connect" and opened.append(args))
+measure_lake(make_lakehouse(Path({str(tmp_path / "data")!r}), "http://127.0.0.1:9"))
+print(len(opened))
+"""
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert told.stdout == "1\n"
 
 
 def test_measure_lake_gives_equal_content_an_equal_hash(

@@ -12,7 +12,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.progress.expansion import Standing
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
-from smallcaps_assets.ingest.budget.estimates import PlanEstimate, estimate_numbers, estimate_plan
+from smallcaps_assets.ingest.budget.estimates import PlanEstimate, estimate_lake, estimate_numbers
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.ingest.ticks.backfill import Backfill
@@ -47,7 +47,7 @@ def plan(folder: Path, url: str, last: str = "2024-02-29") -> Lakehouse:
     assert make_plan(lakehouse).verdict.passed
     ensure_indexed(lakehouse)
     lakehouse.ledger.record_plan(lakehouse.tables.read_plan()[1])
-    record_estimate(lakehouse, estimate_plan(lakehouse))
+    record_estimate(lakehouse.tables, estimate_lake(lakehouse), lakehouse.clock())
     return lakehouse
 
 
@@ -73,7 +73,7 @@ def find(report: ReportDocument, name: str) -> tuple[str, str]:
 
 def exaggerate(lakehouse: Lakehouse) -> PlanEstimate:
     """Return an estimate by three times what a trade and a file cost."""
-    found = estimate_plan(lakehouse)
+    found = estimate_lake(lakehouse)
     costs = found.calibration
     wrong = dataclasses.replace(
         costs, bytes_per_trade=3 * costs.bytes_per_trade, file_bytes=3 * costs.file_bytes
@@ -88,7 +88,7 @@ def test_eight_pieces_spoil_no_estimate(market_server: EmulatorServer, tmp_path:
 
     report = measure_lake(lakehouse)
 
-    first = read_estimates(lakehouse)[0]
+    first = read_estimates(lakehouse.layout, lakehouse.fs)[0]
     assert report.bytes == pytest.approx(first.bytes_stored, rel=0.10)
     assert report.requests_by_purpose["plan"] == first.requests == 3
     assert report.requests_by_purpose["resume"] == report.answered_requests - 3 > 3
@@ -122,11 +122,11 @@ def test_a_wrong_estimate_is_red_and_a_new_one_lifts_it(
 ) -> None:
     """L49: "run plan for an estimate by what landed" changed nothing."""
     lakehouse = plan(tmp_path, market_server.url)
-    record_estimate(lakehouse, exaggerate(lakehouse))
+    record_estimate(lakehouse.tables, exaggerate(lakehouse), lakehouse.clock())
     download(lakehouse, planned_keys(lakehouse))
     before = measure_lake(lakehouse)
 
-    record_estimate(lakehouse, estimate_plan(lakehouse))
+    record_estimate(lakehouse.tables, estimate_lake(lakehouse), lakehouse.clock())
     after = measure_lake(lakehouse)
 
     standing, reason = find(before, "metrics")
@@ -136,7 +136,7 @@ def test_a_wrong_estimate_is_red_and_a_new_one_lifts_it(
     standing, reason = find(after, "metrics")
     assert standing == Standing.MET
     assert "was made by what landed, so each half of" in reason
-    assert estimate_plan(lakehouse).calibrated.bytes_stored == pytest.approx(
+    assert estimate_lake(lakehouse).calibrated.bytes_stored == pytest.approx(
         lakehouse.ledger.totals().bytes, rel=0.02
     )
 
@@ -148,7 +148,7 @@ def test_a_new_estimate_lifts_nothing_where_it_is_no_better(
     lakehouse = plan(tmp_path, market_server.url, "2024-02-15")
     keys = planned_keys(lakehouse)
     download(lakehouse, keys[: len(keys) // 2])
-    record_estimate(lakehouse, exaggerate(lakehouse))
+    record_estimate(lakehouse.tables, exaggerate(lakehouse), lakehouse.clock())
     download(lakehouse, keys[len(keys) // 2 :])
 
     standing, reason = find(measure_lake(lakehouse), "metrics")
@@ -162,9 +162,9 @@ def test_one_number_for_one_thing(market_server: EmulatorServer, tmp_path: Path)
     lakehouse = plan(tmp_path, market_server.url)
     keys = planned_keys(lakehouse)
     download(lakehouse, keys[: len(keys) // 3])
-    record_estimate(lakehouse, estimate_plan(lakehouse))
+    record_estimate(lakehouse.tables, estimate_lake(lakehouse), lakehouse.clock())
 
-    estimate, report = estimate_plan(lakehouse), measure_lake(lakehouse)
+    estimate, report = estimate_lake(lakehouse), measure_lake(lakehouse)
     status = measure_status(lakehouse)
 
     missing: Estimate = estimate.remaining

@@ -31,7 +31,8 @@ EVIL = "<script>alert('$x^2$ & \"more\"')</script>" + "long " * 1_000
 
 def profile(lakehouse: Lakehouse, limit: int = 100) -> Profile:
     """Return the profile as another process would see it."""
-    return profile_lake(dataclasses.replace(lakehouse), limit)
+    other = dataclasses.replace(lakehouse)
+    return profile_lake(other.layout, other.fs, other.ledger, other.calendar, limit)
 
 
 def fail_session(lakehouse: Lakehouse, message: str) -> None:

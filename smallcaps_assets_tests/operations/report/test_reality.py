@@ -6,28 +6,30 @@ import pytest
 
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
-from smallcaps_assets.ingest.budget.estimates import estimate_plan
+from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.report.figures import measure_lake
+from smallcaps_assets.operations.report.history import gather_history
 from smallcaps_assets.operations.report.reality import Reality, measure_reality
 from smallcaps_assets_tests.lakehouse_factories import NOW, SESSIONS, SmallLake
 
 LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 
 
-def measure(lakehouse: Lakehouse) -> Reality:
+def measure(lakehouse: Lakehouse, stored: int = SESSIONS) -> Reality:
+    """Hold the first stored sessions against the estimates that were made."""
     _, plan = lakehouse.tables.read_plan()
-    return measure_reality(lakehouse, plan, lakehouse.ledger.receipts())
+    estimates = read_estimates(lakehouse.layout, lakehouse.fs)
+    history = gather_history(lakehouse.ledger, estimates)
+    history = dataclasses.replace(history, receipts=history.receipts.head(stored))
+    return measure_reality(history, plan, lakehouse.tables, lakehouse.default_costs)
 
 
 def promise(lakehouse: Lakehouse, made_at: dt.datetime, bytes_per_trade: float) -> None:
     """Record an estimate that somebody made with this cost of a trade."""
-    estimate = estimate_plan(lakehouse)
+    estimate = estimate_lake(lakehouse)
     costs = dataclasses.replace(estimate.calibration, bytes_per_trade=bytes_per_trade, file_bytes=0)
-    record_estimate(
-        dataclasses.replace(lakehouse, clock=lambda: made_at),
-        dataclasses.replace(estimate, calibration=costs),
-    )
+    record_estimate(lakehouse.tables, dataclasses.replace(estimate, calibration=costs), made_at)
 
 
 def test_measure_reality_sums_what_landed_by_ticker_and_year(
@@ -74,10 +76,7 @@ def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_lan
 
 
 def test_measure_reality_of_nothing_is_empty(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-    nothing = lakehouse.ledger.receipts().clear()
-
-    reality = measure_reality(lakehouse, lakehouse.tables.read_plan()[1], nothing)
+    reality = measure(small_lake.copy(tmp_path), stored=0)
 
     assert reality.by_ticker.is_empty()
     assert reality.by_year.is_empty()
@@ -99,18 +98,18 @@ def test_the_report_shows_estimate_and_reality(small_lake: SmallLake, tmp_path: 
 
 def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> None:
     lakehouse = small_lake.copy(tmp_path)
-    estimate = estimate_plan(lakehouse)
+    estimate = estimate_lake(lakehouse)
 
-    entries = [record_estimate(lakehouse, estimate) for _ in range(2)]
+    entries = [record_estimate(lakehouse.tables, estimate, NOW) for _ in range(2)]
 
-    assert read_estimates(lakehouse) == entries
+    assert read_estimates(lakehouse.layout, lakehouse.fs) == entries
     assert (entries[0].made_at, entries[0].requests) == (NOW, 3)
 
 
 def test_read_estimates_refuses_an_edited_history(small_lake: SmallLake, tmp_path: Path) -> None:
     lakehouse = small_lake.copy(tmp_path)
-    record_estimate(lakehouse, estimate_plan(lakehouse))
+    record_estimate(lakehouse.tables, estimate_lake(lakehouse), lakehouse.clock())
     lakehouse.layout.estimates_file.write_text("{}\n", encoding="utf-8")
 
     with pytest.raises(LedgerMismatchError, match="no history of estimates"):
-        read_estimates(lakehouse)
+        read_estimates(lakehouse.layout, lakehouse.fs)
