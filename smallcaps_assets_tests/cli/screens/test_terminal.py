@@ -15,7 +15,7 @@ from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.errors import SmallcapsError, VendorError, show_controls
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.operations.report.page import escape
+from smallcaps_assets.operations.report.page import TEMPLATES
 from smallcaps_assets_tests.lakehouse_factories import (
     SMALL_MARKET,
     download_plan,
@@ -43,7 +43,8 @@ def test_no_error_holds_a_control_character(text: str) -> None:
 
 
 def test_control_characters_are_shown() -> None:
-    assert show_controls(HOSTILE) == str(SmallcapsError(HOSTILE)) == escape(HOSTILE) == SHOWN
+    rendered = TEMPLATES.from_string("{{ text }}").render(text=HOSTILE)
+    assert show_controls(HOSTILE) == str(SmallcapsError(HOSTILE)) == rendered == SHOWN
     assert show_controls("a\tb\n\u00e9 \u4e2d") == "a\tb\n\u00e9 \u4e2d"
 
 
