@@ -20,7 +20,7 @@ from sample_lake import fill_sample, open_sample
 
 from smallcaps_assets.lake.months.parts import BATCH_SESSIONS, SessionBatch, encode_parts
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.compaction.months import Done, compact_months
+from smallcaps_assets.operations.compaction.months import Done, compact_month, judge_months
 
 SESSIONS, SHORT_SESSIONS = 3_000, 400
 REPEATS, SHORT_REPEATS = 5, 1
@@ -30,7 +30,11 @@ MOST_CPU_S = 0.7
 
 def compact(lakehouse: Lakehouse) -> dict[str, object]:
     """Compact a lake."""
-    outcomes = list(compact_months(lakehouse))
+    store, bounds = lakehouse.store, lakehouse.bounds
+    outcomes = [
+        compact_month(store, facts, lakehouse.clock())
+        for facts in judge_months(lakehouse.ledger, store, bounds)
+    ]
     manifests = [outcome.compacted.manifest for outcome in outcomes if outcome.compacted]
     if any(outcome.done is not Done.WRITTEN for outcome in outcomes):
         raise SystemExit(f"a month was not compacted: {outcomes}")

@@ -78,8 +78,8 @@ class LakeStore:
         self.layout = layout
         self.fs = fs
         self.source = source
-        self._zstd_level = zstd_level
-        self._placement = placement or Placement(layout.roots[:1], fs)
+        self.zstd_level = zstd_level
+        self.placement = placement or Placement(layout.roots[:1], fs)
         self.months = MonthStore(layout, fs)
         self.month_sessions = MonthSessions(self.months)
         self._commit_lock = threading.Lock()
@@ -90,7 +90,7 @@ class LakeStore:
         Raises:
             SchemaError: The trades break their contract.
         """
-        return StorableTape(trades, source=self.source, zstd_level=self._zstd_level)
+        return StorableTape(trades, source=self.source, zstd_level=self.zstd_level)
 
     def prepare(
         self,
@@ -116,7 +116,7 @@ class LakeStore:
             return []
         size = sum(len(session.content) + SESSION_BYTES for session in batch)
         with self._commit_lock:
-            return commit_sessions(self.layout, self.fs, batch, self._placement.choose(size))
+            return commit_sessions(self.layout, self.fs, batch, self.placement.choose(size))
 
     def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Replace the receipts of stored sessions whose rows stay; return them as written.
@@ -347,7 +347,7 @@ class LakeStore:
             return self._read(root.trades_file(receipt.ticker, receipt.session_date), root)
         except MissingPartitionError:
             trades = self._read_rows(receipt, Tree.TRADES, verify=True)
-            return TapeEncoder(trades, zstd_level=self._zstd_level).encode(0, trades.height)
+            return TapeEncoder(trades, zstd_level=self.zstd_level).encode(0, trades.height)
 
     def _temporary_dirs(self) -> list[Path]:
         bars = self.layout.daily_bars_dir

@@ -34,10 +34,11 @@ def command(months: tuple[str, ...], *, is_list: bool) -> None:
         wanted = sorted(set(months)) or None
         if not is_list:
             ensure_indexed(work.lakehouse)
-        facts = judge_months(work.lakehouse, wanted)
+        lakehouse = work.lakehouse
+        facts = judge_months(lakehouse.ledger, lakehouse.store, lakehouse.bounds, wanted)
         problems = [] if is_list else run_compaction(work, facts)
         if not is_list:
-            facts = judge_months(work.lakehouse, wanted)
+            facts = judge_months(lakehouse.ledger, lakehouse.store, lakehouse.bounds, wanted)
         print_months(facts, console)
         for problem in problems:
             console.print(problem, style="red", highlight=False, soft_wrap=True)

@@ -11,7 +11,11 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.runs import cancel_run, claim_run
 from smallcaps_assets.defs.metadata import column_schema, show_verdict
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.compaction.months import MonthOutcome, audit_freshness
+from smallcaps_assets.operations.compaction.months import (
+    MonthOutcome,
+    judge_months,
+    judge_staleness,
+)
 from smallcaps_assets.operations.compaction.run import Compaction
 from smallcaps_assets.schemas import COMPACTED_TRADES, TRADES
 
@@ -114,7 +118,8 @@ def compacted_months_are_fresh(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.Ass
     Readers are right all the same: they take what changed from the landing files.
     """
     with dagster_failures():
-        verdict = audit_freshness(lakehouse)
+        months = judge_months(lakehouse.ledger, lakehouse.store, lakehouse.bounds)
+        verdict = judge_staleness(months)
     return dg.AssetCheckResult(
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN,

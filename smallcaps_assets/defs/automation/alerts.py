@@ -31,7 +31,14 @@ def alert_on_failure(
 ) -> dg.SkipReason:
     """Send the alert of one failed run; whatever becomes of it changes nothing else."""
     alert = describe_run(context.instance, context.dagster_run, lakehouse)
-    done = send_alert(lakehouse, alert)
+    settings = lakehouse.settings
+    done = send_alert(
+        alert,
+        lakehouse.fs,
+        settings.alert_log,
+        settings.alert_webhook,
+        settings.alert_timeout_s,
+    )
     return dg.SkipReason("; ".join(done) or "nobody is to be told: no log file, no webhook")
 
 

@@ -81,7 +81,7 @@ def download_after_plan(
         if busy := find_download(context.instance, lakehouse):
             return dg.SkipReason(f"waits for {busy}")
         ensure_indexed(lakehouse)
-        keys = select_due(lakehouse)
+        keys = select_due(lakehouse.ledger, lakehouse.clock())
     except SmallcapsError as error:
         return dg.SkipReason(str(error))
     if not keys:
@@ -109,7 +109,8 @@ def retry_failed_sessions(
         require_registered_plan(context.instance, lakehouse)
         if busy := find_download(context.instance, lakehouse):
             return dg.SkipReason(f"waits for {busy}")
-        due = select_retries(lakehouse)
+        runs_per_day = lakehouse.settings.retries_per_day
+        due = select_retries(lakehouse.ledger, lakehouse.clock(), runs_per_day)
         left_over = find_left_over(context.instance, lakehouse)
     except SmallcapsError as error:
         return dg.SkipReason(str(error))

@@ -159,7 +159,9 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
     off_session = _verify_off_session(lakehouse)
     found = _frame_damages([*broken, *lost, *off_session])
-    months = frame_month_damages(find_damaged_months(lakehouse))
+    months = frame_month_damages(
+        find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
+    )
     damages = pl.concat([found, months, *(part.damages for part in parts)])
     nothing = _measure_trades(lakehouse, [], [])
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")

@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 import requests
+from pydantic import SecretStr
 
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.storage.files import FileSystem
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,15 @@ class Alert(msgspec.Struct, frozen=True):
         return f"smallcaps: {self.job} {self.status} (run {self.run_id[:8]}): {self.message}"
 
 
-def send_alert(lakehouse: Lakehouse, alert: Alert) -> list[str]:
-    """Send an alert wherever the settings say, and return what became of it, a line each."""
-    settings = lakehouse.settings
+def send_alert(
+    alert: Alert, fs: FileSystem, log: Path | None, webhook: SecretStr | None, timeout_s: float
+) -> list[str]:
+    """Send an alert to a log file and a webhook, and tell what became of it, a line each."""
     done = []
-    if settings.alert_log is not None:
-        done.append(_report("log", lambda: _append(lakehouse, settings.alert_log, alert)))
-    if settings.alert_webhook is not None:
-        url = settings.alert_webhook.get_secret_value()
-        timeout_s = settings.alert_timeout_s
+    if log is not None:
+        done.append(_report("log", lambda: _append(fs, log.absolute(), alert)))
+    if webhook is not None:
+        url = webhook.get_secret_value()
         done.append(_report("webhook", lambda: _post(url, alert, timeout_s)))
     return done
 
@@ -67,11 +68,9 @@ def _report(name: str, send: Callable[[], str]) -> str:
     return f"{name}: {problem or 'sent'}"
 
 
-def _append(lakehouse: Lakehouse, path: Path | None, alert: Alert) -> str:
-    if path is None:
-        return "no file"
+def _append(fs: FileSystem, path: Path, alert: Alert) -> str:
     try:
-        lakehouse.fs.append(path.absolute(), msgspec.json.encode(alert) + b"\n")
+        fs.append(path, msgspec.json.encode(alert) + b"\n")
     except StorageError as error:
         return str(error)
     return ""

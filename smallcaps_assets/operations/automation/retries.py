@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.states import NOT_ENTITLED
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 
 RETRY_PAUSE: Final = dt.timedelta(hours=1)
 """Since the last failure, before anything is asked again: an outage takes longer than a retry."""
@@ -35,25 +35,29 @@ class DueRetries:
     last_failed_at: dt.datetime | None
 
 
-def select_due(lakehouse: Lakehouse) -> list[str]:
+def select_due(ledger: LedgerReader, now: dt.datetime) -> list[str]:
     """Return the keys of planned sessions that are not green and may be asked for today.
 
     A disputed empty session is due once a day, three times.
     """
-    today = lakehouse.clock().astimezone(dt.UTC).date()
-    missing = lakehouse.ledger.missing_keys(due_on=today)
+    missing = ledger.missing_keys(due_on=now.astimezone(dt.UTC).date())
     return missing.get_column("key").cast(pl.String).to_list()
 
 
-def select_retries(lakehouse: Lakehouse) -> DueRetries:
-    """Return the failed sessions within the quota of SMALLCAPS_RETRIES_PER_DAY.
+def select_retries(ledger: LedgerReader, now: dt.datetime, runs_per_day: int) -> DueRetries:
+    """Select the failed sessions within the quota of a day.
 
     Every run that asked for a session in vain in the last 24 hours counts, whoever started it.
     What the key is not entitled to is not asked again until somebody does.
+
+    Args:
+        ledger: It knows what failed and when.
+        now: An instant with a time zone.
+        runs_per_day: Runs that may ask for a session in vain.
     """
-    failures = measure_failures(lakehouse, lakehouse.clock().astimezone(dt.UTC) - DAY)
-    within = failures.filter(pl.col("runs") < lakehouse.settings.retries_per_day)
-    due = set(select_due(lakehouse))
+    failures = measure_failures(ledger, now.astimezone(dt.UTC) - DAY)
+    within = failures.filter(pl.col("runs") < runs_per_day)
+    due = set(select_due(ledger, now))
     keys = [key for key in within.get_column("key").to_list() if key in due]
     last = failures.get_column("last_failed_at").max()
     return DueRetries(
@@ -63,18 +67,18 @@ def select_retries(lakehouse: Lakehouse) -> DueRetries:
     )
 
 
-def measure_failures(lakehouse: Lakehouse, since: dt.datetime) -> pl.DataFrame:
+def measure_failures(ledger: LedgerReader, since: dt.datetime) -> pl.DataFrame:
     """Return how often each failed session was asked for in vain since an instant.
 
     Returns:
         Columns ``key``, ``runs`` and ``last_failed_at`` (text, null: not since then), those that
         failed longest ago first.
     """
-    failed = lakehouse.ledger.failed_sessions(limit=MAX_FAILURES)
+    failed = ledger.failed_sessions(limit=MAX_FAILURES)
     failed = failed.filter(pl.col("state") != NOT_ENTITLED).with_columns(
         pl.col("key").cast(pl.String)
     )
-    attempts = lakehouse.ledger.recent_errors(limit=MAX_FAILURES).select(
+    attempts = ledger.recent_errors(limit=MAX_FAILURES).select(
         "recorded_at",
         "run_id",
         "ticker",

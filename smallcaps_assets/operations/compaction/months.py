@@ -7,7 +7,7 @@ What does not: the files of a month (``lake.months.store``), and removing what t
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,15 +16,19 @@ import polars as pl
 
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.audits import judge_freshness
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.errors import ConfigError, DataError, LakeError, StorageError
-from smallcaps_assets.lake.months.store import CompactedMonth, hash_index
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore, hash_index
 from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.reading.batches import iter_batches
+from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.storage.disk_errors import is_broken
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.store import LakeStore
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +89,18 @@ class MonthOutcome:
     compacted: CompactedMonth | None = None
 
 
-def judge_months(lakehouse: Lakehouse, months: Sequence[str] | None = None) -> list[MonthFacts]:
-    """Return where months stand, in order.
+def judge_months(
+    ledger: LedgerReader,
+    store: LakeStore,
+    bounds: PlanBounds,
+    months: Sequence[str] | None = None,
+) -> list[MonthFacts]:
+    """Tell where months stand, in order.
 
     Args:
-        lakehouse: The lake.
+        ledger: What is planned and stored.
+        store: Where month files are.
+        bounds: Sessions, and the newest one that there is.
         months: These, ``YYYY-MM``; by default all of which anything is planned, stored or
             compacted.
 
@@ -97,16 +108,22 @@ def judge_months(lakehouse: Lakehouse, months: Sequence[str] | None = None) -> l
         LakeError: The ledger is damaged.
     """
     month = pl.col("session_date").dt.to_string("%Y-%m").alias("month")
-    stored = lakehouse.ledger.stored_contents().with_columns(month)
+    stored = ledger.stored_contents().with_columns(month)
     is_open = ~pl.col("state").is_in(list(GREEN))
-    waiting = lakehouse.ledger.coverage().with_columns(month)
+    waiting = ledger.coverage().with_columns(month)
     names = months
     if names is None:
         known = (*stored["month"].unique(), *waiting["month"].unique())
-        names = sorted({*known, *lakehouse.store.months.list_months()})
+        names = sorted({*known, *store.months.list_months()})
     stored_by, open_by = _split(stored), _split(waiting.filter(is_open))
     return [
-        _judge_month(lakehouse, name, stored_by.get(name, _NO_SESSIONS), open_by.get(name))
+        _judge_month(
+            store.months,
+            name,
+            stored_by.get(name, _NO_SESSIONS),
+            open_by.get(name),
+            is_open=last_session(bounds.calendar, name) > bounds.last_available,
+        )
         for name in names
     ]
 
@@ -123,67 +140,29 @@ _NO_SESSIONS: Final = pl.DataFrame(
 )
 
 
-def audit_freshness(lakehouse: Lakehouse) -> Verdict:
-    """Return the verdict on the months whose files are not what the lake holds now.
-
-    Raises:
-        LakeError: The ledger is damaged.
-    """
-    months = judge_months(lakehouse)
+def judge_staleness(months: Sequence[MonthFacts]) -> Verdict:
+    """Judge the months whose files are not what the lake holds now."""
     stale = [(facts.month, facts.reason) for facts in months if facts.is_stale]
     columns = {"month": pl.String, "reason": pl.String}
     compacted = sum(facts.compacted is not None or facts.is_stale for facts in months)
     return judge_freshness(pl.DataFrame(stale, schema=columns, orient="row"), compacted)
 
 
-def compact_months(
-    lakehouse: Lakehouse, months: Sequence[str] | None = None
-) -> Iterator[MonthOutcome]:
-    """Write the months that may be compacted and are not, or are stale; yield each outcome.
+def compact_month(store: LakeStore, facts: MonthFacts, compacted_at: dt.datetime) -> MonthOutcome:
+    """Write a month that may be compacted and is not, or is stale; one that is damaged fails alone.
 
-    Months that are open or incomplete are left alone, whatever files they have.  The caller holds
-    the lock of the lake, and refreshes the catalog afterwards.
-
-    Args:
-        lakehouse: The lake.
-        months: These, ``YYYY-MM``; all by default.
+    A month that is open or incomplete is left alone, whatever files it has.  The caller holds the
+    lock of the lake, and refreshes the catalog afterwards.
 
     Raises:
-        StorageError: The disk is full or refuses; months yielded before stay compacted.
+        StorageError: The disk is full or refuses.
     """
-    for facts in judge_months(lakehouse, months):
-        if facts.state in (MonthState.OPEN, MonthState.INCOMPLETE):
-            yield MonthOutcome(facts.month, Done.WAITING, facts.reason)
-        elif facts.state is MonthState.COMPACTED:
-            yield MonthOutcome(facts.month, Done.REUSED, compacted=facts.compacted)
-        else:
-            yield _write(lakehouse, facts)
-
-
-def write_month(lakehouse: Lakehouse, facts: MonthFacts) -> CompactedMonth:
-    """Write the files of a month anew from its landing files, or from the files it has.
-
-    Raises:
-        DataError: A session is damaged; the message names it, and the old files stay.
-        LakeError: A file is gone, or does not read back as it was written.
-        StorageError: The disk is full or refuses; the old files stay.
-    """
-    store = lakehouse.store
-    root = _choose_root(lakehouse, facts)
-    return store.months.write(
-        facts.month,
-        iter_batches(store.layout, store.fs, store.month_sessions, facts.sessions),
-        root,
-        source=store.source,
-        compacted_at=lakehouse.clock(),
-        zstd_level=lakehouse.settings.zstd_level,
-    )
-
-
-def _write(lakehouse: Lakehouse, facts: MonthFacts) -> MonthOutcome:
-    """Write a month; one that is damaged fails alone."""
+    if facts.state in (MonthState.OPEN, MonthState.INCOMPLETE):
+        return MonthOutcome(facts.month, Done.WAITING, facts.reason)
+    if facts.state is MonthState.COMPACTED:
+        return MonthOutcome(facts.month, Done.REUSED, compacted=facts.compacted)
     try:
-        compacted = write_month(lakehouse, facts)
+        compacted = write_month(store, facts, compacted_at)
     except (DataError, LakeError) as error:
         if isinstance(error, StorageError) and not is_broken(error):
             raise
@@ -197,7 +176,25 @@ def _write(lakehouse: Lakehouse, facts: MonthFacts) -> MonthOutcome:
     return MonthOutcome(facts.month, Done.WRITTEN, compacted=compacted)
 
 
-def _choose_root(lakehouse: Lakehouse, facts: MonthFacts) -> LakeRoot:
+def write_month(store: LakeStore, facts: MonthFacts, compacted_at: dt.datetime) -> CompactedMonth:
+    """Write the files of a month again from its landing files, or from the files it has.
+
+    Raises:
+        DataError: A session is damaged; the message names it, and the old files stay.
+        LakeError: A file is gone, or does not read back as it was written.
+        StorageError: The disk is full or refuses; the old files stay.
+    """
+    return store.months.write(
+        facts.month,
+        iter_batches(store.layout, store.fs, store.month_sessions, facts.sessions),
+        _choose_root(store.placement, facts),
+        source=store.source,
+        compacted_at=compacted_at,
+        zstd_level=store.zstd_level,
+    )
+
+
+def _choose_root(placement: Placement, facts: MonthFacts) -> LakeRoot:
     """Return where a month goes, after refusing a disk that is too small.
 
     Raises:
@@ -205,8 +202,8 @@ def _choose_root(lakehouse: Lakehouse, facts: MonthFacts) -> LakeRoot:
     """
     needed = int(facts.sessions["bytes"].sum())
     held = facts.compacted.root if facts.compacted else None
-    root = held or lakehouse.placement.choose(needed)
-    room = lakehouse.placement.measure_room(root.folder)
+    root = held or placement.choose(needed)
+    room = placement.measure_room(root.folder)
     if needed > room:
         raise StorageError(
             f"no room to compact {facts.month} in {root.folder}: it takes about "
@@ -217,12 +214,17 @@ def _choose_root(lakehouse: Lakehouse, facts: MonthFacts) -> LakeRoot:
 
 
 def _judge_month(
-    lakehouse: Lakehouse, name: str, stored: pl.DataFrame, waiting: pl.DataFrame | None
+    months: MonthStore,
+    name: str,
+    stored: pl.DataFrame,
+    waiting: pl.DataFrame | None,
+    *,
+    is_open: bool,
 ) -> MonthFacts:
-    compacted, damage = _find(lakehouse, name)
-    stale = damage or _find_staleness(lakehouse, stored, compacted)
+    compacted, damage = _find(months, name)
+    stale = damage or _find_staleness(months, stored, compacted)
     is_stale = bool(stale) and (compacted is not None or bool(damage))
-    if last_session(lakehouse, name) > lakehouse.last_available:
+    if is_open:
         state, reason = MonthState.OPEN, "the month is not over"
     elif waiting is not None:
         state, reason = MonthState.INCOMPLETE, describe_waiting(waiting)
@@ -235,10 +237,10 @@ def _judge_month(
     return MonthFacts(name, state, reason, stored, compacted, is_stale)
 
 
-def _find(lakehouse: Lakehouse, name: str) -> tuple[CompactedMonth | None, str]:
+def _find(months: MonthStore, name: str) -> tuple[CompactedMonth | None, str]:
     """Return the files of a month, and what is wrong with them; damaged ones are none."""
     try:
-        return lakehouse.store.months.find(name), ""
+        return months.find(name), ""
     except (DataError, LakeError) as error:
         if isinstance(error, StorageError) and not is_broken(error):
             raise
@@ -246,12 +248,12 @@ def _find(lakehouse: Lakehouse, name: str) -> tuple[CompactedMonth | None, str]:
 
 
 def _find_staleness(
-    lakehouse: Lakehouse, stored: pl.DataFrame, compacted: CompactedMonth | None
+    months: MonthStore, stored: pl.DataFrame, compacted: CompactedMonth | None
 ) -> str:
     """Return why a month has to be written; empty: its files are what the lake holds."""
     if compacted is None:
         return "not compacted yet"
-    if not lakehouse.store.months.is_whole(compacted):
+    if not months.is_whole(compacted):
         return "a file of it is gone or cut"
     if hash_index(stored) == compacted.manifest.content_hash:
         return ""
@@ -267,7 +269,7 @@ def describe_waiting(waiting: pl.DataFrame) -> str:
     return f"{waiting.height} planned sessions are not complete ({named}), first {first}"
 
 
-def last_session(lakehouse: Lakehouse, month: str) -> dt.date:
+def last_session(calendar: SessionCalendar, month: str) -> dt.date:
     """Return the last session of a month, given as ``YYYY-MM``.
 
     Raises:
@@ -278,7 +280,7 @@ def last_session(lakehouse: Lakehouse, month: str) -> dt.date:
     except ValueError as error:
         raise ConfigError(f"no month: {month!r}; expected YYYY-MM") from error
     following = (first + dt.timedelta(days=32)).replace(day=1)
-    return lakehouse.calendar.dates(first, following - dt.timedelta(days=1))[-1]
+    return calendar.dates(first, following - dt.timedelta(days=1))[-1]
 
 
 def _split(sessions: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -15,12 +15,14 @@ from pathlib import Path
 import polars as pl
 
 from smallcaps_assets.errors import DataError, LakeError
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.store import CompactedMonth
 from smallcaps_assets.lake.paths.names import TRADES_NAME
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.catalog import read_catalog_months
 from smallcaps_assets.lake.reading.landing_files import SessionFinder
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.store import LakeStore
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +42,23 @@ class RemovalFacts:
     landing_bytes: int = 0
 
 
-def remove_replaced(lakehouse: Lakehouse) -> RemovalFacts:
+def remove_replaced(
+    ledger: LedgerReader, store: LakeStore, *, removes_landing: bool
+) -> RemovalFacts:
     """Remove what earlier runs replaced; the caller holds the lock of the lake.
+
+    Args:
+        ledger: What is proven of the sessions.
+        store: Where files are.
+        removes_landing: Landing files go too, once their rows are in proven month files.
 
     Raises:
         StorageError: The disk refuses; the next call goes on.
     """
-    catalog = read_catalog_months(lakehouse.layout, lakehouse.fs)
+    catalog = read_catalog_months(store.layout, store.fs)
     if catalog is None:
         return RemovalFacts()
-    months = lakehouse.store.months
+    months = store.months
     removed, landing = 0, []
     for name in sorted({folder.name.removeprefix("month=") for folder in months.list_folders()}):
         try:
@@ -61,41 +70,41 @@ def remove_replaced(lakehouse: Lakehouse) -> RemovalFacts:
         if catalog.get(name, present) != present:
             continue  # The catalog still reads the files of the older manifest.
         removed += len(months.remove_unnamed(name))
-        if month and name in catalog and lakehouse.settings.remove_compacted:
-            landing += _remove_landing(lakehouse, month)
+        if month and name in catalog and removes_landing:
+            landing += _remove_landing(ledger, store, month)
     return RemovalFacts(removed, len(landing), sum(landing))
 
 
-def _remove_landing(lakehouse: Lakehouse, month: CompactedMonth) -> list[int]:
+def _remove_landing(ledger: LedgerReader, store: LakeStore, month: CompactedMonth) -> list[int]:
     """Remove the landing files of a month, after reading the month files back; return sizes."""
-    index = lakehouse.store.months.read_index(month)
+    index = store.months.read_index(month)
     if index.is_empty():
         return []
     dates = index["session_date"].sort()
-    stored = lakehouse.ledger.stored_contents(None, dates[0], dates[-1])
+    stored = ledger.stored_contents(None, dates[0], dates[-1])
     on = ["ticker", "session_date", "content_hash"]
     kept = index.join(stored, on=on, how="semi", maintain_order="left")
-    files = _find_landing(lakehouse, kept)
-    if not files or not _is_proven(lakehouse, month):
+    files = _find_landing(store, kept)
+    if not files or not _is_proven(store.fs, month):
         return []
     sizes = [path.stat().st_size for path in files]
     for path in files:
-        lakehouse.fs.remove(path)
+        store.fs.remove(path)
     logger.info("landing files removed month=%s files=%d", month.name, len(files))
     return sizes
 
 
-def _find_landing(lakehouse: Lakehouse, sessions: pl.DataFrame) -> list[Path]:
-    finder = SessionFinder(lakehouse.layout, lakehouse.fs, Tree.TRADES)
+def _find_landing(store: LakeStore, sessions: pl.DataFrame) -> list[Path]:
+    finder = SessionFinder(store.layout, store.fs, Tree.TRADES)
     folders = (finder.find(*key) for key in sessions.select("ticker", "session_date").rows())
     files = (folder / TRADES_NAME for folder in folders if folder is not None)
     return [path for path in files if path.is_file() and not path.is_symlink()]
 
 
-def _is_proven(lakehouse: Lakehouse, month: CompactedMonth) -> bool:
+def _is_proven(fs: FileSystem, month: CompactedMonth) -> bool:
     """Return whether every file of a month has its hash now: it is to be the only copy."""
     for file in month.manifest.files:
-        content = lakehouse.fs.read(month.folder / file.name)
+        content = fs.read(month.folder / file.name)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             logger.warning("month damaged, landing kept month=%s file=%s", month.name, file.name)
             return False

@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.compaction.months import Done, MonthOutcome, compact_months
+from smallcaps_assets.operations.compaction.months import (
+    Done,
+    MonthOutcome,
+    compact_month,
+    judge_months,
+)
 from smallcaps_assets.operations.compaction.removal import RemovalFacts, remove_replaced
 
 
@@ -53,10 +58,14 @@ class Compaction:
         Raises:
             StorageError: The disk is full or refuses; months yielded before stay compacted.
         """
-        ensure_indexed(self._lakehouse)
-        self._lakehouse.store.sweep()
-        self.removal = remove_replaced(self._lakehouse)
-        for outcome in compact_months(self._lakehouse, months):
+        lakehouse = self._lakehouse
+        ensure_indexed(lakehouse)
+        ledger, store = lakehouse.ledger, lakehouse.store
+        store.sweep()
+        removes_landing = lakehouse.settings.remove_compacted
+        self.removal = remove_replaced(ledger, store, removes_landing=removes_landing)
+        for facts in judge_months(ledger, store, lakehouse.bounds, months):
+            outcome = compact_month(store, facts, lakehouse.clock())
             if outcome.done is Done.FAILED:
                 self.failed.append(f"{outcome.month}: {outcome.reason}")
             yield outcome

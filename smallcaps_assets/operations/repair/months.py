@@ -4,6 +4,7 @@ What belongs here: repair and audit of compacted months. What does not: sessions
 them (``sessions``, which moves those first), and finding the damage (``lake.months.sessions``).
 """
 
+import datetime as dt
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,24 +14,26 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.errors import DataError, MissingPartitionError, StorageError
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.sessions import MonthDamage, find_month_damages
+from smallcaps_assets.lake.months.store import MonthStore
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME, quarantine_copies
 from smallcaps_assets.lake.storage.disk_errors import is_broken
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.operations.compaction.months import judge_months, write_month
 
 logger = logging.getLogger(__name__)
 
 
-def find_damaged_months(lakehouse: Lakehouse) -> list[MonthDamage]:
+def find_damaged_months(months: MonthStore, workers: int) -> list[MonthDamage]:
     """Read every byte of all compacted months, and return everything that is wrong.
 
     Raises:
         StorageError: The disk refuses for a reason that is no damage.
     """
-    months = lakehouse.store.months
-    with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="months") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="months") as pool:
         found = pool.map(partial(find_month_damages, months), months.list_months())
         return [damage for damages in found for damage in damages]
 
@@ -54,7 +57,13 @@ def frame_month_damages(damages: Sequence[MonthDamage]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def rebuild_months(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> list[Path]:
+def rebuild_months(
+    ledger: LedgerReader,
+    store: LakeStore,
+    bounds: PlanBounds,
+    damages: Sequence[MonthDamage],
+    found_at: dt.datetime,
+) -> list[Path]:
     """Keep damaged files as evidence, and write their months anew; return where they lie now.
 
     Sessions whose rows are nowhere have to be out of the ledger already.  A month that is not
@@ -67,10 +76,10 @@ def rebuild_months(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> list
     by_month: dict[str, list[MonthDamage]] = {}
     for damage in damages:
         by_month.setdefault(damage.month, []).append(damage)
-    kept = [_keep_evidence(lakehouse, found) for found in by_month.values()]
-    for facts in judge_months(lakehouse, sorted(by_month)):
+    kept = [_keep_evidence(store, found, found_at) for found in by_month.values()]
+    for facts in judge_months(ledger, store, bounds, sorted(by_month)):
         try:
-            write_month(lakehouse, facts)
+            write_month(store, facts, found_at)
         except (DataError, MissingPartitionError) as error:
             logger.warning("month not written anew month=%s error=%s", facts.month, error)
             continue
@@ -78,21 +87,21 @@ def rebuild_months(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> list
     return kept
 
 
-def _keep_evidence(lakehouse: Lakehouse, damages: Sequence[MonthDamage]) -> Path:
+def _keep_evidence(store: LakeStore, damages: Sequence[MonthDamage], found_at: dt.datetime) -> Path:
     """Copy the damaged files of a month to quarantine, as far as they can be read."""
     month = damages[0].month
     evidence = {
-        "found_at": lakehouse.clock(),
+        "found_at": found_at,
         "damages": [(damage.file, damage.kind.value, damage.message) for damage in damages],
     }
     contents = {EVIDENCE_NAME: msgspec.json.format(msgspec.json.encode(evidence))}
-    root = lakehouse.layout.find_month(month) or lakehouse.layout.roots[0]
+    root = store.layout.find_month(month) or store.layout.roots[0]
     for damage in damages:
         path = root.month_dir(month) / damage.file
         try:
             if path.is_file():
-                contents[path.name] = lakehouse.fs.read(path)
+                contents[path.name] = store.fs.read(path)
         except StorageError as error:
             if not is_broken(error):
                 raise
-    return quarantine_copies(lakehouse.fs, root, root.month_quarantine_folder(month), contents)
+    return quarantine_copies(store.fs, root, root.month_quarantine_folder(month), contents)

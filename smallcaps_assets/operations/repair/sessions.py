@@ -73,8 +73,8 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     beside = [tree for tree in Tree if tree is not Tree.TRADES]
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
     lost = _find_lost(lakehouse, keys | damages.keys())
-    orphans, months = _find_orphans(lakehouse), find_damaged_months(lakehouse)
-    facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
+    months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
+    facts = RepairFacts(len(keys), damages, apart, lost, _find_orphans(lakehouse), months)
     if not is_dry_run:
         _move(lakehouse, facts)
     return facts
@@ -131,4 +131,5 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         # A link in the place of a data file went with its session.
         if os.path.lexists(orphan.path):
             facts.moved.append(lakehouse.store.quarantine_orphan(orphan.path))
-    facts.moved.extend(rebuild_months(lakehouse, facts.months))
+    ledger, store, now = lakehouse.ledger, lakehouse.store, lakehouse.clock()
+    facts.moved.extend(rebuild_months(ledger, store, lakehouse.bounds, facts.months, now))

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.operations.automation.alerts import Alert, send_alert
-from smallcaps_assets_tests.lakehouse_factories import NOW, make_lakehouse
+from smallcaps_assets_tests.lakehouse_factories import NOW, make_settings
 
 SECRET: Final = "/hooks/T0KEN-of-the-webhook"
 ALERT: Final = Alert(NOW, "download_missing", "0123456789abcdef", "FAILURE", "3 failed (3 timeout)")
@@ -65,7 +66,10 @@ def serving(status: int = 200, pause_s: float = 0.0) -> Iterator[Webhook]:
 
 
 def send(folder: Path, **settings: object) -> list[str]:
-    return send_alert(make_lakehouse(folder / "data", "http://127.0.0.1:9", **settings), ALERT)
+    found = make_settings(folder / "data", "http://127.0.0.1:9", **settings)
+    return send_alert(
+        ALERT, FileSystem(), found.alert_log, found.alert_webhook, found.alert_timeout_s
+    )
 
 
 def test_an_alert_is_a_line_of_the_log_and_a_post(tmp_path: Path) -> None:
@@ -122,6 +126,6 @@ def test_nobody_is_told_by_default(tmp_path: Path) -> None:
 
 
 def test_settings_do_not_show_the_webhook(tmp_path: Path) -> None:
-    lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9", alert_webhook=f"http://x{SECRET}")
+    settings = make_settings(tmp_path, "http://127.0.0.1:9", alert_webhook=f"http://x{SECRET}")
 
-    assert SECRET not in repr(lakehouse)
+    assert SECRET not in repr(settings)

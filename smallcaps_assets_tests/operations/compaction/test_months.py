@@ -12,9 +12,10 @@ from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.compaction.months import (
     Done,
+    MonthFacts,
     MonthState,
-    audit_freshness,
     judge_months,
+    judge_staleness,
 )
 from smallcaps_assets_tests.ingest.month_lakes import (
     APRIL,
@@ -43,8 +44,12 @@ def list_month_files(lakehouse: Lakehouse) -> dict[str, bytes]:
     }
 
 
+def list_facts(lakehouse: Lakehouse, *months: str) -> list[MonthFacts]:
+    return judge_months(lakehouse.ledger, lakehouse.store, lakehouse.bounds, months or None)
+
+
 def judge(lakehouse: Lakehouse, month: str) -> tuple[MonthState, bool]:
-    (facts,) = judge_months(lakehouse, [month])
+    (facts,) = list_facts(lakehouse, month)
     return facts.state, facts.is_stale
 
 
@@ -90,7 +95,7 @@ def test_an_incomplete_month_is_left_alone_with_its_reason(tmp_path: Path) -> No
     done = compact(lakehouse)
 
     assert done == {MARCH: Done.WAITING, APRIL: Done.WRITTEN}
-    reason = judge_months(lakehouse, [MARCH])[0].reason
+    reason = list_facts(lakehouse, MARCH)[0].reason
     assert reason == "1 planned sessions are not complete (1 planned), first CON_2024-03-18"
     assert_exactly_once(lakehouse)
 
@@ -101,7 +106,7 @@ def test_a_month_that_is_not_over_is_left_alone(tmp_path: Path) -> None:
     store_session(lakehouse, key)
 
     assert compact(lakehouse) == {key[5:12]: Done.WAITING}
-    assert judge_months(lakehouse)[0].reason == "the month is not over"
+    assert list_facts(lakehouse)[0].reason == "the month is not over"
 
 
 def test_only_the_months_asked_for_are_compacted(filled: Lakehouse) -> None:
@@ -112,7 +117,7 @@ def test_only_the_months_asked_for_are_compacted(filled: Lakehouse) -> None:
 
 def test_what_is_no_month_is_refused(filled: Lakehouse) -> None:
     with pytest.raises(ConfigError, match="YYYY-MM"):
-        judge_months(filled, ["2024-13"])
+        list_facts(filled, "2024-13")
 
 
 def test_a_replaced_session_makes_its_month_stale_and_is_read_at_once(filled: Lakehouse) -> None:
@@ -151,12 +156,12 @@ def test_a_session_planned_later_makes_its_month_stale(filled: Lakehouse) -> Non
     assert judge(filled, MARCH) == (MonthState.INCOMPLETE, False)
     store_session(filled, late)
 
-    verdict = audit_freshness(filled)
+    verdict = judge_staleness(list_facts(filled))
     assert not verdict.passed
     assert verdict.offenders["month"].to_list() == [MARCH]
     assert_exactly_once(filled)
     compact(filled)
-    assert audit_freshness(filled).passed
+    assert judge_staleness(list_facts(filled)).passed
     assert_exactly_once(filled)
 
 
