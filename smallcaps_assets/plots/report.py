@@ -126,7 +126,7 @@ def draw_reality(by_ticker: pl.DataFrame, tolerance: float) -> Figure:
     """Draw how far what landed is from what was estimated of it: in total, and by ticker.
 
     Args:
-        by_ticker: At least one row of ``Reality.by_ticker``.
+        by_ticker: At least one row of ``EstimateAndReality.by_ticker``.
         tolerance: Distance tolerated, over the estimate.
     """
     figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")

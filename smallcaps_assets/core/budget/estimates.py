@@ -12,13 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.budget.calibration import (
-    Calibration,
-    size_expression,
-)
-from smallcaps_assets.core.budget.costs import (
-    Estimate,
-)
+from smallcaps_assets.core.budget.calibration import Calibration, size_expression
+from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.figures import MB, format_bytes, format_hours
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, EventWindow
 from smallcaps_assets.errors import ConfigError, CoverageError
@@ -27,9 +22,6 @@ RAW_MB_PER_SESSION: Final = 50
 STORED_RATIO: Final = 0.30
 REQUESTS_PER_MINUTE: Final = 100.0
 """The constants people quote: megabytes of a session, what compression leaves, a usual rate."""
-
-NAIVE_WINDOW_SESSIONS: Final = 7
-"""One window for all events: the widest, three sessions on each side."""
 
 _MINUTES_PER_HOUR: Final = 60
 _SECONDS_PER_HOUR: Final = 3_600
@@ -86,22 +78,25 @@ def estimate_constants(
         f"{name.partition('_')[0]} {count:,} x {windows[name].size}"
         for name, count in counts.items()
     )
-    return _apply_constants(total, " + ".join(terms) or "no events")
-
-
-def estimate_naive(rows: int, window_sessions: int = NAIVE_WINDOW_SESSIONS) -> Estimate:
-    """Estimate by the constants with one window for all events.
-
-    Args:
-        rows: Rows of the watchlist.
-        window_sessions: Sessions of the window, the event's own included.
-
-    Raises:
-        ConfigError: A number is negative.
-    """
-    if rows < 0 or window_sessions < 0:
-        raise ConfigError(f"expected 0 or more, got {rows} rows and {window_sessions} sessions")
-    return _apply_constants(rows * window_sessions, f"{rows:,} rows x {window_sessions} sessions")
+    origin = " + ".join(terms) or "no events"
+    raw = total * RAW_MB_PER_SESSION * MB
+    stored = round(raw * STORED_RATIO)
+    hours, pace = _spend_requests(total, REQUESTS_PER_MINUTE)
+    steps = (
+        f"{origin} = {total:,} ticker-sessions",
+        f"x {RAW_MB_PER_SESSION} MB = {format_bytes(raw)} raw",
+        f"x {STORED_RATIO:.2f} = {format_bytes(stored)} stored",
+        f"one request each: {pace}",
+    )
+    return Estimate(
+        method="constants",
+        ticker_sessions=total,
+        requests=total,
+        bytes_raw=raw,
+        bytes_stored=stored,
+        hours=hours,
+        arithmetic="; ".join(steps),
+    )
 
 
 def label_costs(ranges: pl.DataFrame, calibration: Calibration) -> pl.DataFrame:
@@ -251,27 +246,6 @@ def estimate_measured(
         hours=hours,
         rows=rows,
         arithmetic=f"{steps}; {pace}",
-    )
-
-
-def _apply_constants(total: int, origin: str) -> Estimate:
-    raw = total * RAW_MB_PER_SESSION * MB
-    stored = round(raw * STORED_RATIO)
-    hours, pace = _spend_requests(total, REQUESTS_PER_MINUTE)
-    steps = (
-        f"{origin} = {total:,} ticker-sessions",
-        f"x {RAW_MB_PER_SESSION} MB = {format_bytes(raw)} raw",
-        f"x {STORED_RATIO:.2f} = {format_bytes(stored)} stored",
-        f"one request each: {pace}",
-    )
-    return Estimate(
-        method="constants",
-        ticker_sessions=total,
-        requests=total,
-        bytes_raw=raw,
-        bytes_stored=stored,
-        hours=hours,
-        arithmetic="; ".join(steps),
     )
 
 

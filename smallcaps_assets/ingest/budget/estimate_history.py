@@ -5,6 +5,7 @@ What belongs here: the file of estimates. What does not: the comparison
 """
 
 import datetime as dt
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,19 @@ from smallcaps_assets.ingest.budget.estimates import PlanEstimate
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.store import TableStore
+
+COSTS: Final = (
+    "bytes_per_trade",
+    "file_bytes",
+    "requests_per_page",
+    "request_s",
+    "row_s",
+    "session_s",
+    "start_s",
+    "requests_per_minute",
+    "learned_sessions",
+)
+"""What an entry keeps of a calibration."""
 
 
 class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,17 +83,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def restore(self) -> Calibration:
         """Return what was taken to cost what."""
-        return Calibration(
-            bytes_per_trade=self.bytes_per_trade,
-            file_bytes=self.file_bytes,
-            requests_per_page=self.requests_per_page,
-            request_s=self.request_s,
-            row_s=self.row_s,
-            session_s=self.session_s,
-            start_s=self.start_s,
-            requests_per_minute=self.requests_per_minute,
-            learned_sessions=self.learned_sessions,
-        )
+        return Calibration(**{name: getattr(self, name) for name in COSTS})
 
 
 def record_estimate(
@@ -92,12 +96,9 @@ def record_estimate(
         StorageError: The disk refuses.
     """
     record, _ = tables.read_plan()
-    costs = estimate.calibration
     entry = EstimateEntry(
         made_at=made_at,
         plan_hash=record.plan_hash,
-        bytes_per_trade=costs.bytes_per_trade,
-        file_bytes=costs.file_bytes,
         ticker_sessions=estimate.calibrated.ticker_sessions,
         requests=estimate.calibrated.requests,
         bytes_stored=estimate.calibrated.bytes_stored,
@@ -106,13 +107,7 @@ def record_estimate(
         missing_requests=estimate.remaining.requests,
         missing_rows=estimate.remaining.rows,
         missing_bytes_on_disk=estimate.remaining.bytes_on_disk,
-        requests_per_page=costs.requests_per_page,
-        request_s=costs.request_s,
-        row_s=costs.row_s,
-        session_s=costs.session_s,
-        start_s=costs.start_s,
-        requests_per_minute=costs.requests_per_minute,
-        learned_sessions=costs.learned_sessions,
+        **{name: getattr(estimate.calibration, name) for name in COSTS},
     )
     lines = [msgspec.json.encode(one) for one in [*read_estimates(tables.layout, tables.fs), entry]]
     content = b"\n".join([*lines, b""])

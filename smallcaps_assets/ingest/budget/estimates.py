@@ -24,7 +24,6 @@ from smallcaps_assets.core.budget.estimates import (
     estimate_calibrated,
     estimate_constants,
     estimate_measured,
-    estimate_naive,
     estimate_unmerged,
 )
 from smallcaps_assets.core.figures import GB, format_bytes
@@ -157,7 +156,7 @@ def estimate_sessions(
 def estimate_by_constants(record: PlanRecord) -> Estimate:
     """Estimate by the constants people quote, every event with the window it was planned with."""
     if record.mode != PlanMode.EVENT_WINDOWS or not record.rows_per_event:
-        return estimate_naive(record.sessions, 1)
+        return estimate_constants({"sessions": record.sessions}, {"sessions": EventWindow(0, 0)})
     return estimate_constants(record.rows_per_event, _read_windows(record))
 
 

@@ -47,7 +47,11 @@ from smallcaps_assets.operations.audit.last_audit import (
     recall_audit,
     write_last_audit,
 )
-from smallcaps_assets.operations.repair.months import find_damaged_months, frame_month_damages
+from smallcaps_assets.operations.repair.months import (
+    DAMAGE_COLUMNS,
+    find_damaged_months,
+    frame_month_damages,
+)
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
 UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
@@ -261,10 +265,4 @@ def _judge_orphans(lakehouse: Lakehouse) -> Verdict:
 
 def _frame_damages(damages: Sequence[Damage]) -> pl.DataFrame:
     rows = [(d.ticker, d.session_date, d.kind.value, d.message) for d in damages]
-    columns = {
-        "ticker": pl.String,
-        "session_date": pl.Date,
-        "kind": pl.String,
-        "message": pl.String,
-    }
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame(rows, schema=DAMAGE_COLUMNS, orient="row")

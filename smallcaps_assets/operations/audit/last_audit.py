@@ -138,17 +138,12 @@ class StoredAudit(msgspec.Struct, frozen=True):
 
 def keep_deep(verdicts: Mapping[str, Verdict]) -> list[StoredVerdict]:
     """Select the deep verdicts, with the first rows of their offenders."""
-    return [
-        StoredVerdict(
-            audit.name,
-            verdicts[audit.name].passed,
-            verdicts[audit.name].summary,
-            verdicts[audit.name].numbers,
-            plain_rows(verdicts[audit.name].offenders.head(KEPT_OFFENDERS)),
-        )
-        for audit in AUDITS
-        if audit.is_deep
-    ]
+    kept = []
+    for name in (audit.name for audit in AUDITS if audit.is_deep):
+        one = verdicts[name]
+        offenders = plain_rows(one.offenders.head(KEPT_OFFENDERS))
+        kept.append(StoredVerdict(name, one.passed, one.summary, one.numbers, offenders))
+    return kept
 
 
 def write_last_audit(layout: LakeLayout, fs: FileSystem, audit: StoredAudit) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -25,6 +26,11 @@ from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.operations.compaction.months import judge_months, write_month
 
 logger = logging.getLogger(__name__)
+
+DAMAGE_COLUMNS: Final = pl.Schema(
+    {"ticker": pl.String, "session_date": pl.Date, "kind": pl.String, "message": pl.String}
+)
+"""What is wrong with a session, as audits list it."""
 
 
 def find_damaged_months(months: MonthStore, workers: int) -> list[MonthDamage]:
@@ -48,13 +54,7 @@ def frame_month_damages(damages: Sequence[MonthDamage]) -> pl.DataFrame:
         for damage in damages
         for ticker, session_date in damage.sessions or [(None, None)]
     ]
-    columns = {
-        "ticker": pl.String,
-        "session_date": pl.Date,
-        "kind": pl.String,
-        "message": pl.String,
-    }
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame(rows, schema=DAMAGE_COLUMNS, orient="row")
 
 
 def rebuild_months(

@@ -5,9 +5,9 @@ What belongs here: from ledger, estimates and audits to the criteria of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import polars as pl
@@ -38,27 +38,6 @@ from smallcaps_assets.operations.report.promises import Promises
 COVERAGE_AUDIT: Final = "planned_sessions_are_covered"
 DAMAGE_AUDIT: Final = "files_are_undamaged"
 _HOUR_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class RequestPace:
-    """How long the requests of a lake took.
-
-    Attributes:
-        runs: Runs that asked for anything.
-        requests: Requests spent.
-        answered: Those of ranges that were read to their end.
-        hours: Time that runs were at work; ``None``: attempts are lost.
-        per_minute: Requests a minute in that time.
-        purposes: Answered requests by purpose.
-    """
-
-    runs: int
-    requests: int
-    answered: int
-    hours: float | None
-    per_minute: float | None
-    purposes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,21 +109,19 @@ def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
     return criteria, recommend(criteria, missing, name_damages(evidence.damaged))
 
 
-def measure_request_pace(history: History) -> RequestPace:
-    """Say how long requests took, by the times of each run; pauses between runs do not count."""
+def measure_requests(history: History) -> dict[str, Any]:
+    """Count requests, and time them by each run; pauses between runs do not count."""
     runs = history.runs
-    requests, answered = (int(runs[name].sum()) for name in ("requests", "answered_requests"))
     timed = runs.filter(pl.col("seconds") > 0)
     seconds = float(timed["seconds"].sum() or 0.0)
-    is_known = seconds > 0 and not history.untimed
-    return RequestPace(
-        runs=runs.height,
-        requests=requests,
-        answered=answered,
-        hours=seconds / _HOUR_S if is_known else None,
-        per_minute=int(timed["requests"].sum()) / seconds * 60 if seconds > 0 else None,
-        purposes=_count_purposes(history.spending),
-    )
+    return {
+        "runs": runs.height,
+        "requests": int(runs["requests"].sum()),
+        "answered_requests": int(runs["answered_requests"].sum()),
+        "requests_by_purpose": _count_purposes(history.spending),
+        "download_hours": seconds / _HOUR_S if seconds > 0 and not history.untimed else None,
+        "requests_per_minute": int(timed["requests"].sum()) / seconds * 60 if seconds > 0 else None,
+    }
 
 
 def _count_purposes(spending: Spendings) -> dict[str, int]:

@@ -28,7 +28,6 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import recall_verdicts
 from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.operations.report.document import (
-    EstimateAndReality,
     MissingSession,
     ReportDocument,
     ReportedCheck,
@@ -37,7 +36,7 @@ from smallcaps_assets.operations.report.evidence import (
     Evidence,
     judge_standing,
     judge_success,
-    measure_request_pace,
+    measure_requests,
 )
 from smallcaps_assets.operations.report.history import gather_history
 from smallcaps_assets.operations.report.promises import measure_promises
@@ -77,7 +76,6 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
     criteria, advice = judge_success(evidence)
     now = lakehouse.clock()
     recent = ledger.activity(now - ERROR_WINDOW)
-    reality = measure_reality(history, plan, tables, costs)
     figures: dict[str, Any] = {
         "made_at": now,
         "source": str(lakehouse.source),
@@ -91,7 +89,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         "recommendation": advice.text,
         "criteria": [asdict(criterion) for criterion in criteria],
         "requests_per_minute_limit": costs.requests_per_minute,
-        "estimate_against_reality": msgspec.convert(reality.plain(), EstimateAndReality),
+        "estimate_against_reality": measure_reality(history, plan, tables, costs),
         **_describe_sessions(evidence),
         **_describe_costs(evidence),
         **_describe_failures(evidence.missing, ledger.activity(EPOCH)),
@@ -163,15 +161,9 @@ def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
 
 def _describe_costs(evidence: Evidence) -> dict[str, Any]:
     """Return requests and time, and what was estimated."""
-    pace = measure_request_pace(evidence.history)
     planned, missing = evidence.estimate.calibrated, evidence.estimate.remaining
     return {
-        "requests": pace.requests,
-        "answered_requests": pace.answered,
-        "requests_by_purpose": pace.purposes,
-        "download_hours": pace.hours,
-        "requests_per_minute": pace.per_minute,
-        "runs": pace.runs,
+        **measure_requests(evidence.history),
         "estimated_requests": planned.requests,
         "estimated_bytes": planned.bytes_stored,
         "estimated_bytes_on_disk": planned.bytes_on_disk,

@@ -111,6 +111,9 @@ def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
     """Return the figures of a report in words, for the page and for terminals."""
     states = ", ".join(f"{count:,} {state}" for state, count in report.states.items())
     limit = report.requests_per_minute_limit
+    planned = (report.estimated_requests, report.estimated_bytes, report.estimated_bytes_on_disk)
+    missing = (report.missing_requests, report.missing_bytes, report.missing_bytes_on_disk)
+    left = _describe_cost(*missing, report.missing_hours)
     rate = report.requests_per_minute
     return [
         ("planned sessions", f"{report.planned_sessions:,}"),
@@ -128,8 +131,8 @@ def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
         ("time of download", _or_unknown(report.download_hours, format_hours)),
         ("requests a minute", f"{_or_unknown(rate, '{:,.1f}'.format)} (limit: {limit or 'none'})"),
         ("runs", f"{report.runs:,}"),
-        ("estimate of the plan", _describe_estimate(report)),
-        ("estimate of what is missing", _describe_missing(report)),
+        ("estimate of the plan", _describe_cost(*planned, report.estimated_hours)),
+        ("estimate of what is missing", left if report.left_sessions else "nothing is missing"),
         ("last deep audit", _describe_audit(report)),
         ("last commit", _or_unknown(report.last_commit_at, "{:%Y-%m-%d %H:%M:%S} UTC".format)),
         ("content hash", report.content_hash),
@@ -156,21 +159,10 @@ def describe_reality(row: RealityRow) -> tuple[str, ...]:
     )
 
 
-def _describe_estimate(report: ReportDocument) -> str:
+def _describe_cost(requests: int, stored: int, on_disk: int, hours: float) -> str:
     return (
-        f"{report.estimated_requests:,} requests, {format_bytes(report.estimated_bytes)} stored "
-        f"({format_bytes(report.estimated_bytes_on_disk)} on disk), "
-        f"{format_hours(report.estimated_hours)}"
-    )
-
-
-def _describe_missing(report: ReportDocument) -> str:
-    if not report.left_sessions:
-        return "nothing is missing"
-    return (
-        f"{report.missing_requests:,} requests, {format_bytes(report.missing_bytes)} stored "
-        f"({format_bytes(report.missing_bytes_on_disk)} on disk), "
-        f"{format_hours(report.missing_hours)}"
+        f"{requests:,} requests, {format_bytes(stored)} stored ({format_bytes(on_disk)} on disk), "
+        f"{format_hours(hours)}"
     )
 
 

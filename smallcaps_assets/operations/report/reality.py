@@ -6,14 +6,15 @@ never judged by what it learned from.  What does not belong here: making estimat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import Calibration, size_expression
 from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
 from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.operations.report.document import EstimateAndReality, RealityRow
 from smallcaps_assets.operations.report.history import History
 from smallcaps_assets.schemas import INSTANT
 
@@ -28,36 +29,9 @@ _SUMS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reality:
-    """Estimates of the planned sessions that landed, beside what landed.
-
-    Every table holds ``sessions``, and of ``rows``, ``bytes`` and ``requests`` what was
-    estimated and what it is, and ``bytes_error_ratio``: estimated over real bytes, less 1.
-
-    Attributes:
-        total: One row; none before anything landed.
-        by_ticker: One row per ticker.
-        by_year: One row per year.
-    """
-
-    total: pl.DataFrame
-    by_ticker: pl.DataFrame
-    by_year: pl.DataFrame
-
-    def plain(self) -> dict[str, object]:
-        """Return the tables for JSON."""
-        nothing: dict[str, object] = {**dict.fromkeys(_SUMS, 0), "bytes_error_ratio": None}
-        return {
-            "total": next(iter(self.total.to_dicts()), nothing),
-            "by_ticker": self.by_ticker.to_dicts(),
-            "by_year": self.by_year.to_dicts(),
-        }
-
-
 def measure_reality(
     history: History, plan: pl.DataFrame, tables: TableStore, default: Calibration
-) -> Reality:
+) -> EstimateAndReality:
     """Hold what landed against what was estimated of it.
 
     Args:
@@ -73,8 +47,8 @@ def measure_reality(
     by_cell = _count_sessions(sized).join(
         history.requests_by_cell, on=["ticker", "year"], how="left", validate="1:1"
     )
-    return Reality(
-        total=_sum_up(by_cell.with_columns(all=pl.lit("all")), "all").drop("all"),
+    return EstimateAndReality(
+        total=_sum_up(by_cell)[0],
         by_ticker=_sum_up(by_cell, "ticker"),
         by_year=_sum_up(by_cell, "year"),
     )
@@ -110,12 +84,10 @@ def _count_sessions(sized: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _sum_up(by_cell: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the sums by one column, sorted by it."""
-    return (
-        by_cell.group_by(name)
-        .agg(pl.col(_SUMS).fill_null(0).sum())
-        .sort(name)
-        .with_columns(bytes_error_ratio=pl.col("estimated_bytes") / pl.col("bytes") - 1)
-        .with_columns(pl.col("bytes_error_ratio").fill_nan(None).replace(float("inf"), None))
-    )
+def _sum_up(by_cell: pl.DataFrame, *grain: str) -> list[RealityRow]:
+    """Sum up by some columns, sorted by them; without any in one row."""
+    sums = pl.col(_SUMS).fill_null(0).sum()
+    table = by_cell.group_by(grain).agg(sums).sort(grain) if grain else by_cell.select(sums)
+    ratio = (pl.col("estimated_bytes") / pl.col("bytes") - 1).fill_nan(None)
+    rows = table.with_columns(bytes_error_ratio=ratio.replace(float("inf"), None))
+    return msgspec.convert(rows.to_dicts(), list[RealityRow])

@@ -13,7 +13,6 @@ from smallcaps_assets.core.budget.estimates import (
     estimate_calibrated,
     estimate_constants,
     estimate_measured,
-    estimate_naive,
     estimate_unmerged,
     label_costs,
 )
@@ -66,9 +65,9 @@ def test_estimate_constants_gives_the_published_full_market() -> None:
     assert round(estimate.days) == FULL["days"]
 
 
-def test_estimate_naive_gives_the_published_full_market() -> None:
+def test_estimate_constants_gives_the_published_full_market_naively() -> None:
     """L16: what one window for all events would have cost."""
-    estimate = estimate_naive(FULL["rows"])
+    estimate = estimate_constants({"E0": FULL["rows"]}, {"E0": EventWindow(3, 3)})
 
     assert estimate.ticker_sessions == FULL["naive_ticker_days"]
     assert round(estimate.bytes_raw / TB) == FULL["naive_raw_tb"]
@@ -76,7 +75,8 @@ def test_estimate_naive_gives_the_published_full_market() -> None:
 
 
 def test_compare_estimates_gives_the_published_saving() -> None:
-    comparison = compare_estimates(estimate_naive(FULL["rows"]), estimate_constants(FULL["counts"]))
+    naive = estimate_constants({"E0": FULL["rows"]}, {"E0": EventWindow(3, 3)})
+    comparison = compare_estimates(naive, estimate_constants(FULL["counts"]))
 
     assert round(comparison.saved_ratio * 100, 1) == FULL["saved_percent"]
     assert format_share(comparison.saved_ratio) == "26.1 %"
@@ -92,16 +92,8 @@ def test_estimate_constants_gives_the_published_pilot() -> None:
     assert round(estimate.bytes_raw / GB, 1) == PILOT["raw_gb"]
     assert round(estimate.bytes_stored / GB, 1) == PILOT["stored_gb"]
     assert round(estimate.hours, 2) == PILOT["hours"]
-
-
-def test_estimate_naive_corrects_the_published_pilot() -> None:
-    """The published 528 GB do not follow from their own formula."""
-    estimate = estimate_naive(PILOT["rows"], PILOT["published_sessions"])
-
-    assert round(estimate.bytes_stored / GB, 1) == PILOT["our_gb"]
-    assert "2,127 rows x 5 sessions = 10,635 ticker-sessions; x 50 MB = 519.3 GB raw" in (
-        estimate.arithmetic
-    )
+    naive = estimate_constants({"E0": PILOT["rows"]}, {"E0": EventWindow(2, 2)})
+    assert round(naive.bytes_stored / GB, 1) == PILOT["our_gb"]  # not the published 528 GB
 
 
 def test_estimate_constants_shows_its_arithmetic() -> None:
@@ -124,12 +116,6 @@ def test_estimate_constants_of_no_event_is_zero() -> None:
 def test_estimate_constants_refuses_what_it_cannot_count(counts: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="expected counts of 0 or more"):
         estimate_constants(counts)
-
-
-@pytest.mark.parametrize(("rows", "sessions"), [(-1, 7), (1, -7)])
-def test_estimate_naive_refuses_less_than_nothing(rows: int, sessions: int) -> None:
-    with pytest.raises(ConfigError, match="expected 0 or more"):
-        estimate_naive(rows, sessions)
 
 
 @PROPERTY

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.lake.ledger.writer import Ledger
-from smallcaps_assets.operations.report.evidence import measure_request_pace
+from smallcaps_assets.operations.report.evidence import measure_requests
 from smallcaps_assets.operations.report.history import gather_history
 from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
@@ -85,7 +85,7 @@ def test_count_untimed_counts_sessions_whose_attempts_are_lost(
     ledger.record_receipts([make_receipt(A1), make_receipt(A2, run_id="lost")])
 
     assert ledger.count_untimed() == 1
-    assert measure_request_pace(gather_history(ledger)).hours is None
+    assert measure_requests(gather_history(ledger))["download_hours"] is None
 
 
 def test_measure_pace_counts_no_pause_between_runs(ledger: Ledger, clock: Clock) -> None:
@@ -93,13 +93,15 @@ def test_measure_pace_counts_no_pause_between_runs(ledger: Ledger, clock: Clock)
     clock.pass_time(days=9)
     record_run(ledger, clock, "two")
 
-    pace = measure_request_pace(gather_history(ledger))
+    found = measure_requests(gather_history(ledger))
 
-    assert (pace.runs, pace.requests, pace.answered, pace.hours) == (2, 12, 10, 3.0)
-    assert pace.per_minute == pytest.approx(12 / 180)
+    names = ("runs", "requests", "answered_requests", "download_hours")
+    assert [found[name] for name in names] == [2, 12, 10, 3.0]
+    assert found["requests_per_minute"] == pytest.approx(12 / 180)
 
 
 def test_measure_pace_of_nothing_is_unknown(ledger: Ledger) -> None:
-    pace = measure_request_pace(gather_history(ledger))
+    found = measure_requests(gather_history(ledger))
 
-    assert (pace.runs, pace.requests, pace.hours, pace.per_minute) == (0, 0, None, None)
+    names = ("runs", "requests", "download_hours", "requests_per_minute")
+    assert [found[name] for name in names] == [0, 0, None, None]

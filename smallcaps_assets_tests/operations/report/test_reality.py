@@ -8,15 +8,15 @@ from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
 from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.report.figures import measure_lake
+from smallcaps_assets.operations.report.document import EstimateAndReality
 from smallcaps_assets.operations.report.history import gather_history
-from smallcaps_assets.operations.report.reality import Reality, measure_reality
+from smallcaps_assets.operations.report.reality import measure_reality
 from smallcaps_assets_tests.lakehouse_factories import NOW, SESSIONS, SmallLake
 
 LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 
 
-def measure(lakehouse: Lakehouse, stored: int = SESSIONS) -> Reality:
+def measure(lakehouse: Lakehouse, stored: int = SESSIONS) -> EstimateAndReality:
     """Hold the first stored sessions against the estimates that were made."""
     _, plan = lakehouse.tables.read_plan()
     estimates = read_estimates(lakehouse.layout, lakehouse.fs)
@@ -40,11 +40,17 @@ def test_measure_reality_sums_what_landed_by_ticker_and_year(
     reality = measure(lakehouse)
 
     totals = lakehouse.ledger.totals()
-    assert reality.by_ticker["ticker"].to_list() == ["BCPC", "BCpC", "CON"]
-    assert reality.by_year["year"].to_list() == [2024]
-    for table in (reality.total, reality.by_ticker, reality.by_year):
-        sums = table.select("sessions", "rows", "bytes", "requests", "estimated_requests").sum()
-        assert sums.row(0) == (SESSIONS, totals.rows, totals.bytes, 3, 3)
+    assert [row.ticker for row in reality.by_ticker] == ["BCPC", "BCpC", "CON"]
+    assert [row.year for row in reality.by_year] == [2024]
+    for rows in ([reality.total], reality.by_ticker, reality.by_year):
+        for name, wanted in {
+            "sessions": SESSIONS,
+            "rows": totals.rows,
+            "bytes": totals.bytes,
+            "requests": 3,
+            "estimated_requests": 3,
+        }.items():
+            assert sum(getattr(row, name) for row in rows) == wanted, name
 
 
 def test_measure_reality_counts_trades_by_the_bars_alone(
@@ -52,12 +58,12 @@ def test_measure_reality_counts_trades_by_the_bars_alone(
 ) -> None:
     lakehouse = small_lake.copy(tmp_path)
 
-    total = measure(lakehouse).total.row(0, named=True)
+    total = measure(lakehouse).total
 
     bars = lakehouse.tables.read_daily_bars().collect()
     planned = bars.join(lakehouse.tables.read_plan()[1], on=["ticker", "session_date"], how="semi")
-    assert total["estimated_rows"] == planned["trade_count"].sum()
-    assert total["bytes_error_ratio"] == total["estimated_bytes"] / total["bytes"] - 1
+    assert total.estimated_rows == planned["trade_count"].sum()
+    assert total.bytes_error_ratio == total.estimated_bytes / total.bytes - 1
 
 
 def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_landed(
@@ -70,30 +76,16 @@ def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_lan
     later = max(lakehouse.ledger.receipts()["committed_timestamp"]) + dt.timedelta(seconds=1)
     promise(lakehouse, later, 1_000.0)
 
-    total = measure(lakehouse).total.row(0, named=True)
+    total = measure(lakehouse).total
 
-    assert total["estimated_bytes"] == total["estimated_rows"] * 10
+    assert total.estimated_bytes == total.estimated_rows * 10
 
 
 def test_measure_reality_of_nothing_is_empty(small_lake: SmallLake, tmp_path: Path) -> None:
     reality = measure(small_lake.copy(tmp_path), stored=0)
 
-    assert reality.by_ticker.is_empty()
-    assert reality.by_year.is_empty()
-    assert reality.plain()["total"] == {
-        **dict.fromkeys(("sessions", "estimated_rows", "rows", "estimated_bytes", "bytes"), 0),
-        **dict.fromkeys(("estimated_requests", "requests"), 0),
-        "bytes_error_ratio": None,
-    }
-
-
-def test_the_report_shows_estimate_and_reality(small_lake: SmallLake, tmp_path: Path) -> None:
-    figures = measure_lake(small_lake.copy(tmp_path))
-
-    shown = figures.estimate_against_reality
-    assert shown.total.requests == shown.total.estimated_requests == 3
-    assert [row.ticker for row in shown.by_ticker] == ["BCPC", "BCpC", "CON"]
-    assert sum(row.bytes for row in shown.by_year) == figures.bytes
+    assert (reality.by_ticker, reality.by_year) == ([], [])
+    assert (reality.total.sessions, reality.total.bytes_error_ratio) == (0, None)
 
 
 def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> None:
