@@ -20,7 +20,6 @@ from smallcaps_assets.core.budget.costs import Comparison
 from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.plan.windows import EventWindow
-from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.plots.style import (
     COLOUR_MAP,
     DARK,
@@ -29,6 +28,7 @@ from smallcaps_assets.plots.style import (
     LIGHT,
     format_count,
     label_months,
+    list_months,
     scale_values,
 )
 
@@ -233,15 +233,13 @@ def _finish(
 def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Return ``ticker`` and a column of sessions per month, and how many tickers there are."""
     ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
-    first, last = session_range(plan)
-    months = pl.Series(pl.date_range(first.replace(day=1), last, "1mo", eager=True))
     labelled = plan.join(ranked.head(MAX_TICKERS), on="ticker", how="semi").select(
         "ticker", month=pl.col("session_date").dt.to_string("%Y-%m")
     )
     counted = labelled.pivot(
         "month", index="ticker", values="month", aggregate_function="len"
     ).fill_null(0)
-    names = months.dt.to_string("%Y-%m").to_list()
+    names = list_months(plan)
     lacking = [pl.lit(0, pl.UInt32).alias(name) for name in names if name not in counted.columns]
     shown = ranked.head(MAX_TICKERS).select("ticker")
     wide = shown.join(counted, on="ticker", maintain_order="left").with_columns(lacking)

@@ -26,6 +26,7 @@ from smallcaps_assets.plots.style import (
     LIGHT,
     format_count,
     label_months,
+    list_months,
     scale_values,
 )
 
@@ -259,11 +260,7 @@ def _share_months(states: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         month=pl.col("session_date").dt.to_string("%Y-%m"),
     ).agg(share=pl.col("is_green").mean())
     wide = counted.pivot("month", index="ticker", values="share")
-    first, last = states.select(
-        first=pl.col("session_date").min(), last=pl.col("session_date").max()
-    ).row(0)
-    range_of_months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
-    names = range_of_months.dt.to_string("%Y-%m").to_list()
+    names = list_months(states)
     lacking = [pl.lit(None, pl.Float64).alias(name) for name in names if name not in wide.columns]
     order = pl.DataFrame({"ticker": [*shown, *([rest] if others else [])]})
     ordered = order.join(wide, on="ticker", maintain_order="left").with_columns(lacking)

@@ -31,14 +31,7 @@ def print_estimate(
     *,
     by_constants: bool = False,
 ) -> None:
-    """Print the published plan, or one that was refused, why it is smaller than naive, its cost.
-
-    Args:
-        lakehouse: The lake.
-        console: The screen.
-        planned: A plan that was refused, with its record.
-        by_constants: Show besides what the constants that people quote make of it.
-    """
+    """Print the published plan, or one that was refused, why it is smaller than naive, its cost."""
     record, plan = planned or lakehouse.tables.read_plan()
     estimate = estimate_plan(record, plan, gather_grounds(lakehouse))
     console.print(_describe_plan(lakehouse, record), highlight=False)

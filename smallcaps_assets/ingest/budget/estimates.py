@@ -84,11 +84,7 @@ class PlanEstimate:
 
 
 def gather_grounds(lakehouse: Lakehouse, ledger: LedgerReader | None = None) -> Grounds:
-    """Gather what estimates of a lake stand on, with one look into its ledger.
-
-    Args:
-        lakehouse: The lake; one that is not there yet is not made.
-        ledger: Its ledger, where it is open already.
+    """Gather what estimates stand on from a lake and its ledger, which may be open already.
 
     Raises:
         StorageError: A disk is gone.
@@ -139,13 +135,7 @@ def estimate_plan(record: PlanRecord, plan: pl.DataFrame, grounds: Grounds) -> P
 def estimate_sessions(
     sessions: pl.DataFrame, grounds: Grounds, *, other_requests: int = 0
 ) -> Estimate:
-    """Estimate fetching some sessions and nothing else.
-
-    Args:
-        sessions: ``ticker, session_date``, and ``has_failed`` where that is known.
-        grounds: What the estimate stands on.
-        other_requests: Requests for reference data on top.
-    """
+    """Estimate fetching some sessions and nothing else, with requests for reference data on top."""
     labelled = label_sessions(grounds.tables, sessions, grounds.holdings.stored)
     ranges = plan_ranges(_fill(labelled), grounds.rules)
     costs = grounds.holdings.costs

@@ -15,7 +15,7 @@ import polars as pl
 from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.events.unknown_tickers import select_unknown_sessions
 from smallcaps_assets.core.figures import GB
-from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.ticks.audits import (
     SizeFacts,
     judge_corruption,
@@ -52,6 +52,7 @@ from smallcaps_assets.operations.repair.months import (
     find_damaged_months,
     frame_month_damages,
 )
+from smallcaps_assets.operations.repair.sessions import find_lost, find_orphans
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
 UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
@@ -154,7 +155,12 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
     """Read every file once, and judge what was found."""
     broken: list[Damage] = []
     receipts = list(lakehouse.store.iter_receipts(damages=broken))
-    lost = _find_lost(lakehouse, receipts, broken)
+    known = {receipt.key for receipt in receipts} | {damage.key for damage in broken}
+    message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
+    lost = [
+        Damage(*decode_key(key), DamageKind.MISSING_FILE, message)
+        for key in find_lost(lakehouse.ledger, known)
+    ]
     groups = [
         receipts[start : start + GROUP_SESSIONS]
         for start in range(0, len(receipts), GROUP_SESSIONS)
@@ -236,25 +242,8 @@ def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:
     return damages
 
 
-def _find_lost(
-    lakehouse: Lakehouse, receipts: Sequence[Receipt], broken: Sequence[Damage]
-) -> list[Damage]:
-    """Return sessions that the ledger calls stored although no receipt lies on the disk."""
-    known = {(r.ticker, r.session_date) for r in receipts}
-    known |= {(damage.ticker, damage.session_date) for damage in broken}
-    keys = lakehouse.ledger.stored_sessions().select("ticker", "session_date").iter_rows()
-    message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
-    return [
-        Damage(ticker, session_date, DamageKind.MISSING_FILE, message)
-        for ticker, session_date in keys
-        if (ticker, session_date) not in known
-    ]
-
-
 def _judge_orphans(lakehouse: Lakehouse) -> Verdict:
-    _, plan = lakehouse.tables.read_plan()
-    planned = set(plan.select(key_expression()).to_series())
-    orphans = lakehouse.store.find_orphans(planned)
+    orphans = find_orphans(lakehouse)
     if lakehouse.lock.holder() is not None:
         # A commit under way leaves files that have no receipt yet.
         orphans = [orphan for orphan in orphans if orphan.kind not in UNDER_WAY]

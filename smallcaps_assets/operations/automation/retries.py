@@ -49,11 +49,6 @@ def select_retries(ledger: LedgerReader, now: dt.datetime, runs_per_day: int) ->
 
     Every run that asked for a session in vain in the last 24 hours counts, whoever started it.
     What the key is not entitled to is not asked again until somebody does.
-
-    Args:
-        ledger: It knows what failed and when.
-        now: An instant with a time zone.
-        runs_per_day: Runs that may ask for a session in vain.
     """
     failures = measure_failures(ledger, now.astimezone(dt.UTC) - DAY)
     within = failures.filter(pl.col("runs") < runs_per_day)

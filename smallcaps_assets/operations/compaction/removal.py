@@ -47,11 +47,6 @@ def remove_replaced(
 ) -> RemovalFacts:
     """Remove what earlier runs replaced; the caller holds the lock of the lake.
 
-    Args:
-        ledger: What is proven of the sessions.
-        store: Where files are.
-        removes_landing: Landing files go too, once their rows are in proven month files.
-
     Raises:
         StorageError: The disk refuses; the next call goes on.
     """

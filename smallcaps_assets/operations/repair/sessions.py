@@ -14,6 +14,7 @@ from pathlib import Path
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.ingest.proof.replacing import move_aside
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.months.sessions import MonthDamage
 from smallcaps_assets.lake.paths.root import Tree
@@ -72,9 +73,10 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     keys, damages = _verify_tree(lakehouse, Tree.TRADES)
     beside = [tree for tree in Tree if tree is not Tree.TRADES]
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
-    lost = _find_lost(lakehouse, keys | damages.keys())
+    lost = find_lost(lakehouse.ledger, keys | damages.keys())
+    orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
-    facts = RepairFacts(len(keys), damages, apart, lost, _find_orphans(lakehouse), months)
+    facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
     if not is_dry_run:
         _move(lakehouse, facts)
     return facts
@@ -94,16 +96,17 @@ def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
     return {receipt.key for receipt in receipts}, dict(by_key)
 
 
-def _find_lost(lakehouse: Lakehouse, known: set[str]) -> list[str]:
-    stored = lakehouse.ledger.stored_sessions().select(key_expression()).to_series()
+def find_lost(ledger: LedgerReader, known: set[str]) -> list[str]:
+    """Find sessions that the ledger calls stored although no receipt lies on the disk."""
+    stored = ledger.stored_sessions().select(key_expression()).to_series()
     return [key for key in stored if key not in known]
 
 
-def _find_orphans(lakehouse: Lakehouse) -> list[Orphan]:
+def find_orphans(lakehouse: Lakehouse) -> list[Orphan]:
+    """Find files that belong to no receipt, or to a session that nobody planned."""
     _, plan = lakehouse.tables.read_plan()
     planned = set(plan.select(key_expression()).to_series())
-    found = lakehouse.store.find_orphans(planned)
-    return [orphan for orphan in found if orphan.kind in MOVED_ORPHANS]
+    return lakehouse.store.find_orphans(planned)
 
 
 def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:

@@ -50,11 +50,6 @@ def measure_promises(history: History, tables: TableStore, default: Calibration)
 
     Nothing without an estimate on record, or before anything landed.  Imported sessions cost no
     request and were promised none.  Requests and hours are lacking where the attempts are lost.
-
-    Args:
-        history: Receipts, attempts and estimates.
-        tables: Where bars are.
-        default: What things cost before anything has landed.
     """
     fetched = history.receipts.filter(pl.col("requests") > 0).select(
         *STORED.names(), "committed_timestamp"

@@ -32,14 +32,7 @@ _SUMS = (
 def measure_reality(
     history: History, plan: pl.DataFrame, tables: TableStore, default: Calibration
 ) -> EstimateAndReality:
-    """Hold what landed against what was estimated of it.
-
-    Args:
-        history: Receipts, attempts and estimates.
-        plan: ``ticker, session_date`` and more.
-        tables: Where bars are.
-        default: What things cost before anything has landed.
-    """
+    """Hold what landed against what was estimated of it, by ``default`` before any estimate."""
     landed = history.receipts.join(plan, on=KEY, how="semi")
     # What landed must not teach its own estimate.
     labelled = label_sessions(tables, landed, STORED.to_frame())

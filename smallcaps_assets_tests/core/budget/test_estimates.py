@@ -118,22 +118,6 @@ def test_estimate_constants_refuses_what_it_cannot_count(counts: dict[str, int])
         estimate_constants(counts)
 
 
-@PROPERTY
-@given(st.integers(0, 10**7), st.integers(0, 10**7))
-def test_estimate_constants_is_additive_over_events(first: int, second: int) -> None:
-    windows = {"E1": EventWindow(2, 2), "E2": EventWindow(0, 3)}
-    parts = [
-        estimate_constants({name: count}, windows)
-        for name, count in zip(windows, (first, second), strict=True)
-    ]
-
-    whole = estimate_constants(dict(zip(windows, (first, second), strict=True)), windows)
-
-    assert whole.requests == sum(part.requests for part in parts)
-    assert whole.bytes_raw == sum(part.bytes_raw for part in parts)
-    assert whole.hours == pytest.approx(sum(part.hours for part in parts))
-
-
 @pytest.mark.parametrize(
     ("rows", "requests"), [(0, 1), (1, 1), (50_000, 1), (50_001, 2), (120_000, 3)]
 )
