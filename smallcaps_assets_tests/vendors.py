@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
+from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar, month_bounds
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.ticks.phases import label_trades
@@ -431,9 +431,8 @@ def store_bars(
         month: The month.
         only: Some of its dates; all by default.
     """
-    first = dt.date.fromisoformat(f"{month}-01")
-    last = (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
-    dates = [date for date in load_calendar().dates(first, last) if only is None or date in only]
+    dates = load_calendar().dates(*month_bounds(month))
+    dates = [date for date in dates if only is None or date in only]
     bars = vendor.read_bars(dates[0], dates[-1])
     came = dict.fromkeys(dates, vendor.clock.date) if vendor.model.has_own_bars else {}
     lakehouse.tables.write_daily_bars(

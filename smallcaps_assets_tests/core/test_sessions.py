@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.sessions import NEW_YORK, SessionCalendar, day_bounds_ns, load_calendar
+from smallcaps_assets.core.sessions import (
+    NEW_YORK,
+    SessionCalendar,
+    day_bounds_ns,
+    load_calendar,
+    month_bounds,
+)
 from smallcaps_assets.errors import CoverageError, DataError
 from smallcaps_assets.schemas import INSTANT
 
@@ -275,3 +281,10 @@ def test_a_calendar_can_be_made_of_any_sessions() -> None:
     calendar = SessionCalendar(CALENDAR.frame.head(3))
 
     assert calendar.last == date_of("2003-01-06")
+
+
+@pytest.mark.parametrize(("month", "days"), [("2023-12", 31), ("2024-02", 29), ("2025-02", 28)])
+def test_month_bounds_are_the_first_and_the_last_date(month: str, days: int) -> None:
+    first, last = month_bounds(month)
+
+    assert (first.isoformat(), last.isoformat()) == (f"{month}-01", f"{month}-{days}")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import polars as pl
 
 from smallcaps_assets.core.reference.bar_facts import BarFacts
+from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.ticks.disputes import YOUNG_BAR
 from smallcaps_assets.errors import VendorError
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
@@ -61,8 +62,7 @@ def _replace_dates(
     lakehouse: Lakehouse, month: str, frames: Mapping[dt.date, pl.DataFrame], today: dt.date
 ) -> None:
     """Write a month with the bars of some dates replaced."""
-    first = dt.date.fromisoformat(f"{month}-01")
-    last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
+    first, last = month_bounds(month)
     facts = _find_facts(lakehouse.tables.read_bar_months(first, first), month)
     if facts is None:
         return

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
+from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.audits import BarEvidence
 from smallcaps_assets.core.ticks.disputes import (
@@ -158,9 +159,7 @@ def find_receipt(lakehouse: Lakehouse, key: str) -> Receipt | None:
 
 def _judge_month(lakehouse: Lakehouse, month: str) -> list[Receipt]:
     """Judge the stored sessions of a month; return the receipts that were written."""
-    first = dt.date.fromisoformat(f"{month}-01")
-    last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
-    figures = lakehouse.ledger.figures(first, last)
+    figures = lakehouse.ledger.figures(*month_bounds(month))
     figures = figures.filter(pl.col("state").is_in([COMPLETE, DISPUTED]))
     judge = open_judge(lakehouse, read_bar_facts(lakehouse.tables, figures))
     suspects: dict[str, tuple[str, str]] = {}
