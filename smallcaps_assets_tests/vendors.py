@@ -23,11 +23,10 @@ from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calen
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.ticks.tape import FetchedTrades
-from smallcaps_assets.ingest.ticks.heartbeat import NOTHING
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.polygon.http.counters import ClientCounters
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
@@ -277,8 +276,8 @@ class Asked:
 
 
 @dataclass
-class SimulatedVendor:
-    """A vendor that behaves like a model; a ``TradeSource`` of the download core.
+class SimulatedVendor(TradeSource):
+    """A vendor that behaves like a model.
 
     Attributes:
         model: What it does.
@@ -287,7 +286,6 @@ class SimulatedVendor:
         page_limit: Rows of a page where a request names none.
         asked: Chains asked for so far.
         asked_bars: Dates whose bars were asked for, and when.
-        counters: What a client counts; here nobody does.
     """
 
     model: Model
@@ -296,7 +294,6 @@ class SimulatedVendor:
     page_limit: int = MAX_PAGE_LIMIT
     asked: list[Asked] = field(default_factory=list)
     asked_bars: list[tuple[dt.date, dt.date]] = field(default_factory=list)
-    counters: ClientCounters = NOTHING
     _asks: Counter[tuple[str, dt.date]] = field(default_factory=Counter)
 
     def truth(self, ticker: str, session_date: dt.date) -> pl.DataFrame:
@@ -316,7 +313,7 @@ class SimulatedVendor:
             ``schemas.TRADES`` as sent today.
         """
         bounds = day_bounds_ns(dates[0], dates[-1])
-        fetched = self.fetch_trades(ticker, *bounds, expected_rows=None, page_limit=page_limit)
+        fetched = self.fetch_trades(ticker, *bounds, page_limit=page_limit)
         return label_trades(fetched.trades, load_calendar())
 
     def fetch_trades(
@@ -325,7 +322,7 @@ class SimulatedVendor:
         gte_ns: int,
         lt_ns: int,
         *,
-        expected_rows: int | None,
+        expected_rows: int | None = None,
         page_limit: int | None = None,
     ) -> FetchedTrades:
         """Return what the vendor sends of ``ticker`` in ``[gte_ns, lt_ns)``."""

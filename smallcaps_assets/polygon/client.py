@@ -13,14 +13,16 @@ from typing import Any, Final, Self, overload
 from urllib.parse import quote, urlsplit
 
 from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.ticks.sources import Occupation, SourceCounters, TradeSource
 from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.errors import DataError, VendorError
 from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT, ClientConfig
-from smallcaps_assets.polygon.http.counters import ClientCounters, ClientMeter, Occupation
+from smallcaps_assets.polygon.http.counters import ClientMeter
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.page import Fetch, Gateway
 from smallcaps_assets.polygon.http.transport import Transport
+from smallcaps_assets.polygon.turns import PROCESSOR
 from smallcaps_assets.polygon.wire.chain import CheckedPage, TradesChain, bound_rows
 from smallcaps_assets.polygon.wire.envelopes import Page, Row
 from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMark, RowsChain
@@ -32,7 +34,7 @@ Query = Mapping[str, str]
 NO_PARAMETERS: Final[Query] = {}
 
 
-class PolygonClient:
+class PolygonClient(TradeSource):
     """A client of one vendor; safe to share between threads."""
 
     def __init__(
@@ -71,7 +73,7 @@ class PolygonClient:
         self.close()
 
     @property
-    def counters(self) -> ClientCounters:
+    def counters(self) -> SourceCounters:
         """Return what the client has spent so far."""
         return self._gateway.meter.read()
 
@@ -79,6 +81,11 @@ class PolygonClient:
     def occupation(self) -> Occupation:
         """Return what the client's threads wait for now."""
         return self._gateway.meter.look()
+
+    @property
+    def processor(self) -> threading.Semaphore:
+        """Share the turns at the processor with those who encode what was fetched."""
+        return PROCESSOR
 
     def close(self) -> None:
         """Close idle connections; end all waiting unless the client was given an event for that."""

@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import polars as pl
+
+from smallcaps_assets.core.progress.pace import Work
+from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.ingest.proof.judging import judge_stored
 from smallcaps_assets.ingest.ticks.download import Download
@@ -101,11 +106,36 @@ class Backfill:
             PartitionConflictError: The lake is bound to another source or a newer version.
             StorageError: The disk refuses.
         """
-        with Heartbeat(
-            self._lakehouse, self._run_id, self._download.workload, self.summary, self.interrupts
-        ) as heart:
-            heart.measure_others(keys)
+        lakehouse = self._lakehouse
+        heart = Heartbeat(
+            lakehouse.ledger,
+            self._run_id,
+            self._download.workload,
+            self.summary,
+            self._find_source,
+            lakehouse.settings.requests_per_minute,
+            lakehouse.clock,
+            self.interrupts,
+        )
+        with heart:
+            heart.others = self._measure_others(keys)
             yield from self._run(keys)
+
+    def _measure_others(self, keys: Sequence[str]) -> Work:
+        """Weigh what the plan lacks besides the sessions of this run."""
+        lakehouse = self._lakehouse
+        missing = lakehouse.ledger.missing_keys()
+        others = missing.filter(~pl.col("key").is_in(list(keys))).select("ticker", "session_date")
+        if others.is_empty():
+            return Work()
+        ranges = plan_ranges(lakehouse, label_sessions(lakehouse, others))
+        rows = ranges["expected_rows"].fill_null(0)
+        pages = (rows + lakehouse.settings.page_limit - 1) // lakehouse.settings.page_limit
+        return Work(others.height, int(pages.clip(1).sum()), int(rows.sum()))
+
+    def _find_source(self) -> TradeSource | None:
+        # Making a client takes a key, which a run without requests does without.
+        return vars(self._lakehouse).get("client")
 
     def _run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcomes; keep retries and the catalog fresh."""
@@ -129,10 +159,11 @@ class Backfill:
 
     def _record_retries(self) -> None:
         """Tell the ledger how often the vendor made us wait: only this process knows."""
-        if "client" not in vars(self._lakehouse):
+        source = self._find_source()
+        if source is None:
             return
-        counters = self._lakehouse.client.counters
-        now = Counter({f"retry_{kind}": count for kind, count in counters.retries.items()})
+        retries = source.counters.retries
+        now = Counter({f"retry_{kind}": count for kind, count in retries.items()})
         self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
         self._retries = now
 

@@ -9,14 +9,13 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnavailableError
 
 LEAP: Final = 0.618
@@ -76,22 +75,6 @@ class Refusal:
     state: str
     kind: str
     message: str
-
-
-class TradeSource(Protocol):
-    """What fetching needs of a vendor's client; flat files may be another one."""
-
-    def fetch_trades(
-        self,
-        ticker: str,
-        gte_ns: int,
-        lt_ns: int,
-        *,
-        expected_rows: int | None,
-        page_limit: int | None = None,
-    ) -> FetchedTrades:
-        """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
-        ...
 
 
 def split_range(

@@ -6,62 +6,8 @@ What does not belong here: what one fetch has spent (``polygon.client``).
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
-
-@dataclass(frozen=True, slots=True)
-class ClientCounters:
-    """Counts of one client since it was made.
-
-    Attributes:
-        requests: HTTP requests sent, retries included.
-        bytes_received: Bytes of good bodies on the wire.
-        retries: Retries by the kind of their fault.
-        rate_limited: Times the vendor asked to slow down.
-        limiter_wait_s: Seconds that all threads together waited for the shared rate.
-        pages: Bodies that could be read.
-        rows: Results in them.
-    """
-
-    requests: int
-    bytes_received: int
-    retries: Mapping[str, int]
-    rate_limited: int
-    limiter_wait_s: float
-    pages: int
-    rows: int
-
-
-class Stage(StrEnum):
-    """What a thread does for a page."""
-
-    RATE = "rate"
-    """It waits for its turn at the shared rate."""
-    ANSWER = "answer"
-    """It waits for the vendor's answer."""
-    PAUSE = "pause"
-    """It pauses before it asks again after a fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Occupation:
-    """What the threads of a client wait for at one moment.
-
-    Attributes:
-        threads: Threads by what they wait for; the others decode, encode, or do nothing.
-        oldest_answer_s: How long the oldest request under way is waited for; 0: there is none.
-        next_retry_s: Seconds until the first pause ends; 0: nothing pauses.
-        last_fault: Kind of the newest fault; empty: there was none.
-        last_fault_text: What was expected and what came.
-    """
-
-    threads: Mapping[Stage, int]
-    oldest_answer_s: float
-    next_retry_s: float
-    last_fault: str
-    last_fault_text: str
+from smallcaps_assets.core.ticks.sources import Occupation, SourceCounters, Stage
 
 
 class ClientMeter:
@@ -118,10 +64,10 @@ class ClientMeter:
         with self._lock:
             self._stages.pop(threading.get_ident(), None)
 
-    def read(self) -> ClientCounters:
+    def read(self) -> SourceCounters:
         """Return the counts so far."""
         with self._lock:
-            return ClientCounters(
+            return SourceCounters(
                 self._requests,
                 self._bytes_received,
                 dict(self._retries),

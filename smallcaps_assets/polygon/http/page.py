@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from smallcaps_assets.core.ticks.sources import Stage
 from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
 from smallcaps_assets.polygon.http.config import ClientConfig
-from smallcaps_assets.polygon.http.counters import ClientMeter, Stage
+from smallcaps_assets.polygon.http.counters import ClientMeter
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.retrying import Deadline, Retry, call_patiently, release_frames
