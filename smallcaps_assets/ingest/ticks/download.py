@@ -26,7 +26,8 @@ from smallcaps_assets.errors import (
     StorageError,
     VendorError,
 )
-from smallcaps_assets.ingest.budget.expectations import label_sessions, read_bar_facts
+from smallcaps_assets.ingest.budget.calibration import calibrate
+from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import find_receipt
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain, open_asking
@@ -34,7 +35,7 @@ from smallcaps_assets.ingest.ticks.disk_room import Room
 from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
-from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome, describe_stored
 from smallcaps_assets.ingest.ticks.ranges import (
     RangeQueue,
     Refusal,
@@ -45,8 +46,8 @@ from smallcaps_assets.ingest.ticks.ranges import (
     queue_ranges,
     refuse_range,
 )
-from smallcaps_assets.ingest.ticks.workload import Workload, plan_asked_ranges
-from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord, describe_dispute
+from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -228,7 +229,13 @@ class Download:
         self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            room = Room.measure(lakehouse, bars)
+            room = Room(
+                lakehouse.placement,
+                lakehouse.home.data_dir,
+                lakehouse.calendar,
+                bars,
+                calibrate(lakehouse),
+            )
             yield from self._loop(pool, fetcher, room)
             yield from self._ask_again(self.asking, pool, fetcher, room)
         except self._interrupts:
@@ -257,7 +264,7 @@ class Download:
         if self._accept_disputed:
             asking.accept()
         for receipt in asking.receipts.values():
-            yield _describe_stored(receipt, self._run_id)
+            yield describe_stored(receipt, self._run_id)
 
     def _loop(
         self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
@@ -299,7 +306,9 @@ class Download:
                     return
                 yield from self._flush()
                 if not room.fits([span], []):
-                    self.summary.aborted = room.describe_lack(list(self._waiting))
+                    self.summary.aborted = room.describe_lack(
+                        list(self._waiting), self._expect_missing()
+                    )
 
     def _settle(
         self, future: Future[RangeResult], span: RequestRange, room: Room
@@ -401,7 +410,7 @@ class Download:
         self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
         for receipt in proven:
             if receipt.state != states.DISPUTED:
-                yield _describe_stored(receipt, self._run_id)
+                yield describe_stored(receipt, self._run_id)
         yield from self._refuse([refusal for result in first for refusal in result.refusals])
 
     def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
@@ -420,7 +429,23 @@ class Download:
         """Return the request ranges; sessions that failed before are in ranges of their own."""
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
-        return queue_ranges(plan_asked_ranges(self._lakehouse, missing), failed, self._run_id)
+        lakehouse = self._lakehouse
+        purposes = find_purposes(
+            lakehouse.ledger,
+            missing,
+            lambda plan: plan_ranges(lakehouse, label_sessions(lakehouse, plan)),
+        )
+        ranges = plan_ranges(lakehouse, missing)
+        estimated = plan_ranges(lakehouse, missing.with_columns(expected_rows="estimated_rows"))
+        asked = name_purposes(purposes, self._calendar, ranges, estimated["expected_rows"])
+        return queue_ranges(asked, failed, self._run_id)
+
+    def _expect_missing(self) -> list[int | None]:
+        """Tell the expected trades of every planned session that is missing."""
+        missing = self._lakehouse.ledger.missing_keys()
+        bars = read_bar_facts(self._lakehouse.tables, missing)
+        counts: list[int | None] = bars.expect_rows(missing)["expected_rows"].to_list()
+        return counts
 
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
@@ -432,22 +457,6 @@ def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
     if record is None:
         return False
     return (record.state, record.content_hash) == (receipt.state, receipt.content_hash)
-
-
-def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
-    """Return the outcome of a session by its receipt: green, or disputed by its bar."""
-    is_disputed = receipt.state == states.DISPUTED
-    return Outcome(
-        receipt.key,
-        receipt.state,
-        rows=receipt.rows,
-        bytes=receipt.bytes,
-        content_hash=receipt.content_hash,
-        is_reused=not is_disputed and receipt.run_id != run_id,
-        kind=states.DISPUTED if is_disputed else "",
-        message=describe_dispute(receipt) if is_disputed else "",
-        marks=receipt.marks,
-    )
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:
