@@ -6,7 +6,7 @@ whole months (``ingest.reference.daily_bars``), and what follows for stored sess
 
 import datetime as dt
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -14,11 +14,14 @@ from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.ticks.disputes import YOUNG_BAR
 from smallcaps_assets.errors import VendorError
-from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
-from smallcaps_assets.lake.tables.bar_months import BarMonthFacts, BarOrigin
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.ingest.proof.vendor_rows import SoundBars
+from smallcaps_assets.lake.tables.bar_months import BarOrigin
+from smallcaps_assets.lake.tables.store import TableStore
 
 logger = logging.getLogger(__name__)
+
+FetchBars = Callable[[Sequence[dt.date]], SoundBars]
+"""Asks the vendor for the bars of sessions."""
 
 
 def select_young_dates(facts: BarFacts, dates: Collection[dt.date], today: dt.date) -> set[dt.date]:
@@ -31,45 +34,44 @@ def select_young_dates(facts: BarFacts, dates: Collection[dt.date], today: dt.da
     return {date for date, on in came.items() if on > today or on - date < YOUNG_BAR}
 
 
-def refresh_bar_dates(lakehouse: Lakehouse, dates: Iterable[dt.date]) -> int:
-    """Ask for the bars of dates again, store them, and note their months as unjudged.
+def refresh_bar_dates(
+    tables: TableStore, fetch_bars: FetchBars, dates: Iterable[dt.date], today: dt.date
+) -> Iterator[str]:
+    """Ask for the bars of dates again, and store them.
 
     A date of which the vendor sends nothing, fails to send, or sends rows that contradict one
     another, keeps the bars that it has.
 
-    Returns:
-        Requests that it took, about.
+    Yields:
+        Months whose bars may be others now, each once it is stored.
     """
-    today = lakehouse.clock().astimezone(dt.UTC).date()
     by_month: dict[str, dict[dt.date, pl.DataFrame]] = {}
-    asked = 0
     for date in dates:
-        asked += 1
         try:
-            sound = fetch_sound_bars(lakehouse, [date])
+            sound = fetch_bars([date])
         except VendorError as error:
             logger.warning("bars not refreshed date=%s error=%s", date, error)
             continue
         bars = sound.bars.clear() if date in sound.doubtful else sound.bars
         by_month.setdefault(f"{date:%Y-%m}", {})[date] = bars
     for month, frames in by_month.items():
-        _replace_dates(lakehouse, month, frames, today)
-        lakehouse.ledger.record_unjudged([month])
-    return asked
+        _replace_dates(tables, month, frames, today)
+        yield month
 
 
 def _replace_dates(
-    lakehouse: Lakehouse, month: str, frames: Mapping[dt.date, pl.DataFrame], today: dt.date
+    tables: TableStore, month: str, frames: Mapping[dt.date, pl.DataFrame], today: dt.date
 ) -> None:
     """Write a month with the bars of some dates replaced."""
     first, last = month_bounds(month)
-    facts = _find_facts(lakehouse.tables.read_bar_months(first, first), month)
+    months = tables.read_bar_months(first, first)
+    facts = next((facts for facts in months if facts.month == month), None)
     if facts is None:
         return
     came = {date: bars for date, bars in frames.items() if bars.height}
-    stored = lakehouse.tables.read_daily_bars(first, last).collect()
+    stored = tables.read_daily_bars(first, last).collect()
     rest = stored.filter(~pl.col("session_date").is_in(list(came)))
-    lakehouse.tables.write_daily_bars(
+    tables.write_daily_bars(
         month,
         pl.concat([rest, *came.values()]),
         covered={*facts.covered, *came},
@@ -80,7 +82,3 @@ def _replace_dates(
             facts.left_out,
         ),
     )
-
-
-def _find_facts(months: Sequence[BarMonthFacts], month: str) -> BarMonthFacts | None:
-    return next((facts for facts in months if facts.month == month), None)

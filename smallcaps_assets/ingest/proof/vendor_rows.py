@@ -24,7 +24,6 @@ from smallcaps_assets.lake.tables.bar_months import (
     LeftOut,
     LeftOutBar,
 )
-from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.reference import fetch_grouped_daily, fetch_splits
 from smallcaps_assets.schemas import DAILY_BARS
@@ -48,15 +47,21 @@ class SoundBars:
     doubtful: frozenset[dt.date] = frozenset()
 
 
-def fetch_sound_bars(lakehouse: Lakehouse, sessions: Sequence[dt.date]) -> SoundBars:
+def fetch_sound_bars(
+    client: PolygonClient, sessions: Sequence[dt.date], workers: int, stop: Event
+) -> SoundBars:
     """Ask the vendor for the bars of each session, several at once.
+
+    Args:
+        client: The vendor's.
+        sessions: Which ones.
+        workers: How many at once.
+        stop: Set where Ctrl-C ends it, so that no thread waits for the vendor any longer.
 
     Raises:
         VendorError: The vendor refuses one of them.
     """
-    client = lakehouse.client
-    threads = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="bars")
-    with threads as pool, _impatient(lakehouse.stop):
+    with ThreadPoolExecutor(workers, thread_name_prefix="bars") as pool, _impatient(stop):
         sifted = list(pool.map(lambda session: _fetch_session(client, session), sessions))
     contradicting = _list_rows((part.contradicting for part in sifted), CONTRADICTING)
     garbage = _list_rows((part.garbage for part in sifted), NO_TICKER)
@@ -88,17 +93,17 @@ def _impatient(stop: Event) -> Iterator[None]:
             stop.set()
 
 
-def fetch_sound_splits(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> VendorSplits:
+def fetch_sound_splits(client: PolygonClient, first: dt.date, last: dt.date) -> VendorSplits:
     """Ask the vendor for the splits executed from ``first`` to ``last``, both included.
 
     Raises:
         VendorError: The vendor refuses.
     """
-    sifted = sift_splits(fetch_splits(lakehouse.client, first, last))
+    sifted = sift_splits(fetch_splits(client, first, last))
     if sifted.set_aside.is_empty():
         return sifted
     logger.warning("splits asked for again contradicting=%d", sifted.set_aside.height)
-    return sift_splits(fetch_splits(lakehouse.client, first, last))
+    return sift_splits(fetch_splits(client, first, last))
 
 
 def _fetch_session(client: PolygonClient, session: dt.date) -> SiftedBars:

@@ -69,7 +69,9 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
         sessions = lakehouse.calendar.dates(*month_bounds(month))
         if bars is None:
             over = [session for session in sessions if session <= lakehouse.last_available]
-            sound = fetch_sound_bars(lakehouse, over)
+            sound = fetch_sound_bars(
+                lakehouse.client, over, lakehouse.settings.workers, lakehouse.stop
+            )
         else:
             is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
             sound = SoundBars(bars.filter(is_month))
@@ -157,7 +159,7 @@ def _find_splits(lakehouse: Lakehouse) -> tuple[VendorSplits, str]:
     if settings.daily_bars is not None:
         return nothing, "none: daily bars come from a file without splits"
     first, last = bar_range(lakehouse)[0], lakehouse.last_available
-    return fetch_sound_splits(lakehouse, first, last), "vendor"
+    return fetch_sound_splits(lakehouse.client, first, last), "vendor"
 
 
 def _judge_splits(undecided: pl.DataFrame, numbers: dict[str, Number]) -> Verdict:

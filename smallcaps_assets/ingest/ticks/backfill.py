@@ -11,13 +11,12 @@ import polars as pl
 from smallcaps_assets.core.progress.pace import Work
 from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.derived import refresh_catalog
-from smallcaps_assets.ingest.proof.judging import judge_stored
-from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
-from smallcaps_assets.lake.ledger.rows import Revision
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ class Backfill:
 
     Attributes:
         interrupts: Exceptions that mean "stop now, keep what is finished".
+        download: The download.
         catalog: Facts of the catalog built at the end; empty until then.
     """
 
@@ -54,8 +54,7 @@ class Backfill:
         self._lakehouse = lakehouse
         self._run_id = run_id
         self._retries: Counter[str] = Counter()
-        self._changed: set[str] = set()
-        self._download = Download(
+        self.download = Download(
             lakehouse,
             run_id=run_id,
             interrupts=interrupts,
@@ -67,22 +66,12 @@ class Backfill:
     @property
     def summary(self) -> DownloadSummary:
         """Return the counts so far."""
-        return self._download.summary
+        return self.download.summary
 
     @property
     def changed(self) -> list[str]:
         """Return keys whose colour changed although nothing was asked about them, sorted."""
-        return sorted(self._changed | self._download.asking.changed)
-
-    @property
-    def unanswered(self) -> list[str]:
-        """Return keys of stored sessions that were asked for again without an answer, sorted."""
-        return self._download.asking.unanswered
-
-    @property
-    def revisions(self) -> list[Revision]:
-        """Return the answers that differed from what was stored."""
-        return self._download.asking.revisions
+        return sorted(self.download.asking.changed)
 
     @contextmanager
     def held(self, *, wait_s: float | None) -> Iterator[None]:
@@ -110,7 +99,7 @@ class Backfill:
         heart = Heartbeat(
             lakehouse.ledger,
             self._run_id,
-            self._download.workload,
+            self.download.workload,
             self.summary,
             self._find_source,
             lakehouse.settings.requests_per_minute,
@@ -141,11 +130,12 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
-        self._changed.update(judge_stored(lakehouse))
+        asking = self.download.asking
+        asking.changed.update(asking.stored.judge_new())
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s
         due = counted + interval_s
         try:
-            for outcome in self._download.run(keys):
+            for outcome in self.download.run(keys):
                 yield outcome
                 if (begun := time.monotonic()) > due:
                     refresh_catalog(lakehouse)
@@ -166,6 +156,27 @@ class Backfill:
         now = Counter({f"retry_{kind}": count for kind, count in retries.items()})
         self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
         self._retries = now
+
+
+def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
+    """Judge what is stored by bars that are new, where no other process holds the lake.
+
+    Where one does, the next download judges: the months are noted.
+
+    Returns:
+        Keys of the sessions that changed their colour, or lack more or less now, sorted.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    if not lakehouse.home.ledger_file.is_file() or not lakehouse.ledger.unjudged_months():
+        return []
+    try:
+        with lakehouse.writing("daily_bars", 0.0):
+            return open_stored(lakehouse).judge_new()
+    except PartitionConflictError as error:
+        logger.info("new bars are judged later: %s", error)
+        return []
 
 
 def plan_refresh(begun: float, ended: float, interval_s: float) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cached_property
 
 import polars as pl
 
@@ -28,9 +29,9 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.ingest.budget.calibration import calibrate
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
-from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.proof.judging import find_receipt
-from smallcaps_assets.ingest.ticks.asking_again import AskingAgain, open_asking
+from smallcaps_assets.ingest.proof.judging import StoredJudge, find_receipt
+from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
+from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room
 from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
@@ -66,7 +67,6 @@ class Download:
     Attributes:
         summary: Counts so far.
         workload: Ranges by how far they are.
-        asking: The second look at what bars dispute.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class Download:
         """
         self.summary = DownloadSummary()
         self.workload = Workload(lakehouse.calendar, lakehouse.settings.page_limit)
-        self.asking = AskingAgain(lakehouse, BarJudge())
         self._lakehouse = lakehouse
         self._calendar = lakehouse.calendar
         self._run_id = run_id
@@ -106,6 +105,21 @@ class Download:
         settings = lakehouse.settings
         watch = VendorWatch(settings.outage_after, settings.workers)
         self._policy = FailurePolicy(lakehouse.calendar, watch, run_id)
+
+    @cached_property
+    def asking(self) -> AskingAgain:
+        """Look again at what bars dispute; where sessions lie is known once the lock is held."""
+        lakehouse, settings = self._lakehouse, self._lakehouse.settings
+        return AskingAgain(
+            open_stored(lakehouse),
+            lakehouse.calendar,
+            lambda dates: fetch_sound_bars(
+                lakehouse.client, dates, settings.workers, lakehouse.stop
+            ),
+            settings.range_max_rows,
+            settings.range_max_sessions,
+            self._asks_again,
+        )
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcome of each of ``keys``, finished ones first and without a request.
@@ -183,7 +197,7 @@ class Download:
         return found
 
     def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
-        found = (find_receipt(self._lakehouse, key) for key in keys)
+        found = (find_receipt(self._lakehouse.store, key) for key in keys)
         return [receipt for receipt in found if receipt is not None]
 
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
@@ -210,7 +224,7 @@ class Download:
         lakehouse = self._lakehouse
         stored = _frame_sessions({receipt.key: receipt.state for receipt in again})
         bars = read_bar_facts(lakehouse.tables, pl.concat([missing, stored]))
-        self.asking = open_asking(lakehouse, bars, is_deliberate=self._asks_again)
+        self.asking.open_judge(bars)
         self.asking.add(again)
         if missing.height:
             self._waiting = self._plan_ranges(label_sessions(lakehouse, missing))
@@ -450,6 +464,19 @@ class Download:
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
         return outcome
+
+
+def open_stored(lakehouse: Lakehouse) -> StoredJudge:
+    """Open what is stored to judge it by bars; the caller holds the lock."""
+    return StoredJudge(
+        lakehouse.tables,
+        lakehouse.ledger,
+        lakehouse.store,
+        lakehouse.thresholds,
+        lakehouse.settings.bars_prove,
+        lakehouse.settings.page_limit,
+        lakehouse.clock,
+    )
 
 
 def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:

@@ -6,7 +6,6 @@ What belongs here: which sessions, and what came of it.  What does not: asking a
 
 import datetime as dt
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -15,8 +14,8 @@ from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.ticks.backfill import Backfill
 from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Revision
-from smallcaps_assets.lakehouse import Lakehouse
 
 DEFAULT_SHARE = 0.01
 """Share of the stored sessions that is asked for again unless another one is given."""
@@ -84,15 +83,14 @@ def parse_share(text: str) -> float:
     return number
 
 
-def choose_stored(lakehouse: Lakehouse, choice: RecheckChoice) -> RecheckFacts:
-    """Return which stored sessions to ask for: those that settled first, then a sample."""
+def choose_stored(ledger: LedgerReader, choice: RecheckChoice, today: dt.date) -> RecheckFacts:
+    """Choose the stored sessions to ask for: those that settled first, then a sample."""
     asked = choice.selection
-    stored = lakehouse.ledger.stored_sessions(asked.tickers, asked.first, asked.last)
-    today = lakehouse.clock().astimezone(dt.UTC).date()
+    stored = ledger.stored_sessions(asked.tickers, asked.first, asked.last)
     newest = today - dt.timedelta(days=choice.older_than_days)
     stored = stored.filter(pl.col("session_date") <= newest)
     keys = stored.select(key_expression()).to_series()
-    settled = [key for key in lakehouse.ledger.settled_keys() if key in set(keys)]
+    settled = [key for key in ledger.settled_keys() if key in set(keys)]
     count = math.ceil(choice.share * len(keys))
     sample = keys.sample(count, seed=choice.seed).sort().to_list()
     chosen = list(dict.fromkeys([*settled, *sample]))
@@ -100,35 +98,25 @@ def choose_stored(lakehouse: Lakehouse, choice: RecheckChoice) -> RecheckFacts:
 
 
 def recheck_sessions(
-    lakehouse: Lakehouse,
-    choice: RecheckChoice,
-    run_id: str,
-    *,
-    wait_s: float | None = 0.0,
-    progress: Callable[[int], None] = lambda _: None,
-) -> RecheckFacts:
-    """Ask the vendor again for some stored sessions, and list what differs.
+    backfill: Backfill, facts: RecheckFacts, *, wait_s: float | None = 0.0
+) -> None:
+    """Ask the vendor again for the stored sessions that were chosen, and note what differs.
 
     Args:
-        lakehouse: The lake.
-        choice: Which sessions.
-        run_id: Name of the run.
+        backfill: One that asks again.
+        facts: Which sessions; it learns what came of them.
         wait_s: Longest wait for another holder of the lake; ``None`` waits as long as it lives.
-        progress: Told how many sessions are done.
 
     Raises:
         PartitionConflictError: Another process holds the lake.
         StorageError: The disk refuses; what was stored stays.
     """
-    facts = choose_stored(lakehouse, choice)
     if not facts.keys:
-        return facts
-    backfill = Backfill(lakehouse, run_id=run_id, asks_again=True)
+        return
     with backfill.held(wait_s=wait_s):
-        ordered = sorted(facts.keys, key=decode_key)
-        for done, _ in enumerate(backfill.run(ordered), start=1):
-            progress(done)
-    facts.unanswered, facts.revisions = backfill.unanswered, backfill.revisions
+        for _ in backfill.run(sorted(facts.keys, key=decode_key)):
+            pass
+    asking = backfill.download.asking
+    facts.unanswered, facts.revisions = asking.unanswered, asking.revisions
     facts.changed = sorted({*backfill.changed, *(r.old.key for r in facts.revisions)})
     facts.aborted = backfill.summary.aborted
-    return facts
