@@ -11,7 +11,7 @@ from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate, estimate_plan, judge_estimate
-from smallcaps_assets.ingest.events.pilot import take_pilot
+from smallcaps_assets.ingest.events.watchlist import take_pilot
 from smallcaps_assets.ingest.plan.difference import PlanChange, Side
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse

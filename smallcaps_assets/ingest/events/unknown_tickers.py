@@ -8,12 +8,12 @@ import polars as pl
 
 from smallcaps_assets.core.events.unknown_tickers import judge_unknown_tickers, suggest_symbols
 from smallcaps_assets.core.sessions import session_range
-from smallcaps_assets.core.verdicts import Verdict
+from smallcaps_assets.core.verdicts import Thresholds, Verdict
 from smallcaps_assets.ingest.budget.expectations import KEY
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.tables.store import TableStore
 
 
-def find_unknown_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> tuple[int, dict[str, str]]:
+def find_unknown_tickers(tables: TableStore, plan: pl.DataFrame) -> tuple[int, dict[str, str]]:
     """Return how many tickers of a plan can be judged, and those without a bar in any session.
 
     A ticker can be judged if anything has a bar on one of its planned dates.
@@ -23,7 +23,7 @@ def find_unknown_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> tuple[int,
     """
     if plan.is_empty():
         return 0, {}
-    bars = lakehouse.tables.read_daily_bars(*session_range(plan)).select(KEY)
+    bars = tables.read_daily_bars(*session_range(plan)).select(KEY)
     keys = plan.lazy().select(KEY)
     dates, seen = pl.collect_all(
         [
@@ -36,18 +36,18 @@ def find_unknown_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> tuple[int,
     if not unknown:
         return judged.height, {}
     known = bars.select("ticker").unique().collect()["ticker"]
-    universe = lakehouse.tables.read_universe()
+    universe = tables.read_universe()
     listed = [] if universe is None else universe[0]["ticker"].unique().to_list()
     return judged.height, suggest_symbols(unknown, {*known, *listed} - {*unknown})
 
 
-def judge_planned_tickers(lakehouse: Lakehouse) -> Verdict:
+def judge_planned_tickers(tables: TableStore, thresholds: Thresholds) -> Verdict:
     """Judge the tickers of the published plan, as they were found when it was made.
 
     Raises:
         MissingPartitionError: No plan is published.
     """
-    record, _ = lakehouse.tables.read_plan()
+    record, _ = tables.read_plan()
     return judge_unknown_tickers(
-        record.tickers, record.judged_tickers, record.unknown_tickers, lakehouse.thresholds
+        record.tickers, record.judged_tickers, record.unknown_tickers, thresholds
     )

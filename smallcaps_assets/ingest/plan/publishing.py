@@ -10,13 +10,11 @@ import polars as pl
 
 from smallcaps_assets.core.events.rules import EVENT_ORDER
 from smallcaps_assets.core.keys import hash_keys, key_expression
-from smallcaps_assets.core.plan.publication import measure_plan
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
 from smallcaps_assets.ingest.budget.estimates import estimate_numbers, estimate_plan
 from smallcaps_assets.ingest.events.unknown_tickers import find_unknown_tickers
-from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions
-from smallcaps_assets.ingest.plan.refusals import explain_plan
+from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions, judge_choice
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST
@@ -34,16 +32,8 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     is_plain = settings.plan_mode is PlanMode.SESSIONS
     pilot = None if is_plain else lakehouse.tables.read_table(PILOT_WATCHLIST)
     chosen = choose_sessions(lakehouse, pilot)
-    has_windows = settings.plan_mode is PlanMode.EVENT_WINDOWS
-    facts = measure_plan(
-        chosen.plan,
-        lakehouse.calendar,
-        last_available=lakehouse.last_available,
-        windows=lakehouse.windows if has_windows else None,
-    )
-    verdict = judge_problems(
-        explain_plan(lakehouse, chosen, facts, pilot), chosen.numbers, facts.offenders
-    )
+    facts, problems = judge_choice(lakehouse, chosen, pilot)
+    verdict = judge_problems(problems, chosen.numbers, facts.offenders)
     record = _describe(lakehouse, chosen)
     lakehouse.tables.write_plan(
         chosen.plan, record, chosen.not_yet_available, is_published=verdict.passed
@@ -73,7 +63,7 @@ def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
 def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
     """Return the record of a candidate: what it is and what it was made of."""
     settings = lakehouse.settings
-    judged, unknown = find_unknown_tickers(lakehouse, chosen.plan)
+    judged, unknown = find_unknown_tickers(lakehouse.tables, chosen.plan)
     return PlanRecord(
         plan_hash=hash_keys(chosen.plan.select(key_expression()).to_series()),
         sessions=chosen.plan.height,
