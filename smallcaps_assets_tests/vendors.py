@@ -343,7 +343,6 @@ class SimulatedVendor(TradeSource):
             is_seam_ambiguous=False,
             status="OK",
             bytes_received=100 * kept.height,
-            request_ids=tuple(f"{len(self.asked)}-{page}" for page in range(pages)),
         )
 
     def list_asked(self) -> list[tuple[dt.date, str, dt.date, int]]:

@@ -249,5 +249,4 @@ def _report(chain: TradesChain, fetch: Fetch) -> FetchedTrades:
         is_seam_ambiguous=chain.is_ambiguous,
         status=chain.status,
         bytes_received=fetch.bytes_received,
-        request_ids=tuple(chain.request_ids),
     )

@@ -19,19 +19,13 @@ class SourceCounters:
 
     Attributes:
         requests: HTTP requests sent, retries included.
-        bytes_received: Bytes of good bodies on the wire.
         retries: Retries by the kind of their fault.
-        rate_limited: Times the vendor asked to slow down.
-        limiter_wait_s: Seconds that all threads together waited for the shared rate.
         pages: Bodies that could be read.
         rows: Results in them.
     """
 
     requests: int
-    bytes_received: int
     retries: Mapping[str, int]
-    rate_limited: int
-    limiter_wait_s: float
     pages: int
     rows: int
 
@@ -66,7 +60,7 @@ class Occupation:
     last_fault_text: str
 
 
-NOTHING: Final = SourceCounters(0, 0, {}, 0, 0.0, 0, 0)
+NOTHING: Final = SourceCounters(0, {}, 0, 0)
 IDLE: Final = Occupation({}, 0.0, 0.0, "", "")
 
 

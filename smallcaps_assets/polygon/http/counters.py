@@ -16,36 +16,22 @@ class ClientMeter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests = 0
-        self._bytes_received = 0
         self._retries: Counter[str] = Counter()
-        self._rate_limited = 0
-        self._limiter_wait_s = 0.0
         self._pages = 0
         self._rows = 0
         self._stages: dict[int, tuple[Stage, float]] = {}
         self._last_fault = ("", "")
 
-    def count_request(self, limiter_wait_s: float) -> None:
+    def count_request(self) -> None:
         """Count a request about to be sent."""
         with self._lock:
             self._requests += 1
-            self._limiter_wait_s += limiter_wait_s
-
-    def count_bytes(self, size: int) -> None:
-        """Count a good body."""
-        with self._lock:
-            self._bytes_received += size
 
     def count_page(self, rows: int) -> None:
         """Count a body that could be read."""
         with self._lock:
             self._pages += 1
             self._rows += rows
-
-    def count_rate_limit(self) -> None:
-        """Count a wish of the vendor to slow down."""
-        with self._lock:
-            self._rate_limited += 1
 
     def count_retry(self, kind: str, text: str, pause_s: float) -> None:
         """Count a retry, before which this thread pauses now."""
@@ -67,15 +53,7 @@ class ClientMeter:
     def read(self) -> SourceCounters:
         """Return the counts so far."""
         with self._lock:
-            return SourceCounters(
-                self._requests,
-                self._bytes_received,
-                dict(self._retries),
-                self._rate_limited,
-                self._limiter_wait_s,
-                self._pages,
-                self._rows,
-            )
+            return SourceCounters(self._requests, dict(self._retries), self._pages, self._rows)
 
     def look(self) -> Occupation:
         """Return what the threads wait for now."""
