@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.core.events.unknown_tickers import judge_unknown_tickers
 from smallcaps_assets.defs.assets.events import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.queue import register_plan
@@ -19,7 +20,6 @@ from smallcaps_assets.ingest.budget.estimates import (
     estimate_plan,
     judge_estimate,
 )
-from smallcaps_assets.ingest.events.unknown_tickers import judge_planned_tickers
 from smallcaps_assets.ingest.events.watchlist import weigh_sizes
 from smallcaps_assets.ingest.plan.pictures import draw_estimate, draw_plan, publish_pictures
 from smallcaps_assets.ingest.plan.publishing import make_plan
@@ -78,7 +78,10 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
 def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Name tickers that may not exist, because no trades of them and no bar prove nothing."""
     with dagster_failures():
-        verdict = judge_planned_tickers(lakehouse.tables, lakehouse.thresholds)
+        record, _ = lakehouse.tables.read_plan()
+        verdict = judge_unknown_tickers(
+            record.tickers, record.judged_tickers, record.unknown_tickers, lakehouse.thresholds
+        )
     is_red = bool(verdict.numbers["is_red"])
     return dg.AssetCheckResult(
         passed=verdict.passed,

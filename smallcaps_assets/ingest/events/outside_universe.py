@@ -45,13 +45,9 @@ def compare_with_universe(
     *,
     is_cap_backward: bool,
 ) -> Compared:
-    """Find the rows outside the published universe, and do what the settings say.
+    """Find the rows outside the published universe, and do with them what the action says.
 
-    Args:
-        watchlist: ``schemas.WATCHLIST``.
-        universe: ``schemas.UNIVERSE``; ``None``: nothing is compared.
-        action: What becomes of rows outside.
-        is_cap_backward: Believe a market value of today on earlier dates too.
+    Without a universe nothing is compared.
 
     Raises:
         MissingPartitionError: Rows outside are to be dropped, and there is no universe.
