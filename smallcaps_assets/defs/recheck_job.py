@@ -6,8 +6,8 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_tickers
-from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.ingest.ticks.rechecking import (
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
     RecheckChoice,
     choose_stored,
     parse_share,

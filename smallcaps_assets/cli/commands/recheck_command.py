@@ -12,8 +12,8 @@ from smallcaps_assets.cli.screens.summaries import print_revisions
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_selection
-from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.ingest.ticks.rechecking import (
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
     RecheckChoice,
     RecheckFacts,
     choose_stored,

@@ -36,8 +36,7 @@ from smallcaps_assets.core.ticks.disputes import (
     is_candidate,
     may_ask,
 )
-from smallcaps_assets.ingest.budget.expectations import read_bar_facts
-from smallcaps_assets.ingest.proof.bar_dates import FetchBars, refresh_bar_dates, select_young_dates
+from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import (
     StoredJudge,
@@ -46,6 +45,11 @@ from smallcaps_assets.ingest.proof.judging import (
     remember_answer,
 )
 from smallcaps_assets.ingest.proof.replacing import move_damaged, replace_sessions
+from smallcaps_assets.ingest.proof.vendor_rows import (
+    FetchBars,
+    refresh_bar_dates,
+    select_young_dates,
+)
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.ledger.rows import Revision
@@ -54,8 +58,6 @@ from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
 
 logger = logging.getLogger(__name__)
-
-SESSION_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 SAMPLE: Final = 3
 """Sessions of a date whose bars are at fault that are asked for again all the same: answers that
@@ -146,8 +148,7 @@ class AskingAgain:
             self.stored.ledger.record_unjudged([month])
         self._follow(self.stored.judge_new())
         sessions = [(receipt.ticker, receipt.session_date) for receipt in self.receipts.values()]
-        frame = pl.DataFrame(sessions, SESSION_COLUMNS, orient="row")
-        self.open_judge(read_bar_facts(tables, frame))
+        self.open_judge(read_bar_facts(tables, pl.DataFrame(sessions, KEY, orient="row")))
 
     def _may_ask_bars(self, date: dt.date) -> bool:
         """Say whether bars came from the lake's own source and were not asked for again today."""

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from smallcaps_assets.core.ticks.disputes import DIFFERS, RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS
 from smallcaps_assets.ingest.reference.daily_bars import refresh_daily_bars
-from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.ingest.ticks.rechecking import (
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
     RecheckChoice,
     choose_stored,
     recheck_sessions,
