@@ -283,8 +283,6 @@ def test_a_calendar_can_be_made_of_any_sessions() -> None:
     assert calendar.last == date_of("2003-01-06")
 
 
-@pytest.mark.parametrize(("month", "days"), [("2023-12", 31), ("2024-02", 29), ("2025-02", 28)])
-def test_month_bounds_are_the_first_and_the_last_date(month: str, days: int) -> None:
-    first, last = month_bounds(month)
-
-    assert (first.isoformat(), last.isoformat()) == (f"{month}-01", f"{month}-{days}")
+def test_month_bounds_are_the_first_and_the_last_date() -> None:
+    assert month_bounds("2024-02") == (dt.date(2024, 2, 1), dt.date(2024, 2, 29))
+    assert month_bounds("2023-12") == (dt.date(2023, 12, 1), dt.date(2023, 12, 31))

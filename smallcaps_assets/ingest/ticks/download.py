@@ -368,7 +368,8 @@ class Download:
         self.workload.drop(span)
         is_closed = isinstance(error, NotEntitledError)
         state = states.NOT_ENTITLED if is_closed else states.FAILED
-        yield from self._refuse(refuse_range(span, self._calendar, error, state))
+        refusals = refuse_range(span, self._calendar, state, error.kind, str(error))
+        yield from self._refuse(refusals)
 
     def _replace(self, span: RequestRange, parts: list[RequestRange]) -> list[RequestRange]:
         """Return the parts of a range, which are to be fetched in its place."""

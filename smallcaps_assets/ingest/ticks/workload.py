@@ -31,6 +31,11 @@ PlanRanges = Callable[[pl.DataFrame], pl.DataFrame]
 
 UNASKED = (states.PLANNED, states.NOT_YET_AVAILABLE, states.IMPORTED_UNPROVEN)
 """States of sessions that nobody asked the vendor for."""
+PURPOSES = {
+    states.QUARANTINED: Purpose.REPAIR,
+    states.EMPTY_DISPUTED: Purpose.AGAIN,
+    states.DISPUTED: Purpose.AGAIN,
+}
 DECIDING = (Purpose.REPAIR, Purpose.AGAIN, Purpose.RESUME, Purpose.PLAN)
 """Purposes, the one first that a range has if any session of it has."""
 
@@ -179,17 +184,11 @@ def find_purposes(
         plan_ranges: Returns ``schemas.REQUEST_RANGES`` of sessions.
     """
     again = {
-        (ticker, date): _name_purpose(state)
+        (ticker, date): PURPOSES.get(state, Purpose.RESUME)
         for ticker, date, state in missing.select(*KEY, "state").iter_rows()
         if state not in UNASKED
     }
     return {**_find_begun(ledger, missing, plan_ranges), **again}
-
-
-def _name_purpose(state: str) -> Purpose:
-    again = dict.fromkeys((states.EMPTY_DISPUTED, states.DISPUTED), Purpose.AGAIN)
-    known = {states.QUARANTINED: Purpose.REPAIR, **again}
-    return known.get(state, Purpose.RESUME)
 
 
 def _find_begun(
