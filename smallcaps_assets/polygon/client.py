@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 from smallcaps_assets.core.keys import check_ticker
@@ -30,8 +30,6 @@ from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMar
 logger = logging.getLogger(__name__)
 
 Query = Mapping[str, str]
-
-NO_PARAMETERS: Final[Query] = {}
 
 
 class PolygonClient(TradeSource):
@@ -133,19 +131,9 @@ class PolygonClient(TradeSource):
                 raise
         return _report(chain, fetch)
 
-    @overload
     def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS
-    ) -> Iterator[list[dict[str, Any]]]: ...
-
-    @overload
-    def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: type[Row]
-    ) -> Iterator[list[Row]]: ...
-
-    def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: Any = dict[str, Any]
-    ) -> Iterator[list[Any]]:
+        self, path: str, parameters: Query, *, row_type: type[Row]
+    ) -> Iterator[list[Row]]:
         """Yield the results of each page of any endpoint, to the end.
 
         Args:
