@@ -52,7 +52,8 @@ CONTRACTS: Final = {
     "Wings of the operations lean one way": [
         ("operations/repair/moving.py", "smallcaps_assets.operations.status.look"),
     ],
-    "What looks after a lake never asks the vendor": [
+    "Upkeep and the download know no vendor": [
+        ("ingest/ticks/download.py", "smallcaps_assets.polygon.client"),
         ("operations/repair/moving.py", "smallcaps_assets.polygon.client"),
     ],
     "Nothing below the use cases draws": [("lake/paths/layout.py", "matplotlib")],

@@ -19,15 +19,14 @@ import numpy.typing as npt
 import polars as pl
 
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar
+from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns, load_calendar, month_bounds
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.ticks.tape import FetchedTrades
-from smallcaps_assets.ingest.ticks.heartbeat import NOTHING
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.polygon.http.counters import ClientCounters
 from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.polygon.wire.trades import TRADE_COLUMNS
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
@@ -277,8 +276,8 @@ class Asked:
 
 
 @dataclass
-class SimulatedVendor:
-    """A vendor that behaves like a model; a ``TradeSource`` of the download core.
+class SimulatedVendor(TradeSource):
+    """A vendor that behaves like a model.
 
     Attributes:
         model: What it does.
@@ -287,7 +286,6 @@ class SimulatedVendor:
         page_limit: Rows of a page where a request names none.
         asked: Chains asked for so far.
         asked_bars: Dates whose bars were asked for, and when.
-        counters: What a client counts; here nobody does.
     """
 
     model: Model
@@ -296,7 +294,6 @@ class SimulatedVendor:
     page_limit: int = MAX_PAGE_LIMIT
     asked: list[Asked] = field(default_factory=list)
     asked_bars: list[tuple[dt.date, dt.date]] = field(default_factory=list)
-    counters: ClientCounters = NOTHING
     _asks: Counter[tuple[str, dt.date]] = field(default_factory=Counter)
 
     def truth(self, ticker: str, session_date: dt.date) -> pl.DataFrame:
@@ -316,7 +313,7 @@ class SimulatedVendor:
             ``schemas.TRADES`` as sent today.
         """
         bounds = day_bounds_ns(dates[0], dates[-1])
-        fetched = self.fetch_trades(ticker, *bounds, expected_rows=None, page_limit=page_limit)
+        fetched = self.fetch_trades(ticker, *bounds, page_limit=page_limit)
         return label_trades(fetched.trades, load_calendar())
 
     def fetch_trades(
@@ -325,7 +322,7 @@ class SimulatedVendor:
         gte_ns: int,
         lt_ns: int,
         *,
-        expected_rows: int | None,
+        expected_rows: int | None = None,
         page_limit: int | None = None,
     ) -> FetchedTrades:
         """Return what the vendor sends of ``ticker`` in ``[gte_ns, lt_ns)``."""
@@ -346,7 +343,6 @@ class SimulatedVendor:
             is_seam_ambiguous=False,
             status="OK",
             bytes_received=100 * kept.height,
-            request_ids=tuple(f"{len(self.asked)}-{page}" for page in range(pages)),
         )
 
     def list_asked(self) -> list[tuple[dt.date, str, dt.date, int]]:
@@ -431,9 +427,8 @@ def store_bars(
         month: The month.
         only: Some of its dates; all by default.
     """
-    first = dt.date.fromisoformat(f"{month}-01")
-    last = (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
-    dates = [date for date in load_calendar().dates(first, last) if only is None or date in only]
+    dates = load_calendar().dates(*month_bounds(month))
+    dates = [date for date in dates if only is None or date in only]
     bars = vendor.read_bars(dates[0], dates[-1])
     came = dict.fromkeys(dates, vendor.clock.date) if vendor.model.has_own_bars else {}
     lakehouse.tables.write_daily_bars(

@@ -186,6 +186,16 @@ def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
     return _midnight_ns(first), _midnight_ns(last + dt.timedelta(days=1))
 
 
+def month_bounds(month: str) -> tuple[dt.date, dt.date]:
+    """Return the first and the last date of a month, given as ``YYYY-MM``.
+
+    Raises:
+        ValueError: It is not a month.
+    """
+    first = dt.date.fromisoformat(f"{month}-01")
+    return first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+
+
 def date_of_ns(instant_ns: int) -> dt.date:
     """Return the New York date of an instant, given as ns since 1970 UTC."""
     return dt.datetime.fromtimestamp(instant_ns // _SECOND_NS, NEW_YORK).date()

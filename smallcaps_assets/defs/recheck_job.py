@@ -6,7 +6,13 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_tickers
-from smallcaps_assets.ingest.ticks.rechecking import RecheckChoice, parse_share, recheck_sessions
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
+    RecheckChoice,
+    choose_stored,
+    parse_share,
+    recheck_sessions,
+)
 from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -42,7 +48,9 @@ def recheck(
             parse_share(config.sample), config.seed, config.older_than_days, selection
         )
         ensure_indexed(lakehouse)
-        facts = recheck_sessions(lakehouse, choice, context.run_id, wait_s=None)
+        facts = choose_stored(lakehouse.ledger, choice, lakehouse.clock().date())
+        backfill = Backfill(lakehouse, run_id=context.run_id, asks_again=True)
+        recheck_sessions(backfill, facts, wait_s=None)
     align_changed(context.instance, lakehouse, facts.changed)
     context.log.info(
         "%d of %d stored sessions: %d unchanged, %d differ, %d without an answer",

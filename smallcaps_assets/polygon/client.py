@@ -9,18 +9,20 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 from smallcaps_assets.core.keys import check_ticker
+from smallcaps_assets.core.ticks.sources import Occupation, SourceCounters, TradeSource
 from smallcaps_assets.core.ticks.tape import FetchedTrades
 from smallcaps_assets.errors import DataError, VendorError
 from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT, ClientConfig
-from smallcaps_assets.polygon.http.counters import ClientCounters, ClientMeter, Occupation
+from smallcaps_assets.polygon.http.counters import ClientMeter
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.page import Fetch, Gateway
 from smallcaps_assets.polygon.http.transport import Transport
+from smallcaps_assets.polygon.turns import PROCESSOR
 from smallcaps_assets.polygon.wire.chain import CheckedPage, TradesChain, bound_rows
 from smallcaps_assets.polygon.wire.envelopes import Page, Row
 from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMark, RowsChain
@@ -29,10 +31,8 @@ logger = logging.getLogger(__name__)
 
 Query = Mapping[str, str]
 
-NO_PARAMETERS: Final[Query] = {}
 
-
-class PolygonClient:
+class PolygonClient(TradeSource):
     """A client of one vendor; safe to share between threads."""
 
     def __init__(
@@ -71,7 +71,7 @@ class PolygonClient:
         self.close()
 
     @property
-    def counters(self) -> ClientCounters:
+    def counters(self) -> SourceCounters:
         """Return what the client has spent so far."""
         return self._gateway.meter.read()
 
@@ -79,6 +79,11 @@ class PolygonClient:
     def occupation(self) -> Occupation:
         """Return what the client's threads wait for now."""
         return self._gateway.meter.look()
+
+    @property
+    def processor(self) -> threading.Semaphore:
+        """Share the turns at the processor with those who encode what was fetched."""
+        return PROCESSOR
 
     def close(self) -> None:
         """Close idle connections; end all waiting unless the client was given an event for that."""
@@ -126,19 +131,9 @@ class PolygonClient:
                 raise
         return _report(chain, fetch)
 
-    @overload
     def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS
-    ) -> Iterator[list[dict[str, Any]]]: ...
-
-    @overload
-    def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: type[Row]
-    ) -> Iterator[list[Row]]: ...
-
-    def iter_pages(
-        self, path: str, parameters: Query = NO_PARAMETERS, *, row_type: Any = dict[str, Any]
-    ) -> Iterator[list[Any]]:
+        self, path: str, parameters: Query, *, row_type: type[Row]
+    ) -> Iterator[list[Row]]:
         """Yield the results of each page of any endpoint, to the end.
 
         Args:
@@ -242,5 +237,4 @@ def _report(chain: TradesChain, fetch: Fetch) -> FetchedTrades:
         is_seam_ambiguous=chain.is_ambiguous,
         status=chain.status,
         bytes_received=fetch.bytes_received,
-        request_ids=tuple(chain.request_ids),
     )

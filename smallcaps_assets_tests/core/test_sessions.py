@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.sessions import NEW_YORK, SessionCalendar, day_bounds_ns, load_calendar
+from smallcaps_assets.core.sessions import (
+    NEW_YORK,
+    SessionCalendar,
+    day_bounds_ns,
+    load_calendar,
+    month_bounds,
+)
 from smallcaps_assets.errors import CoverageError, DataError
 from smallcaps_assets.schemas import INSTANT
 
@@ -17,7 +23,6 @@ HOUR_NS = 3_600_000_000_000
 CALENDAR = load_calendar()
 EARLY_CLOSES = ["2003-11-28", "2013-07-03", "2018-12-24", "2023-07-03", "2024-07-03", "2024-11-29"]
 HOLIDAYS = {
-    "2003-01-01": "before the first session",
     "2004-06-11": "mourning for Reagan",
     "2007-01-02": "mourning for Ford",
     "2012-10-29": "hurricane Sandy",
@@ -275,3 +280,8 @@ def test_a_calendar_can_be_made_of_any_sessions() -> None:
     calendar = SessionCalendar(CALENDAR.frame.head(3))
 
     assert calendar.last == date_of("2003-01-06")
+
+
+def test_month_bounds_are_the_first_and_the_last_date() -> None:
+    assert month_bounds("2024-02") == (dt.date(2024, 2, 1), dt.date(2024, 2, 29))
+    assert month_bounds("2023-12") == (dt.date(2023, 12, 1), dt.date(2023, 12, 31))

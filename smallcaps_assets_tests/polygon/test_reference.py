@@ -181,13 +181,13 @@ def test_iter_pages_refuses_a_broken_chain(
     emulator.faults = [Fault(fault, page=page)]
 
     with pytest.raises(PayloadError):
-        list(client.iter_pages("/v3/reference/tickers", {"limit": "3"}))
+        list(client.iter_pages("/v3/reference/tickers", {"limit": "3"}, row_type=dict))
 
 
 def test_iter_pages_gives_rows_as_they_are(client: PolygonClient, source: StaticSource) -> None:
     source.tickers = [make_listing(f"T{number}") for number in range(5)]
 
-    pages = list(client.iter_pages("/v3/reference/tickers", {"limit": "2"}))
+    pages = list(client.iter_pages("/v3/reference/tickers", {"limit": "2"}, row_type=dict))
 
     assert [[row["ticker"] for row in page] for page in pages] == [
         ["T0", "T1"],

@@ -12,9 +12,11 @@ from smallcaps_assets.cli.screens.summaries import print_revisions
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_selection
-from smallcaps_assets.ingest.ticks.rechecking import (
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
     RecheckChoice,
     RecheckFacts,
+    choose_stored,
     parse_share,
     recheck_sessions,
 )
@@ -51,7 +53,9 @@ def command(
     with open_workplace(needs_source=True) as work:
         ensure_indexed(work.lakehouse)
         begun = work.lakehouse.clock()
-        facts = recheck_sessions(work.lakehouse, choice, f"recheck {begun:%Y-%m-%dT%H:%M:%S}")
+        facts = choose_stored(work.lakehouse.ledger, choice, begun.date())
+        run_id = f"recheck {begun:%Y-%m-%dT%H:%M:%S}"
+        recheck_sessions(Backfill(work.lakehouse, run_id=run_id, asks_again=True), facts)
         align_dagster(work, facts)
         print_facts(facts, console)
         print_revisions(work.lakehouse.ledger.revisions(begun), console)

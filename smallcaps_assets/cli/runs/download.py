@@ -99,17 +99,17 @@ def run_download(
         _run_spans(work, spans, options, console)
     print_revisions(work.lakehouse.ledger.revisions(begun), console)
     print_marks(work.lakehouse, wanted, console)
-    return not select_missing(work.lakehouse, selection)
+    return not select_missing(work.lakehouse.tables, work.lakehouse.ledger, selection)
 
 
 def _select(
     work: Workplace, selection: Selection, ordered: Sequence[str], options: RunOptions
 ) -> tuple[list[str], Sequence[str]]:
     """Return the keys to ask for, and those that may lie in no span unless they are among them."""
+    tables, ledger = work.lakehouse.tables, work.lakehouse.ledger
     if options.again:
-        return select_planned(work.lakehouse, selection), ordered
-    lakehouse = work.lakehouse
-    return select_missing(lakehouse, selection), select_missing(lakehouse, EVERYTHING)
+        return select_planned(tables, selection), ordered
+    return select_missing(tables, ledger, selection), select_missing(tables, ledger, EVERYTHING)
 
 
 def _run_spans(

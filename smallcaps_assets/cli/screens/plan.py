@@ -16,7 +16,7 @@ from smallcaps_assets.ingest.budget.estimates import (
     gather_grounds,
     judge_estimate,
 )
-from smallcaps_assets.ingest.events.pilot import take_pilot
+from smallcaps_assets.ingest.events.watchlist import take_pilot
 from smallcaps_assets.ingest.plan.difference import PlanChange, Side
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse

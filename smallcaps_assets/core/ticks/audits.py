@@ -56,15 +56,16 @@ class BarEvidence:
         deficits: Sessions that lack some of their bar: ``ticker``, ``session_date``, ``state``,
             ``volume_deficit``, ``count_deficit``, ``marks``, ``asked``.
         bad_dates: Dates whose bars are at fault.
-        set_aside: One row per ``year`` and ``field`` that is set aside, with ``compared``,
-            ``deficits``, ``median`` and ``largest``.
+        years: What lacks by year and field, as ``core.ticks.disputes.count_years`` counts it.
+        set_aside: Fields that are set aside, by year.
     """
 
     compared: int
     marks: Mapping[str, int]
     deficits: pl.DataFrame
     bad_dates: Collection[dt.date]
-    set_aside: pl.DataFrame
+    years: pl.DataFrame
+    set_aside: Mapping[int, frozenset[str]]
 
 
 def judge_coverage(states: pl.DataFrame, thresholds: Thresholds, *, apart: int = 0) -> Verdict:
@@ -347,9 +348,11 @@ def judge_proof(evidence: BarEvidence, thresholds: Thresholds) -> Verdict:
     numbers: dict[str, Number] = {"compared": evidence.compared, **dict(marks)}
     parts = [f"{evidence.compared} sessions are proven by a daily bar"]
     parts += [f"{count} {mark}" for mark, count in open_marks.items()]
-    for year, field_name, compared, deficits, median, largest in evidence.set_aside.select(
+    for year, field_name, compared, deficits, median, largest in evidence.years.select(
         "year", "field", "compared", "deficits", "median", "largest"
     ).iter_rows():
+        if field_name not in evidence.set_aside.get(year, ()):
+            continue
         parts.append(
             f"{field_name} of {year} is set aside: {deficits / compared:.1%} of {compared} "
             f"sessions lack a median of {median:.2%}; session_deficit = {largest:.4g} would hold, "

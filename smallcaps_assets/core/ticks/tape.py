@@ -190,7 +190,6 @@ class FetchedTrades:
         is_seam_ambiguous: At some seam equal rows were kept.
         status: ``OK``, or ``DELAYED`` if some page was.
         bytes_received: Bytes of good bodies on the wire.
-        request_ids: The vendor's names of the pages.
     """
 
     trades: pl.DataFrame
@@ -200,7 +199,6 @@ class FetchedTrades:
     is_seam_ambiguous: bool
     status: str
     bytes_received: int
-    request_ids: tuple[str, ...]
 
 
 def _measure_lists(lists: Any) -> Integers:  # noqa: ANN401  an array of Arrow, which core does not import

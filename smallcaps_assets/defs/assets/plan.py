@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.core.events.unknown_tickers import judge_unknown_tickers
 from smallcaps_assets.defs.assets.events import publish_result
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.queue import register_plan
@@ -19,7 +20,7 @@ from smallcaps_assets.ingest.budget.estimates import (
     estimate_numbers,
     judge_estimate,
 )
-from smallcaps_assets.ingest.events.unknown_tickers import judge_planned_tickers
+from smallcaps_assets.ingest.events.watchlist import weigh_sizes
 from smallcaps_assets.ingest.plan.pictures import draw_estimate, draw_plan, publish_pictures
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.lakehouse import Lakehouse
@@ -63,8 +64,8 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
     """
     with dagster_failures():
         made = make_plan(lakehouse)
-        figures = draw_plan(lakehouse) if made.verdict.passed else {}
-        pictures = publish_pictures(lakehouse, figures)
+        figures = draw_plan(*lakehouse.tables.read_plan()) if made.verdict.passed else {}
+        pictures = publish_pictures(lakehouse.layout, lakehouse.fs, figures)
     file = show_file(EVENT_WINDOW_PLAN, lakehouse.layout.plan_file)
     return publish_result(made, plan_is_publishable.name, file, pictures)
 
@@ -77,7 +78,10 @@ def event_window_plan(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
 def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Name tickers that may not exist, because no trades of them and no bar prove nothing."""
     with dagster_failures():
-        verdict = judge_planned_tickers(lakehouse)
+        record, _ = lakehouse.tables.read_plan()
+        verdict = judge_unknown_tickers(
+            record.tickers, record.judged_tickers, record.unknown_tickers, lakehouse.thresholds
+        )
     is_red = bool(verdict.numbers["is_red"])
     return dg.AssetCheckResult(
         passed=verdict.passed,
@@ -104,7 +108,8 @@ def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
         estimate = estimate_lake(lakehouse)
         verdict = judge_estimate(estimate, lakehouse.settings.disk_budget_gb)
         record_estimate(lakehouse.tables, estimate, lakehouse.clock())
-        pictures = publish_pictures(lakehouse, draw_estimate(lakehouse, estimate))
+        figures = draw_estimate(estimate.comparison, weigh_sizes(lakehouse))
+        pictures = publish_pictures(lakehouse.layout, lakehouse.fs, figures)
     return dg.MaterializeResult(
         metadata={
             **show_numbers(estimate_numbers(estimate)),

@@ -15,7 +15,6 @@ from smallcaps_assets.defs.metadata import (
     show_tables,
     show_verdict,
 )
-from smallcaps_assets.ingest.proof.judging import judge_new_bars
 from smallcaps_assets.ingest.reference.daily_bars import (
     BarMonth,
     judge_bar_lives,
@@ -25,6 +24,7 @@ from smallcaps_assets.ingest.reference.daily_bars import (
     refresh_splits,
 )
 from smallcaps_assets.ingest.reference.universe import refresh_universe
+from smallcaps_assets.ingest.ticks.backfill import judge_new_bars
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS, UNIVERSE
 

@@ -23,7 +23,7 @@ from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.errors import LedgerMismatchError, StorageError
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError, StorageError
 from smallcaps_assets.ingest.archive.judging import (
     ArchiveJudge,
     Bar,
@@ -35,8 +35,8 @@ from smallcaps_assets.ingest.archive.outcomes import (
     Action,
     ImportedSession,
     ImportSummary,
-    ensure_known,
 )
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.lake.interchange.archives import (
     SessionFiles,
     Stray,
@@ -97,7 +97,10 @@ class Import:
         self._root = root
         self._lakehouse = lakehouse
         self._is_dry_run = is_dry_run
-        self._judge = ArchiveJudge(lakehouse, root, run_id, accept_unproven, is_dry_run)
+        store = None if is_dry_run else lakehouse.store
+        self._judge = ArchiveJudge(
+            lakehouse.calendar, store, lakehouse.clock, root, run_id, accept_unproven
+        )
 
     def run(self) -> Iterator[ImportedSession | Stray]:
         """Yield what becomes of each session, after its commit, and what is no session.
@@ -125,11 +128,15 @@ class Import:
     def _open_ledger(self) -> Iterator[LedgerReader | None]:
         """Yield the ledger; a dry run neither makes one nor writes into it."""
         if not self._is_dry_run:
-            ensure_known(self._lakehouse)
-            yield self._lakehouse.ledger
+            store, ledger = self._lakehouse.store, self._lakehouse.ledger
+            try:
+                ensure_indexed(self._lakehouse)
+            except MissingPartitionError:  # a lake without a plan
+                ledger.reindex(store.iter_receipts(), store.iter_unproven())
+            yield ledger
         elif self._lakehouse.layout.ledger_file.is_file():
-            with LedgerReader(self._lakehouse.layout.ledger_file) as ledger:
-                yield ledger
+            with LedgerReader(self._lakehouse.layout.ledger_file) as reader:
+                yield reader
         else:
             yield None
 

@@ -3,8 +3,9 @@
 What does not belong here: threads, commits and what the lake has already (``importing``).
 """
 
+import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from smallcaps_assets.core.archive.sessions import (
     judge_session,
     refuse_file,
 )
-from smallcaps_assets.core.sessions import day_bounds_ns
+from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.ticks.bar_prices import FIGURES
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
@@ -28,7 +29,7 @@ from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, ImportFacts
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.store import LakeStore
 
 Bar = Mapping[str, Any]
 """A row of ``schemas.DAILY_BARS``."""
@@ -54,18 +55,20 @@ class ArchiveJudge:
     """Turns sessions of an archive into what is to be done about them.
 
     Attributes:
-        lakehouse: The lake; nothing is written here.
+        calendar: The sessions.
+        store: Encodes them; nothing is written here.  ``None``: judge, and prepare nothing.
+        clock: Tells the time in UTC.
         root: The archive.
         run_id: Name of the run, for the receipts.
         accepts_unproven: Store what is readable, agreeing or not.
-        is_dry_run: Judge, and prepare nothing.
     """
 
-    lakehouse: Lakehouse
+    calendar: SessionCalendar
+    store: LakeStore | None
+    clock: Callable[[], dt.datetime]
     root: Path
     run_id: str
     accepts_unproven: bool
-    is_dry_run: bool
 
     def judge(self, session: SessionFiles, bar: Bar | None) -> Judged:
         """Read and judge one session, and encode it where it is to be stored."""
@@ -74,7 +77,7 @@ class ArchiveJudge:
             session.ticker,
             session.session_date,
             bar,
-            self.lakehouse.calendar,
+            self.calendar,
         )
         action = self._choose_action(archived.verdict)
         described = replace(
@@ -85,8 +88,8 @@ class ArchiveJudge:
             kinds=frozenset(finding.kind.value for finding in archived.findings),
         )
         prepared = None
-        if action is not Action.LEFT and not self.is_dry_run:
-            prepared = self._prepare(session, archived, described, bar)
+        if action is not Action.LEFT and self.store is not None:
+            prepared = self._prepare(self.store, session, archived, described, bar)
         if action in (Action.STORED, Action.ACCEPTED):
             return Judged(described, prepared=prepared)
         record = ImportRecord(
@@ -113,7 +116,7 @@ class ArchiveJudge:
             rows = read_archive(file, self.root)
         except DataError as error:
             return refuse_file(file.facts, str(error))
-        return classify_file(file.facts, rows, ticker, self.lakehouse.calendar)
+        return classify_file(file.facts, rows, ticker, self.calendar)
 
     def _choose_action(self, verdict: ArchiveVerdict) -> Action:
         if verdict is ArchiveVerdict.PROVEN:
@@ -124,6 +127,7 @@ class ArchiveJudge:
 
     def _prepare(
         self,
+        store: LakeStore,
         session: SessionFiles,
         archived: ArchivedSession,
         described: ImportedSession,
@@ -139,7 +143,7 @@ class ArchiveJudge:
             lt_ns=lt_ns,
             vendor_status="",
             run_id=self.run_id,
-            started_at=self.lakehouse.clock(),
+            started_at=self.clock(),
             bar_volume=_read_bar(bar)[0],
             bar_trade_count=_read_bar(bar)[1],
             volume=archived.volume,
@@ -153,7 +157,6 @@ class ArchiveJudge:
             ),
         )
         tree = Tree.IMPORTED if is_apart else Tree.TRADES
-        store = self.lakehouse.store
         return store.prepare(
             session.ticker, session.session_date, archived.trades, facts, tree=tree
         )

@@ -1,4 +1,4 @@
-"""What becomes of the sessions of an archive, one by one and in sum; and the ledger's memory of it.
+"""What becomes of the sessions of an archive, one by one and in sum.
 
 What does not belong here: reading, judging and storing them (``importing``).
 """
@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from smallcaps_assets.core.archive.findings import ArchiveVerdict
-from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.derived import ensure_indexed
-from smallcaps_assets.lakehouse import Lakehouse
 
 
 class Action(StrEnum):
@@ -88,16 +85,3 @@ class ImportSummary:
         self.findings.update(session.kinds)
         if session.action in (Action.STORED, Action.ACCEPTED):
             self.rows += session.rows
-
-
-def ensure_known(lakehouse: Lakehouse) -> None:
-    """Rebuild a ledger that was lost, with or without a published plan.
-
-    Raises:
-        LakeError: A receipt cannot be read.
-    """
-    try:
-        ensure_indexed(lakehouse)
-    except MissingPartitionError:
-        store = lakehouse.store
-        lakehouse.ledger.reindex(store.iter_receipts(), store.iter_unproven())

@@ -10,8 +10,7 @@ import polars as pl
 from smallcaps_assets.core.reference.membership import OutsideFacts, label_outside, measure_outside
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.settings import OutsideUniverse, Settings
+from smallcaps_assets.settings import OutsideUniverse
 
 SHOWN_TICKERS = 20
 
@@ -39,44 +38,49 @@ class Compared:
         return replace(verdict, summary=f"{verdict.summary}; {self.remark}")
 
 
-def compare_with_universe(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Compared:
-    """Find the rows outside the published universe, and do what the settings say.
+def compare_with_universe(
+    watchlist: pl.DataFrame,
+    universe: pl.DataFrame | None,
+    action: OutsideUniverse,
+    *,
+    is_cap_backward: bool,
+) -> Compared:
+    """Find the rows outside the published universe, and do with them what the action says.
 
     Without a universe nothing is compared.
 
     Raises:
         MissingPartitionError: Rows outside are to be dropped, and there is no universe.
     """
-    settings = lakehouse.settings
-    action = settings.outside_universe
-    found = lakehouse.tables.read_universe()
-    if found is None:
+    if universe is None:
         if action is OutsideUniverse.DROP:
             raise MissingPartitionError(
                 "SMALLCAPS_OUTSIDE_UNIVERSE=drop, and no universe is published: materialize "
                 "universe, or set it to report or keep"
             )
         return Compared(watchlist)
-    labelled = label_outside(watchlist, found[0], is_cap_backward=settings.universe_cap_backwards)
+    labelled = label_outside(watchlist, universe, is_cap_backward=is_cap_backward)
     facts = measure_outside(labelled)
     is_dropped = action is OutsideUniverse.DROP
     inside = labelled.filter(pl.col("outside").is_null()) if is_dropped else labelled
     return Compared(
         inside.drop("outside"),
-        _count(facts, settings),
+        _count(facts, action, is_cap_backward=is_cap_backward),
         {"outside_universe": facts.shown.head(SHOWN_TICKERS)},
         _remark(facts, action),
     )
 
 
-def _count(facts: OutsideFacts, settings: Settings) -> dict[str, Number]:
+def _count(
+    facts: OutsideFacts, action: OutsideUniverse, *, is_cap_backward: bool
+) -> dict[str, Number]:
     reasons: dict[str, Number] = {
         f"outside_universe: {reason}": rows for reason, rows in facts.rows_by_reason.items() if rows
     }
-    if settings.universe_cap_backwards:
+    if is_cap_backward:
         reasons |= {"outside_universe_cap_backwards": "yes: look-ahead"}
     return {
-        "outside_universe_action": settings.outside_universe.value,
+        "outside_universe_action": action.value,
         "outside_universe_rows": facts.rows,
         "outside_universe_tickers": facts.tickers,
         **reasons,

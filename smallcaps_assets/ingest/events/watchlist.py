@@ -1,12 +1,22 @@
 """From daily bars, or from a file, to the published watchlist and its pilot."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.core.budget.pilot import rank_pilot
+from smallcaps_assets.core.budget.costs import DISK_SHARE
+from smallcaps_assets.core.budget.pilot import (
+    LADDER_SIZES,
+    PilotInputs,
+    Rung,
+    build_ladder,
+    choose_pilot,
+    list_candidates,
+    rank_pilot,
+    select_pilot,
+)
 from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.core.events.watchlist import (
     WatchlistFacts,
@@ -17,16 +27,23 @@ from smallcaps_assets.core.events.watchlist import (
     merge_watchlists,
     parse_watchlist,
 )
+from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.reference.splits import measure_split_like_jumps
 from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
 from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.ingest.events.outside_universe import compare_with_universe
-from smallcaps_assets.ingest.events.pilot import Pilot, frame_ladder, pilot_size, take_pilot
+from smallcaps_assets.ingest.budget.calibration import read_holdings
+from smallcaps_assets.ingest.budget.expectations import COUNTS, gather_bars
+from smallcaps_assets.ingest.events.outside_universe import Compared, compare_with_universe
 from smallcaps_assets.lake.interchange.input_files import read_parsed
+from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
+from smallcaps_assets.settings import PlanMode
 
 SHOWN_ROWS = 20
+DEFAULT_PILOT_TICKERS = 15
+DEFAULT_PILOT_MIN_EVENTS = 3
+"""Pilot of detected events; an imported watchlist is taken as it is unless a setting says else."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +59,19 @@ class _Found:
     watchlist: pl.DataFrame
     numbers: dict[str, Number]
     tables: dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pilot:
+    """The chosen part of a watchlist.
+
+    Attributes:
+        watchlist: ``schemas.PILOT_WATCHLIST``.
+        ladder: What this and other sizes cost, the largest first.
+    """
+
+    watchlist: pl.DataFrame
+    ladder: tuple[Rung, ...]
 
 
 def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
@@ -61,7 +91,7 @@ def find_watchlist(lakehouse: Lakehouse) -> pl.DataFrame:
         DataError: The input breaks its contract.
         MissingPartitionError: There are no daily bars to look at.
     """
-    return compare_with_universe(lakehouse, _find(lakehouse).watchlist).watchlist
+    return _compare(lakehouse, _find(lakehouse).watchlist).watchlist
 
 
 def make_pilot(lakehouse: Lakehouse) -> MadeTable:
@@ -85,6 +115,104 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
     ranking = rank_pilot(watchlist, min_events).head(SHOWN_ROWS)
     tables = {"ranking": ranking, "pilot_ladder": frame_ladder(pilot.ladder)}
     return MadeTable(pilot.watchlist.height, numbers, verdict, tables)
+
+
+def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
+    """Return the fewest events of a session and the most tickers; 0 is no limit."""
+    settings = lakehouse.settings
+    is_taken_whole = settings.watchlist is not None
+    min_events, tickers = settings.pilot_min_events, settings.pilot_tickers
+    if min_events is None:
+        min_events = 0 if is_taken_whole else DEFAULT_PILOT_MIN_EVENTS
+    if tickers is None:
+        tickers = 0 if is_taken_whole or settings.pilot_budget else DEFAULT_PILOT_TICKERS
+    return min_events, tickers
+
+
+def take_pilot(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Pilot:
+    """Return the pilot of a watchlist by number of tickers, or the largest that fits the budget."""
+    min_events, tickers = pilot_size(lakehouse)
+    ranked = rank_pilot(watchlist, min_events).height
+    if lakehouse.settings.pilot_budget and ranked:
+        inputs = _gather_inputs(lakehouse, watchlist, min_events)
+        choice = choose_pilot(watchlist, min_events, inputs, most=tickers)
+        return Pilot(choice.watchlist, choice.ladder)
+    pilot = select_pilot(watchlist, min_events, tickers)
+    return Pilot(pilot, _measure_ladder(lakehouse, watchlist, ranked) if ranked else ())
+
+
+def weigh_sizes(lakehouse: Lakehouse) -> tuple[Rung, ...]:
+    """Weigh the pilot of the published watchlist beside other sizes, the largest first.
+
+    Raises:
+        MissingPartitionError: No watchlist is published, in a mode that needs one.
+    """
+    if lakehouse.settings.plan_mode is PlanMode.SESSIONS:
+        return ()
+    return take_pilot(lakehouse, lakehouse.tables.read_table(WATCHLIST)).ladder
+
+
+def _measure_ladder(lakehouse: Lakehouse, watchlist: pl.DataFrame, ranked: int) -> tuple[Rung, ...]:
+    """Return what pilots of several sizes cost, the size in force among them, largest first.
+
+    Without a limit the size in force is all tickers.
+    """
+    min_events, tickers = pilot_size(lakehouse)
+    sizes = sorted({*LADDER_SIZES, tickers or ranked}, reverse=True)
+    top = select_pilot(watchlist, min_events, max(sizes))
+    return build_ladder(top, min_events, _gather_inputs(lakehouse, top, min_events), sizes)
+
+
+def frame_ladder(ladder: tuple[Rung, ...]) -> pl.DataFrame:
+    """Return a ladder as a table, a row a size."""
+    return pl.DataFrame(
+        {
+            "tickers": [rung.tickers for rung in ladder],
+            "watchlist_rows": [rung.rows for rung in ladder],
+            "sessions_asked_for": [rung.ticker_sessions for rung in ladder],
+            "unique_sessions": [rung.unique_ticker_sessions for rung in ladder],
+            "requests": [rung.requests for rung in ladder],
+            "bytes_stored": [rung.bytes_stored for rung in ladder],
+            "hours": [rung.hours for rung in ladder],
+            "fits": [rung.verdict.fits for rung in ladder],
+            "verdict": [rung.verdict.arithmetic for rung in ladder],
+        }
+    )
+
+
+def _gather_inputs(lakehouse: Lakehouse, watchlist: pl.DataFrame, min_events: int) -> PilotInputs:
+    """Return what the cost of pilots of a watchlist depends on."""
+    settings = lakehouse.settings
+    holdings = read_holdings(lakehouse.layout.ledger_file, lakehouse.default_costs)
+    held = holdings.stored.join(watchlist, on="ticker", how="semi")["bytes"]
+    free, share = _find_room(lakehouse, int(held.sum()))
+    is_monthly = settings.plan_mode is PlanMode.EVENT_MONTHS
+    inputs = PilotInputs(
+        windows=lakehouse.windows,
+        bounds=lakehouse.bounds,
+        bars=COUNTS,
+        calibration=holdings.costs,
+        free_bytes=free,
+        max_rows=settings.range_max_rows,
+        max_sessions=settings.range_max_sessions,
+        share=share,
+        months=(settings.plan_months_before, settings.plan_months_after) if is_monthly else None,
+    )
+    sessions = list_candidates(watchlist, min_events, inputs)
+    bars = gather_bars(lakehouse.tables, sessions, holdings.stored) if sessions.height else COUNTS
+    return replace(inputs, bars=bars)
+
+
+def _find_room(lakehouse: Lakehouse, held_bytes: int) -> tuple[int, float]:
+    """Return the bytes there are and the share of them that a pilot may take.
+
+    What the candidates already hold counts as free: a pilot must not shrink while it is fetched.
+    """
+    room = measure_free(lakehouse.fs, lakehouse.landing_folders) + held_bytes
+    budget_gb = lakehouse.settings.disk_budget_gb
+    if budget_gb is not None and budget_gb * GB < room * DISK_SHARE:
+        return int(budget_gb * GB), 1.0
+    return room, DISK_SHARE
 
 
 def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
@@ -170,9 +298,20 @@ def _import(paths: Sequence[Path]) -> _Found:
     return _Found(watchlist, numbers, {"files": files})
 
 
+def _compare(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Compared:
+    """Let the published universe have its say."""
+    settings, found = lakehouse.settings, lakehouse.tables.read_universe()
+    return compare_with_universe(
+        watchlist,
+        found and found[0],
+        settings.outside_universe,
+        is_cap_backward=settings.universe_cap_backwards,
+    )
+
+
 def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
     """Judge a candidate; only one that passes becomes the watchlist."""
-    compared = compare_with_universe(lakehouse, found.watchlist)
+    compared = _compare(lakehouse, found.watchlist)
     watchlist = compared.watchlist
     facts = measure_watchlist(watchlist, lakehouse.calendar)
     problems = judge_watchlist(facts) if facts.rows else (_explain_no_event(lakehouse, found),)

@@ -1,19 +1,26 @@
-"""Which sessions the settings ask for, by each mode, whole or in batches.
+"""Which sessions the settings ask for, by each mode, whole or in batches, and why not.
 
-What belongs here: from the pilot, or from plain tickers, to a candidate plan.  What does not: its
-check and its publication (``publishing``), and what it costs (``ingest.budget.estimates``).
+What belongs here: from the pilot, or from plain tickers, to a candidate plan, and the words that
+name rows and what to do where it must not be published.  What does not: its publication
+(``publishing``), the bare facts and their verdict (``core.plan.publication``), and what it costs
+(``ingest.budget.estimates``).
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Final
 
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import size_expression
 from smallcaps_assets.core.events.rules import EVENT_ORDER
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.plan.batches import assign_batches
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.months import plan_months
+from smallcaps_assets.core.plan.publication import PlanFacts, judge_plan, measure_plan
+from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.core.plan.windows import plan_windows, select_sessions
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, DataError, LakeError
@@ -22,6 +29,9 @@ from smallcaps_assets.ingest.plan.selection import parse_tickers
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import PlanMode, parse_batch
+
+SHOWN_ROWS: Final = 5
+"""Rows that an explanation names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +103,31 @@ def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
     return labelled.group_by("ticker").agg(weight=stored.sum())
 
 
+def judge_choice(
+    lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataFrame | None
+) -> tuple[PlanFacts, tuple[str, ...]]:
+    """Measure a candidate, and explain why it must not be published; nothing when it may.
+
+    Args:
+        lakehouse: Its settings say what was asked for.
+        chosen: The candidate.
+        pilot: ``schemas.PILOT_WATCHLIST`` it was made of; ``None``: it has no events.
+    """
+    has_windows = lakehouse.settings.plan_mode is PlanMode.EVENT_WINDOWS
+    facts = measure_plan(
+        chosen.plan,
+        lakehouse.calendar,
+        last_available=lakehouse.last_available,
+        windows=lakehouse.windows if has_windows else None,
+    )
+    if facts.rows == 0:
+        return facts, (_explain_empty(lakehouse, chosen, pilot),)
+    problems = judge_plan(facts)
+    return facts, (
+        (*problems, _advise(lakehouse, chosen.plan)) if facts.rows > MAX_KEYS else problems
+    )
+
+
 def check_choice(lakehouse: Lakehouse) -> None:
     """Refuse settings that no plan can be made with, before anything is fetched for it.
 
@@ -116,6 +151,25 @@ def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
         return lakehouse.tables.read_plan()[0]
     except (DataError, LakeError):
         return None
+
+
+def count_batches(lakehouse: Lakehouse, plan: pl.DataFrame, most: int = MAX_KEYS) -> int:
+    """Return a number of batches, each of which holds at most ``most`` ticker-sessions.
+
+    Batches are of about equal bytes, so a batch of many idle tickers may hold more sessions than
+    its share; a single ticker is never divided.
+    """
+    weights = weigh_tickers(lakehouse, plan)
+    sessions = plan.group_by("ticker").len()
+    count = max(1, math.ceil(plan.height / most))
+    while count < sessions.height:
+        dealt = assign_batches(sessions, count, weights)
+        batches = pl.DataFrame({"ticker": list(dealt), "batch": list(dealt.values())})
+        sizes = sessions.join(batches, on="ticker").group_by("batch").agg(pl.col("len").sum())
+        if sizes.filter(pl.col("len") > most).is_empty():
+            return count
+        count = max(count + 1, math.ceil(count * 1.2))
+    return max(1, sessions.height)
 
 
 def _choose(
@@ -226,3 +280,56 @@ def _count_overlap(lakehouse: Lakehouse, tickers: Collection[str], count: int) -
     wanted, parts = parse_batch(record.batch)
     held = {ticker for ticker, number in record.batches.items() if number in wanted}
     return len(held & set(tickers)) if parts != count else 0
+
+
+def _advise(lakehouse: Lakehouse, plan: pl.DataFrame) -> str:
+    """Return what to do about a plan that is too large."""
+    batch = lakehouse.settings.batch
+    if batch:
+        parts = f"Take smaller batches than {batch}"
+    else:
+        count = count_batches(lakehouse, plan)
+        parts = (
+            f"Plan it in batches: the same command with --batch 1/{count}, then `smallcaps "
+            f"download`, then --batch 2/{count} and so on"
+        )
+    return (
+        f"{plan.height:,} ticker-sessions are more than the {MAX_KEYS:,} that one plan may hold; "
+        f"nothing was published, and the plan in force stays.  {parts}; or take fewer tickers "
+        "(--pilot, SMALLCAPS_PILOT_MIN_EVENTS) or dates (--from, --to). A whole universe needs "
+        "partitions of its own (a month of a batch of tickers each), which this version does not "
+        "have yet"
+    )
+
+
+def _explain_empty(lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataFrame | None) -> str:
+    """Return why a candidate holds no session."""
+    waiting = chosen.not_yet_available.sort("session_date", "ticker")
+    if waiting.height:
+        return (
+            f"none of the {waiting.height:,} sessions asked for is published yet, the first is "
+            f"{_name_rows(waiting.head(1))}: the newest published one is "
+            f"{lakehouse.last_available}; plan again later, or ask for earlier dates"
+        )
+    wanted = lakehouse.describe_wanted()
+    if pilot is None:
+        return f"expected at least one session, got none: {wanted} has no XNYS session"
+    is_session = pl.col("session_date").is_in(lakehouse.calendar.frame["session_date"].implode())
+    strays = pilot.filter(~is_session)
+    if strays.height == pilot.height:
+        return (
+            f"expected at least one session, got none: no row of the watchlist is dated on an "
+            f"XNYS session, but on weekends and holidays: {_name_rows(strays)}"
+        )
+    return (
+        f"expected at least one session, got none: {wanted} holds none of those around the "
+        f"{pilot.height:,} rows of the watchlist: {_name_rows(pilot)}; see "
+        "SMALLCAPS_FIRST_SESSION and SMALLCAPS_LAST_SESSION, or --from and --to"
+    )
+
+
+def _name_rows(rows: pl.DataFrame) -> str:
+    """Return the first rows by ticker and date."""
+    names = rows.head(SHOWN_ROWS).select(key_expression()).to_series().str.replace("_", " ")
+    more = f" and {rows.height - SHOWN_ROWS:,} more" if rows.height > SHOWN_ROWS else ""
+    return ", ".join(names) + more

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from smallcaps_assets.core.budget.costs import Estimate
-from smallcaps_assets.core.plan.publication import diff_plans, measure_plan
+from smallcaps_assets.core.plan.publication import diff_plans
 from smallcaps_assets.ingest.budget.estimates import Grounds, estimate_sessions, gather_grounds
 from smallcaps_assets.ingest.budget.expectations import KEY
-from smallcaps_assets.ingest.events.pilot import take_pilot
-from smallcaps_assets.ingest.events.watchlist import find_watchlist
-from smallcaps_assets.ingest.plan.choosing import choose_sessions, read_record
-from smallcaps_assets.ingest.plan.refusals import explain_plan
+from smallcaps_assets.ingest.events.watchlist import find_watchlist, take_pilot
+from smallcaps_assets.ingest.plan.choosing import choose_sessions, judge_choice, read_record
 from smallcaps_assets.ingest.reference.daily_bars import due_months
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
@@ -71,25 +69,17 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
     """
     pilot = _choose_pilot(lakehouse)
     chosen = choose_sessions(lakehouse, pilot)
-    new = chosen.plan
     old = EVENT_WINDOW_PLAN.empty()
     if read_record(lakehouse) is not None:
         old = lakehouse.tables.read_plan()[1]
-    difference = diff_plans(old, new)
-    has_windows = lakehouse.settings.plan_mode is PlanMode.EVENT_WINDOWS
-    facts = measure_plan(
-        new,
-        lakehouse.calendar,
-        last_available=lakehouse.last_available,
-        windows=lakehouse.windows if has_windows else None,
-    )
+    difference = diff_plans(old, chosen.plan)
     has_file = lakehouse.settings.daily_bars is not None
     grounds = gather_grounds(lakehouse)
     return PlanChange(
         added=_measure_side(difference.added, grounds),
         removed=_measure_side(difference.removed, grounds),
         kept=difference.kept,
-        problems=explain_plan(lakehouse, chosen, facts, pilot),
+        problems=judge_choice(lakehouse, chosen, pilot)[1],
         unread_months=0 if has_file else len(due_months(lakehouse)),
     )
 

@@ -4,15 +4,18 @@ What belongs here: which pictures there are and where they are kept.  What does 
 (``plots.plan``, which loads matplotlib: where no picture is drawn, nobody waits for it).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
+from smallcaps_assets.core.budget.costs import Comparison
+from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.plan.windows import EventWindow
-from smallcaps_assets.ingest.budget.estimates import PlanEstimate
-from smallcaps_assets.ingest.events.pilot import take_pilot
 from smallcaps_assets.ingest.plan.publishing import count_by_event
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.schemas import WATCHLIST
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.settings import PlanMode
 
 if TYPE_CHECKING:
@@ -27,15 +30,10 @@ Figures = Mapping[str, "Figure | None"]
 """A picture by name; ``None``: the plan has none of this name, and an old one goes."""
 
 
-def draw_plan(lakehouse: Lakehouse) -> Figures:
-    """Draw the published plan: sessions by event, and the calendar of its tickers.
-
-    Raises:
-        MissingPartitionError: No plan is published.
-    """
+def draw_plan(record: PlanRecord, plan: pl.DataFrame) -> Figures:
+    """Draw a plan: sessions by event, and the calendar of its tickers."""
     from smallcaps_assets.plots.plan import draw_calendar, draw_events  # noqa: PLC0415  as above
 
-    record, plan = lakehouse.tables.read_plan()
     by_event = count_by_event(plan)
     has_windows = record.mode == PlanMode.EVENT_WINDOWS and by_event.height
     windows = {name: EventWindow(*sides) for name, sides in record.windows.items()}
@@ -45,25 +43,17 @@ def draw_plan(lakehouse: Lakehouse) -> Figures:
     }
 
 
-def draw_estimate(lakehouse: Lakehouse, estimate: PlanEstimate) -> Figures:
-    """Draw naive against optimised, and the pilot beside other sizes.
-
-    Raises:
-        MissingPartitionError: No watchlist is published, in a mode that needs one.
-    """
+def draw_estimate(comparison: Comparison, ladder: Sequence[Rung]) -> Figures:
+    """Draw naive against optimised, and the pilot beside other sizes."""
     from smallcaps_assets.plots.plan import draw_comparison, draw_ladder  # noqa: PLC0415  as above
 
-    is_plain = lakehouse.settings.plan_mode is PlanMode.SESSIONS
-    ladder = (
-        () if is_plain else take_pilot(lakehouse, lakehouse.tables.read_table(WATCHLIST)).ladder
-    )
     return {
-        COMPARISON: draw_comparison(estimate.comparison),
+        COMPARISON: draw_comparison(comparison),
         LADDER: draw_ladder(ladder) if ladder else None,
     }
 
 
-def publish_pictures(lakehouse: Lakehouse, figures: Figures) -> dict[str, str]:
+def publish_pictures(layout: LakeLayout, fs: FileSystem, figures: Figures) -> dict[str, str]:
     """Write pictures below ``reports/`` and return them as Markdown, by name.
 
     Raises:
@@ -71,13 +61,13 @@ def publish_pictures(lakehouse: Lakehouse, figures: Figures) -> dict[str, str]:
     """
     from smallcaps_assets.plots.style import embed, render_figure  # noqa: PLC0415  as above
 
-    layout, shown = lakehouse.layout, {}
+    shown = {}
     for name, figure in figures.items():
         path = layout.picture_file(name)
         if figure is None:
-            lakehouse.fs.remove(path)
+            fs.remove(path)
             continue
         picture = render_figure(figure)
-        lakehouse.fs.publish({path: picture}, root=layout.data_dir)
+        fs.publish({path: picture}, root=layout.data_dir)
         shown[name] = embed(picture, name.replace("_", " "))
     return shown

@@ -7,7 +7,8 @@ import polars as pl
 from smallcaps_assets.core.keys import check_ticker, key_expression
 from smallcaps_assets.errors import ConfigError, DataError
 from smallcaps_assets.lake.interchange.export import Selection
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.tables.store import TableStore
 
 
 def parse_selection(
@@ -46,26 +47,26 @@ def parse_tickers(text: str | None, origin: str = "--tickers") -> tuple[str, ...
     return tickers
 
 
-def select_missing(lakehouse: Lakehouse, selection: Selection) -> list[str]:
+def select_missing(tables: TableStore, ledger: LedgerReader, selection: Selection) -> list[str]:
     """Return the keys of planned sessions that are not green, within the selection.
 
     Raises:
         ConfigError: A ticker is not in the plan at all.
         MissingPartitionError: No plan is published.
     """
-    _check_tickers(lakehouse, selection)
-    missing = lakehouse.ledger.missing_keys(selection.tickers, selection.first, selection.last)
+    _check_tickers(tables, selection)
+    missing = ledger.missing_keys(selection.tickers, selection.first, selection.last)
     return missing.get_column("key").cast(pl.String).to_list()
 
 
-def select_planned(lakehouse: Lakehouse, selection: Selection) -> list[str]:
+def select_planned(tables: TableStore, selection: Selection) -> list[str]:
     """Return the keys of all planned sessions within the selection, finished or not.
 
     Raises:
         ConfigError: A ticker is not in the plan at all.
         MissingPartitionError: No plan is published.
     """
-    plan = _check_tickers(lakehouse, selection)
+    plan = _check_tickers(tables, selection)
     first, last = selection.first or dt.date.min, selection.last or dt.date.max
     chosen = plan.filter(pl.col("session_date").is_between(first, last))
     if selection.tickers is not None:
@@ -73,9 +74,9 @@ def select_planned(lakehouse: Lakehouse, selection: Selection) -> list[str]:
     return chosen.select(key_expression()).to_series().to_list()
 
 
-def _check_tickers(lakehouse: Lakehouse, selection: Selection) -> pl.DataFrame:
+def _check_tickers(tables: TableStore, selection: Selection) -> pl.DataFrame:
     """Return the published plan once every ticker of the selection is in it."""
-    _, plan = lakehouse.tables.read_plan()
+    _, plan = tables.read_plan()
     unknown = sorted(set(selection.tickers or ()) - set(plan["ticker"].unique()))
     if unknown:
         raise ConfigError(

@@ -4,6 +4,7 @@ What belongs here: the order of the steps, so that a process may end between any
 does not: which of two answers counts (``ingest.ticks.asking_again``).
 """
 
+import datetime as dt
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets.ingest.proof.judging import find_receipt
 from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.disk_errors import is_broken
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.store import LakeStore
 
 REPLACING: Final = "replacing"
 """Kind of a session whose replacement was not finished."""
@@ -34,7 +36,9 @@ _MESSAGE: Final = (
 logger = logging.getLogger(__name__)
 
 
-def replace_sessions(lakehouse: Lakehouse, sessions: Sequence[PreparedSession]) -> list[Receipt]:
+def replace_sessions(
+    ledger: Ledger, store: LakeStore, sessions: Sequence[PreparedSession]
+) -> list[Receipt]:
     """Store answers in place of those that they replace; return their receipts.
 
     The ledger is told first: while one goes and the other comes a session has no receipt, and the
@@ -47,71 +51,75 @@ def replace_sessions(lakehouse: Lakehouse, sessions: Sequence[PreparedSession]) 
         return []
     keys = [session.receipt.key for session in sessions]
     run_id = sessions[0].receipt.run_id
-    lakehouse.ledger.record_failures(
+    ledger.record_failures(
         [Failure(key, QUARANTINED, REPLACING, _MESSAGE, run_id=run_id) for key in keys]
     )
     try:
-        written = lakehouse.store.commit(sessions)
+        written = store.commit(sessions)
     except StorageError:
-        found = [receipt for key in keys if (receipt := find_receipt(lakehouse, key))]
-        lakehouse.ledger.record_receipts(found)
+        found = [receipt for key in keys if (receipt := find_receipt(store, key))]
+        ledger.record_receipts(found)
         raise
-    lakehouse.ledger.record_receipts(written)
+    ledger.record_receipts(written)
     return written
 
 
-def move_damaged(lakehouse: Lakehouse, receipt: Receipt, run_id: str) -> bool:
+def move_damaged(
+    ledger: Ledger, store: LakeStore, receipt: Receipt, run_id: str, now: dt.datetime
+) -> bool:
     """Move a stored session aside if its rows are gone or damaged; return whether they are.
 
     Raises:
         StorageError: The disk refuses.
     """
-    store = lakehouse.store
     damages = store.verify_session(receipt, deep=False)
-    if not damages and not _has_its_file(lakehouse, receipt):
+    if not damages and not _has_its_file(store, receipt):
         damages = store.verify_session(receipt)
     if not damages:
         return False
     message = "; ".join(damage.message for damage in damages)
     failure = Failure(receipt.key, QUARANTINED, damages[0].kind.value, message, run_id=run_id)
-    lakehouse.ledger.record_failures([failure])
-    move_aside(lakehouse, damages, Tree.TRADES)
+    ledger.record_failures([failure])
+    move_aside(store, damages, Tree.TRADES, now)
     return True
 
 
-def move_aside(lakehouse: Lakehouse, damages: Sequence[Damage], tree: Tree) -> Path:
+def move_aside(
+    store: LakeStore, damages: Sequence[Damage], tree: Tree, found_at: dt.datetime
+) -> Path:
     """Move a session aside, with what was wrong with it and when it was found.
 
     Args:
-        lakehouse: The lake; the caller holds its lock.
+        store: Where it lies; the caller holds the lock.
         damages: What is wrong with the session, at least one thing.
         tree: Folders it belongs to.
+        found_at: When, in UTC.
 
     Raises:
         StorageError: The disk refuses.
     """
     first = damages[0]
     evidence = {
-        "found_at": lakehouse.clock(),
+        "found_at": found_at,
         "damages": [(damage.kind.value, damage.message) for damage in damages],
     }
     content = msgspec.json.format(msgspec.json.encode(evidence))
     logger.warning("quarantined tree=%s key=%s kind=%s", tree.value, first.key, first.kind.value)
-    return lakehouse.store.quarantine(
+    return store.quarantine(
         first.ticker, first.session_date, tree=tree, evidence={EVIDENCE_NAME: content}
     )
 
 
-def _has_its_file(lakehouse: Lakehouse, receipt: Receipt) -> bool:
+def _has_its_file(store: LakeStore, receipt: Receipt) -> bool:
     """Say whether the file of a session is the one of its receipt, without decoding it.
 
     One that has none has no rows, or they lie in a month file.
     """
-    path = lakehouse.layout.trades_file(receipt.ticker, receipt.session_date)
+    path = store.layout.trades_file(receipt.ticker, receipt.session_date)
     if not receipt.rows or not path.is_file():
         return True
     try:
-        return hashlib.sha256(lakehouse.fs.read(path)).hexdigest() == receipt.sha256
+        return hashlib.sha256(store.fs.read(path)).hexdigest() == receipt.sha256
     except StorageError as error:
         if not is_broken(error):
             raise

@@ -17,6 +17,7 @@ from smallcaps_assets.core.reference.splits import (
     merge_splits,
     sift_splits,
 )
+from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.verdicts import MadeTable, Number, Verdict
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.events.watchlist import read_watchlists
@@ -65,10 +66,12 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
     """
     bars = read_bar_file(lakehouse)
     for month in months:
-        sessions = month_sessions(lakehouse, month)
+        sessions = lakehouse.calendar.dates(*month_bounds(month))
         if bars is None:
             over = [session for session in sessions if session <= lakehouse.last_available]
-            sound = fetch_sound_bars(lakehouse, over)
+            sound = fetch_sound_bars(
+                lakehouse.client, over, lakehouse.settings.workers, lakehouse.stop
+            )
         else:
             is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
             sound = SoundBars(bars.filter(is_month))
@@ -82,7 +85,7 @@ def judge_daily_bars(lakehouse: Lakehouse) -> Verdict:
     month is stored.
     """
     months = lakehouse.tables.read_bar_months()
-    is_over = [month_sessions(lakehouse, month.month)[-1] for month in months]
+    is_over = [lakehouse.calendar.dates(*month_bounds(m.month))[-1] for m in months]
     broken = [
         month.month
         for month, last in zip(months, is_over, strict=True)
@@ -156,7 +159,7 @@ def _find_splits(lakehouse: Lakehouse) -> tuple[VendorSplits, str]:
     if settings.daily_bars is not None:
         return nothing, "none: daily bars come from a file without splits"
     first, last = bar_range(lakehouse)[0], lakehouse.last_available
-    return fetch_sound_splits(lakehouse, first, last), "vendor"
+    return fetch_sound_splits(lakehouse.client, first, last), "vendor"
 
 
 def _judge_splits(undecided: pl.DataFrame, numbers: dict[str, Number]) -> Verdict:
@@ -280,13 +283,6 @@ def _months_between(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> list
     earliest = max(first, lakehouse.calendar.first)
     sessions = lakehouse.calendar.dates(earliest, latest) if earliest <= latest else []
     return sorted({f"{session:%Y-%m}" for session in sessions})
-
-
-def month_sessions(lakehouse: Lakehouse, month: str) -> list[dt.date]:
-    """Return the sessions of a month, whether over or not."""
-    first = dt.date.fromisoformat(f"{month}-01")
-    last = (first + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
-    return lakehouse.calendar.dates(first, last)
 
 
 def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:

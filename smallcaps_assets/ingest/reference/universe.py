@@ -28,8 +28,14 @@ from smallcaps_assets.core.reference.universe import (
     select_listings,
 )
 from smallcaps_assets.core.verdicts import MadeTable, Number
-from smallcaps_assets.ingest.reference.universe_load import Tell, UniverseLoad
+from smallcaps_assets.ingest.reference.universe_load import (
+    PART_VERSION,
+    LoadIdentity,
+    Tell,
+    UniverseLoad,
+)
 from smallcaps_assets.lake.interchange.input_files import read_parsed
+from smallcaps_assets.lake.tables.load_parts import PartStore
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import UNIVERSE
 from smallcaps_assets.settings import Settings
@@ -111,7 +117,20 @@ def _import(path: Path, rules: UniverseRules) -> Loaded:
 
 def _load(lakehouse: Lakehouse, rules: UniverseRules, tell: Tell) -> Loaded:
     """Ask the vendor for both lists, and for details of what passes the filters."""
-    load = UniverseLoad(lakehouse, tell)
+    layout = lakehouse.layout
+    fresh = LoadIdentity(
+        version=PART_VERSION,
+        source=str(lakehouse.source),
+        as_of=lakehouse.last_available,
+        started_at=lakehouse.clock(),
+    )
+    load = UniverseLoad(
+        lakehouse.client,
+        PartStore(layout.universe_parts_dir, lakehouse.fs, root=layout.data_dir),
+        fresh,
+        lakehouse.settings.workers,
+        tell,
+    )
     lists = pl.concat([load.fetch_list(active=True), load.fetch_list(active=False)])
     merged, merge_facts = merge_listings(lists)
     kept, selection = select_listings(merged, rules)

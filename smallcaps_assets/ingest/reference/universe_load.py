@@ -17,7 +17,7 @@ import polars as pl
 from smallcaps_assets.core.documents import DECODER_FAULTS
 from smallcaps_assets.errors import BadRequestError
 from smallcaps_assets.lake.tables.load_parts import PartStore
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.listings import (
     DatedDetails,
     ListingRow,
@@ -102,19 +102,28 @@ class UniverseLoad:
         counts: What was done.
     """
 
-    def __init__(self, lakehouse: Lakehouse, tell: Tell) -> None:
-        """Go on with the parts on disk, or begin anew where there are none that fit.
+    def __init__(
+        self,
+        client: PolygonClient,
+        parts: PartStore,
+        fresh: LoadIdentity,
+        workers: int,
+        tell: Tell,
+    ) -> None:
+        """Go on with the parts on disk, or begin again where there are none that fit.
 
         Args:
-            lakehouse: Its client is asked.
+            client: It is asked.
+            parts: What an earlier load kept.
+            fresh: What the parts of a load that begins now belong to.
+            workers: Details asked for at once.
             tell: Told of the progress, a line each time.
         """
-        layout = lakehouse.layout
-        self._client = lakehouse.client
-        self._workers = lakehouse.settings.workers
-        self._parts = PartStore(layout.universe_parts_dir, lakehouse.fs, root=layout.data_dir)
+        self._client = client
+        self._workers = workers
+        self._parts = parts
         self._listener = tell
-        self.as_of = self._open(lakehouse)
+        self.as_of = self._open(fresh)
         self.counts = LoadCounts()
 
     def fetch_list(self, *, active: bool) -> pl.DataFrame:
@@ -172,22 +181,17 @@ class UniverseLoad:
         logger.info("%s", line)
         self._listener(line)
 
-    def _open(self, lakehouse: Lakehouse) -> dt.date:
-        now = lakehouse.clock()
+    def _open(self, fresh: LoadIdentity) -> dt.date:
         found = next(iter(self._read_parts(_LOAD_PART, LoadIdentity)), None)
-        source = str(lakehouse.source)
         if (
             found is not None
-            and (found.version, found.source) == (PART_VERSION, source)
-            and now - found.started_at < LONGEST_LOAD
+            and (found.version, found.source) == (fresh.version, fresh.source)
+            and fresh.started_at - found.started_at < LONGEST_LOAD
         ):
             return found.as_of
         self._parts.clear()
-        identity = LoadIdentity(
-            version=PART_VERSION, source=source, as_of=lakehouse.last_available, started_at=now
-        )
-        self._parts.write(_LOAD_PART, msgspec.json.encode(identity))
-        return identity.as_of
+        self._parts.write(_LOAD_PART, msgspec.json.encode(fresh))
+        return fresh.as_of
 
     def _iter_rest(
         self, prefix: str, kept: Sequence[PagePart], *, active: bool

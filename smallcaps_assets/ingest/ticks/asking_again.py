@@ -21,7 +21,9 @@ from msgspec.structs import replace
 from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.reference.bar_facts import BarFacts
+from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.states import DISPUTED
+from smallcaps_assets.core.ticks.audits import BarEvidence
 from smallcaps_assets.core.ticks.disputes import (
     ANSWERS_KEPT,
     DIFFERS,
@@ -31,35 +33,31 @@ from smallcaps_assets.core.ticks.disputes import (
     Asking,
     choose_limit,
     correct_dates,
-    count_tickers,
-    count_years,
     is_candidate,
     may_ask,
-    select_bad_dates,
 )
-from smallcaps_assets.ingest.budget.expectations import read_bar_facts
-from smallcaps_assets.ingest.proof.bar_dates import refresh_bar_dates, select_young_dates
+from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import (
+    StoredJudge,
     find_receipt,
-    judge_stored,
-    open_judge,
+    gather_evidence,
     remember_answer,
-    restate,
-    store_restated,
 )
 from smallcaps_assets.ingest.proof.replacing import move_damaged, replace_sessions
+from smallcaps_assets.ingest.proof.vendor_rows import (
+    FetchBars,
+    refresh_bar_dates,
+    select_young_dates,
+)
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.ledger.rows import Revision
 from smallcaps_assets.lake.sessions.damages import hash_no_trades
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
-
-SESSION_COLUMNS: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 SAMPLE: Final = 3
 """Sessions of a date whose bars are at fault that are asked for again all the same: answers that
@@ -71,24 +69,34 @@ class AskingAgain:
     """The second look of one download at stored sessions.
 
     Attributes:
-        lakehouse: The lake; the caller holds its lock.
-        judge: What the bars make of answers.
+        stored: The lake; the caller holds its lock.
+        calendar: The sessions.
+        fetch_bars: Asks for the bars of dates again.
+        max_rows: Trades of a range, about.
+        max_sessions: Sessions of a range.
         is_deliberate: A person asks for stored sessions again: all of them, whatever it costs.
         receipts: The sessions, by key, as they are stored now.
         changed: Other sessions whose colour changed.
         revisions: Answers that differed from what was stored.
         requests: What was spent on it so far.
         answered: Keys of the sessions that the vendor answered about.
+        judge: What the bars make of answers, once :meth:`open_judge` has read them.
+        evidence: What the ledger knew of whole years then.
     """
 
-    lakehouse: Lakehouse
-    judge: BarJudge
+    stored: StoredJudge
+    calendar: SessionCalendar
+    fetch_bars: FetchBars
+    max_rows: int
+    max_sessions: int
     is_deliberate: bool = False
     receipts: dict[str, Receipt] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     revisions: list[Revision] = field(default_factory=list)
     requests: int = 0
     answered: set[str] = field(default_factory=set)
+    judge: BarJudge = field(init=False)
+    evidence: BarEvidence = field(init=False)
     _asked: set[str] = field(default_factory=set)
     _healed: set[dt.date] = field(default_factory=set)
 
@@ -101,6 +109,12 @@ class AskingAgain:
         """Return keys that were asked for again without an answer, sorted."""
         return sorted(self._asked - self.answered)
 
+    def open_judge(self, facts: BarFacts) -> BarJudge:
+        """Judge by these bars from now on, and by what the ledger knows of whole years."""
+        self.evidence = gather_evidence(self.stored.ledger)
+        self.judge = self.stored.open(facts, self.evidence.set_aside)
+        return self.judge
+
     # -- without asking for trades -----------------------------------------------------
 
     def correct_dates(self) -> None:
@@ -111,7 +125,7 @@ class AskingAgain:
             for receipt in self._list_disputed()
             if any(asking.asked_on > today for asking in receipt.askings)
         ]
-        self.add(store_restated(self.lakehouse, wrong))
+        self.add(self.stored.store_restated(wrong))
 
     def refresh_bars(self, budget: int) -> None:
         """Ask for bars again that may have changed, and judge what is stored by them.
@@ -122,17 +136,19 @@ class AskingAgain:
         Args:
             budget: Requests that may be spent on it.
         """
+        evidence, tables = gather_evidence(self.stored.ledger), self.stored.tables
         dates = {receipt.session_date for receipt in self._list_disputed()}
-        young = self._find_young_dates(dates)
-        bad = {date for date in self._find_bad_dates() & dates if self._may_ask_bars(date)}
+        young = self._find_young_dates(dates, evidence)
+        bad = {date for date in dates.intersection(evidence.bad_dates) if self._may_ask_bars(date)}
         wanted = sorted(young | bad)[:budget]
         if not wanted:
             return
-        self.requests += refresh_bar_dates(self.lakehouse, wanted)
-        self._follow(judge_stored(self.lakehouse))
+        self.requests += len(wanted)
+        for month in refresh_bar_dates(tables, self.fetch_bars, wanted, self.stored.today):
+            self.stored.ledger.record_unjudged([month])
+        self._follow(self.stored.judge_new())
         sessions = [(receipt.ticker, receipt.session_date) for receipt in self.receipts.values()]
-        frame = pl.DataFrame(sessions, SESSION_COLUMNS, orient="row")
-        self.judge = open_judge(self.lakehouse, read_bar_facts(self.lakehouse.tables, frame))
+        self.open_judge(read_bar_facts(tables, pl.DataFrame(sessions, KEY, orient="row")))
 
     def _may_ask_bars(self, date: dt.date) -> bool:
         """Say whether bars came from the lake's own source and were not asked for again today."""
@@ -140,35 +156,35 @@ class AskingAgain:
         is_own = date in facts.covered or date in facts.fetched
         return is_own and facts.asked_again.get(date) != self.judge.today
 
-    def _find_young_dates(self, disputed: set[dt.date]) -> set[dt.date]:
+    def _find_young_dates(self, disputed: set[dt.date], evidence: BarEvidence) -> set[dt.date]:
         """Return the dates of disputed and settled sessions whose bars may have changed since."""
-        deficits = self.lakehouse.ledger.deficits()
-        settled = deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
-        facts = read_bar_facts(self.lakehouse.tables, settled)
+        settled = evidence.deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
+        facts = read_bar_facts(self.stored.tables, settled)
         today = self.judge.today
         young = select_young_dates(facts, set(settled["session_date"]), today)
         return young | select_young_dates(self.judge.facts, disputed, today)
 
     def reconsider(self) -> None:
         """Judge sessions again, where a field was set aside since, or is no longer."""
-        before, judge = self.judge.set_aside, open_judge(self.lakehouse, self.judge.facts)
+        before = self.judge.set_aside
+        judge = self.open_judge(self.judge.facts)
         if judge.set_aside == before:
             return
-        self.judge = judge
         years = [
             year
             for year in {*before, *judge.set_aside}
             if before.get(year) != judge.set_aside.get(year)
         ]
         is_open = (pl.col("state") == DISPUTED) | pl.col("marks").str.contains(DIFFERS)
-        deficits = self.lakehouse.ledger.deficits()
-        chosen = deficits.filter(is_open, pl.col("session_date").dt.year().is_in(years))
+        chosen = self.evidence.deficits.filter(
+            is_open, pl.col("session_date").dt.year().is_in(years)
+        )
         keys = chosen.select(key_expression()).to_series()
         found = [receipt for key in keys if (receipt := self._find(key)) is not None]
         if not found:
             return
-        facts = read_bar_facts(self.lakehouse.tables, chosen)
-        renewed = restate(self.lakehouse, dataclasses.replace(judge, facts=facts), found)
+        facts = read_bar_facts(self.stored.tables, chosen)
+        renewed = self.stored.restate(dataclasses.replace(judge, facts=facts), found)
         self._follow([receipt.key for receipt in renewed])
 
     def accept(self) -> None:
@@ -179,7 +195,7 @@ class AskingAgain:
             )
             for receipt in self._list_disputed()
         ]
-        self.add(store_restated(self.lakehouse, accepted))
+        self.add(self.stored.store_restated(accepted))
 
     # -- which to ask for --------------------------------------------------------------
 
@@ -190,7 +206,7 @@ class AskingAgain:
             budget: Requests that may be spent on it altogether.
         """
         ranges, left = [], budget - self.requests
-        usual = self.lakehouse.settings.page_limit
+        usual = self.stored.page_limit
         # What was asked for least comes first, so that what never settles lets all others pass.
         for chain in sorted(self._list_chains(), key=_count_askings):
             rows = sum(max(r.rows, r.bar_trade_count or 0) for r in chain)
@@ -216,16 +232,17 @@ class AskingAgain:
 
     def _list_chains(self) -> Iterator[list[Receipt]]:
         """Yield runs of neighbouring sessions of one ticker that may be asked for now."""
-        settings, calendar = self.lakehouse.settings, self.lakehouse.calendar
         chosen = sorted(self._choose(), key=lambda r: (r.ticker, r.session_date))
         for _, receipts in groupby(chosen, key=lambda receipt: receipt.ticker):
             chain: list[Receipt] = []
             for receipt in receipts:
-                place = calendar.index_of(receipt.session_date)
-                is_next = bool(chain) and place == calendar.index_of(chain[-1].session_date) + 1
+                place = self.calendar.index_of(receipt.session_date)
+                is_next = (
+                    bool(chain) and place == self.calendar.index_of(chain[-1].session_date) + 1
+                )
                 rows = sum(r.rows for r in chain) + receipt.rows
-                is_long = len(chain) >= settings.range_max_sessions
-                if chain and (not is_next or is_long or rows > settings.range_max_rows):
+                is_long = len(chain) >= self.max_sessions
+                if chain and (not is_next or is_long or rows > self.max_rows):
                     yield chain
                     chain = []
                 chain.append(receipt)
@@ -238,7 +255,7 @@ class AskingAgain:
         if self.is_deliberate:
             yield from waiting
             return
-        bad = self._find_bad_dates() - self._healed
+        bad = set(self.evidence.bad_dates) - self._healed
         asked_on = Counter(self.receipts[key].session_date for key in self._asked)
         asked_in = self._count_candidates()
         for receipt in waiting:
@@ -256,21 +273,10 @@ class AskingAgain:
 
     def _count_candidates(self) -> dict[int, int]:
         """Return, of years that may be set aside, how many sessions are too few to tell (< 0)."""
-        deficits = self.lakehouse.ledger.deficits()
-        if deficits.is_empty():
-            return {}
-        years = count_years(deficits, self.lakehouse.ledger.compared_dates())
-        lacking = years.filter(is_candidate())
+        lacking = self.evidence.years.filter(is_candidate())
         counts = {year: asked - YEAR_ASKED for year, asked in lacking["year", "asked"].iter_rows()}
         # Answers enough, and the field counts all the same: they heal, so all are asked for.
         return {year: count for year, count in counts.items() if count < 0}
-
-    def _find_bad_dates(self) -> frozenset[dt.date]:
-        deficits = self.lakehouse.ledger.deficits()
-        if deficits.is_empty():
-            return frozenset()
-        compared = self.lakehouse.ledger.compared_dates()
-        return select_bad_dates(count_tickers(deficits, compared))
 
     # -- what came ---------------------------------------------------------------------
 
@@ -288,9 +294,8 @@ class AskingAgain:
                 self._weigh(prepared, replaced, kept)
             for refusal in result.refusals:
                 self._note_refusal(refusal.key, result, kept)
-        self.add(
-            [*replace_sessions(self.lakehouse, replaced), *store_restated(self.lakehouse, kept)]
-        )
+        written = replace_sessions(self.stored.ledger, self.stored.store, replaced)
+        self.add([*written, *self.stored.store_restated(kept)])
 
     def _weigh(
         self, prepared: PreparedSession, replaced: list[PreparedSession], kept: list[Receipt]
@@ -302,9 +307,10 @@ class AskingAgain:
         if old is None:
             replaced.append(prepared)
             return
-        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        before = remember_answer(old, self.stored.page_limit)
         askings = (*before.askings, *new.askings)
-        if move_damaged(self.lakehouse, old, new.run_id):
+        ledger, store, now = self.stored.ledger, self.stored.store, self.stored.clock()
+        if move_damaged(ledger, store, old, new.run_id, now):
             replaced.append(self._renew(prepared, old, askings))
             return
         if new.content_hash == old.content_hash:
@@ -342,7 +348,7 @@ class AskingAgain:
             return
         nothing = replace(old, rows=0, content_hash=hash_no_trades())
         self._list(Revision(old, nothing, is_replaced=False, folder=Path()))
-        before = remember_answer(old, self.lakehouse.settings.page_limit)
+        before = remember_answer(old, self.stored.page_limit)
         asking = Asking(
             self.judge.today, result.span.page_limit or LARGEST_LIMIT, nothing.content_hash
         )
@@ -350,7 +356,7 @@ class AskingAgain:
 
     def _keep_other(self, old: Receipt, prepared: PreparedSession, *, is_replaced: bool) -> None:
         """Keep the answer that does not count beside the lake, and list both."""
-        new, store = prepared.receipt, self.lakehouse.store
+        new, store = prepared.receipt, self.stored.store
         if is_replaced:
             folder = store.keep_revision(old)
         else:
@@ -360,7 +366,7 @@ class AskingAgain:
     def _list(self, revision: Revision) -> None:
         """List two answers that differ."""
         self.revisions.append(revision)
-        self.lakehouse.ledger.record_revisions([revision])
+        self.stored.ledger.record_revisions([revision])
         logger.info("answer differs key=%s is_new=%s", revision.old.key, revision.is_replaced)
 
     # -- helpers -----------------------------------------------------------------------
@@ -369,23 +375,16 @@ class AskingAgain:
         return [receipt for receipt in self.receipts.values() if receipt.state == DISPUTED]
 
     def _find(self, key: str) -> Receipt | None:
-        return self.receipts.get(key) or find_receipt(self.lakehouse, key)
+        return self.receipts.get(key) or find_receipt(self.stored.store, key)
 
     def _follow(self, keys: Iterable[str]) -> None:
         """Read again what was written by another way."""
         for key in keys:
-            receipt = find_receipt(self.lakehouse, key)
+            receipt = find_receipt(self.stored.store, key)
             if key in self.receipts and receipt is not None:
                 self.receipts[key] = receipt
             else:
                 self.changed.add(key)
-
-
-def open_asking(
-    lakehouse: Lakehouse, facts: BarFacts, *, is_deliberate: bool = False
-) -> AskingAgain:
-    """Return the second look of a download whose sessions have these bars."""
-    return AskingAgain(lakehouse, open_judge(lakehouse, facts), is_deliberate)
 
 
 def _lacks(receipt: Receipt) -> bool:

@@ -1,17 +1,32 @@
-"""A download as a run sees it: the lake locked and checked, the catalog kept fresh."""
+"""A download as a run sees it: the lake locked and checked, the catalog kept fresh.
 
+What belongs here too: runs that ask again for stored sessions without a cause, to learn whether the
+vendor still says the same.  What does not: asking and weighing (``asking_again``).
+"""
+
+import datetime as dt
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.progress.pace import Work
+from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.errors import ConfigError, PartitionConflictError
+from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.derived import refresh_catalog
-from smallcaps_assets.ingest.proof.judging import judge_stored
-from smallcaps_assets.ingest.ticks.download import Download
+from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
-from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.ticks.outcomes import Outcome
+from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Revision
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -24,12 +39,17 @@ grows with the lake, and the part of a download's time that it takes does not.""
 COUNT_EVERY_S = 5.0
 """Pause between two entries of retries in the ledger."""
 
+DEFAULT_SHARE = 0.01
+"""Share of the stored sessions that is asked for again unless another one is given."""
+
 
 class Backfill:
     """One run's work on the lake.
 
     Attributes:
         interrupts: Exceptions that mean "stop now, keep what is finished".
+        download: The download.
+        summary: Its counts so far.
         catalog: Facts of the catalog built at the end; empty until then.
     """
 
@@ -49,8 +69,7 @@ class Backfill:
         self._lakehouse = lakehouse
         self._run_id = run_id
         self._retries: Counter[str] = Counter()
-        self._changed: set[str] = set()
-        self._download = Download(
+        self.download = Download(
             lakehouse,
             run_id=run_id,
             interrupts=interrupts,
@@ -58,26 +77,12 @@ class Backfill:
             accept_disputed=accept_disputed,
             asks_again=asks_again,
         )
-
-    @property
-    def summary(self) -> DownloadSummary:
-        """Return the counts so far."""
-        return self._download.summary
+        self.summary = self.download.summary
 
     @property
     def changed(self) -> list[str]:
         """Return keys whose colour changed although nothing was asked about them, sorted."""
-        return sorted(self._changed | self._download.asking.changed)
-
-    @property
-    def unanswered(self) -> list[str]:
-        """Return keys of stored sessions that were asked for again without an answer, sorted."""
-        return self._download.asking.unanswered
-
-    @property
-    def revisions(self) -> list[Revision]:
-        """Return the answers that differed from what was stored."""
-        return self._download.asking.revisions
+        return sorted(self.download.asking.changed)
 
     @contextmanager
     def held(self, *, wait_s: float | None) -> Iterator[None]:
@@ -101,21 +106,49 @@ class Backfill:
             PartitionConflictError: The lake is bound to another source or a newer version.
             StorageError: The disk refuses.
         """
-        with Heartbeat(
-            self._lakehouse, self._run_id, self._download.workload, self.summary, self.interrupts
-        ) as heart:
-            heart.measure_others(keys)
+        lakehouse = self._lakehouse
+        heart = Heartbeat(
+            lakehouse.ledger,
+            self._run_id,
+            self.download.workload,
+            self.summary,
+            self._find_source,
+            lakehouse.settings.requests_per_minute,
+            lakehouse.clock,
+            self.interrupts,
+        )
+        with heart:
+            heart.others = self._measure_others(keys)
             yield from self._run(keys)
+
+    def _measure_others(self, keys: Sequence[str]) -> Work:
+        """Weigh what the plan lacks besides the sessions of this run."""
+        lakehouse = self._lakehouse
+        missing = lakehouse.ledger.missing_keys()
+        others = missing.filter(~pl.col("key").is_in(list(keys))).select("ticker", "session_date")
+        if others.is_empty():
+            return Work()
+        stored = lakehouse.ledger.stored_sessions()
+        labelled = label_sessions(lakehouse.tables, others, stored)
+        ranges = plan_ranges(labelled, lakehouse.range_rules)
+        rows = ranges["expected_rows"].fill_null(0)
+        pages = (rows + lakehouse.settings.page_limit - 1) // lakehouse.settings.page_limit
+        return Work(others.height, int(pages.clip(1).sum()), int(rows.sum()))
+
+    def _find_source(self) -> TradeSource | None:
+        # Making a client takes a key, which a run without requests does without.
+        return vars(self._lakehouse).get("client")
 
     def _run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.store.sweep()
-        self._changed.update(judge_stored(lakehouse))
+        asking = self.download.asking
+        asking.changed.update(asking.stored.judge_new())
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s
         due = counted + interval_s
         try:
-            for outcome in self._download.run(keys):
+            for outcome in self.download.run(keys):
                 yield outcome
                 if (begun := time.monotonic()) > due:
                     refresh_catalog(lakehouse)
@@ -129,14 +162,137 @@ class Backfill:
 
     def _record_retries(self) -> None:
         """Tell the ledger how often the vendor made us wait: only this process knows."""
-        if "client" not in vars(self._lakehouse):
+        source = self._find_source()
+        if source is None:
             return
-        counters = self._lakehouse.client.counters
-        now = Counter({f"retry_{kind}": count for kind, count in counters.retries.items()})
+        retries = source.counters.retries
+        now = Counter({f"retry_{kind}": count for kind, count in retries.items()})
         self._lakehouse.ledger.record_counters(self._run_id, dict(now - self._retries))
         self._retries = now
+
+
+def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
+    """Judge what is stored by bars that are new, where no other process holds the lake.
+
+    Where one does, the next download judges: the months are noted.
+
+    Returns:
+        Keys of the sessions that changed their colour, or lack more or less now, sorted.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    if not lakehouse.home.ledger_file.is_file() or not lakehouse.ledger.unjudged_months():
+        return []
+    try:
+        with lakehouse.writing("daily_bars", 0.0):
+            return open_stored(lakehouse).judge_new()
+    except PartitionConflictError as error:
+        logger.info("new bars are judged later: %s", error)
+        return []
 
 
 def plan_refresh(begun: float, ended: float, interval_s: float) -> float:
     """Return when the catalog is to be built again, after one that began and ended then."""
     return ended + max(interval_s, CATALOG_SHARE * (ended - begun))
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckChoice:
+    """Which stored sessions are asked for again.
+
+    Attributes:
+        share: Share of those that the rest allows, chosen by the seed; above 0, at most 1.
+        seed: Another one chooses others.
+        older_than_days: Only sessions at least so old.
+        selection: Only these tickers and dates.
+    """
+
+    share: float = DEFAULT_SHARE
+    seed: int = 0
+    older_than_days: int = 0
+    selection: Selection = EVERYTHING
+
+
+@dataclass(slots=True)
+class RecheckFacts:
+    """What a recheck found.
+
+    Attributes:
+        stored: Sessions that it could have asked for.
+        settled: Those asked for because a deficit of theirs settled.
+        keys: Those asked for.
+        unanswered: Those of them that the vendor did not answer about.
+        revisions: Answers that differ from what was stored.
+        changed: Keys whose colour may be another one now.
+        aborted: Why it ended early; empty: it did not.
+    """
+
+    stored: int
+    settled: int
+    keys: list[str]
+    unanswered: list[str] = field(default_factory=list)
+    revisions: list[Revision] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    aborted: str = ""
+
+    @property
+    def unchanged(self) -> int:
+        """Return how many answers were what is stored."""
+        return len(self.keys) - len(self.unanswered) - len(self.revisions)
+
+
+def parse_share(text: str) -> float:
+    """Return a share given as ``1%`` or ``0.01``.
+
+    Raises:
+        ConfigError: It is no number, or not above 0 and at most 1.
+    """
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        raise ConfigError(
+            f"--sample: expected a share above 0 and at most 100%, such as 1% or 0.01, got {text!r}"
+        )
+    return number
+
+
+def choose_stored(ledger: LedgerReader, choice: RecheckChoice, today: dt.date) -> RecheckFacts:
+    """Choose the stored sessions to ask for: those that settled first, then a sample."""
+    asked = choice.selection
+    stored = ledger.stored_sessions(asked.tickers, asked.first, asked.last)
+    newest = today - dt.timedelta(days=choice.older_than_days)
+    stored = stored.filter(pl.col("session_date") <= newest)
+    keys = stored.select(key_expression()).to_series()
+    settled = [key for key in ledger.settled_keys() if key in set(keys)]
+    count = math.ceil(choice.share * len(keys))
+    sample = keys.sample(count, seed=choice.seed).sort().to_list()
+    chosen = list(dict.fromkeys([*settled, *sample]))
+    return RecheckFacts(len(keys), len(settled), chosen)
+
+
+def recheck_sessions(
+    backfill: Backfill, facts: RecheckFacts, *, wait_s: float | None = 0.0
+) -> None:
+    """Ask the vendor again for the stored sessions that were chosen, and note what differs.
+
+    Args:
+        backfill: One that asks again.
+        facts: Which sessions; it learns what came of them.
+        wait_s: Longest wait for another holder of the lake; ``None`` waits as long as it lives.
+
+    Raises:
+        PartitionConflictError: Another process holds the lake.
+        StorageError: The disk refuses; what was stored stays.
+    """
+    if not facts.keys:
+        return
+    with backfill.held(wait_s=wait_s):
+        for _ in backfill.run(sorted(facts.keys, key=decode_key)):
+            pass
+    asking = backfill.download.asking
+    facts.unanswered, facts.revisions = asking.unanswered, asking.revisions
+    facts.changed = sorted({*backfill.changed, *(r.old.key for r in facts.revisions)})
+    facts.aborted = backfill.summary.aborted

@@ -13,11 +13,10 @@ from typing import Final
 from smallcaps_assets.core.budget.calibration import INDEX_BYTES, SESSION_BYTES, Calibration
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.reference.bar_facts import BarFacts
-from smallcaps_assets.ingest.budget.calibration import gather_holdings
-from smallcaps_assets.ingest.budget.expectations import read_bar_facts
+from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.roots.placement import Placement
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
@@ -28,24 +27,22 @@ class Room:
     """The disks of one download.
 
     Attributes:
-        lakehouse: Its roots take the sessions; its data folder the ledger and Dagster's events.
+        placement: The disks that take the sessions.
+        data_dir: Where the ledger and Dagster's events grow.
+        calendar: The sessions.
         bars: What the daily bars say of the sessions.
         calibration: What a trade and a file cost.
         estimated_bytes: What was estimated for the sessions that arrived so far.
         arrived_bytes: What they take.
     """
 
-    lakehouse: Lakehouse
+    placement: Placement
+    data_dir: Path
+    calendar: SessionCalendar
     bars: BarFacts
     calibration: Calibration
     estimated_bytes: float = 0.0
     arrived_bytes: float = 0.0
-
-    @classmethod
-    def measure(cls, lakehouse: Lakehouse, bars: BarFacts) -> "Room":
-        """Return the room of a download, with what its lake shows of the size of files."""
-        costs = gather_holdings(lakehouse.ledger, lakehouse.default_costs).costs
-        return cls(lakehouse, bars, costs)
 
     def learn(self, result: RangeResult) -> None:
         """Take note of how large the sessions of a range are, which no bar may have told."""
@@ -63,27 +60,28 @@ class Room:
             StorageError: A disk is gone.
         """
         expected = [count for span in spans for count in self._expect(span)]
-        placement = self.lakehouse.placement
         held = sum(len(result.sessions) for result in batch)
         index = (len(expected) + held) * INDEX_BYTES
-        if placement.measure_room(self._data_dir) < index:
+        if self.placement.measure_room(self.data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
         ready = sum(_measure(result) for result in batch)
         wanted = MARGIN * self._need_bytes(expected) + ready + index
-        return any(placement.measure_room(root.folder) >= wanted for root in placement.roots)
+        room = (self.placement.measure_room(root.folder) for root in self.placement.roots)
+        return any(free >= wanted for free in room)
 
-    def describe_lack(self, waiting: Sequence[RequestRange]) -> str:
+    def describe_lack(self, waiting: Sequence[RequestRange], planned: Sequence[int | None]) -> str:
         """Return why a download stops, how much room everything missing needs, and what to do.
 
         Args:
             waiting: The next range, and those after it: all that is known of a lake without a
                 plan.
+            planned: Expected trades of each planned session that is missing.
 
         Raises:
             StorageError: A disk is gone.
         """
-        missing = self._expect_missing() or [n for span in waiting for n in self._expect(span)]
+        missing = planned or [n for span in waiting for n in self._expect(span)]
         needed = self._need_bytes(missing) + len(missing) * INDEX_BYTES
         return (
             f"no room for the next range ({waiting[0].describe()}): {self._describe_disks()}. What "
@@ -93,22 +91,9 @@ class Room:
             "same command again"
         )
 
-    @property
-    def _data_dir(self) -> Path:
-        return self.lakehouse.home.data_dir
-
     def _expect(self, span: RequestRange) -> list[int | None]:
-        dates = self.lakehouse.calendar.dates(span.first_session, span.last_session)
+        dates = self.calendar.dates(span.first_session, span.last_session)
         return [self.bars.expect_count(span.ticker, date) for date in dates]
-
-    def _expect_missing(self) -> list[int | None]:
-        """Return the expected trades of every planned session that is missing."""
-        missing = self.lakehouse.ledger.missing_keys()
-        if missing.is_empty():
-            return []
-        bars = read_bar_facts(self.lakehouse.tables, missing)
-        counts: list[int | None] = bars.expect_rows(missing)["expected_rows"].to_list()
-        return counts
 
     def _need_bytes(self, expected: Sequence[int | None]) -> float:
         """Return what sessions of so many trades take on their disk."""
@@ -124,8 +109,8 @@ class Room:
 
     def _describe_disks(self) -> str:
         """Return what is free on each disk, once each."""
-        placement = self.lakehouse.placement
-        folders = [*(root.folder for root in placement.roots), self._data_dir]
+        placement = self.placement
+        folders = [*(root.folder for root in placement.roots), self.data_dir]
         disks: dict[int, Path] = {}
         for folder in folders:
             disks.setdefault(folder.stat().st_dev, folder)

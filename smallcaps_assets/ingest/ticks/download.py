@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cached_property
 
 import polars as pl
 
@@ -26,15 +27,16 @@ from smallcaps_assets.errors import (
     StorageError,
     VendorError,
 )
-from smallcaps_assets.ingest.budget.expectations import label_sessions, read_bar_facts
-from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.proof.judging import find_receipt
-from smallcaps_assets.ingest.ticks.asking_again import AskingAgain, open_asking
+from smallcaps_assets.ingest.budget.calibration import gather_holdings
+from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
+from smallcaps_assets.ingest.proof.judging import StoredJudge, find_receipt
+from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
+from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room
 from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
-from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
+from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome, describe_stored
 from smallcaps_assets.ingest.ticks.ranges import (
     RangeQueue,
     Refusal,
@@ -45,8 +47,8 @@ from smallcaps_assets.ingest.ticks.ranges import (
     queue_ranges,
     refuse_range,
 )
-from smallcaps_assets.ingest.ticks.workload import Workload, plan_asked_ranges
-from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord, describe_dispute
+from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -65,7 +67,6 @@ class Download:
     Attributes:
         summary: Counts so far.
         workload: Ranges by how far they are.
-        asking: The second look at what bars dispute.
     """
 
     def __init__(
@@ -90,7 +91,6 @@ class Download:
         """
         self.summary = DownloadSummary()
         self.workload = Workload(lakehouse.calendar, lakehouse.settings.page_limit)
-        self.asking = AskingAgain(lakehouse, BarJudge())
         self._lakehouse = lakehouse
         self._calendar = lakehouse.calendar
         self._run_id = run_id
@@ -105,6 +105,21 @@ class Download:
         settings = lakehouse.settings
         watch = VendorWatch(settings.outage_after, settings.workers)
         self._policy = FailurePolicy(lakehouse.calendar, watch, run_id)
+
+    @cached_property
+    def asking(self) -> AskingAgain:
+        """Look again at what bars dispute; where sessions lie is known once the lock is held."""
+        lakehouse, settings = self._lakehouse, self._lakehouse.settings
+        return AskingAgain(
+            open_stored(lakehouse),
+            lakehouse.calendar,
+            lambda dates: fetch_sound_bars(
+                lakehouse.client, dates, settings.workers, lakehouse.stop
+            ),
+            settings.range_max_rows,
+            settings.range_max_sessions,
+            self._asks_again,
+        )
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcome of each of ``keys``, finished ones first and without a request.
@@ -182,7 +197,7 @@ class Download:
         return found
 
     def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
-        found = (find_receipt(self._lakehouse, key) for key in keys)
+        found = (find_receipt(self._lakehouse.store, key) for key in keys)
         return [receipt for receipt in found if receipt is not None]
 
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
@@ -209,7 +224,7 @@ class Download:
         lakehouse = self._lakehouse
         stored = _frame_sessions({receipt.key: receipt.state for receipt in again})
         bars = read_bar_facts(lakehouse.tables, pl.concat([missing, stored]))
-        self.asking = open_asking(lakehouse, bars, is_deliberate=self._asks_again)
+        self.asking.open_judge(bars)
         self.asking.add(again)
         if missing.height:
             self._waiting = self._plan_ranges(
@@ -230,7 +245,9 @@ class Download:
         self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            room = Room.measure(lakehouse, bars)
+            costs = gather_holdings(lakehouse.ledger, lakehouse.default_costs).costs
+            folder = lakehouse.home.data_dir
+            room = Room(lakehouse.placement, folder, lakehouse.calendar, bars, costs)
             yield from self._loop(pool, fetcher, room)
             yield from self._ask_again(self.asking, pool, fetcher, room)
         except self._interrupts:
@@ -259,7 +276,7 @@ class Download:
         if self._accept_disputed:
             asking.accept()
         for receipt in asking.receipts.values():
-            yield _describe_stored(receipt, self._run_id)
+            yield describe_stored(receipt, self._run_id)
 
     def _loop(
         self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
@@ -301,7 +318,9 @@ class Download:
                     return
                 yield from self._flush()
                 if not room.fits([span], []):
-                    self.summary.aborted = room.describe_lack(list(self._waiting))
+                    self.summary.aborted = room.describe_lack(
+                        list(self._waiting), self._expect_missing()
+                    )
 
     def _settle(
         self, future: Future[RangeResult], span: RequestRange, room: Room
@@ -347,7 +366,8 @@ class Download:
         self.workload.drop(span)
         is_closed = isinstance(error, NotEntitledError)
         state = states.NOT_ENTITLED if is_closed else states.FAILED
-        yield from self._refuse(refuse_range(span, self._calendar, error, state))
+        refusals = refuse_range(span, self._calendar, state, error.kind, str(error))
+        yield from self._refuse(refusals)
 
     def _replace(self, span: RequestRange, parts: list[RequestRange]) -> list[RequestRange]:
         """Return the parts of a range, which are to be fetched in its place."""
@@ -403,7 +423,7 @@ class Download:
         self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
         for receipt in proven:
             if receipt.state != states.DISPUTED:
-                yield _describe_stored(receipt, self._run_id)
+                yield describe_stored(receipt, self._run_id)
         yield from self._refuse([refusal for result in first for refusal in result.refusals])
 
     def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
@@ -422,11 +442,41 @@ class Download:
         """Return the request ranges; sessions that failed before are in ranges of their own."""
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
-        return queue_ranges(plan_asked_ranges(self._lakehouse, missing), failed, self._run_id)
+        lakehouse = self._lakehouse
+        rules, landed = lakehouse.range_rules, lakehouse.ledger.stored_sessions()
+        purposes = find_purposes(
+            lakehouse.ledger,
+            missing,
+            lambda plan: plan_ranges(label_sessions(lakehouse.tables, plan, landed), rules),
+        )
+        ranges = plan_ranges(missing, rules)
+        estimated = plan_ranges(missing.with_columns(expected_rows="estimated_rows"), rules)
+        asked = name_purposes(purposes, self._calendar, ranges, estimated["expected_rows"])
+        return queue_ranges(asked, failed, self._run_id)
+
+    def _expect_missing(self) -> list[int | None]:
+        """Tell the expected trades of every planned session that is missing."""
+        missing = self._lakehouse.ledger.missing_keys()
+        bars = read_bar_facts(self._lakehouse.tables, missing)
+        counts: list[int | None] = bars.expect_rows(missing)["expected_rows"].to_list()
+        return counts
 
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
         return outcome
+
+
+def open_stored(lakehouse: Lakehouse) -> StoredJudge:
+    """Open what is stored to judge it by bars; the caller holds the lock."""
+    return StoredJudge(
+        lakehouse.tables,
+        lakehouse.ledger,
+        lakehouse.store,
+        lakehouse.thresholds,
+        lakehouse.settings.bars_prove,
+        lakehouse.settings.page_limit,
+        lakehouse.clock,
+    )
 
 
 def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
@@ -434,22 +484,6 @@ def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
     if record is None:
         return False
     return (record.state, record.content_hash) == (receipt.state, receipt.content_hash)
-
-
-def _describe_stored(receipt: Receipt, run_id: str) -> Outcome:
-    """Return the outcome of a session by its receipt: green, or disputed by its bar."""
-    is_disputed = receipt.state == states.DISPUTED
-    return Outcome(
-        receipt.key,
-        receipt.state,
-        rows=receipt.rows,
-        bytes=receipt.bytes,
-        content_hash=receipt.content_hash,
-        is_reused=not is_disputed and receipt.run_id != run_id,
-        kind=states.DISPUTED if is_disputed else "",
-        message=describe_dispute(receipt) if is_disputed else "",
-        marks=receipt.marks,
-    )
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:

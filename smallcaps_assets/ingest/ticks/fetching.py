@@ -16,19 +16,18 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.ticks.conditions import VolumeMeter
-from smallcaps_assets.core.ticks.disputes import Asking
+from smallcaps_assets.core.ticks.disputes import LARGEST_LIMIT, Asking
 from smallcaps_assets.core.ticks.phases import label_trades
+from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.ticks.tape import locate_sessions, read_instants
 from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.ticks.ranges import Refusal, RequestRange, TradeSource
+from smallcaps_assets.ingest.ticks.ranges import Refusal, RequestRange
 from smallcaps_assets.lake.ledger.writer import tell_time
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.polygon.http.config import MAX_PAGE_LIMIT
-from smallcaps_assets.polygon.turns import PROCESSOR
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ class RangeFetcher:
     judge: BarJudge
     run_id: str
     accept_empty: bool = False
-    page_limit: int = MAX_PAGE_LIMIT
+    page_limit: int = LARGEST_LIMIT
     clock: Callable[[], dt.datetime] = tell_time
 
     @property
@@ -123,7 +122,7 @@ class RangeFetcher:
             run_id=self.run_id,
             started_at=started,
         )
-        with PROCESSOR:
+        with self.client.processor:
             self._cut(result, label_trades(fetched.trades, self.calendar), facts)
             release_unused()
         return result

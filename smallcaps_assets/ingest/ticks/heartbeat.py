@@ -13,72 +13,65 @@ import datetime as dt
 import platform
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-import polars as pl
-
 from smallcaps_assets.core.progress.pace import Step, Work, choose_interval_s
+from smallcaps_assets.core.ticks.sources import IDLE, NOTHING, SourceCounters, TradeSource
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary
 from smallcaps_assets.ingest.ticks.workload import Workload
 from smallcaps_assets.lake.ledger.pulse import Pulse
+from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.storage.processes import identify_process
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.polygon.http.counters import ClientCounters, Occupation
 
 BEAT_S: Final = 1.0
 """Pause between two pulses."""
 FAULT_LENGTH: Final = 300
 """Characters kept of the newest fault."""
-NOTHING: Final = ClientCounters(0, 0, {}, 0, 0.0, 0, 0)
-IDLE: Final = Occupation({}, 0.0, 0.0, "", "")
 
 
+@dataclass
 class Heartbeat:
     """Tells how one run goes on while the block runs, and how it ended.
 
     Attributes:
+        ledger: It is told.
+        run_id: Name of the run.
+        workload: How far the download is.
+        summary: Whether it was aborted, and why.
+        find_source: Where trades come from; ``None``: nobody was asked yet.
+        requests_per_minute: The shared rate.
+        clock: Tells the time in UTC.
+        interrupts: Exceptions that stop a run and are no failure.
         others: Work of the plan that this run does not do.
     """
 
-    def __init__(
-        self,
-        lakehouse: Lakehouse,
-        run_id: str,
-        workload: Workload,
-        summary: DownloadSummary,
-        interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
-    ) -> None:
-        """Prepare; nothing is written yet.
+    ledger: Ledger
+    run_id: str
+    workload: Workload
+    summary: DownloadSummary
+    find_source: Callable[[], TradeSource | None]
+    requests_per_minute: float = 0.0
+    clock: Callable[[], dt.datetime] = tell_time
+    interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
+    others: Work = field(default_factory=Work)
 
-        Args:
-            lakehouse: Its ledger is told, its client is asked.
-            run_id: Name of the run.
-            workload: How far the download is.
-            summary: Whether it was aborted, and why.
-            interrupts: Exceptions that stop a run and are no failure.
-        """
-        self.others = Work()
-        self._lakehouse = lakehouse
-        self._run_id = run_id
-        self._workload = workload
-        self._summary = summary
-        self._interrupts = (*interrupts, GeneratorExit)
+    def __post_init__(self) -> None:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._process = identify_process()
         self._begun = self._counted_at = time.monotonic()
-        self._run_started_at = self._started_at = lakehouse.clock()
+        self._run_started_at = self._started_at = self.clock()
         self._base = self._counted = self._count()
         self._seen_pages = 0
         self._last_page_at: dt.datetime | None = None
 
     def __enter__(self) -> Self:
         with contextlib.suppress(SmallcapsError):
-            before = self._lakehouse.ledger.pulse()
+            before = self.ledger.pulse()
             if before is not None and before.process == str(self._process):
                 self._started_at = before.started_at
             self._tell()
@@ -97,27 +90,13 @@ class Heartbeat:
         with contextlib.suppress(SmallcapsError):
             self._tell(outcome, reason)
 
-    def measure_others(self, keys: Sequence[str]) -> None:
-        """Weigh what the plan lacks besides the sessions of this run."""
-        lakehouse = self._lakehouse
-        missing = lakehouse.ledger.missing_keys()
-        others = missing.filter(~pl.col("key").is_in(list(keys))).select("ticker", "session_date")
-        if others.is_empty():
-            return
-        stored = lakehouse.ledger.stored_sessions()
-        labelled = label_sessions(lakehouse.tables, others, stored)
-        ranges = plan_ranges(labelled, lakehouse.range_rules)
-        rows = ranges["expected_rows"].fill_null(0)
-        pages = (rows + lakehouse.settings.page_limit - 1) // lakehouse.settings.page_limit
-        self.others = Work(others.height, int(pages.clip(1).sum()), int(rows.sum()))
-
     def _judge_end(self, error: BaseException | None) -> tuple[str, str]:
         """Return in one word how the run ended, and why."""
-        if isinstance(error, self._interrupts):
+        if isinstance(error, (*self.interrupts, GeneratorExit)):
             return "stopped", ""
         if error is not None:
             return "failed", str(error)
-        aborted = self._summary.aborted
+        aborted = self.summary.aborted
         return ("aborted", aborted) if aborted else ("finished", "")
 
     def _beat(self) -> None:
@@ -133,21 +112,22 @@ class Heartbeat:
         if is_due or outcome:
             step = Step(now - self._counted_at, counted - self._counted)
             self._counted, self._counted_at = counted, now
-        self._lakehouse.ledger.record_pulse(self._describe(outcome, reason), step)
+        self.ledger.record_pulse(self._describe(outcome, reason), step)
 
     def _count(self) -> Work:
         """Return what came since the client was made, whole or not."""
         counters = self._counters()
-        sessions = self._workload.read().found.sessions
+        sessions = self.workload.read().found.sessions
         return Work(sessions, counters.pages, counters.rows)
 
-    def _counters(self) -> ClientCounters:
-        has_client = "client" in vars(self._lakehouse)
-        return self._lakehouse.client.counters if has_client else NOTHING
+    def _counters(self) -> SourceCounters:
+        source = self.find_source()
+        return NOTHING if source is None else source.counters
 
     def _describe(self, outcome: str, reason: str) -> Pulse:
-        now, facts, counters = self._lakehouse.clock(), self._workload.read(), self._counters()
-        waits = self._lakehouse.client.occupation if counters.requests else IDLE
+        now, facts, counters = self.clock(), self.workload.read(), self._counters()
+        source = self.find_source() if counters.requests else None
+        waits = IDLE if source is None else source.occupation
         came = self._count() - self._base
         if came.requests > self._seen_pages:
             self._seen_pages, self._last_page_at = came.requests, now
@@ -155,7 +135,7 @@ class Heartbeat:
             process=str(self._process),
             pid=self._process.pid,
             host=platform.node(),
-            run_id=self._run_id,
+            run_id=self.run_id,
             started_at=self._started_at,
             run_started_at=self._run_started_at,
             beat_at=now,
@@ -171,7 +151,7 @@ class Heartbeat:
             ranges_waiting=facts.ranges_waiting,
             ranges_running=facts.ranges_running,
             requests=counters.requests,
-            requests_per_minute=self._lakehouse.settings.requests_per_minute,
+            requests_per_minute=self.requests_per_minute,
             retries=dict(counters.retries),
             threads={str(stage): count for stage, count in waits.threads.items()},
             oldest_answer_s=waits.oldest_answer_s,

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
+from smallcaps_assets.lake.ledger.rows import describe_dispute
+from smallcaps_assets.lake.sessions.receipts import Receipt
 
 UNANSWERED: Final = {VendorUnavailableError.kind, VendorTimeoutError.kind, RateLimitError.kind}
 """Kinds of failure in which the vendor did not answer."""
@@ -123,3 +126,19 @@ class DownloadSummary:
 
 def _count_sessions(count: int) -> str:
     return f"{count:,} {'session' if count == 1 else 'sessions'}"
+
+
+def describe_stored(receipt: Receipt, run_id: str) -> Outcome:
+    """Return the outcome of a session by its receipt: green, or disputed by its bar."""
+    is_disputed = receipt.state == states.DISPUTED
+    return Outcome(
+        receipt.key,
+        receipt.state,
+        rows=receipt.rows,
+        bytes=receipt.bytes,
+        content_hash=receipt.content_hash,
+        is_reused=not is_disputed and receipt.run_id != run_id,
+        kind=states.DISPUTED if is_disputed else "",
+        message=describe_dispute(receipt) if is_disputed else "",
+        marks=receipt.marks,
+    )

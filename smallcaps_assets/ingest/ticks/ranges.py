@@ -9,15 +9,14 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.core.ticks.tape import FetchedTrades
-from smallcaps_assets.errors import NotEntitledError, SmallcapsError, VendorUnavailableError
+from smallcaps_assets.errors import NotEntitledError, VendorUnavailableError
 
 LEAP: Final = 0.618
 """Part of the queue between two probes: multiples of the golden ratio never come back to where
@@ -78,22 +77,6 @@ class Refusal:
     message: str
 
 
-class TradeSource(Protocol):
-    """What fetching needs of a vendor's client; flat files may be another one."""
-
-    def fetch_trades(
-        self,
-        ticker: str,
-        gte_ns: int,
-        lt_ns: int,
-        *,
-        expected_rows: int | None,
-        page_limit: int | None = None,
-    ) -> FetchedTrades:
-        """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
-        ...
-
-
 def split_range(
     span: RequestRange, calendar: SessionCalendar, bars: BarFacts
 ) -> Iterator[RequestRange]:
@@ -128,49 +111,33 @@ def split_sessions(
 
 
 def refuse_range(
-    span: RequestRange, calendar: SessionCalendar, error: SmallcapsError, state: str
+    span: RequestRange, calendar: SessionCalendar, state: str, kind: str, message: str
 ) -> list[Refusal]:
-    """Return one refusal per session of a range that failed as a whole."""
-    return [
-        Refusal(encode_key(span.ticker, date), state, error.kind, str(error))
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]
+    """Make one refusal per session of a range, all for one reason."""
+    dates = calendar.dates(span.first_session, span.last_session)
+    return [Refusal(encode_key(span.ticker, date), state, kind, message) for date in dates]
 
 
 def give_up_range(span: RequestRange, calendar: SessionCalendar) -> list[Refusal]:
-    """Return the refusals of sessions that failed before and are not asked for in this run."""
+    """Refuse sessions that failed before and are not asked for in this run."""
     message = (
         f"the vendor failed {span.ticker} again and again, so this session, which failed before, "
         "was not asked for in this run; run the same command again later"
     )
-    return [
-        Refusal(encode_key(span.ticker, date), states.FAILED, VendorUnavailableError.kind, message)
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]
+    return refuse_range(span, calendar, states.FAILED, VendorUnavailableError.kind, message)
 
 
 def close_range(
     span: RequestRange, calendar: SessionCalendar, closed_until: dt.date
 ) -> list[Refusal]:
-    """Return the refusals of a range that lies before what the key is entitled to.
-
-    A range that is asked for again has none.
-
-    Args:
-        span: The range.
-        calendar: The sessions.
-        closed_until: Newest session that the vendor refused for lying too far back.
-    """
+    """Refuse what lies too far back for the key, as the session ``closed_until`` did."""
     if span.page_limit is not None:
         return []  # What is asked for again is stored, and stays as it is.
     message = (
         f"the plan of the key does not reach back to {span.last_session}: the vendor refused "
         f"{closed_until}; a larger plan opens it"
     )
-    return [
-        Refusal(encode_key(span.ticker, date), states.NOT_ENTITLED, NotEntitledError.kind, message)
-        for date in calendar.dates(span.first_session, span.last_session)
-    ]
+    return refuse_range(span, calendar, states.NOT_ENTITLED, NotEntitledError.kind, message)
 
 
 class RangeQueue:

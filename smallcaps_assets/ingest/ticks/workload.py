@@ -10,7 +10,7 @@ The loop counts and the heartbeat reads, so each change happens under a lock.
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -20,17 +20,23 @@ from smallcaps_assets.core.budget.calibration import DEFAULT_TRADES_PER_SESSION
 from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.progress.pace import Work
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.ingest.budget.expectations import (
-    KEY,
-    label_sessions,
-    plan_ranges,
-)
+from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+
+Key = tuple[str, dt.date]
+PlanRanges = Callable[[pl.DataFrame], pl.DataFrame]
 
 UNASKED = (states.PLANNED, states.NOT_YET_AVAILABLE, states.IMPORTED_UNPROVEN)
 """States of sessions that nobody asked the vendor for."""
+PURPOSES = {
+    states.QUARANTINED: Purpose.REPAIR,
+    states.EMPTY_DISPUTED: Purpose.AGAIN,
+    states.DISPUTED: Purpose.AGAIN,
+}
+DECIDING = (Purpose.REPAIR, Purpose.AGAIN, Purpose.RESUME, Purpose.PLAN)
+"""Purposes, the one first that a range has if any session of it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,82 +138,64 @@ class Workload:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class PurposeBook:
-    """What is known of the sessions of one download before it asks.
-
-    Attributes:
-        calendar: The sessions.
-        purposes: Of sessions that are not asked for the first time; the others are the plan's.
-    """
-
-    calendar: SessionCalendar
-    purposes: Mapping[tuple[str, dt.date], Purpose]
-
-    def find(self, ticker: str, first: dt.date, last: dt.date) -> Purpose:
-        """Return for what a range of sessions is asked: one that is asked anew decides."""
-        dates = self.calendar.dates(first, last)
-        found = {self.purposes.get((ticker, date), Purpose.PLAN) for date in dates}
-        order = (Purpose.REPAIR, Purpose.AGAIN, Purpose.RESUME, Purpose.PLAN)
-        return next((purpose for purpose in order if purpose in found), Purpose.PLAN)
-
-
-def plan_asked_ranges(lakehouse: Lakehouse, missing: pl.DataFrame) -> Iterator[RequestRange]:
+def name_purposes(
+    purposes: Mapping[Key, Purpose],
+    calendar: SessionCalendar,
+    ranges: pl.DataFrame,
+    estimated_rows: pl.Series,
+) -> Iterator[RequestRange]:
     """Yield the request ranges of sessions that are missing, each with its purpose.
 
     Args:
-        lakehouse: Its ledger knows what was asked.
-        missing: ``ticker, session_date, state``, and what ``expectations.label_sessions`` adds.
+        purposes: Of sessions that are not asked for the first time; the others are the plan's.
+        calendar: The sessions.
+        ranges: ``schemas.REQUEST_RANGES``.
+        estimated_rows: Trades of each, by whatever tells of them.
     """
-    book = open_purposes(lakehouse, missing)
-    ranges = plan_ranges(missing, lakehouse.range_rules)
-    filled = missing.with_columns(expected_rows="estimated_rows")
-    estimated = plan_ranges(filled, lakehouse.range_rules)
     columns = ("ticker", "first_session", "last_session", "expected_rows")
-    both = zip(ranges.select(columns).iter_rows(), estimated["expected_rows"], strict=True)
+    both = zip(ranges.select(columns).iter_rows(), estimated_rows, strict=True)
     for (ticker, first, last, expected), rows in both:
-        yield RequestRange(ticker, first, last, expected, rows, book.find(ticker, first, last))
+        dates = calendar.dates(first, last)
+        found = [purposes.get((ticker, date), Purpose.PLAN) for date in dates]
+        # A session that is asked for again decides for what its whole range is.
+        purpose = min(found, key=DECIDING.index)
+        yield RequestRange(ticker, first, last, expected, rows, purpose)
 
 
-def open_purposes(lakehouse: Lakehouse, missing: pl.DataFrame) -> PurposeBook:
-    """Return the purposes of sessions that are missing.
+def find_purposes(
+    ledger: LedgerReader, missing: pl.DataFrame, plan_ranges: PlanRanges
+) -> dict[Key, Purpose]:
+    """Find out which of the sessions that are missing are not asked for the first time.
 
     A session that nobody asked for is the plan's, unless a part of its range of the plan was
     asked before: then it costs a request that the plan's estimate does not count.
 
     Args:
-        lakehouse: Its ledger knows what was asked.
+        ledger: It knows what was asked.
         missing: ``ticker, session_date, state``.
+        plan_ranges: Returns ``schemas.REQUEST_RANGES`` of sessions.
     """
-    anew = {
-        (ticker, date): _name_purpose(state)
+    again = {
+        (ticker, date): PURPOSES.get(state, Purpose.RESUME)
         for ticker, date, state in missing.select(*KEY, "state").iter_rows()
         if state not in UNASKED
     }
-    return PurposeBook(lakehouse.calendar, {**_find_begun(lakehouse, missing), **anew})
+    return {**_find_begun(ledger, missing, plan_ranges), **again}
 
 
-def _name_purpose(state: str) -> Purpose:
-    again = dict.fromkeys((states.EMPTY_DISPUTED, states.DISPUTED), Purpose.AGAIN)
-    known = {states.QUARANTINED: Purpose.REPAIR, **again}
-    return known.get(state, Purpose.RESUME)
-
-
-def _find_begun(lakehouse: Lakehouse, missing: pl.DataFrame) -> dict[tuple[str, dt.date], Purpose]:
+def _find_begun(
+    ledger: LedgerReader, missing: pl.DataFrame, plan_ranges: PlanRanges
+) -> dict[Key, Purpose]:
     """Return the unasked sessions whose range of the plan was begun before."""
-    ledger = lakehouse.ledger
-    landed = ledger.stored_sessions()
-    stored = landed.filter("is_planned").select(*KEY, is_asked=pl.lit(value=True))
+    stored = ledger.stored_sessions().filter("is_planned").select(*KEY, is_asked=pl.lit(value=True))
     is_asked = ~pl.col("state").is_in(UNASKED)
     unstored = ledger.missing_keys().select(*KEY, is_asked=is_asked)
     plan = pl.concat([stored, unstored]).join(missing, on="ticker", how="semi").sort(KEY)
     if not plan["is_asked"].any():
         return {}
-    labelled = label_sessions(lakehouse.tables, plan, landed)
-    ranges = plan_ranges(labelled, lakehouse.range_rules)
     begun = (
         plan.join_asof(
-            ranges.select("ticker", "first_session"),
+            plan_ranges(plan).select("ticker", "first_session"),
             left_on="session_date",
             right_on="first_session",
             by="ticker",

@@ -17,7 +17,7 @@ import polars as pl
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.plan.bounds import PlanBounds
-from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.core.sessions import SessionCalendar, month_bounds
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.audits import judge_freshness
 from smallcaps_assets.core.verdicts import Verdict
@@ -276,11 +276,10 @@ def last_session(calendar: SessionCalendar, month: str) -> dt.date:
         ConfigError: It is no month.
     """
     try:
-        first = dt.date.fromisoformat(f"{month}-01")
+        first, last = month_bounds(month)
     except ValueError as error:
         raise ConfigError(f"no month: {month!r}; expected YYYY-MM") from error
-    following = (first + dt.timedelta(days=32)).replace(day=1)
-    return calendar.dates(first, following - dt.timedelta(days=1))[-1]
+    return calendar.dates(first, last)[-1]
 
 
 def _split(sessions: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -127,9 +127,10 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         for key in facts.lost
     ]
     lakehouse.ledger.record_failures(failures)
+    now = lakehouse.clock()
     for tree, damaged in {Tree.TRADES: facts.damages, **facts.apart}.items():
         for damages in damaged.values():
-            facts.moved.append(move_aside(lakehouse, damages, tree))
+            facts.moved.append(move_aside(lakehouse.store, damages, tree, now))
     for orphan in facts.orphans:
         # A link in the place of a data file went with its session.
         if os.path.lexists(orphan.path):

@@ -6,62 +6,8 @@ What does not belong here: what one fetch has spent (``polygon.client``).
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
-
-@dataclass(frozen=True, slots=True)
-class ClientCounters:
-    """Counts of one client since it was made.
-
-    Attributes:
-        requests: HTTP requests sent, retries included.
-        bytes_received: Bytes of good bodies on the wire.
-        retries: Retries by the kind of their fault.
-        rate_limited: Times the vendor asked to slow down.
-        limiter_wait_s: Seconds that all threads together waited for the shared rate.
-        pages: Bodies that could be read.
-        rows: Results in them.
-    """
-
-    requests: int
-    bytes_received: int
-    retries: Mapping[str, int]
-    rate_limited: int
-    limiter_wait_s: float
-    pages: int
-    rows: int
-
-
-class Stage(StrEnum):
-    """What a thread does for a page."""
-
-    RATE = "rate"
-    """It waits for its turn at the shared rate."""
-    ANSWER = "answer"
-    """It waits for the vendor's answer."""
-    PAUSE = "pause"
-    """It pauses before it asks again after a fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Occupation:
-    """What the threads of a client wait for at one moment.
-
-    Attributes:
-        threads: Threads by what they wait for; the others decode, encode, or do nothing.
-        oldest_answer_s: How long the oldest request under way is waited for; 0: there is none.
-        next_retry_s: Seconds until the first pause ends; 0: nothing pauses.
-        last_fault: Kind of the newest fault; empty: there was none.
-        last_fault_text: What was expected and what came.
-    """
-
-    threads: Mapping[Stage, int]
-    oldest_answer_s: float
-    next_retry_s: float
-    last_fault: str
-    last_fault_text: str
+from smallcaps_assets.core.ticks.sources import Occupation, SourceCounters, Stage
 
 
 class ClientMeter:
@@ -70,36 +16,22 @@ class ClientMeter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests = 0
-        self._bytes_received = 0
         self._retries: Counter[str] = Counter()
-        self._rate_limited = 0
-        self._limiter_wait_s = 0.0
         self._pages = 0
         self._rows = 0
         self._stages: dict[int, tuple[Stage, float]] = {}
         self._last_fault = ("", "")
 
-    def count_request(self, limiter_wait_s: float) -> None:
+    def count_request(self) -> None:
         """Count a request about to be sent."""
         with self._lock:
             self._requests += 1
-            self._limiter_wait_s += limiter_wait_s
-
-    def count_bytes(self, size: int) -> None:
-        """Count a good body."""
-        with self._lock:
-            self._bytes_received += size
 
     def count_page(self, rows: int) -> None:
         """Count a body that could be read."""
         with self._lock:
             self._pages += 1
             self._rows += rows
-
-    def count_rate_limit(self) -> None:
-        """Count a wish of the vendor to slow down."""
-        with self._lock:
-            self._rate_limited += 1
 
     def count_retry(self, kind: str, text: str, pause_s: float) -> None:
         """Count a retry, before which this thread pauses now."""
@@ -118,18 +50,10 @@ class ClientMeter:
         with self._lock:
             self._stages.pop(threading.get_ident(), None)
 
-    def read(self) -> ClientCounters:
+    def read(self) -> SourceCounters:
         """Return the counts so far."""
         with self._lock:
-            return ClientCounters(
-                self._requests,
-                self._bytes_received,
-                dict(self._retries),
-                self._rate_limited,
-                self._limiter_wait_s,
-                self._pages,
-                self._rows,
-            )
+            return SourceCounters(self._requests, dict(self._retries), self._pages, self._rows)
 
     def look(self) -> Occupation:
         """Return what the threads wait for now."""

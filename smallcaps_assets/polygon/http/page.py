@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from smallcaps_assets.core.ticks.sources import Stage
 from smallcaps_assets.errors import InterruptedFetchError, RateLimitError, VendorError
 from smallcaps_assets.polygon.http.config import ClientConfig
-from smallcaps_assets.polygon.http.counters import ClientMeter, Stage
+from smallcaps_assets.polygon.http.counters import ClientMeter
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.retrying import Deadline, Retry, call_patiently, release_frames
@@ -116,21 +117,18 @@ class Fetch:
         gateway = self._gateway
         gateway.counterpart.confirm(deadline_s=self._deadline.at_s)
         gateway.meter.enter(Stage.RATE)
-        waited_s = gateway.limiter.acquire(gateway.stop)
-        self._deadline.extend(waited_s)
+        self._deadline.extend(gateway.limiter.acquire(gateway.stop))
         self.requests += 1
-        gateway.meter.count_request(waited_s)
+        gateway.meter.count_request()
         gateway.meter.enter(Stage.ANSWER)
         try:
             answer = gateway.transport.get(path, query, deadline_s=self._deadline.at_s)
             gateway.counterpart.check(answer)
             self.bytes_received += len(answer.data)
-            gateway.meter.count_bytes(len(answer.data))
             gateway.meter.leave()
             with PROCESSOR, disbelieving(answer.url):
                 return decode(answer)
         except RateLimitError as error:
-            gateway.meter.count_rate_limit()
             if error.retry_after_s:
                 gateway.limiter.hold(error.retry_after_s)
             raise

@@ -55,7 +55,6 @@ class CheckedPage:
             :meth:`TradesChain.settle_seam` has asked.
         is_ambiguous: Equal rows lie on both sides of its seam, and were kept.
         is_delayed: Its status was DELAYED.
-        request_id: The vendor's name of the request.
     """
 
     trades: pl.DataFrame
@@ -64,7 +63,6 @@ class CheckedPage:
     cursor: str | None
     is_ambiguous: bool
     is_delayed: bool
-    request_id: str | None
 
 
 @dataclass(slots=True)
@@ -81,7 +79,6 @@ class TradesChain:
         max_rows: Most rows that are believed; more are an answer without an end.
         is_ambiguous: At some seam equal rows were kept.
         is_delayed: Some page had the status DELAYED.
-        request_ids: The vendor's names of the accepted pages.
     """
 
     ticker: str
@@ -93,7 +90,6 @@ class TradesChain:
     repeats: int = 0
     is_ambiguous: bool = False
     is_delayed: bool = False
-    request_ids: list[str] = field(default_factory=list)
     _frames: list[pl.DataFrame] = field(default_factory=list)
     _tail: list[pl.DataFrame] = field(default_factory=list)
 
@@ -125,7 +121,6 @@ class TradesChain:
             cursor=cursor,
             is_ambiguous=overlap.is_ambiguous,
             is_delayed=page.status == DELAYED,
-            request_id=page.request_id,
         )
 
     def settle_seam(self, page: CheckedPage, instant: TradesPage) -> CheckedPage:
@@ -173,8 +168,6 @@ class TradesChain:
         self.repeats += page.received - page.trades.height
         self.is_ambiguous |= page.is_ambiguous
         self.is_delayed |= page.is_delayed
-        if page.request_id:
-            self.request_ids.append(page.request_id)
         if page.trades.height:
             own = _cut_tail(page.trades)
             if self.last_ns != _read_last(own):

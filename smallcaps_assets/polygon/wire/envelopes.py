@@ -65,14 +65,12 @@ class Page(Generic[Rows]):
         rows: Its results, a list or a table; empty when there are none.
         status: ``OK`` or ``DELAYED``.
         next_url: Address of the next page, or ``None`` on the last.
-        request_id: The vendor's name of the request.
         has_results: The member ``results`` was there and a list.
     """
 
     rows: Rows
     status: str
     next_url: str | None
-    request_id: str | None
     has_results: bool
 
 
@@ -136,7 +134,6 @@ def decode_page(
         rows=envelope.results or [],
         status=envelope.status,
         next_url=envelope.next_url or None,
-        request_id=envelope.request_id,
         has_results=envelope.results is not None,
     )
 

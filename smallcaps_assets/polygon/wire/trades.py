@@ -171,7 +171,7 @@ def _iter_blocks(body: bytes, first: int, last: int) -> Iterator[list[TradeRow]]
 
 
 def _replace_rows(page: Page[Any], trades: pl.DataFrame) -> TradesPage:
-    return Page(trades, page.status, page.next_url, page.request_id, page.has_results)
+    return Page(trades, page.status, page.next_url, page.has_results)
 
 
 def _build_series(name: str, values: list[Any]) -> pl.Series:

@@ -6,8 +6,7 @@ import pytest
 from smallcaps_assets.core.budget.calibration import Calibration
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.ingest.events.pilot import take_pilot
-from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
+from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist, take_pilot
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST

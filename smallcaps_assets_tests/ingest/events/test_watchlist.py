@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.ingest.events.pilot import pilot_size
-from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
+from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist, pilot_size
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets_tests.lakehouse_factories import (

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.ingest.budget.estimates import estimate_lake
+from smallcaps_assets.ingest.events.watchlist import weigh_sizes
 from smallcaps_assets.ingest.plan.pictures import (
     BY_EVENT,
     CALENDAR,
@@ -20,10 +21,10 @@ ALL: Final = {BY_EVENT, CALENDAR, COMPARISON, LADDER}
 
 
 def publish_all(lakehouse: Lakehouse) -> dict[str, str]:
-    estimate = estimate_lake(lakehouse)
-    return publish_pictures(
-        lakehouse, {**draw_plan(lakehouse), **draw_estimate(lakehouse, estimate)}
-    )
+    comparison = estimate_lake(lakehouse).comparison
+    figures = draw_estimate(comparison, weigh_sizes(lakehouse))
+    plan = draw_plan(*lakehouse.tables.read_plan())
+    return publish_pictures(lakehouse.layout, lakehouse.fs, {**plan, **figures})
 
 
 def list_pictures(lakehouse: Lakehouse) -> set[str]:

@@ -10,8 +10,8 @@ from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.disputes import DIFFERS, LEAST_BUDGET, RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.ingest.proof.judging import judge_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
+from smallcaps_assets.ingest.ticks.download import open_stored
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
@@ -188,7 +188,7 @@ def test_bars_doubled_on_one_date_are_at_fault_and_thousands_of_sessions_are_not
         write_bars(lakehouse, bars)
         lakehouse.ledger.record_unjudged(["2024-01"])
         server.reset()
-        changed = judge_stored(lakehouse)
+        changed = open_stored(lakehouse).judge_new()
         assert server.stats.requests == 0
 
     assert sorted(done.keys_in(states.DISPUTED)) == changed
@@ -205,7 +205,7 @@ def test_bars_that_come_later_turn_a_stored_session_red_without_a_request(tmp_pa
         lakehouse.ledger.record_unjudged(["2024-01"])
         before = hash_stored(lakehouse)
         server.reset()
-        changed = judge_stored(lakehouse)
+        changed = open_stored(lakehouse).judge_new()
         assert server.stats.requests == 0
 
     assert changed == [KEYS[0]]

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from smallcaps_assets.core.ticks.disputes import DIFFERS, RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS
 from smallcaps_assets.ingest.reference.daily_bars import refresh_daily_bars
-from smallcaps_assets.ingest.ticks.rechecking import RecheckChoice, recheck_sessions
+from smallcaps_assets.ingest.ticks.backfill import (
+    Backfill,
+    RecheckChoice,
+    choose_stored,
+    recheck_sessions,
+)
 from smallcaps_assets_tests.ingest.vendor_histories import History
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,
@@ -174,7 +179,8 @@ def test_what_a_vendor_loses_is_red_or_marked_and_heals_with_it(tmp_path: Path, 
     history.vendor.model = Model()
     history.run()
     assert history.find_red() == []
-    recheck_sessions(history.lakehouse, RecheckChoice(), "recheck")
+    facts = choose_stored(history.lakehouse.ledger, RecheckChoice(), history.now.date())
+    recheck_sessions(Backfill(history.lakehouse, run_id="recheck", asks_again=True), facts)
     assert history.marks == {}
     assert not history.wrong | history.find_wrong()
     assert history.is_memory_kept()

@@ -114,7 +114,7 @@ def test_runs_of_one_process_have_one_start(planned: Lakehouse) -> None:
 
 def make_heart(lakehouse: Lakehouse) -> Heartbeat:
     workload = Workload(lakehouse.calendar, lakehouse.settings.page_limit)
-    return Heartbeat(lakehouse, "abc", workload, DownloadSummary())
+    return Heartbeat(lakehouse.ledger, "abc", workload, DownloadSummary(), lambda: None)
 
 
 # -- the workload ----------------------------------------------------------------------

@@ -21,7 +21,7 @@ PATH = "/v3/trades/ABCD"
 def make_page(rows: list[dict[str, object]], cursor: str | None = None) -> TradesPage:
     next_url = cursor and f"https://api.polygon.io{PATH}?cursor={cursor}"
     trades = frame_trades(msgspec.convert(rows, list[TradeRow]), "ABCD")
-    return Page(trades, "OK", next_url, "r", has_results=True)
+    return Page(trades, "OK", next_url, has_results=True)
 
 
 def make_chain(*pages: TradesPage) -> TradesChain:

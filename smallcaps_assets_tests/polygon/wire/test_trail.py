@@ -11,7 +11,7 @@ URL = f"https://api.polygon.io{PATH}"
 
 
 def make_page(*rows: int, next_url: str | None = None, has_results: bool = True) -> Page[list[int]]:
-    return Page(list(rows), "OK", next_url, None, has_results)
+    return Page(list(rows), "OK", next_url, has_results)
 
 
 def make_trail() -> CursorTrail:
