@@ -164,7 +164,7 @@ class TrackedDisk(PowerLossDisk):
     """A disk that may lose power; the catalog, which DuckDB writes itself, is not tracked."""
 
     def adopt(self, temporary: Path, target: Path) -> None:
-        """Put the catalog in place; one that is lost is built anew by the next download."""
+        """Put the catalog in place; one that is lost is rebuilt by the next download."""
         temporary.replace(target)
 
 

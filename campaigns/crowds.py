@@ -90,7 +90,7 @@ def run_two_downloads(ground: Ground) -> Part:
 
 
 def run_readers(ground: Ground) -> Part:
-    """Query the catalog all the while a download runs and builds it anew."""
+    """Query the catalog all the while a download runs and rebuilds it."""
     part = Part("catalog queries during a download", "every query answered, whole sessions only")
     folder = ground.copy("readers")
     lakehouse = ground.open(folder, sync_group=1, catalog_interval_s=0.01)

@@ -86,7 +86,7 @@ def run_floods(ground: Ground, *, is_short: bool) -> Part:
 
 def run_slow_loris(ground: Ground) -> Part:
     """Let answers drip; each request ends within its budget, and nothing is stored."""
-    part = Part("answers that drip for ever", "given up in time, nothing stored, then converges")
+    part = Part("answers that drip forever", "given up in time, nothing stored, then converges")
     longest = 0.0
     for name, drips_header in (("body", False), ("header", True)):
         folder = ground.copy("starved")

@@ -71,7 +71,7 @@ def now_utc() -> dt.datetime:
 def adopt_source(settings: Settings) -> Settings:
     """Return settings that name the source of their lake, where they name none.
 
-    A lake is bound to its source for ever, so nobody has to say it again; only what fetches from
+    A lake is bound to its source forever, so nobody has to say it again; only what fetches from
     the vendor needs more: the key.
 
     Raises:
@@ -223,12 +223,12 @@ class Lakehouse:
         """Hold the lock of the lake with the roots of the settings registered.
 
         What was opened before may know roots that a move has emptied while this process waited, so
-        it is opened anew.
+        it is opened again.
 
         Args:
             owner: What this process does, for those that it makes wait.
             wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
-            recovers: Make a register of roots that was lost anew, of those of the settings.
+            recovers: Make a register of roots that was lost again, of those of the settings.
             run_id: Run that downloads; empty: nothing is downloaded.
 
         Raises:
@@ -246,7 +246,7 @@ class Lakehouse:
             yield
 
     def forget_roots(self) -> None:
-        """Find the roots of the lake anew when they are next asked for."""
+        """Find the roots of the lake again when they are next asked for."""
         for name in ("layout", "placement", "store"):
             vars(self).pop(name, None)
 

@@ -351,7 +351,7 @@ class Settings(BaseSettings):
         """Return the vendor's key.
 
         Raises:
-            ConfigError: It is not set although the vendor is the source, or it is none.
+            ConfigError: It is not set although the vendor is the source, or it is not a key.
         """
         key = self.api_key.get_secret_value().strip() if self.api_key else ""
         if not key and self.resolved_source is Source.VENDOR:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _PACKED: Final = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
-"""How a gzip or a zlib stream begins; most places that look so are none."""
+"""How a gzip or a zlib stream begins; most places that look so are not."""
 _DEPTH: Final = 3
 """Wrappings inside wrappings that are opened."""
 _LARGEST: Final = 1 << 26

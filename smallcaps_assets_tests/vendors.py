@@ -78,7 +78,7 @@ class Loss:
     Attributes:
         rows: Rows lost of each page, or of each session where ``by`` is ``row``.
         share: Share of them instead.
-        by: ``page``: drawn anew for each page and page limit; ``row``: the same rows always.
+        by: ``page``: drawn again for each page and page limit; ``row``: the same rows always.
         page: Only the ``first``, ``middle`` ones or ``last`` page of a chain.
         asks: Only the first so many times that a session is asked for; ``None`` always.
         until: Healed from this date on.

@@ -20,7 +20,7 @@ from smallcaps_assets.cli.endings import point_to, run_to_end
 
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
-    "catalog": "Build the DuckDB catalog anew.",
+    "catalog": "Rebuild the DuckDB catalog.",
     "compact": "Write closed, complete months as a few files each, for fast scans.",
     "demo": "Run the whole pipeline on the emulated market.",
     "docs": "Show the documents: a page, or a section of it.",

@@ -71,7 +71,7 @@ def run_to_end(command: click.Command, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _tell(
             "interrupted",
-            "interrupted; what is finished stays, and the same command goes on",
+            "interrupted; what is finished stays, and the same command continues",
             INTERRUPTED,
             RESUME_PAGE,
             is_json=is_json,

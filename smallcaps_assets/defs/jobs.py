@@ -81,12 +81,12 @@ audit_lake = dg.define_asset_job(
 refresh_catalog = dg.define_asset_job(
     "refresh_catalog",
     selection=dg.AssetSelection.assets("lake_catalog"),
-    description="Build the DuckDB catalog anew.",
+    description="Rebuild the DuckDB catalog.",
 )
 refresh_report = dg.define_asset_job(
     REPORT_JOB,
     selection=dg.AssetSelection.assets(REPORT),
-    description="Say whether to expand the plan; write figures and page of the report anew.",
+    description="Say whether to expand the plan; write figures and page of the report again.",
 )
 refresh_reference = dg.define_asset_job(
     REFERENCE_JOB,
@@ -101,5 +101,5 @@ refresh_splits = dg.define_asset_job(
 refresh_universe = dg.define_asset_job(
     UNIVERSE_JOB,
     selection=dg.AssetSelection.assets(UNIVERSE.name),
-    description="Load the listings; an interrupted load goes on where it stopped.",
+    description="Load the listings; an interrupted load continues where it stopped.",
 )

@@ -34,7 +34,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
 
 
 def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
-    """Build the DuckDB catalog anew and put it in place of the old one; return its facts."""
+    """Rebuild the DuckDB catalog and put it in place of the old one; return its facts."""
     facts = build_catalog(lakehouse.layout, lakehouse.fs)
     return asdict(facts)
 

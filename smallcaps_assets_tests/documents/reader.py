@@ -1,7 +1,7 @@
 """A reader who types what a page says, in a folder of their own, on an emulated market.
 
 What belongs here: a shell that remembers, programs that are started and stopped, and Python that
-goes on from block to block.  What does not: which pages there are (the tests).
+continues from block to block.  What does not: which pages there are (the tests).
 """
 
 import contextlib

@@ -117,7 +117,7 @@ class History:
         self.wrong |= self.find_wrong()
 
     def lose_ledger(self) -> None:
-        """Remove the ledger and make it anew of the receipts."""
+        """Remove the ledger and make it again of the receipts."""
         self.lakehouse.ledger.close()
         for file in self.lakehouse.home.lake_dir.glob("ledger.sqlite*"):
             file.unlink()

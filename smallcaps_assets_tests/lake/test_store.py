@@ -183,7 +183,7 @@ def test_verify_session_finds_nothing_wrong_with_a_whole_session(
         (encode_trades(make_tape(4)), ["bytes", "sha256", "rows", "content_hash"]),
         (encode_trades(make_tape(5), zstd_level=1), ["bytes", "sha256"]),
     ],
-    ids=["emptied", "cut", "a row less", "written anew"],
+    ids=["emptied", "cut", "a row less", "rewritten"],
 )
 def test_verify_session_opens_counts_and_hashes(
     store: LakeStore, receipt: Receipt, path: Path, content: bytes, expected: list[str]

@@ -1,4 +1,4 @@
-"""Every fault on the first, the middle and the last page, once and for ever.
+"""Every fault on the first, the middle and the last page, once and forever.
 
 L3, L1: an answer is whole or an error, whatever breaks wherever; nothing in between.
 """
@@ -114,7 +114,7 @@ def test_a_lasting_fault_fails_the_whole_answer_after_bounded_retries(
 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_an_error_beside_a_good_status_is_believed(emulator: EmulatorServer, rows: int) -> None:
-    """L27: whatever rows a page has, one that says "partial result" is none."""
+    """L27: whatever rows a page has, one that says "partial result" is not an answer."""
     error = f"partial result\x1b for {KEY}"
     emulator.faults = [Fault("short_page", page="last", rows=rows, error=error)]
 

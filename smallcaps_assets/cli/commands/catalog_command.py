@@ -1,4 +1,4 @@
-"""`smallcaps catalog`: the DuckDB file of views, built anew."""
+"""`smallcaps catalog`: the DuckDB file of views, rebuilt."""
 
 import click
 
@@ -8,7 +8,7 @@ from smallcaps_assets.ingest.derived import refresh_catalog, require_lake
 
 @click.command("catalog")
 def command() -> None:
-    """Build catalog.duckdb anew from the ledger; each download and each move does it too."""
+    """Rebuild catalog.duckdb from the ledger; each download and each move does it too."""
     with open_workplace() as work:
         require_lake(work.lakehouse.layout)
         from smallcaps_assets.defs.assets.serve import report_catalog  # noqa: PLC0415  loads Dagster

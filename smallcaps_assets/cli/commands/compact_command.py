@@ -24,8 +24,8 @@ from smallcaps_assets.operations.compaction.months import MonthFacts, MonthState
 def command(months: tuple[str, ...], *, is_list: bool) -> None:
     """Write closed months whose planned sessions are all complete as month files, through Dagster.
 
-    Months that changed since are written anew; those that are open or incomplete are left alone
-    and listed with the reason.  Stop it as you like: the same command goes on.
+    Months that changed since are rewritten; those that are open or incomplete are left alone
+    and listed with the reason.  Stop it as you like: the same command continues.
 
     Exit code 1: a month could not be written, or one of --month was not.
     """

@@ -13,7 +13,7 @@ def command(*, dry_run: bool) -> None:
 
     Sessions of the lake that Dagster does not show are added as materializations; partitions
     that are green without a receipt turn red.  Nothing is fetched.  A damaged database of Dagster
-    is moved aside and made anew: what it knew of runs is lost, and nothing else.
+    is moved aside and made again: what it knew of runs is lost, and nothing else.
     """
     with open_workplace() as work:
         from smallcaps_assets.defs.instance.reconciliation import (  # noqa: PLC0415  loads Dagster
@@ -25,7 +25,7 @@ def command(*, dry_run: bool) -> None:
         damaged = find_damaged_databases(work.settings)
         for path, reason in damaged.items():
             verb = "would be moved" if dry_run else "moved"
-            click.echo(f"{path} is damaged ({reason}): {verb} to {path.name}.damaged, made anew")
+            click.echo(f"{path} is damaged ({reason}): {verb} to {path.name}.damaged, made again")
         if dry_run:
             if not damaged:
                 click.echo(preview_reconciliation(work.instance, work.lakehouse).describe())

@@ -24,7 +24,7 @@ def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
     """Move the ticker-sessions to the folder DEST on another disk, and empty the old place.
 
     Everything is copied and read back before anything changes; then one rename switches to DEST,
-    and only then the old files go.  Stop it as you like: the same command goes on.
+    and only then the old files go.  Stop it as you like: the same command continues.
     """
     console = open_console()
     with open_workplace() as work:

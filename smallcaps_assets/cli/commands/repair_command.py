@@ -22,7 +22,7 @@ SHOWN_ROWS = 50
 def command(*, dry_run: bool, delete: bool) -> None:
     """Move damaged files to quarantine/ and mark their sessions missing, here and in Dagster.
 
-    Damaged month files are written anew from what is proven, and copied to quarantine/ first.
+    Damaged month files are rewritten from what is proven, and copied to quarantine/ first.
 
     Nothing is fetched: `smallcaps download`, or a backfill of failed and missing partitions,
     then asks for exactly those sessions.  Nothing is deleted without --delete.

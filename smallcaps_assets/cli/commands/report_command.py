@@ -26,7 +26,7 @@ TONES = {"met": "green", "not met": "red", "unknown": "yellow"}
 def command(*, as_json: bool, as_html: bool) -> None:
     """Say whether to expand the plan, by criteria with numbers; print what landed and its cost.
 
-    With --html the page, its pictures and report.json are made anew below data/reports.
+    With --html the page, its pictures and report.json are made again below data/reports.
     """
     with open_workplace() as work:
         if as_html:

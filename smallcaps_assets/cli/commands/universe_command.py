@@ -20,7 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("universe")
 @click.option("--file", type=FILE, help="Parquet or CSV of listings instead of the vendor.")
 def command(file: Path | None) -> None:
-    """Load the listings, active and delisted; an interrupted load goes on where it stopped."""
+    """Load the listings, active and delisted; an interrupted load continues where it stopped."""
     console = open_console()
     apply_options({"universe": file and file.absolute()})
     is_vendor = load_settings().universe is None

@@ -81,7 +81,7 @@ def _cut_section(page: str, text: str, anchor: str) -> str:
 
 
 def _iter_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield line, level and text of the headings; a comment in a block of code is none."""
+    """Yield line, level and text of the headings; a comment in a block of code is not one."""
     is_code = False
     for place, line in enumerate(lines):
         is_code ^= line.startswith(_FENCE)

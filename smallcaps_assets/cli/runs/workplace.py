@@ -166,7 +166,7 @@ def dagster_storage_errors(settings: Settings) -> Iterator[None]:
             path, reason = next(iter(damaged.items()))
             raise LedgerMismatchError(
                 f"{path}, one of Dagster's databases, is damaged ({reason}); stop `smallcaps ui`, "
-                "then `smallcaps reconcile` moves it aside and makes it anew from the lake"
+                "then `smallcaps reconcile` moves it aside and makes it again from the lake"
             ) from error
         if not isinstance(error, _storage_errors()):
             raise
@@ -290,7 +290,7 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
 def _refuse_config(config: Path, why: str) -> ConfigError:
     return ConfigError(
-        f"{config}: {why}; correct it, or remove the file: the next command writes it anew"
+        f"{config}: {why}; correct it, or remove the file: the next command rewrites it"
     )
 
 

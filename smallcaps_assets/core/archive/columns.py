@@ -233,7 +233,7 @@ def _note(column: pl.Series, dtype: pl.DataType, values: pl.Series) -> _Converte
 
 
 def _leave_out(column: pl.Series, dtype: pl.DataType) -> _Converted:
-    """Return no values, and name the first row with one that is none of the type."""
+    """Return no values, and name the first row with one of another type."""
     rows = _find_unfit(column, dtype).arg_true()
     row = int(rows[0]) if rows.len() else 0
     message = (

@@ -83,7 +83,7 @@ def look_at_identity(trades: pl.DataFrame) -> Iterator[Finding]:
         message = f"{repeated} of {numbers.len()} trades have the number of an earlier one"
         yield Finding(FindingKind.REPEATED_NUMBERS, message)
     if disordered := int((numbers.diff() < 0).sum()):
-        message = f"{disordered} of {numbers.len()} sequence numbers fall where time goes on"
+        message = f"{disordered} of {numbers.len()} sequence numbers fall where time continues"
         yield Finding(FindingKind.DISORDERED_NUMBERS, message)
     yield from _look_at_venues(plain)
 

@@ -64,7 +64,7 @@ def detect_events(bars: pl.LazyFrame, splits: pl.LazyFrame | None = None) -> pl.
     """Return every event of the rules.
 
     Bars that are not usable are dropped first, so "the bar before" is the usable one before.  No
-    rule looks back across a split of unknown ratio: a ticker's history begins anew there.
+    rule looks back across a split of unknown ratio: a ticker's history starts over there.
 
     Args:
         bars: ``schemas.DAILY_BARS`` in any order; each key once.

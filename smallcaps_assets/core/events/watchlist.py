@@ -117,7 +117,7 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]
 
     Columns: ``ticker``; one of ``date``, ``trading_day`` and ``session_date``; optionally
     ``events`` (a list, or text separated by ``,``, ``|`` or ``;``), ``event_count`` (counted
-    anew) and ``info_rich`` (rows where it is false are dropped).  Others are ignored.
+    again) and ``info_rich`` (rows where it is false are dropped).  Others are ignored.
 
     Returns:
         ``schemas.WATCHLIST``, sorted by its key.
@@ -125,7 +125,7 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]
     Raises:
         SchemaError: A column is missing or of another type.
         CoverageError: A date lies before the exchange calendar.
-        DataError: No row is left, an event is unknown, or a ticker or a date is none.
+        DataError: No row is left, an event is unknown, or a ticker or a date is not valid.
     """
     table = WATCHLIST.name
     dated = _rename_date(frame)

@@ -105,7 +105,7 @@ def judge_plan(facts: PlanFacts) -> tuple[str, ...]:
         "expected at least one session, got none": facts.rows == 0,
         f"{facts.unsorted_rows} rows are out of order": facts.unsorted_rows > 0,
         f"{facts.duplicate_keys} rows repeat a ticker and session": facts.duplicate_keys > 0,
-        f"{facts.bad_tickers} rows have a ticker that is none": facts.bad_tickers > 0,
+        f"{facts.bad_tickers} rows have a text that is not a ticker": facts.bad_tickers > 0,
         f"{facts.non_session} rows lie on no session": facts.non_session > 0,
         f"{facts.not_available} rows are not available yet": facts.not_available > 0,
         f"{facts.uneven_lists} rows have lists of different length": facts.uneven_lists > 0,

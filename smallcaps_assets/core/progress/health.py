@@ -147,7 +147,7 @@ def judge_health(signs: Signs) -> Health:
 
 
 _START: Final = "run `smallcaps download`"
-_AGAIN: Final = "run `smallcaps download` again: it goes on where it ended"
+_AGAIN: Final = "run `smallcaps download` again: it continues where it ended"
 
 
 def _judge_running(signs: Signs) -> Health:

@@ -109,7 +109,7 @@ def parse_daily_bars(frame: pl.DataFrame) -> pl.DataFrame:
     Raises:
         SchemaError: A column is missing, unknown or of another type.
         CoverageError: A date lies before the exchange calendar.
-        DataError: A key occurs twice, or a ticker or a date is none.
+        DataError: A key occurs twice, or a ticker or a date is not valid.
     """
     table = DAILY_BARS.name
     bars = _rename_date(frame)

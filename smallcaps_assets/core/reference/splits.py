@@ -69,7 +69,7 @@ def merge_splits(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
     Raises:
         SchemaError: A column is missing, unknown or of another type.
-        DataError: A ratio is not positive and finite, a ticker or a date is none, or a ticker
+        DataError: A ratio is not positive and finite, a ticker or a date is not valid, or a ticker
             has two different splits on one date.
     """
     table = SPLITS.name

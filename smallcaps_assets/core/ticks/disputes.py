@@ -194,7 +194,7 @@ def measure_deficit(figures: Figures, thresholds: Thresholds) -> Deficit:
 
     Args:
         figures: Those of the session.
-        thresholds: ``session_deficit``: what lacks up to this share is none.
+        thresholds: ``session_deficit``: what lacks up to this share is no deficit.
     """
     if figures.bar_volume is None or figures.volume is None:
         return Deficit()

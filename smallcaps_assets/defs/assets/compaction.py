@@ -48,7 +48,7 @@ def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsD
 
         A month turns green when all of its planned sessions are complete and its files were read
         back and proven against the receipts; until then it stays missing, and its event says what
-        it waits for.  A month whose sessions changed is written anew.
+        it waits for.  A month whose sessions changed is rewritten.
         """
         compaction = Compaction(lakehouse, run_id=context.run.run_id)
         with dagster_failures(), _canceling(context), compaction.held(wait_s=lock_wait(context)):

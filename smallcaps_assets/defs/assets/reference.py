@@ -151,7 +151,7 @@ def universe(
     - Grain: one listing: a ticker used twice has two rows.
     - Source: the vendor's two lists of tickers with details of what passes the filters, or the
       file of SMALLCAPS_UNIVERSE.
-    - Cadence: on request; it is optional, and a load that was interrupted goes on.
+    - Cadence: on request; it is optional, and a load that was interrupted continues.
     """
     with dagster_failures():
         made = refresh_universe(lakehouse, context.log.info)

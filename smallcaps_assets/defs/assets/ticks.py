@@ -209,5 +209,5 @@ def backfill_failure(backfill: Backfill) -> dg.Failure:
 
 
 def lock_wait(context: dg.AssetExecutionContext) -> float | None:
-    """Return how long to wait for the lake: not at all from a terminal, for ever from the UI."""
+    """Return how long to wait for the lake: not at all from a terminal, forever from the UI."""
     return 0.0 if context.run.tags.get(NO_WAIT_TAG) else None

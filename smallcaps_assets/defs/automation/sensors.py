@@ -99,7 +99,7 @@ def download_after_plan(
     description="Asks for failed sessions again, an hour after the last failure at the earliest: "
     "SMALLCAPS_RETRIES_PER_DAY runs a session and SMALLCAPS_RETRY_SESSIONS_PER_DAY sessions a "
     "day at most; disputed empty ones once a day, three times.  A backfill that an outage ended "
-    "goes on with what it had not asked for.",
+    "continues with what it had not asked for.",
 )
 def retry_failed_sessions(
     context: dg.SensorEvaluationContext, lakehouse: dg.ResourceParam[Lakehouse]
@@ -214,7 +214,7 @@ def plan_after_new_session(
     job=jobs.refresh_report,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Makes `download_report` anew when something was stored, failed or audited since "
+    description="Makes `download_report` again when something was stored, failed or audited since "
     "the last one.  It waits while anything downloads.",
 )
 def report_changes(

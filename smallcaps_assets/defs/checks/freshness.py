@@ -3,7 +3,7 @@
 What belongs here: their face in Dagster. What does not: the rule
 (``operations.automation.freshness``), which follows the exchange calendar. Dagster's own freshness
 policies know crons and time windows only:  a holiday would turn them red, and an open month, which
-is not materialized, for ever.
+is not materialized, forever.
 """
 
 from collections.abc import Callable

@@ -130,7 +130,7 @@ def drop_foreign_keys(
     """Remove keys from the partition set that the plan does not hold; return them.
 
     Nothing is removed while a backfill or another run is under way: Dagster ends a backfill as
-    failed when a key that it was to fetch is gone, and a range without its ends is none.
+    failed when a key that it was to fetch is gone, and a range without its ends is not one.
 
     Args:
         instance: Where the set is.

@@ -1,7 +1,7 @@
 """Who executes a run, and the end of runs whose process died.
 
-After SIGKILL a run stays STARTED for ever: its partitions read "materializing", and runs that
-wait for the same pool wait for ever.  Such a run is reported as canceled, never as failed: a
+After SIGKILL a run stays STARTED forever: its partitions read "materializing", and runs that
+wait for the same pool wait forever.  Such a run is reported as canceled, never as failed: a
 failure would turn its finished partitions red.
 """
 

@@ -35,7 +35,7 @@ class Payload:
     Attributes:
         results: JSON of the member ``results``, or ``None`` if there is none.
         envelope: The other members, in order, without ``next_url``.
-        next_url: Where the chain goes on, or ``None`` on the last page.
+        next_url: Where the chain continues, or ``None`` on the last page.
         page: Number of the page in its chain.
         ticker: Ticker it is about, if any.
         first: First New York date it is about, if any.

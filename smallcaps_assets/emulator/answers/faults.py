@@ -39,10 +39,10 @@ KINDS: Final = {
     "trailing_cursor": "a last page with a `next_url` that leads to an empty page",
     "foreign_next_url": "a `next_url` that leads to another endpoint on another host",
     "looping_cursor": "a `next_url` that leads to the same page again",
-    "repeated_page": "the rows of the page before, then the chain goes on",
+    "repeated_page": "the rows of the page before, then the chain continues",
     "seam_overlap": "the page starts with the last `rows=` rows (default 3) of the page before",
     "short_page": "`rows=` rows (default 3) or a `share=` of a page of trades are missing, and the "
-    "chain goes on; `by=page` (default): another page limit loses others; `by=row`: the same rows "
+    "chain continues; `by=page` (default): another limit loses others; `by=row`: the same rows "
     "of each New York date whatever the pages; `date=`: only rows of that date",
     "revised_history": "one trade of each New York date (or of `date=`), the `at=` first, middle "
     "or last (default first), is as `revision=` says: removed (default), inserted (another right "
@@ -92,7 +92,7 @@ class FaultError(ValueError):
 class Fault:
     """One thing that goes wrong.
 
-    Without a restriction it hits every request, for ever.
+    Without a restriction it hits every request, forever.
 
     Attributes:
         kind: One of ``KINDS``.
@@ -100,7 +100,7 @@ class Fault:
         ticker: Only requests about this ticker.
         date: Only requests whose New York dates include this one.
         page: Only this page: a number from 1, ``first``, ``middle`` or ``last``.
-        times: Hit so many requests, then never again; ``None`` for ever.
+        times: Hit so many requests, then never again; ``None`` forever.
         each: Hit each distinct request so many times; ``None`` does not count them.
         probability: Hit this share of the requests that match.
         seed: Makes the choice repeatable.

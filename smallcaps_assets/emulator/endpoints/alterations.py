@@ -38,7 +38,7 @@ _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def shorten_page(source: TradeHistory, ticker: str, asked: TradeQuery, fault: Fault) -> TradePage:
-    """Return a page of trades some rows of which the vendor has lost; the chain goes on."""
+    """Return a page of trades some rows of which the vendor has lost; the chain continues."""
     if fault.by == "row":
         return _read_kept_page(source, ticker, asked, fault)
     page = read_trade_page(source, ticker, asked)

@@ -49,7 +49,7 @@ class Connection:
                 pass
 
     def _serve_request(self, stream: BinaryIO) -> bool:
-        """Answer one request; return whether the connection goes on."""
+        """Answer one request; return whether the connection continues."""
         try:
             request = read_request(stream)
         except ProtocolError as error:
@@ -62,7 +62,7 @@ class Connection:
         return self._send(answer, accepts_gzip=accepts_gzip, is_kept=is_kept)
 
     def _send(self, answer: Answer, *, accepts_gzip: bool, is_kept: bool) -> bool:
-        """Send an answer the way its delivery says; return whether the connection goes on."""
+        """Send an answer the way its delivery says; return whether the connection continues."""
         delivery = answer.delivery
         if delivery.ending == "refuse":
             return self._reset()

@@ -92,7 +92,7 @@ class EmulatorServer:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """Return the faults in force; setting them starts their counts anew."""
+        """Return the faults in force; setting them starts their counts again."""
         return self._api.book.faults
 
     @faults.setter

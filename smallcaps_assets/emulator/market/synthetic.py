@@ -50,7 +50,7 @@ class MarketConfig:
         last: Last session served.
         listings: Listings of the reference endpoint; those beyond the companies never trade.
         trades_scale: Multiplies the trades of ordinary sessions.
-        busy_trades: Trades of a busy day, about; the two busiest have twice as many; 0 is none.
+        busy_trades: Trades of a busy day, about; the two busiest have twice as many; 0: no day is.
         cache_bytes: Rendered trades kept in memory.
     """
 

@@ -2,7 +2,7 @@
 
 What belongs here: inflating from anywhere.  What does not: what the bytes mean (``flatfile``).
 
-The state of the inflater is kept every few MiB of a first pass; a copy of it goes on from there.
+The state of the inflater is kept every few MiB of a first pass; a copy of it continues from there.
 """
 
 import zlib

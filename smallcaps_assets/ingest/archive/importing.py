@@ -107,7 +107,7 @@ class Import:
 
         Raises:
             StorageError: The disk of the lake refuses, or has no room; what was committed stays,
-                and the same import again goes on from there.
+                and the same import again continues from there.
         """
         with self._open_ledger() as ledger:
             for chunk in _cut(walk_archive(self._root), CHUNK_SESSIONS):

@@ -131,5 +131,5 @@ def read_estimates(layout: LakeLayout, fs: FileSystem) -> list[EstimateEntry]:
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(
             f"{path} is no history of estimates ({name_fault(error)}): restore it, or remove it to "
-            "begin anew"
+            "start over"
         ) from error

@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
-    """What would change if the plan were made anew.
+    """What would change if the plan were made again.
 
     Attributes:
         added: What the new plan adds.

@@ -97,7 +97,7 @@ class StoredJudge:
             Keys of the sessions that changed their colour, or lack more or less now, sorted.
 
         Raises:
-            StorageError: The disk refuses; the next call goes on with the months that are left.
+            StorageError: The disk refuses; the next call continues with the months that are left.
         """
         changed: set[str] = set()
         for month in self.ledger.unjudged_months():

@@ -61,7 +61,7 @@ class Loaded:
 def refresh_universe(lakehouse: Lakehouse, tell: Tell = str) -> MadeTable:
     """Load the listings, judge them, and publish what passes.
 
-    A load from the vendor that was interrupted goes on where it stopped.
+    A load from the vendor that was interrupted continues where it stopped.
 
     Args:
         lakehouse: Its settings name the filters, and a file if there is one.

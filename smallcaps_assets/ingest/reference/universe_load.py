@@ -1,4 +1,4 @@
-"""A load of all listings from the vendor that goes on where it stopped.
+"""A load of all listings from the vendor that continues where it stopped.
 
 Thousands of requests at a rate of a hundred a minute take hours.  Each finished page of a list,
 and each batch of details, is a part on disk; a part of a list holds the cursor behind it.  What
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 PART_VERSION: Final = 1
 LONGEST_LOAD: Final = dt.timedelta(days=7)
-"""Age from which an unfinished load is begun anew: its lists would mix two markets."""
+"""Age from which an unfinished load is started over: its lists would mix two markets."""
 DETAILS_PER_PART: Final = 200
 
 _LOAD_PART: Final = "load"
@@ -141,7 +141,7 @@ class UniverseLoad:
             if not kept:
                 raise
             # A cursor of days ago may be worth nothing any more.
-            logger.warning("list begun anew list=%s reason=%s", prefix, error)
+            logger.warning("list started over list=%s reason=%s", prefix, error)
             self._parts.clear(prefix)
             self.counts.pages_resumed -= len(kept)
             pages = list(self._iter_rest(prefix, [], active=active))

@@ -33,7 +33,7 @@ from smallcaps_assets.lakehouse import Lakehouse
 logger = logging.getLogger(__name__)
 
 CATALOG_SHARE = 20
-"""A catalog is built anew after at least so many times the time that the last one took: its cost
+"""A catalog is rebuilt after at least so many times the time that the last one took: its cost
 grows with the lake, and the part of a download's time that it takes does not."""
 
 COUNT_EVERY_S = 5.0

@@ -35,7 +35,7 @@ FAULT_LENGTH: Final = 300
 
 @dataclass
 class Heartbeat:
-    """Tells how one run goes on while the block runs, and how it ended.
+    """Tells how one run continues while the block runs, and how it ended.
 
     Attributes:
         ledger: It is told.

@@ -1,4 +1,4 @@
-"""The work of one download as it goes on: what is left, and what it is for.
+"""The work of one download as it continues: what is left, and what it is for.
 
 What belongs here: counting ranges while the download's loop moves them, and the one place that
 gives them their purpose; whoever asks for another one sets ``RequestRange.purpose``.  What does

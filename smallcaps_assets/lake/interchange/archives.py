@@ -104,7 +104,7 @@ def open_archive(folder: Path, own: Iterable[Path]) -> Path:
 
 
 def walk_archive(root: Path) -> Iterator[SessionFiles | Stray]:
-    """Yield every session of an archive by ticker and date, and what is none.
+    """Yield every session of an archive by ticker and date, and what is not one.
 
     Memory is bounded by the folders of one ticker.
 
@@ -209,7 +209,7 @@ class _Walk:
     def _judge_entry(
         self, entry: os.DirEntry[str] | Stray, names: Mapping[str, str | None]
     ) -> os.DirEntry[str] | Stray:
-        """Return an entry of a session's folder that is one of its files, or why it is none."""
+        """Return an entry of a session's folder that is one of its files, or why it is not one."""
         if isinstance(entry, Stray):
             return entry
         try:

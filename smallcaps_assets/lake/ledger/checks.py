@@ -129,7 +129,7 @@ def _doubting(question: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return question(reader, *arguments, **named)
         except _NONSENSE as error:
-            raise damaged_ledger(reader.path, "a value in it is none of its kind") from error
+            raise damaged_ledger(reader.path, "a value in it is of another kind") from error
 
     return ask
 

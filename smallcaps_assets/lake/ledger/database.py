@@ -66,7 +66,7 @@ _PRIMARY_CODE: Final = 0xFF
 
 
 def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
-    """Return a connection to the ledger at ``path``, made anew where there is none.
+    """Return a connection to the ledger at ``path``, made again where there is none.
 
     Readers never wait for the writer and see whole transactions only (write-ahead log).
 
@@ -113,9 +113,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def counted_at_end(connection: sqlite3.Connection) -> Iterator[None]:
-    """Count all sessions anew at the end of the block, which belongs to one transaction.
+    """Count all sessions again at the end of the block, which belongs to one transaction.
 
-    For a change that touches most of them: counting while it goes on would take longer.
+    For a change that touches most of them: counting while it continues would take longer.
     """
     for statement in DROP_TALLY_TRIGGERS:
         connection.execute(statement)

@@ -28,7 +28,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
         started_at: When its process began to download.
         run_started_at: When this run began.
         beat_at: When this was said.
-        ended_at: When the run ended; ``None`` while it works, and for ever when it was killed.
+        ended_at: When the run ended; ``None`` while it works, and forever when it was killed.
         outcome: ``finished``, ``aborted``, ``stopped`` or ``failed``; empty while it works.
         reason: Why it was aborted or failed.
         stage: ``reads`` (plan and bars), ``fetches`` or ``commits``.

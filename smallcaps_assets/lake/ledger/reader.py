@@ -119,7 +119,7 @@ class LedgerReader(LedgerHistory):
     def is_indexed(self) -> bool:
         """Return whether the receipts were ever read into this file.
 
-        A ledger that was lost and made anew is not, and would ask for everything again.
+        A ledger that was lost and made again is not, and would ask for everything again.
         """
         return bool(self._fetch(ledger_sql.FACT, {"name": "indexed_at"}))
 

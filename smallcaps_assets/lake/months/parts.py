@@ -33,7 +33,7 @@ from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 ROW_GROUP: Final = 32_768
 PART_BYTES: Final = 32 * 1024**2
-"""Size from which on a month goes on in another file; it bounds memory."""
+"""Size from which on a month continues in another file; it bounds memory."""
 BATCH_ROWS: Final = 8 * ROW_GROUP
 BATCH_SESSIONS: Final = 512
 """Rows and sessions decoded at once; a larger session is decoded whole."""

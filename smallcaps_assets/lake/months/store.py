@@ -6,7 +6,7 @@ compacted (``operations.compaction.months``), which of their sessions still coun
 
 The order of a write: files of trades get their names, are read back from the disk and proven;
 then the index; then the manifest, by one rename.  Names are made of content, so a month that is
-written anew never changes a file that a reader of the old manifest has open; what no manifest
+rewritten never changes a file that a reader of the old manifest has open; what no manifest
 names goes later (:meth:`MonthStore.remove_unnamed`).
 """
 

@@ -81,7 +81,7 @@ class CatalogFacts:
 
 
 def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
-    """Build the catalog anew and put it in place of the old one, which its readers keep.
+    """Rebuild the catalog and put it in place of the old one, which its readers keep.
 
     A file that has a receipt and is gone is left out, counted and logged: one loss must not close
     the rest of the lake.

@@ -42,7 +42,7 @@ class StoredFile:
     is_found: bool = True
 
     def is_there(self, fs: FileSystem) -> bool:
-        """Return whether a file of that size lies there and can be looked at; a link is none."""
+        """Return whether a file of that size lies there and can be seen; a link does not count."""
         try:
             return self.is_found and fs.size(self.path) == self.bytes
         except StorageError:
@@ -82,7 +82,7 @@ class SessionFinder:
         return found[0] / name if found else None
 
     def _list(self, folder: Path) -> frozenset[str]:
-        """Return the names of the folders of a ticker in one root; links are none."""
+        """Return the names of the folders of a ticker in one root; links do not count."""
         try:
             if self._fs.is_link(folder) or self._fs.is_link(folder.parent):
                 return frozenset()

@@ -55,7 +55,7 @@ class MonthCopies:
         """Copy every month that the target has not got yet; return which are damaged, and why.
 
         Raises:
-            StorageError: A disk refuses; what was copied stays, and the next call goes on.
+            StorageError: A disk refuses; what was copied stays, and the next call continues.
         """
         damages: list[str] = []
         for month in self._iter_months(damages):
@@ -148,7 +148,7 @@ class MonthRemoval:
         """Remove what can go, and yield what stays.
 
         Raises:
-            StorageError: A disk refuses; the next call goes on.
+            StorageError: A disk refuses; the next call continues.
         """
         for entry in self.fs.list_folder(self.root.compacted_dir, MONTH_PREFIX):
             folder = self.root.compacted_dir / entry.name
@@ -158,7 +158,7 @@ class MonthRemoval:
                 yield folder
 
     def _is_elsewhere(self, folder: Path) -> bool:
-        """Return whether another root has this very month; one without a manifest is none."""
+        """Return whether another root has this very month; one without a manifest is not one."""
         text = self._read(folder / MANIFEST_NAME)
         if text is None:
             return True

@@ -60,7 +60,7 @@ def remove_leaving(
 
     Raises:
         LakeError: A root of the lake is not mounted.
-        StorageError: A disk refuses; the next call goes on.
+        StorageError: A disk refuses; the next call continues.
     """
     register = read_register(home, fs) or RootRegister(roots=())
     removal = Removal()

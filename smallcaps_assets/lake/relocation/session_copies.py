@@ -109,7 +109,7 @@ class SessionCopies:
 
         Raises:
             LakeError: Sessions are damaged, which the message names; all others were copied.
-            StorageError: A disk refuses; what was copied stays, and the next call goes on.
+            StorageError: A disk refuses; what was copied stays, and the next call continues.
         """
         group: list[SessionCopy] = []
         damages = self.months.make(lambda size: progress("copied", size))

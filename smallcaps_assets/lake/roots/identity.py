@@ -191,7 +191,7 @@ def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
         raise StorageError(
             f"{layout.identity_file} is gone, and {layout.roots_file.name} says that there was a "
             f"lake: mount the disk of {layout.lake_dir} again, or restore lake.json from a copy; "
-            "to begin anew, set SMALLCAPS_DATA_DIR to an empty folder"
+            "to start over, set SMALLCAPS_DATA_DIR to an empty folder"
         )
 
 

@@ -196,7 +196,7 @@ def register_roots(
         home: Paths of the data folder.
         fs: The disks.
         folders: All that shall be roots.
-        recovers: Make a register that was lost anew, of home and these folders.
+        recovers: Make a register that was lost again, of home and these folders.
 
     Raises:
         LedgerMismatchError: The register is lost.

@@ -161,7 +161,7 @@ def hash_no_trades() -> str:
 
 
 def walk_lake(layout: LakeLayout, fs: FileSystem, tree: Tree) -> Iterator[SessionFolder | Orphan]:
-    """Yield every folder of a ticker-session of all roots in order of names, and what is none.
+    """Yield every folder of a ticker-session of all roots in order of names, and what is not one.
 
     Where several roots have the receipt of one session, the first root counts: the folders of the
     others are orphans.
@@ -191,7 +191,7 @@ def _walk_by_place(
 
 
 def walk_sessions(fs: FileSystem, tree_dir: Path) -> Iterator[SessionFolder | Orphan]:
-    """Yield every folder of a ticker-session in order of names, and what is none as an orphan.
+    """Yield every folder of a ticker-session in order of names, and anything else as an orphan.
 
     Links are orphans and not followed.
 

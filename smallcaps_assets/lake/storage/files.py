@@ -186,7 +186,7 @@ class FileSystem:
     def make_folders(self, path: Path, *, root: Path) -> None:
         """Make a folder and those between it and ``root``, which must exist.
 
-        A root that is gone is a disk that is not mounted: making it anew would fill the wrong
+        A root that is gone is a disk that is not mounted: making it again would fill the wrong
         disk, and hide everything that was stored.
 
         Raises:

@@ -65,7 +65,7 @@ def identify_process(pid: int | None = None) -> ProcessIdentity:
 
 
 def parse_identity(text: str) -> ProcessIdentity | None:
-    """Return the identity that ``text`` is the ``str`` of; ``None`` when it is none."""
+    """Return the identity that ``text`` is the ``str`` of; ``None`` when it is not one."""
     match = _IDENTITY.fullmatch(text)
     if match is None:
         return None

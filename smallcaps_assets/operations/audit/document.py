@@ -47,7 +47,7 @@ class AuditDocument(Document, frozen=True, kw_only=True):
         schema_version: Version of this document.
         told_at: When it was made.
         passed: No check failed; the exit code is 0 then, else 1.
-        failed: Names of the checks that did; one that only warns is none of them.
+        failed: Names of the checks that did; one that only warns is not among them.
         checks: Every check, in the order of reports.
     """
 

@@ -238,7 +238,7 @@ def _judge_month(
 
 
 def _find(months: MonthStore, name: str) -> tuple[CompactedMonth | None, str]:
-    """Return the files of a month, and what is wrong with them; damaged ones are none."""
+    """Return the files of a month, and what is wrong with them; damaged ones do not count."""
     try:
         return months.find(name), ""
     except (DataError, LakeError) as error:

@@ -48,7 +48,7 @@ def remove_replaced(
     """Remove what earlier runs replaced; the caller holds the lock of the lake.
 
     Raises:
-        StorageError: The disk refuses; the next call goes on.
+        StorageError: The disk refuses; the next call continues.
     """
     catalog = read_catalog_months(store.layout, store.fs)
     if catalog is None:

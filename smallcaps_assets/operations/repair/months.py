@@ -1,4 +1,4 @@
-"""Damaged month files: found, kept as evidence, and written anew from what is proven.
+"""Damaged month files: found, kept as evidence, and rewritten from what is proven.
 
 What belongs here: repair and audit of compacted months. What does not: sessions that are lost with
 them (``sessions``, which moves those first), and finding the damage (``lake.months.sessions``).
@@ -64,14 +64,14 @@ def rebuild_months(
     damages: Sequence[MonthDamage],
     found_at: dt.datetime,
 ) -> list[Path]:
-    """Keep damaged files as evidence, and write their months anew; return where they lie now.
+    """Keep damaged files as evidence, and write their months again; return where they lie now.
 
     Sessions whose rows are nowhere have to be out of the ledger already.  A month that is not
     complete is written all the same: what it held may lie nowhere else.  One that cannot be
     written, because the ledger is behind the receipts, stays for the next repair.
 
     Raises:
-        StorageError: The disk refuses; the next call goes on.
+        StorageError: The disk refuses; the next call continues.
     """
     by_month: dict[str, list[MonthDamage]] = {}
     for damage in damages:
@@ -81,9 +81,9 @@ def rebuild_months(
         try:
             write_month(store, facts, found_at)
         except (DataError, MissingPartitionError) as error:
-            logger.warning("month not written anew month=%s error=%s", facts.month, error)
+            logger.warning("month not rewritten month=%s error=%s", facts.month, error)
             continue
-        logger.warning("month written anew month=%s", facts.month)
+        logger.warning("month rewritten month=%s", facts.month)
     return kept
 
 

@@ -3,7 +3,7 @@
 What belongs here: copy, prove, switch, catalog, remove, in this order.  What does not: how each is
 done (``lake.relocation.switch``, ``lake.relocation.session_copies``, ``lake.relocation.removal``).
 
-The same call goes on after any kind of end: each step finds out from the disks what was done.
+The same call continues after any kind of end: each step finds out from the disks what was done.
 """
 
 import logging
@@ -90,7 +90,7 @@ def move_lake(
     Raises:
         ConfigError: The folder is not empty, or lies in the lake or around it.
         LakeError: Sessions are damaged, a copy is, or a root is not mounted; nothing has changed.
-        StorageError: A disk refuses, or is too small; the next call goes on.
+        StorageError: A disk refuses, or is too small; the next call continues.
     """
     earlier = _finish_earlier(lakehouse, progress)
     move, size = measure_move(lakehouse, dest, origin)

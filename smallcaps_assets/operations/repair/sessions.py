@@ -41,7 +41,7 @@ class RepairFacts:
         apart: What is wrong with prints beside the sessions, by tree: no download fetches them.
         lost: Keys that the ledger called stored and that have no receipt.
         orphans: Files that belong to no receipt.
-        months: What is wrong with files of compacted months, which are written anew.
+        months: What is wrong with files of compacted months, which are rewritten.
         moved: Folders in quarantine.
     """
 
@@ -68,7 +68,7 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
 
     Raises:
         MissingPartitionError: No plan is published.
-        StorageError: The disk refuses; what was moved stays moved, and the next call goes on.
+        StorageError: The disk refuses; what was moved stays moved, and the next call continues.
     """
     keys, damages = _verify_tree(lakehouse, Tree.TRADES)
     beside = [tree for tree in Tree if tree is not Tree.TRADES]

@@ -20,12 +20,12 @@ SHOWN_PATHS: Final = 20
 
 
 def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFacts:
-    """Repair the lake after missing its disks and its ledger; then build the catalog anew.
+    """Repair the lake after missing its disks and its ledger; then rebuild the catalog.
 
     Raises:
         LakeError: A disk is not mounted, or a receipt of a lost ledger cannot be read.
         MissingPartitionError: No plan is published.
-        StorageError: The disk refuses; the next call goes on.
+        StorageError: The disk refuses; the next call continues.
     """
     ensure_indexed(lakehouse)
     facts = repair_lake(lakehouse, is_dry_run=is_dry_run)

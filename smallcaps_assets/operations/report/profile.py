@@ -119,7 +119,7 @@ def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_cache(layout: LakeLayout, fs: FileSystem) -> pl.DataFrame:
-    """Return what earlier reports counted; a file that cannot be read is none."""
+    """Return what earlier reports counted; a file that cannot be read counts for nothing."""
     try:
         content = fs.read(layout.profile_file)
         return pl.read_parquet(io.BytesIO(content), glob=False).match_to_schema(CACHE)

@@ -1,6 +1,6 @@
 """Which market an emulator serves, asked before its first answer is believed.
 
-An address says nothing of what is behind it: an emulator started anew with another seed serves
+An address says nothing of what is behind it: an emulator restarted with another seed serves
 another market from the same port, and its sessions would join those of the first.  What does not
 belong here: what a lake is bound to (``lake.roots.identity``).
 """

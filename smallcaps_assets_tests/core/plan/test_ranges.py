@@ -235,7 +235,7 @@ def test_measure_plan_says_what_a_plan_holds() -> None:
     [
         ({"ticker": ["B", "A", "C"]}, "1 rows are out of order"),
         ({"session_date": [FIRST, FIRST, LAST]}, "1 rows repeat a ticker and session"),
-        ({"ticker": ["A", "A/B", "A_B"]}, "2 rows have a ticker that is none"),
+        ({"ticker": ["A", "A/B", "A_B"]}, "2 rows have a text that is not a ticker"),
         ({"session_date": [FIRST, dt.date(2024, 3, 16), LAST]}, "1 rows lie on no session"),
         ({"session_date": [FIRST, LAST, dt.date(2025, 1, 2)]}, "1 rows are not available yet"),
         ({"offsets": [[-1], [0, 1], [1]]}, "1 rows have lists of different length"),

@@ -72,7 +72,7 @@ def test_a_calibration_of_one_market_holds_on_another_with_other_trades(
 
 
 def test_learn_sizes_learns_from_the_first_file_on(tmp_path: Path) -> None:
-    """L49: a lake of ten sessions must not be estimated by another tape for ever."""
+    """L49: a lake of ten sessions must not be estimated by another tape forever."""
     lakehouse = make_lakehouse(tmp_path, "http://127.0.0.1:9")
     default = lakehouse.default_costs
     half = replace(

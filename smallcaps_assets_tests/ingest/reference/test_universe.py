@@ -342,7 +342,7 @@ def test_refresh_universe_refuses_codes_before_it_asks(
 
 @pytest.mark.slow
 def test_20000_listings_load_completely_after_two_interruptions(tmp_path: Path) -> None:
-    """L22, L13: a load of hours goes on where it stopped, and loses no listing."""
+    """L22, L13: a load of hours continues where it stopped, and loses no listing."""
     market = Market(MarketConfig(tickers=8, busy_trades=0, trades_scale=0.1, listings=20_000))
     with EmulatorServer(market) as server:
         for after in (9, 900):

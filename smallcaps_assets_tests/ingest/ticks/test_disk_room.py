@@ -1,4 +1,4 @@
-"""L25: a download ends before the disk is full, says what is lacking, and goes on later."""
+"""L25: a download ends before the disk is full, says what is lacking, and continues later."""
 
 import re
 from collections.abc import Mapping

@@ -373,7 +373,7 @@ def test_a_ticker_without_bars_is_unproven_beside_one_that_is_disputed(tmp_path:
 def test_a_settled_session_whose_bar_was_mended_is_unmarked_whatever_is_lost(
     tmp_path: Path,
 ) -> None:
-    """The receipt is told too: a ledger made anew says the same."""
+    """The receipt is told too: a ledger made again says the same."""
     history = begin(tmp_path, Model(bars=(DateDoubled(WEEK[0]),)))
     history.run(accept_disputed=True)
     assert history.marks == {RESIDUAL: 1}

@@ -207,7 +207,7 @@ class Day:
         model: What the vendor does on it.
         passed: Days since the day before.
         wrong: Days by which the clock is wrong on it.
-        bars: The bars of all months come anew.
+        bars: The bars of all months come again.
         again: A person asks for all stored sessions again.
         accepted: A person accepts what is disputed.
     """

@@ -1,4 +1,4 @@
-"""Every fault of the emulator on the first, the middle and the last page, once and for ever.
+"""Every fault of the emulator on the first, the middle and the last page, once and forever.
 
 All of them strike in one download, each a ticker of its own: whatever breaks, a session is
 complete and equal to the truth, or open with the reason; nothing in between.

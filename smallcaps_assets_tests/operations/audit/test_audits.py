@@ -121,7 +121,7 @@ def test_audit_lake_finds_a_file_where_a_receipt_says_no_trades(
 
 
 def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
-    """Store the trades of a session once more, as prints on a date that is none."""
+    """Store the trades of a session once more, as prints on a date that is no session."""
     store = lakehouse.store
     receipt = store.read_receipt(TICKER, DATE)
     facts = FetchFacts(**{name: getattr(receipt, name) for name in FetchFacts.__struct_fields__})

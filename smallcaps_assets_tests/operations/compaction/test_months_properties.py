@@ -80,7 +80,7 @@ class Model:
         self.hashes[key] = receipt.content_hash
 
     def kill(self, operations: int) -> None:
-        """Compact, and die after some operations; another process goes on."""
+        """Compact, and die after some operations; another process continues."""
         self.lakehouse.ledger.close()
         disk = ScriptedDisk(crash_at=operations)
         with contextlib.suppress(Crash):

@@ -82,7 +82,7 @@ def exaggerate(lakehouse: Lakehouse) -> PlanEstimate:
 
 
 def test_eight_pieces_spoil_no_estimate(market_server: EmulatorServer, tmp_path: Path) -> None:
-    """L49: eight small backfills were called 80 % off in requests, for ever."""
+    """L49: eight small backfills were called 80 % off in requests, forever."""
     lakehouse = plan(tmp_path, market_server.url)
     download(lakehouse, *cut(planned_keys(lakehouse)))
 

@@ -42,7 +42,7 @@ def test_a_checked_page_changes_nothing_until_it_is_accepted() -> None:
 
 
 def test_a_page_that_brings_nothing_new_and_names_a_next_one_is_not_believed() -> None:
-    """A chain that goes on for ever without a row ends as an error."""
+    """A chain that continues forever without a row ends as an error."""
     ties = [make_wire_trade(number) for number in range(3)]
     chain = make_chain(make_page(ties, "a"))
     page = chain.check(make_page(ties, "b"))

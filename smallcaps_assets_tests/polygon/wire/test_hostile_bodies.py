@@ -122,7 +122,7 @@ def emulator() -> Iterator[EmulatorServer]:
 def test_nothing_but_an_error_of_ours_escapes(
     emulator: EmulatorServer, endpoint: str, data: st.DataObject
 ) -> None:
-    """L29: whatever a decoder raises is the failure of its page, and the rest goes on."""
+    """L29: whatever a decoder raises is the failure of its page, and the rest continues."""
     body = data.draw(mutated_bodies(ROWS[endpoint], is_item=endpoint == "details"))
     status = data.draw(st.sampled_from([200, 200, 200, 403]))
     emulator.faults = [Fault(body=body, status=status, endpoint=endpoint)]
