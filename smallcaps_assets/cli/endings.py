@@ -8,8 +8,10 @@ tells by itself.
 import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import click
@@ -21,6 +23,9 @@ from smallcaps_assets.lake.storage.disk_errors import explain_refusal
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 """Exit code of what Ctrl-C ended, as shells give it: 128 and the number of the signal."""
+
+REPEAT_S: Final = 0.05
+"""Time after which an interrupt that was dropped comes again."""
 
 USAGE_PAGE: Final = "operations#a-setting-or-an-argument-is-refused"
 RESUME_PAGE: Final = "operations#backfill-and-resume"
@@ -59,7 +64,8 @@ def run_to_end(command: click.Command, arguments: Sequence[str]) -> int:
     is_json = "--json" in arguments
     _make_streams_bear_all()
     try:
-        code = _run(command, arguments)
+        with _keeping_interrupts():
+            code = _run(command, arguments)
         sys.stdout.flush()
     except SmallcapsError as error:
         return _tell(error.kind, str(error), error.exit_code, error.page, is_json=is_json)
@@ -99,6 +105,29 @@ def _tell(kind: str, message: str, code: int, page: str, *, is_json: bool) -> in
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
     return code
+
+
+@contextlib.contextmanager
+def _keeping_interrupts() -> Iterator[None]:
+    """Let no Ctrl-C be lost that falls into a callback of the garbage collector.
+
+    Python prints what such a callback raises, as a trace, and drops it.
+    """
+    before = sys.unraisablehook
+
+    def repeat(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            # Here it would be dropped again.
+            main = threading.main_thread().ident or 0
+            threading.Timer(REPEAT_S, signal.pthread_kill, (main, signal.SIGINT)).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _make_streams_bear_all() -> None:

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+import click
 import pytest
 
+from smallcaps_assets.cli.endings import run_to_end
 from smallcaps_assets.cli.runs.workplace import noticing_interrupts
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
@@ -103,6 +105,27 @@ def test_ctrl_c_ends_with_its_own_code(
     assert process.returncode == INTERRUPTED, out + err
     assert "Traceback" not in out + err
     assert "interrupted" in err
+
+
+def test_ctrl_c_inside_a_callback_of_the_collector_is_not_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """L53: it was printed as a trace, and the command went on."""
+
+    class Collected:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    @click.command
+    def command() -> None:
+        Collected()
+        time.sleep(30)
+
+    started = time.monotonic()
+
+    assert run_to_end(command, []) == INTERRUPTED
+    assert time.monotonic() - started < 20
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
