@@ -37,11 +37,11 @@ ui: $(STAMP) ## Dagster's UI on localhost:3000, on the vendor and data
 	$(BIN)/smallcaps ui --port $(UI_PORT)
 
 test: $(STAMP) ## the test suite; at least 95 % of the branches of core, polygon and lake
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --cov --cov-report=
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report --fail-under 95 --skip-covered --include '*/core/*,*/polygon/*,*/lake/*'
 
 test-fast: $(STAMP) ## the tests that take no more than a few seconds
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not slow and not browser"
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
 check: $(STAMP) ## ruff, mypy, import contracts and budgets
 	$(BIN)/ruff check .

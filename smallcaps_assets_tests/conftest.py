@@ -1,6 +1,7 @@
 """What tests of several packages share and has to be torn down: a served market, a lake."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,22 @@ from smallcaps_assets_tests.lakehouse_factories import (
 # No test is timed: a busy machine is no defect.  The rest stays as the environment chose it.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+
+LONGEST: Final = (
+    "documents/test_readme.py",
+    "defs/test_resume.py",
+    "cli/test_small_lake.py",
+    "test_secrets.py",
+    "test_replay.py",
+    "defs/test_interrupts.py",
+)
+"""Files of a few tests that take longest: they begin first, so that no worker waits at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; within a file the order stays."""
+    items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
