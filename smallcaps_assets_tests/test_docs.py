@@ -31,7 +31,7 @@ PAGES: Final = sorted(
     for page in (REPO_ROOT / folder).glob(pattern)
 )
 SOURCES: Final = sorted((REPO_ROOT / "smallcaps_assets").rglob("*.py"))
-LESSONS: Final = [f"L{number}" for number in range(1, 54)]
+LESSONS: Final = [f"L{number}" for number in range(1, 56)]
 TEXT_SUFFIXES: Final = {
     "",
     ".cfg",

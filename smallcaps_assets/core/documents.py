@@ -8,6 +8,7 @@ decoder may raise: one list for every reader.  What does not: what the documents
 import datetime as dt
 import inspect
 import re
+import threading
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
@@ -25,6 +26,36 @@ _ENTRY: Final = re.compile(r"^(\w+): ", re.MULTILINE)
 DECODER_FAULTS: Final = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
 """Values out of range, texts that are no UTF-8 and all that msgspec says are a ``ValueError``; JSON
 nested a thousand deep is a ``RecursionError``, one that is too large a ``MemoryError``."""
+
+
+_DECODERS: Final[dict[object, msgspec.json.Decoder[Any]]] = {}
+_BUILDING: Final = threading.Lock()
+
+Kind = TypeVar("Kind")
+
+
+def make_decoder(kind: type[Kind]) -> msgspec.json.Decoder[Kind]:
+    """Build the decoder of a type once, one thread at a time.
+
+    msgspec notes on a struct what it finds out about it before it is complete.  Another thread that
+    meets the struct meanwhile follows a null pointer, and the process is gone (0.22.0).
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        with _BUILDING:
+            decoder = _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
+    return decoder
+
+
+def decode_json(text: str | bytes, kind: type[Kind]) -> Kind:
+    """Read a value of a type from JSON; what it may raise are ``DECODER_FAULTS``."""
+    return make_decoder(kind).decode(text)
+
+
+def convert_fields(fields: object, kind: type[Kind]) -> Kind:
+    """Make a value of a type from plain ones; what it may raise are ``DECODER_FAULTS``."""
+    make_decoder(kind)
+    return msgspec.convert(fields, kind)
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +83,7 @@ def encode_document(document: Document) -> str:
     """
     text = msgspec.json.encode(document)
     try:
-        msgspec.json.decode(text, type=type(document))
+        decode_json(text, type(document))
     except DECODER_FAULTS as error:
         raise DataError(f"{type(document).__name__} is not what its type says: {error}") from error
     return msgspec.json.format(text, indent=1).decode()
@@ -65,7 +96,7 @@ def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
         DataError: It is none, or one of another version.
     """
     try:
-        return msgspec.json.decode(text, type=kind)
+        return decode_json(text, kind)
     except DECODER_FAULTS as error:
         raise DataError(f"expected a {kind.__name__} as JSON, got something else: {error}") from (
             error

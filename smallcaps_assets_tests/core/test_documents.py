@@ -1,6 +1,10 @@
 import datetime as dt
 import math
-from typing import Literal
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, Literal
 
 import jsonschema
 import msgspec
@@ -8,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import smallcaps_assets
 from smallcaps_assets.core.documents import (
     Document,
     Instant,
@@ -123,3 +128,49 @@ def test_read_attributes_ends_with_its_section() -> None:
 def validate(plain: object) -> None:
     schema = describe_document(Example, "example")
     jsonschema.Draft202012Validator(schema).validate(plain)
+
+
+RACE: Final = """
+import sys, threading
+import msgspec
+from smallcaps_assets.core.documents import convert_fields, decode_json
+
+sys.setswitchinterval(1e-6)
+for number in range(150):
+    parts = [msgspec.defstruct(f"Part{number}_{n}", [("a", "int | None")]) for n in range(6)]
+    whole = msgspec.defstruct(f"Whole{number}", [(f"f{n}", part) for n, part in enumerate(parts)])
+    fields = {f"f{n}": {"a": 1} for n in range(6)}
+    text = msgspec.json.encode(fields)
+    begin = threading.Barrier(8)
+
+    def read():
+        begin.wait()
+        assert decode_json(text, whole) == convert_fields(fields, whole)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+"""Threads that meet types for the first time all at once."""
+
+
+def test_threads_that_meet_a_type_for_the_first_time_live_on() -> None:
+    """L54: a plan ended by SIGSEGV: msgspec reads types that it has not finished."""
+    ended = subprocess.run([sys.executable, "-c", RACE], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_types_are_read_through_one_door() -> None:
+    """A decoder that is built elsewhere may be built by two threads at once."""
+    package = Path(smallcaps_assets.__file__).parent
+    built = re.compile(r"msgspec\.(json\.decode\(|convert\()|^ .*json\.Decoder\(", re.MULTILINE)
+    readers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "emulator" not in path.parts and built.search(path.read_text())
+    }
+
+    assert readers == {"core/documents.py"}

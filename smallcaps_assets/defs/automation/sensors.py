@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.defs import jobs
@@ -239,7 +239,7 @@ def _request(keys: list[str], sensor: str) -> dg.RunRequest:
 def _read_cursor(text: str | None, today: str) -> RetryCursor:
     """Return today's count; yesterday's, or none that can be read, is zero."""
     try:
-        cursor = msgspec.json.decode(text or "{}", type=RetryCursor)
+        cursor = decode_json(text or "{}", RetryCursor)
     except DECODER_FAULTS:
         return RetryCursor(today)
     return cursor if cursor.date == today else RetryCursor(today)

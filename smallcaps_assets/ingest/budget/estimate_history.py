@@ -15,7 +15,7 @@ from smallcaps_assets.core.budget.calibration import (
     DEFAULT_SESSION_S,
     Calibration,
 )
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.estimates import PlanEstimate
 from smallcaps_assets.lake.paths.layout import LakeLayout
@@ -125,7 +125,7 @@ def read_estimates(layout: LakeLayout, fs: FileSystem) -> list[EstimateEntry]:
     path = layout.estimates_file
     try:
         lines = fs.read(path).splitlines()
-        return [msgspec.json.decode(line, type=EstimateEntry) for line in lines]
+        return [decode_json(line, EstimateEntry) for line in lines]
     except MissingPartitionError:
         return []
     except DECODER_FAULTS as error:

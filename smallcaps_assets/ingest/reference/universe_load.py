@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.errors import BadRequestError
 from smallcaps_assets.lake.tables.load_parts import PartStore
 from smallcaps_assets.polygon.client import PolygonClient
@@ -251,7 +251,7 @@ class UniverseLoad:
         found = []
         for name in self._parts.list_names(prefix):
             try:
-                found.append(msgspec.json.decode(self._parts.read(name), type=kind))
+                found.append(decode_json(self._parts.read(name), kind))
             except DECODER_FAULTS as error:
                 logger.warning("part is damaged name=%s reason=%s", name, error)
                 self._parts.clear(name)

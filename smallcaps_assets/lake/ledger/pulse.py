@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.lake.ledger.rows import Row
 
@@ -87,7 +87,7 @@ def encode_pulse(pulse: Pulse) -> str:
 def parse_pulse(text: str) -> Pulse | None:
     """Return a pulse; ``None``: another version of this program wrote it."""
     try:
-        return msgspec.json.decode(text, type=Pulse)
+        return decode_json(text, Pulse)
     except DECODER_FAULTS:
         return None
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 
@@ -105,6 +105,6 @@ def parse_manifest(text: bytes, *, where: str) -> MonthManifest:
             f"{MANIFEST_VERSION}: update smallcaps-assets"
         )
     try:
-        return msgspec.convert(fields, MonthManifest)
+        return convert_fields(fields, MonthManifest)
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"manifest {where} is not one: {error}") from error

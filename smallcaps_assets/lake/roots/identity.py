@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -155,7 +155,7 @@ def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
     """
     path = layout.identity_file
     try:
-        return msgspec.json.decode(fs.read(path), type=LakeIdentity)
+        return decode_json(fs.read(path), LakeIdentity)
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(
             f"{path} is damaged ({name_fault(error)}): expected kind, name, schema_version and "

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -126,7 +126,7 @@ def read_marker(fs: FileSystem, root: LakeRoot) -> RootMarker | None:
         StorageError: The disk refuses.
     """
     try:
-        return msgspec.json.decode(fs.read(root.marker_file), type=RootMarker)
+        return decode_json(fs.read(root.marker_file), RootMarker)
     except MissingPartitionError:
         return None
     except DECODER_FAULTS as error:

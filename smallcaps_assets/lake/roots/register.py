@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import LakeRoot
@@ -85,7 +85,7 @@ def read_register(layout: LakeLayout, fs: FileSystem) -> RootRegister | None:
     """
     path = layout.roots_file
     try:
-        return msgspec.json.decode(fs.read(path), type=RootRegister)
+        return decode_json(fs.read(path), RootRegister)
     except MissingPartitionError:
         return None
     except DECODER_FAULTS as error:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.ticks.disputes import Asking, Figures
 from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
@@ -187,6 +187,6 @@ def parse_receipt(text: bytes, *, where: str) -> Receipt:
             f"{RECEIPT_VERSION}: update smallcaps-assets"
         )
     try:
-        return msgspec.convert(fields, Receipt)
+        return convert_fields(fields, Receipt)
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"receipt {where} is not one: {error}") from error

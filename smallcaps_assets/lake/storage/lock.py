@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 from filelock import FileLock, Timeout
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
@@ -192,7 +192,7 @@ class LakeLock:
 
     def _read_note(self) -> Holder | None:
         try:
-            return msgspec.json.decode(self._fs.read(self._note), type=Holder)
+            return decode_json(self._fs.read(self._note), Holder)
         except (LakeError, *DECODER_FAULTS):
             return None
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import LedgerMismatchError
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -38,7 +38,7 @@ def parse_sealed(text: bytes, seal: str, *, what: str) -> dict[str, object]:
         LedgerMismatchError: It is cut or damaged, or was edited.
     """
     try:
-        fields = msgspec.json.decode(text, type=dict[str, object])
+        fields = decode_json(text, dict[str, object])
         stated, found = fields.pop(seal, None), hash_fields(fields)
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"{what} is no JSON object: {name_fault(error)}") from error

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
 from smallcaps_assets.core.keys import is_ticker_expression
 from smallcaps_assets.core.parsing import check_unique
 from smallcaps_assets.errors import DataError
@@ -252,7 +252,7 @@ class BarMonthStore:
         path = self.layout.daily_bars_file(month)
         facts = decode_facts(DAILY_BARS, self.fs.read(path), where=str(path))
         try:
-            return msgspec.convert(facts, BarMonthFacts)
+            return convert_fields(facts, BarMonthFacts)
         except DECODER_FAULTS as error:
             raise DataError(
                 f"{path} lacks what is known of its month ({error}): materialize daily_bars again"

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import Table
 
@@ -78,7 +78,7 @@ def decode_facts(table: Table, content: bytes, *, where: str) -> dict[str, objec
     """
     try:
         text = pl.read_parquet_metadata(io.BytesIO(content)).get(_FACTS_KEY, "{}")
-        return msgspec.json.decode(text, type=dict[str, object])
+        return decode_json(text, dict[str, object])
     except (*_UNREADABLE, *DECODER_FAULTS) as error:
         raise _say_damaged(table, where, str(error)) from error
 

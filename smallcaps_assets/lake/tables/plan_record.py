@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields, decode_json, name_fault
 from smallcaps_assets.core.keys import decode_key, hash_keys, key_expression
 from smallcaps_assets.errors import DataError, LedgerMismatchError
 
@@ -107,10 +107,10 @@ def parse_plan_text(content: bytes, *, where: str) -> PlanText:
         LedgerMismatchError: It is cut, damaged, or no record of a plan.
     """
     try:
-        fields = msgspec.json.decode(content, type=dict[str, object])
+        fields = decode_json(content, dict[str, object])
         pending = fields.pop(_PENDING, None)
-        record = msgspec.convert(fields, PlanRecord)
-        return PlanText(record, None if pending is None else msgspec.convert(pending, PlanRecord))
+        record = convert_fields(fields, PlanRecord)
+        return PlanText(record, None if pending is None else convert_fields(pending, PlanRecord))
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(
             f"{where} is no record of a plan ({name_fault(error)}): plan again with "

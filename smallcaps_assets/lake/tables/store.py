@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields, name_fault
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.tables.bar_months import BarMonthStore
@@ -184,7 +184,7 @@ class TableStore(BarMonthStore):
         plan = self._read(EVENT_WINDOW_PLAN, path)
         facts = decode_facts(EVENT_WINDOW_PLAN, self.fs.read(path), where=str(path))
         try:
-            return msgspec.convert(facts, PlanRecord), plan
+            return convert_fields(facts, PlanRecord), plan
         except DECODER_FAULTS as error:
             raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
@@ -159,7 +159,7 @@ def read_last_audit(layout: LakeLayout, fs: FileSystem) -> StoredAudit | None:
     What cannot be read is made again by the next audit.
     """
     try:
-        return msgspec.json.decode(fs.read(layout.last_audit_file), type=StoredAudit)
+        return decode_json(fs.read(layout.last_audit_file), StoredAudit)
     except (MissingPartitionError, *DECODER_FAULTS):
         return None
 

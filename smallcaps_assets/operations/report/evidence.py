@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.documents import convert_fields
 from smallcaps_assets.core.progress.expansion import (
     AuditFacts,
     Cost,
@@ -73,7 +73,7 @@ class Evidence:
     def damaged(self) -> list[ReportedDamage]:
         """Return what the last deep audit found damaged, the first ones."""
         offenders = self.verdicts[DAMAGE_AUDIT].offenders
-        return msgspec.convert(offenders.to_dicts(), list[ReportedDamage])
+        return convert_fields(offenders.to_dicts(), list[ReportedDamage])
 
     @cached_property
     def audit(self) -> AuditFacts | None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
+from smallcaps_assets.core.documents import convert_fields
 from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_lake
@@ -95,7 +95,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         **_describe_failures(evidence.missing, ledger.activity(EPOCH)),
         **_describe_audits(evidence),
     }
-    return msgspec.convert(figures, ReportDocument)
+    return convert_fields(figures, ReportDocument)
 
 
 def identify_state(lakehouse: Lakehouse) -> str:
@@ -135,7 +135,7 @@ def list_missing(
             message=pl.col("error_message").fill_null(""),
         )
     )
-    return [msgspec.convert(row, MissingSession) for row in missing.to_dicts()]
+    return [convert_fields(row, MissingSession) for row in missing.to_dicts()]
 
 
 def _describe_sessions(evidence: Evidence) -> dict[str, Any]:

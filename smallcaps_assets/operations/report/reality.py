@@ -7,10 +7,10 @@ never judged by what it learned from.  What does not belong here: making estimat
 
 from collections.abc import Sequence
 
-import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import Calibration, size_expression
+from smallcaps_assets.core.documents import convert_fields
 from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
 from smallcaps_assets.lake.tables.store import TableStore
@@ -83,4 +83,4 @@ def _sum_up(by_cell: pl.DataFrame, *grain: str) -> list[RealityRow]:
     table = by_cell.group_by(grain).agg(sums).sort(grain) if grain else by_cell.select(sums)
     ratio = (pl.col("estimated_bytes") / pl.col("bytes") - 1).fill_nan(None)
     rows = table.with_columns(bytes_error_ratio=ratio.replace(float("inf"), None))
-    return msgspec.convert(rows.to_dicts(), list[RealityRow])
+    return convert_fields(rows.to_dicts(), list[RealityRow])

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.errors import BadRequestError, PartitionConflictError
 from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.transport import Answer, Transport, is_loopback
@@ -66,7 +66,7 @@ class Counterpart:
         """Return the name of the market; empty where what answers does not say."""
         try:
             answer = self._transport.get(IDENTITY_PATH, {}, deadline_s=deadline_s)
-            return msgspec.json.decode(answer.inflate(), type=_Identity).name
+            return decode_json(answer.inflate(), _Identity).name
         except BadRequestError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise

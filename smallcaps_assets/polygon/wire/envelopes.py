@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, make_decoder, name_fault
 from smallcaps_assets.errors import (
     NotEntitledError,
     PayloadError,
@@ -128,7 +128,7 @@ def decode_page(
         RateLimitError: The vendor refuses because of the rate.
     """
     with disbelieving(url):
-        envelope: _Body[Row] = _decode(_decoder(_Body, row_type), body, url, secret)
+        envelope: _Body[Row] = _decode(make_decoder(cast(Any, _Body)[row_type]), body, url, secret)
         _check_facts(envelope, url, ticker)
     return Page(
         rows=envelope.results or [],
@@ -141,7 +141,8 @@ def decode_page(
 def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Row:
     """Return the one thing a body is about; raises like :func:`decode_page`."""
     with disbelieving(url):
-        envelope: _ItemBody[Row] = _decode(_decoder(_ItemBody, row_type), body, url, secret)
+        decoder = make_decoder(cast(Any, _ItemBody)[row_type])
+        envelope: _ItemBody[Row] = _decode(decoder, body, url, secret)
     if envelope.results is None:
         raise PayloadError("the body has no results", url=url, status=HTTPStatus.OK)
     return envelope.results
@@ -165,17 +166,6 @@ def refuse(status: int, text: str, *, url: str) -> VendorError:
         is_timeframe = "timeframe" in lowered or "today's data" in lowered
         return NotEntitledError(text, url=url, status=status, is_timeframe=is_timeframe)
     return PayloadError(text, url=url, status=status)
-
-
-_DECODERS: Final[dict[tuple[object, object], msgspec.json.Decoder[Any]]] = {}
-
-
-def _decoder(body_type: object, row_type: object) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of a kind of row; building one costs more than decoding a small page."""
-    kind = (body_type, row_type)
-    if kind not in _DECODERS:
-        _DECODERS[kind] = msgspec.json.Decoder(cast(Any, body_type)[row_type])
-    return _DECODERS[kind]
 
 
 def _decode(
@@ -230,7 +220,7 @@ def _clean(text: object, secret: str) -> str:
 
 def _read_verdict(body: bytes) -> _Verdict | None:
     try:
-        return msgspec.json.decode(body, type=_Verdict)
+        return decode_json(body, _Verdict)
     except DECODER_FAULTS:
         return None
 

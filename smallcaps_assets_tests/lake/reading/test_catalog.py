@@ -219,7 +219,7 @@ def test_build_catalog_leaves_a_lost_file_out_and_says_so(
 def test_a_damaged_footer_closes_no_other_file(
     tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
 ) -> None:
-    """L12: DuckDB takes the columns of all files from the first one."""
+    """L12, L55: DuckDB takes the columns of all files from the first one."""
     layout = fill_lake(tmp_path_factory.mktemp("lake"), {A1: ("regular",), B1: ("regular",)})
     path = layout.trades_file("AAA", dt.date(2024, 3, 14))
     content = bytearray(path.read_bytes())
