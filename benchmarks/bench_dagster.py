@@ -34,7 +34,6 @@ from measuring import make_row, pick, print_result, run_contender, time_work
 from rich.console import Console
 from vendor import KEY, serve
 
-from smallcaps_assets.cli.commands.reconcile_command import reconcile
 from smallcaps_assets.cli.runs.download import run_download
 from smallcaps_assets.cli.runs.workplace import QUIET, Workplace, prepare_dagster_home
 from smallcaps_assets.core.events.rules import IMPORTED_EVENT
@@ -42,6 +41,7 @@ from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.instance.queue import register_plan
+from smallcaps_assets.defs.instance.reconciliation import reconcile_partitions
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.ticks.backfill import Backfill
@@ -158,7 +158,7 @@ def run_bare(limit: int | None = None) -> int:
 def run_reconcile() -> int:
     """Show Dagster what the lake holds; return the keys it then shows as stored."""
     work = Workplace(load_settings())
-    reconcile(work)
+    reconcile_partitions(work.instance, work.lakehouse)
     return len(work.instance.get_materialized_partitions(dg.AssetKey("trades")))
 
 

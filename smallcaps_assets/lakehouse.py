@@ -27,6 +27,7 @@ from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
+from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.writer import Ledger
@@ -47,7 +48,6 @@ from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.settings import (
     EMULATED_FIRST_SESSION,
     EMULATED_LAST_SESSION,
-    VENDOR_BASE_URL,
     Settings,
     Source,
 )

@@ -26,13 +26,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smallcaps_assets.core.sessions import CALENDAR_START
+from smallcaps_assets.core.vendor import VENDOR_BASE_URL, VENDOR_DOMAINS
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.paths import check_folder, expand_path, split_paths
 
-VENDOR_BASE_URL = "https://api.polygon.io"
-VENDOR_DOMAINS = ("polygon.io", "massive.com")
-VENDOR_HOSTS = frozenset(f"api.{domain}" for domain in VENDOR_DOMAINS)
-"""Hosts of one vendor, under its old name and its new one."""
 EMULATED_FIRST_SESSION = dt.date(2023, 1, 3)
 EMULATED_LAST_SESSION = dt.date(2024, 12, 31)
 """First and last session of the emulator's synthetic market."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 
+from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.lakehouse import names_market, take_market
-from smallcaps_assets.settings import VENDOR_BASE_URL, Settings, Source
+from smallcaps_assets.settings import Settings, Source
 
 STOP_TIMEOUT_S = 10.0
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
+from smallcaps_assets.core.vendor import VENDOR_HOSTS
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -34,7 +35,7 @@ from smallcaps_assets.lake.roots.register import (
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import SCHEMA_VERSION
-from smallcaps_assets.settings import VENDOR_HOSTS, Source
+from smallcaps_assets.settings import Source
 
 VENDOR: Final = "polygon"
 

@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 from pyrate_limiter import GCRA, Rate
 from pyrate_limiter.abstracts.algorithm import State
 
+from smallcaps_assets.core.vendor import VENDOR_HOSTS
 from smallcaps_assets.errors import ConfigError, InterruptedFetchError
-from smallcaps_assets.settings import VENDOR_HOSTS
 
 MARGIN: Final = 1.01
 """Slots are this much further apart than the rate asks, so that a request that leaves its slot
