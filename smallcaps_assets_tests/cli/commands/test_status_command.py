@@ -170,10 +170,10 @@ def test_status_before_the_first_download_foretells_it(user: User) -> None:
     shown = user.run("status", SMALLCAPS_REQUESTS_PER_MINUTE=3).text
 
     assert plain["download"]["state"] == "idle"
-    assert (plain["forecast"]["basis"], plain["forecast"]["plan_seconds"]) == ("limit", 62.5)
+    assert (plain["forecast"]["basis"], plain["forecast"]["plan_seconds"]) == ("limit", 60.3)
     assert plain["disk"]["fits"] is True
     assert "run `smallcaps download`" in shown
-    assert "1 min 2 s of download left, by the limit of requests at best" in shown
+    assert "1 min 0 s of download left, by the limit of requests at best" in shown
 
 
 def test_status_of_a_lost_ledger_leads_to_reindex(filled: User) -> None:

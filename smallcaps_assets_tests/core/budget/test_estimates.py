@@ -175,7 +175,7 @@ def test_estimate_calibrated_shows_its_arithmetic() -> None:
         "receipts, blocks and indices; 3 requests x 0.15 s + 62,700 trades x 5 us + 3 sessions x "
         "5 ms = 0.8 seconds of work (believed before anything landed); "
         "3 requests / 100 a minute / 60 = 1.8 seconds; the longer counts; "
-        "a download begins and ends in 2.5 s"
+        "a download begins and ends in 0.3 s"
     )
 
 
@@ -187,7 +187,7 @@ def test_estimate_calibrated_without_a_limit_takes_the_time_of_the_work() -> Non
 
     estimate = estimate_calibrated(make_ranges((1, 50_000 * 60)), calibration)
 
-    assert estimate.hours * 3_600 == pytest.approx(2.5 + 6 + 30 + 0.01)
+    assert estimate.hours * 3_600 == pytest.approx(0.3 + 6 + 30 + 0.01)
     assert "as 7 sessions that landed showed" in estimate.arithmetic
     assert "no limit of requests is set" in estimate.arithmetic
 
@@ -215,7 +215,7 @@ def test_estimate_unmerged_sizes_sessions_like_the_planned_ones() -> None:
     assert (naive.method, naive.ticker_sessions, naive.requests) == ("calibrated", 12, 12)
     assert naive.bytes_stored == 3 * planned.bytes_stored
     assert naive.bytes_overhead == 3 * planned.bytes_overhead
-    assert naive.hours == pytest.approx((12 / 100 * 60 + 2.5) / 3_600)
+    assert naive.hours == pytest.approx((12 / 100 * 60 + 0.3) / 3_600)
     assert naive.arithmetic.startswith("3 rows x 4 sessions = 12 ticker-sessions, 3 times those")
 
 
@@ -234,7 +234,7 @@ def test_estimate_measured_extends_what_landed() -> None:
 
     assert (estimate.method, estimate.requests, estimate.bytes_stored) == ("measured", 200, 300_000)
     assert estimate.bytes_raw == 10_000 * 220
-    assert estimate.hours == pytest.approx((200 / 100 * 60 + 2.5) / 3_600)
+    assert estimate.hours == pytest.approx((200 / 100 * 60 + 0.3) / 3_600)
     assert "10 of 100 ticker-sessions landed with 1,000 trades" in estimate.arithmetic
 
 
@@ -245,7 +245,7 @@ def test_estimate_measured_takes_the_trades_that_are_expected_where_they_are_kno
     estimate = estimate_measured(100, some, Calibration(), growth=Growth(4.0, 4.5, 70))
 
     assert (estimate.rows, estimate.bytes_stored, estimate.requests) == (4_000, 135_000, 70)
-    assert estimate.hours == pytest.approx((70 / 100 * 60 + 2.5) / 3_600)
+    assert estimate.hours == pytest.approx((70 / 100 * 60 + 0.3) / 3_600)
 
 
 def test_estimate_measured_refuses_to_extend_nothing() -> None:

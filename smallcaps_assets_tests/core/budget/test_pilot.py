@@ -86,7 +86,7 @@ def test_build_ladder_tells_what_each_size_costs() -> None:
     assert (one.unique_ticker_sessions, one.requests, one.bytes_stored) == (6, 1, 6_000)
     assert (two.tickers, two.rows, two.unique_ticker_sessions) == (2, 3, 11)
     assert (one.verdict.fits, two.verdict.fits) == (True, False)
-    assert two.hours == pytest.approx((2 / 100 * 60 + 2.5) / 3_600)
+    assert two.hours == pytest.approx((2 / 100 * 60 + 0.3) / 3_600)
 
 
 def test_build_ladder_takes_larger_sizes_as_all_tickers_once() -> None:
