@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.defs.assets.ticks import POOL
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.ingest.derived import ensure_indexed
@@ -35,7 +36,7 @@ class RecheckConfig(dg.Config):
     tickers: str = ""
 
 
-@dg.op(name="recheck", pool="trades", out=dg.Out(dg.Nothing))
+@dg.op(name="recheck", pool=POOL, out=dg.Out(dg.Nothing))
 def recheck(
     context: dg.OpExecutionContext,
     config: RecheckConfig,

@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from smallcaps_assets.defs.assets.ticks import POOL
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.reconciliation import (
     preview_reconciliation,
@@ -39,8 +40,6 @@ from smallcaps_assets.operations.repair.upkeep import (
     repair_and_serve,
 )
 from smallcaps_assets.paths import expand_path
-
-POOL = "trades"
 
 
 class RepairConfig(dg.Config):

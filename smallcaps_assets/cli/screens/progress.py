@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -89,7 +89,9 @@ def watch_progress(
         LedgerReader(lakehouse.layout.ledger_file) as ledger,
         show_progress(console, line_every_s=0) as show,
     ):
-        meter = DownloadMeter(total, limit, _count_green(ledger), ledger.totals(), time.monotonic())
+        meter = DownloadMeter(
+            total, limit, _count_green(ledger.counts()), ledger.totals(), time.monotonic()
+        )
 
         def watch() -> None:
             is_over = False
@@ -133,7 +135,7 @@ class DownloadMeter:
         """
         elapsed_s = max(time.monotonic() - self.started, 1e-3)
         counts, totals = ledger.counts(), ledger.totals()
-        done = _count_green(ledger) - self.green
+        done = _count_green(counts) - self.green
         failed = counts.get(FAILED, 0) + counts.get(EMPTY_DISPUTED, 0)
         disputed = counts.get(DISPUTED, 0)
         rows, size = totals.rows - self.stored.rows, totals.bytes - self.stored.bytes
@@ -151,5 +153,5 @@ class DownloadMeter:
         return done, f"{text}, ETA {format_duration(outlook.plan_s)}"
 
 
-def _count_green(ledger: LedgerReader) -> int:
-    return sum(count for state, count in ledger.counts().items() if state in GREEN)
+def _count_green(counts: Mapping[str, int]) -> int:
+    return sum(count for state, count in counts.items() if state in GREEN)

@@ -226,10 +226,10 @@ class Download:
         bars = read_bar_facts(lakehouse.tables, pl.concat([missing, stored]))
         self.asking.open_judge(bars)
         self.asking.add(again)
+        holdings = gather_holdings(lakehouse.ledger, lakehouse.default_costs)
         if missing.height:
-            self._waiting = self._plan_ranges(
-                label_sessions(lakehouse.tables, missing, lakehouse.ledger.stored_sessions())
-            )
+            labelled = label_sessions(lakehouse.tables, missing, holdings.stored)
+            self._waiting = self._plan_ranges(labelled, holdings.stored)
         self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,
@@ -245,9 +245,8 @@ class Download:
         self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            costs = gather_holdings(lakehouse.ledger, lakehouse.default_costs).costs
             folder = lakehouse.home.data_dir
-            room = Room(lakehouse.placement, folder, lakehouse.calendar, bars, costs)
+            room = Room(lakehouse.placement, folder, lakehouse.calendar, bars, holdings.costs)
             yield from self._loop(pool, fetcher, room)
             yield from self._ask_again(self.asking, pool, fetcher, room)
         except self._interrupts:
@@ -438,12 +437,12 @@ class Download:
             expected_requests=self.workload.weigh(span).requests,
         )
 
-    def _plan_ranges(self, missing: pl.DataFrame) -> RangeQueue:
+    def _plan_ranges(self, missing: pl.DataFrame, landed: pl.DataFrame) -> RangeQueue:
         """Return the request ranges; sessions that failed before are in ranges of their own."""
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
         lakehouse = self._lakehouse
-        rules, landed = lakehouse.range_rules, lakehouse.ledger.stored_sessions()
+        rules = lakehouse.range_rules
         purposes = find_purposes(
             lakehouse.ledger,
             missing,
