@@ -8,6 +8,7 @@ from rich.console import Console
 from smallcaps_assets.cli.runs.workplace import Workplace
 from smallcaps_assets.cli.screens.progress import watch_progress
 from smallcaps_assets.cli.screens.summaries import print_marks, print_revisions
+from smallcaps_assets.core.plan.spans import find_spans
 from smallcaps_assets.defs.assets.ticks import (
     ABORTED_TAG,
     ACCEPT_DISPUTED_TAG,
@@ -31,9 +32,6 @@ from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import select_missing, select_planned
 from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
-
-BRIDGED_KEYS = 100
-"""Finished keys between two missing ones that one run passes over: cheaper than a second run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,30 +129,6 @@ def _run_spans(
             console.print(line, style="red", highlight=False)
         if ABORTED_TAG in run.tags:
             break
-
-
-def find_spans(
-    ordered: Sequence[str], wanted: Sequence[str], missing: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Return first and last key of the runs that fetch what is wanted, and nothing else.
-
-    Args:
-        ordered: Registered keys in partition order.
-        wanted: Keys to fetch.
-        missing: Every key that is not finished: a span holds none of them that is not wanted,
-            while finished keys between two wanted ones are passed over.
-    """
-    chosen, unfinished = set(wanted), set(missing)
-    spans: list[tuple[int, int]] = []
-    is_open = False
-    for place, key in enumerate(ordered):
-        if key in chosen:
-            is_open = is_open and place - spans[-1][1] <= BRIDGED_KEYS
-            spans.append((spans.pop()[0] if is_open else place, place))
-            is_open = True
-        elif key in unfinished:
-            is_open = False
-    return [(ordered[first], ordered[last]) for first, last in spans]
 
 
 def refuse_if_held(work: Workplace) -> None:

@@ -39,7 +39,7 @@ DEFAULT_ROW_S: Final = 5e-6
 DEFAULT_SESSION_S: Final = 5e-3
 """Processor's seconds of a session: its commit, and its event in Dagster."""
 DEFAULT_START_S: Final = 0.3
-"""What a download takes besides: plan and bars are read, its end is written; idle, 0.2 to 0.4."""
+"""What a run takes besides: plan and bars are read, the catalog is built; idle, 0.2 to 0.4."""
 
 SECONDS_PER_MINUTE: Final = 60
 PRIOR_FILES: Final = 0.5
@@ -64,7 +64,7 @@ class Calibration:
         request_s: Seconds that a download takes for a request, all of its threads at work.
         row_s: The same for a trade.
         session_s: The same for a session.
-        start_s: Seconds that a download takes whatever it asks for.
+        start_s: Seconds that each run of a download takes whatever it asks for.
         learned_sessions: Sessions that landed and taught this; 0: it is believed beforehand.
     """
 
@@ -98,17 +98,17 @@ class Calibration:
         growth = 1 + FILE_GROWTH * math.log1p(rows / files)
         return rows * self.bytes_per_trade + files * self.file_bytes * growth
 
-    def predict_seconds(self, requests: float, rows: float, sessions: int) -> float:
-        """Return how long a download takes: by its work, or by the rate where that is slower.
+    def predict_seconds(self, requests: float, rows: float, sessions: int, runs: int = 1) -> float:
+        """Foretell how long a download takes: by its work, or by the rate where that is slower.
 
-        One that asks for nothing takes no time.
+        One that asks for nothing takes no time.  Sessions that lie apart take several runs.
         """
         if not requests:
             return 0.0
         work = self.request_s * requests + self.row_s * rows + self.session_s * sessions
         if self.requests_per_minute:
             work = max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
-        return self.start_s + work
+        return self.start_s * runs + work
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Estimate:
         arithmetic: The whole computation in words and numbers.
         bytes_overhead: Bytes that the file system and the lake's indices add to the files.
         rows: Trades; 0 where nobody counts them.
+        runs: Runs that fetch it: what is missing may lie apart.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Estimate:
     arithmetic: str
     bytes_overhead: int = 0
     rows: int = 0
+    runs: int = 1
 
     @property
     def bytes_on_disk(self) -> int:

@@ -130,7 +130,7 @@ def label_costs(ranges: pl.DataFrame, calibration: Calibration) -> pl.DataFrame:
 
 
 def estimate_calibrated(
-    ranges: pl.DataFrame, calibration: Calibration, *, other_requests: int = 0
+    ranges: pl.DataFrame, calibration: Calibration, *, other_requests: int = 0, runs: int = 1
 ) -> Estimate:
     """Estimate from the trades of the daily bars, over merged ranges.
 
@@ -140,6 +140,7 @@ def estimate_calibrated(
             session is left to the default.
         calibration: What a trade and a file cost.
         other_requests: Requests for reference data still to be fetched, daily bars above all.
+        runs: Runs that fetch them.
     """
     costs = label_costs(ranges, calibration)
     sums = ("rows", "requests", "bytes_raw", "bytes_stored", "bytes_overhead")
@@ -147,7 +148,7 @@ def estimate_calibrated(
     totals = costs.select(pl.col(names).cast(pl.Int64).sum()).row(0, named=True)
     unknown = costs.filter(pl.col("expected_rows").is_null()).select(pl.col("session_count").sum())
     requests = round(totals["requests"] * calibration.requests_per_page) + other_requests
-    hours, pace = _spend(calibration, requests, totals["rows"], totals["session_count"])
+    hours, pace = _spend(calibration, requests, totals["rows"], totals["session_count"], runs)
     arithmetic = "; ".join(
         [
             _explain_trades(totals, int(unknown.item()), calibration),
@@ -165,6 +166,7 @@ def estimate_calibrated(
         bytes_overhead=totals["bytes_overhead"],
         hours=hours,
         rows=totals["rows"],
+        runs=runs,
         arithmetic=arithmetic,
     )
 
@@ -256,9 +258,11 @@ def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, s
     return hours, f"{pace} = {format_hours(hours)}"
 
 
-def _spend(calibration: Calibration, requests: int, rows: int, sessions: int) -> tuple[float, str]:
+def _spend(
+    calibration: Calibration, requests: int, rows: int, sessions: int, runs: int = 1
+) -> tuple[float, str]:
     """Return the hours of a download, by its work or by the rate, and the computation in words."""
-    hours = calibration.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
+    hours = calibration.predict_seconds(requests, rows, sessions, runs) / _SECONDS_PER_HOUR
     free = replace(calibration, requests_per_minute=0.0, start_s=0.0)
     work_h = free.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
     origin = (
@@ -271,7 +275,8 @@ def _spend(calibration: Calibration, requests: int, rows: int, sessions: int) ->
         f"{calibration.row_s * 1e6:.3g} us + {sessions:,} sessions x "
         f"{calibration.session_s * 1e3:.3g} ms = {format_hours(work_h)} of work ({origin})"
     )
-    start = f"a download begins and ends in {calibration.start_s:.3g} s"
+    noun = "run" if runs == 1 else "runs"
+    start = f"{runs:,} {noun} x {calibration.start_s:.3g} s to begin and end"
     if not calibration.requests_per_minute:
         return hours, f"{work}; no limit of requests is set; {start}"
     limit = _spend_requests(requests, calibration.requests_per_minute)[1]

@@ -6,6 +6,7 @@ session holds (``expectations``) and what a plan costs (``estimates``).
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 import polars as pl
 
@@ -80,7 +81,7 @@ def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
 
 
 def _learn_requests(ledger: LedgerReader, before: Calibration) -> Calibration:
-    """Return a calibration with what requests, trades and sessions took lately.
+    """Return a calibration with what requests, trades, sessions and runs took lately.
 
     A pace under a limit of requests says nothing of what is done under another one.
     """
@@ -89,6 +90,8 @@ def _learn_requests(ledger: LedgerReader, before: Calibration) -> Calibration:
     spent = sum(ledger.spending().get(Purpose.PLAN, ()), start=Spending())
     pulse, steps = ledger.pulse(), ledger.recent_steps()
     after = before
+    if overheads := ledger.recent_overheads():
+        after = replace(after, start_s=fmean(overheads))
     if spent.expected >= MIN_REQUESTS:
         after = replace(after, requests_per_page=spent.ratio)
     pace = measure_pace(steps)

@@ -52,11 +52,12 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
         missing_requests: Requests for them.
         missing_rows: Their trades.
         missing_bytes_on_disk: What they take on the disks.
+        missing_runs: Runs that fetch them.
         requests_per_page: Requests that a page takes.
         request_s: Seconds that a download takes for a request.
         row_s: The same for a trade.
         session_s: The same for a session.
-        start_s: Seconds of every download besides; 0: an earlier version did not count them.
+        start_s: Seconds of every run besides; 0: an earlier version did not count them.
         requests_per_minute: Limit of requests; 0: there was none.
         learned_sessions: Sessions that landed before and taught it.
     """
@@ -73,6 +74,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
     missing_requests: int = 0
     missing_rows: int = 0
     missing_bytes_on_disk: int = 0
+    missing_runs: int = 1
     requests_per_page: float = 1.0
     request_s: float = DEFAULT_LATENCY_S
     row_s: float = DEFAULT_ROW_S
@@ -107,6 +109,7 @@ def record_estimate(
         missing_requests=estimate.remaining.requests,
         missing_rows=estimate.remaining.rows,
         missing_bytes_on_disk=estimate.remaining.bytes_on_disk,
+        missing_runs=estimate.remaining.runs,
         **{name: getattr(estimate.calibration, name) for name in COSTS},
     )
     lines = [msgspec.json.encode(one) for one in [*read_estimates(tables.layout, tables.fs), entry]]

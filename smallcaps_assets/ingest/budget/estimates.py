@@ -28,6 +28,7 @@ from smallcaps_assets.core.budget.estimates import (
 )
 from smallcaps_assets.core.figures import GB, format_bytes
 from smallcaps_assets.core.plan.ranges import RangeRules
+from smallcaps_assets.core.plan.spans import count_spans
 from smallcaps_assets.core.plan.windows import EventWindow, widest_window
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import Holdings, gather_holdings, read_holdings
@@ -133,13 +134,13 @@ def estimate_plan(record: PlanRecord, plan: pl.DataFrame, grounds: Grounds) -> P
 
 
 def estimate_sessions(
-    sessions: pl.DataFrame, grounds: Grounds, *, other_requests: int = 0
+    sessions: pl.DataFrame, grounds: Grounds, *, other_requests: int = 0, runs: int = 1
 ) -> Estimate:
     """Estimate fetching some sessions and nothing else, with requests for reference data on top."""
     labelled = label_sessions(grounds.tables, sessions, grounds.holdings.stored)
     ranges = plan_ranges(_fill(labelled), grounds.rules)
     costs = grounds.holdings.costs
-    estimate = estimate_calibrated(ranges, costs, other_requests=other_requests)
+    estimate = estimate_calibrated(ranges, costs, other_requests=other_requests, runs=runs)
     return _explain_counts(labelled, estimate)
 
 
@@ -180,6 +181,7 @@ def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
         "missing_bytes": remaining.bytes_stored,
         "missing_bytes_on_disk": remaining.bytes_on_disk,
         "missing_hours": remaining.hours,
+        "missing_runs": remaining.runs,
         "naive_ticker_sessions": estimate.comparison.naive.ticker_sessions,
         "naive_requests": estimate.comparison.naive.requests,
         "naive_bytes": estimate.comparison.naive.bytes_stored,
@@ -233,8 +235,11 @@ def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
     labelled = missing.join(failed, on=KEY, how="left").with_columns(
         pl.col("has_failed").fill_null(value=False)
     )
+    marked = missing.select(*KEY, is_missing=pl.lit(value=True))
+    ordered = plan.join(marked, on=KEY, how="left").sort(KEY)
+    runs = max(1, count_spans(ordered["is_missing"].fill_null(value=False)))
     other_requests = _count_reference_requests(missing, grounds)
-    return estimate_sessions(labelled, grounds, other_requests=other_requests)
+    return estimate_sessions(labelled, grounds, other_requests=other_requests, runs=runs)
 
 
 def _estimate_measured(planned: Estimate, grounds: Grounds) -> Estimate | None:

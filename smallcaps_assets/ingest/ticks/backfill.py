@@ -157,6 +157,7 @@ class Backfill:
                     self._record_retries()
                     counted = time.monotonic()
         finally:
+            self.download.workload.end()
             self._record_retries()
         refresh_catalog(lakehouse)
 

@@ -3,6 +3,9 @@
 What belongs here: when a pulse is written, and what it says.  What does not: the pulse itself
 (``lake.ledger.pulse``), and what is concluded from it (``operations.status.look``).
 
+A run takes time before its first range and after its last one, whatever it fetches.  That is noted
+apart from the steps: it is no part of the pace, and many small runs pay it many times.
+
 A pulse is a row that takes the place of the one before, without a sync; the steps that the pace is
 measured by are about two thousand a day.  A disk that refuses them harms nothing else: the pulse is
 missing then, and no session is.
@@ -23,7 +26,7 @@ from smallcaps_assets.core.ticks.sources import IDLE, NOTHING, SourceCounters, T
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary
 from smallcaps_assets.ingest.ticks.workload import Workload
-from smallcaps_assets.lake.ledger.pulse import Pulse
+from smallcaps_assets.lake.ledger.pulse import OVERHEAD, Pulse
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.storage.processes import identify_process
 
@@ -64,6 +67,8 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._process = identify_process()
         self._begun = self._counted_at = time.monotonic()
+        self._worked_s = 0.0
+        self._overhead_ms = 0
         self._run_started_at = self._started_at = self.clock()
         self._base = self._counted = self._count()
         self._seen_pages = 0
@@ -108,11 +113,24 @@ class Heartbeat:
         """Write one pulse, and a step where one is due."""
         now, counted = time.monotonic(), self._count()
         is_due = now - self._counted_at >= choose_interval_s(now - self._begun)
-        step = None
-        if is_due or outcome:
-            step = Step(now - self._counted_at, counted - self._counted)
-            self._counted, self._counted_at = counted, now
+        step = self._take_step(now, counted) if is_due or outcome else None
         self.ledger.record_pulse(self._describe(outcome, reason), step)
+        if step is not None:
+            self._note_overhead(now)
+
+    def _take_step(self, now: float, counted: Work) -> Step:
+        """Return what was done since the last step, and how long ranges were at work."""
+        worked_s = self.workload.measure_worked_s()
+        step = Step(worked_s - self._worked_s, counted - self._counted)
+        self._counted, self._counted_at, self._worked_s = counted, now, worked_s
+        return step
+
+    def _note_overhead(self, now: float) -> None:
+        """Tell the ledger how long the run did anything else, as far as it was not told."""
+        overhead_ms = round((now - self._begun - self._worked_s) * 1_000)
+        grown = {OVERHEAD: max(0, overhead_ms - self._overhead_ms)}
+        self.ledger.record_counters(self.run_id, grown)
+        self._overhead_ms = max(overhead_ms, self._overhead_ms)
 
     def _count(self) -> Work:
         """Return what came since the client was made, whole or not."""

@@ -10,6 +10,7 @@ The loop counts and the heartbeat reads, so each change happens under a lock.
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -81,6 +82,8 @@ class Workload:
         self._ranges = 0
         self._started: set[RequestRange] = set()
         self._stage = "reads"
+        self._begun_at: float | None = None
+        self._ended_at: float | None = None
 
     def weigh(self, span: RequestRange) -> Work:
         """Return the work that the bars promise of a range."""
@@ -106,6 +109,18 @@ class Workload:
         """Count a range as given to a thread."""
         with self._lock:
             self._started.add(span)
+            if self._begun_at is None:
+                self._begun_at = time.monotonic()
+
+    def end(self) -> None:
+        """Note that all of it is settled: what the run does now is no work of a range."""
+        self._ended_at = time.monotonic()
+
+    def measure_worked_s(self) -> float:
+        """Measure the seconds from the first range to the end of the last, or until now."""
+        if self._begun_at is None:
+            return 0.0
+        return (self._ended_at or time.monotonic()) - self._begun_at
 
     def drop(self, span: RequestRange) -> None:
         """Count a range no longer: it failed, or is not asked for, or is cut in parts."""

@@ -8,13 +8,16 @@ A pulse is a note and decides nothing: whether its process lives is asked of the
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
 from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.lake.ledger.rows import Row
+
+OVERHEAD: Final = "overhead_ms"
+"""Counter of what a run took besides its ranges: plan and bars are read, the catalog is built."""
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):

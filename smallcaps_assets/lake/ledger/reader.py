@@ -54,6 +54,8 @@ RESTING: Final = (EMPTY_DISPUTED, DISPUTED)
 
 STEPS_READ: Final = 600
 """Steps that the pace of a download is measured by, at most."""
+RUNS_READ: Final = 20
+"""Runs that show what one takes besides its ranges, at most."""
 
 ERROR_COLUMNS: Final = (
     "recorded_at",
@@ -355,6 +357,12 @@ class LedgerReader(LedgerHistory):
         if not self._fetch(ledger_sql.HAS_STEPS)[0][0]:
             return []
         return [parse_step(row) for row in self._fetch(ledger_sql.STEPS, {"limit": limit})[::-1]]
+
+    def recent_overheads(self, limit: int = RUNS_READ) -> list[float]:
+        """Return the seconds that the last runs took besides their ranges, the newest first."""
+        return [
+            float(seconds) for (seconds,) in self._fetch(ledger_sql.OVERHEADS, {"limit": limit})
+        ]
 
     def recent_sessions(self, limit: int = 5) -> list[CommittedSession]:
         """Return the sessions committed last, the newest first."""

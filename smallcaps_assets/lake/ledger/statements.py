@@ -267,7 +267,11 @@ WHERE recorded_at >= :since AND kind IS NOT NULL GROUP BY kind ORDER BY kind
 """
 ACTIVITY_COUNTERS: Final = """
 SELECT CAST(name AS TEXT), coalesce(sum(value), 0) FROM counters
-WHERE recorded_at >= :since GROUP BY name ORDER BY name
+WHERE recorded_at >= :since AND name <> 'overhead_ms' GROUP BY name ORDER BY name
+"""
+OVERHEADS: Final = """
+SELECT sum(value) / 1000.0 FROM counters WHERE name = 'overhead_ms'
+GROUP BY run_id ORDER BY max(rowid) DESC LIMIT :limit
 """
 RECORD_STEP: Final = """
 INSERT INTO steps (recorded_at, run_id, seconds, sessions, requests, rows)
@@ -366,9 +370,15 @@ ORDER BY ticker, session_date
 """
 
 RUNS: Final = """
+WITH times AS (
+    SELECT run_id, sum(seconds) AS seconds FROM (
+        SELECT run_id, seconds FROM steps
+        UNION ALL SELECT run_id, value / 1000.0 FROM counters WHERE name = 'overhead_ms'
+    ) GROUP BY run_id
+)
 SELECT run_id, min(recorded_at), max(recorded_at), count(*), sum(requests),
     sum(CASE WHEN kind IS NULL THEN requests ELSE 0 END), sum(sessions), sum(rows),
-    (SELECT sum(seconds) FROM steps WHERE steps.run_id = attempts.run_id)
+    (SELECT seconds FROM times WHERE times.run_id = attempts.run_id)
 FROM attempts GROUP BY run_id ORDER BY min(recorded_at), run_id
 """
 PURPOSES: Final = """

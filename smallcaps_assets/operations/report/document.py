@@ -175,6 +175,8 @@ class ReportDocument(Document, frozen=True, kw_only=True):
         missing_bytes: The same, in bytes of files.
         missing_bytes_on_disk: The same, with what the file system and the indices add.
         missing_hours: The same, in hours.
+        missing_runs: Runs that fetch it: what is missing may lie apart.
+        run_overhead_s: Seconds that each run takes besides its work, as the last ones showed.
         estimate_against_reality: What was estimated of what landed.
         estimates_made: Estimates on record.
         failed_attempts: Attempts that failed, ever, by kind.
@@ -225,6 +227,8 @@ class ReportDocument(Document, frozen=True, kw_only=True):
     missing_bytes: int
     missing_bytes_on_disk: int
     missing_hours: float
+    missing_runs: int
+    run_overhead_s: float
     estimate_against_reality: EstimateAndReality
     estimates_made: int
     failed_attempts: dict[str, int]

@@ -172,6 +172,8 @@ def _describe_costs(evidence: Evidence) -> dict[str, Any]:
         "missing_bytes": missing.bytes_stored,
         "missing_bytes_on_disk": missing.bytes_on_disk,
         "missing_hours": missing.hours,
+        "missing_runs": missing.runs,
+        "run_overhead_s": evidence.estimate.calibration.start_s,
         "estimates_made": len(evidence.history.estimates),
     }
 

@@ -27,13 +27,25 @@ class Told:
         plan: Work of the whole plan.
         missing: Work of what was missing; ``None``: something landed or changed since.
         missing_bytes: What that takes on the disks.
+        missing_runs: Runs that fetch it.
         costs: What things were taken to cost.
     """
 
     plan: Work
     missing: Work | None
     missing_bytes: int
+    missing_runs: int
     costs: Calibration
+
+    @property
+    def runs(self) -> int:
+        """Return how many runs fetch what is missing; one where the estimate holds no more."""
+        return 1 if self.missing is None else self.missing_runs
+
+    @property
+    def begin_s(self) -> float:
+        """Foretell what the runs take besides the work."""
+        return self.costs.start_s * self.runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,7 @@ def forecast(
     if is_running:
         run = _correct(pulse, pulse.planned)
         run_s = max(pace.predict_seconds(run), _wait_for_rate(run, requests_per_minute) or 0.0)
-    begin_s = 0.0 if is_running or told is None or not left.requests else told.costs.start_s
+    begin_s = 0.0 if is_running or told is None or not left.requests else told.begin_s
     plan_s = begin_s + max(pace.predict_seconds(left), least_s or 0.0)
     return Forecast(left, run_s, plan_s, "pace", pace)
 
@@ -112,10 +124,10 @@ def _forecast_by_costs(left: Work, least_s: float | None, told: Told | None) -> 
     """Return the time of work before any of it was done, by the limit and by the estimate."""
     if told is None:
         return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
-    plan_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions)
+    plan_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions, told.runs)
     if least_s is None:
         return Forecast(left, plan_s=plan_s, basis="estimate")
-    by_limit = told.costs.start_s + least_s
+    by_limit = told.begin_s + least_s
     return Forecast(
         left, plan_s=max(by_limit, plan_s), basis="limit" if by_limit >= plan_s else "estimate"
     )

@@ -237,6 +237,7 @@ class Look:
             plan=Work(last.ticker_sessions, last.requests, rows),
             missing=missing if is_fresh and missing.sessions == partitions.left else None,
             missing_bytes=last.missing_bytes_on_disk,
+            missing_runs=last.missing_runs,
             costs=last.restore(),
         )
 

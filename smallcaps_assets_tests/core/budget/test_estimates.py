@@ -175,7 +175,7 @@ def test_estimate_calibrated_shows_its_arithmetic() -> None:
         "receipts, blocks and indices; 3 requests x 0.15 s + 62,700 trades x 5 us + 3 sessions x "
         "5 ms = 0.8 seconds of work (believed before anything landed); "
         "3 requests / 100 a minute / 60 = 1.8 seconds; the longer counts; "
-        "a download begins and ends in 0.3 s"
+        "1 run x 0.3 s to begin and end"
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -97,6 +98,24 @@ def test_a_download_that_fails_says_why(planned: Lakehouse) -> None:
 
     pulse = read_pulse(planned)
     assert (pulse.outcome, pulse.reason) == ("failed", "the disk is gone")
+
+
+def test_what_a_run_takes_besides_its_ranges_is_no_part_of_the_pace(planned: Lakehouse) -> None:
+    """L56: a pace learnt over many small runs held their beginnings, and foretold threefold."""
+    heart = make_heart(planned)
+
+    with heart:
+        time.sleep(0.3)
+        heart.workload.start(WEEK)
+        time.sleep(0.1)
+        heart.workload.end()
+        time.sleep(0.3)
+
+    (step,) = planned.ledger.recent_steps()
+    (overhead,) = planned.ledger.recent_overheads()
+    assert 0.1 <= step.seconds < overhead
+    assert overhead >= 0.6
+    assert not planned.ledger.activity(dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).counters
 
 
 def test_runs_of_one_process_have_one_start(planned: Lakehouse) -> None:

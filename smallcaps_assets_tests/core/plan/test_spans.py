@@ -1,7 +1,10 @@
+"""Which runs fetch what is missing: each wanted key once, and no other missing one."""
+
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.cli.runs.download import BRIDGED_KEYS, find_spans
+from smallcaps_assets.core.plan.spans import BRIDGED_KEYS, count_spans, find_spans
 
 KEYS = [f"ABCD_{number:04d}" for number in range(400)]
 
@@ -34,3 +37,12 @@ def test_spans_hold_each_wanted_key_once_and_no_other_missing_one(
 
     held = [key for first, last in spans for key in KEYS if first <= key <= last]
     assert [key for key in held if key in missing] == [KEYS[number] for number in sorted(wanted)]
+
+
+@given(st.sets(st.integers(0, 399), max_size=8))
+def test_an_estimate_counts_the_runs_that_a_download_makes(missing: set[int]) -> None:
+    keys = [KEYS[number] for number in sorted(missing)]
+
+    counted = count_spans(pl.Series([key in keys for key in KEYS], dtype=pl.Boolean))
+
+    assert counted == len(find_spans(KEYS, keys, keys))
