@@ -56,7 +56,7 @@ from smallcaps_assets.schemas import TRADES
 
 
 class LakeStore:
-    """The ticker-sessions of one lake."""
+    """The ticker-sessions of one lake; what its disks refuse is a ``StorageError``."""
 
     def __init__(
         self,
@@ -142,7 +142,6 @@ class LakeStore:
 
         Raises:
             DataError: Its file is damaged; `smallcaps repair` moves it aside.
-            StorageError: The disk refuses.
         """
         if content is None:
             content = self._read_content(receipt)
@@ -156,7 +155,6 @@ class LakeStore:
         Raises:
             MissingPartitionError: The session is not stored.
             LedgerMismatchError: The receipt is damaged, edited, or another session's.
-            StorageError: The disk refuses.
         """
         root = self.layout.find_root(ticker, session_date, tree)
         path = root.receipt_file(ticker, session_date, tree)
@@ -170,7 +168,6 @@ class LakeStore:
 
         Raises:
             LedgerMismatchError: The receipt is damaged, edited, or another session's.
-            StorageError: The disk refuses.
         """
         try:
             return self.read_receipt(*decode_key(key))
@@ -286,11 +283,7 @@ class LakeStore:
         return orphans
 
     def sweep(self) -> list[Path]:
-        """Remove the temporary files that dead processes left; return those removed.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Remove the temporary files that dead processes left; return those removed."""
         return self.fs.sweep_temporary(self._temporary_dirs())
 
     def quarantine(
@@ -311,9 +304,6 @@ class LakeStore:
 
         Returns:
             The folder where its files lie now.
-
-        Raises:
-            StorageError: The disk refuses.
         """
         with self._commit_lock:
             return quarantine_session(self.layout, self.fs, (ticker, session_date, tree), evidence)
@@ -329,7 +319,6 @@ class LakeStore:
 
         Raises:
             DataError: It does not lie below a root.
-            StorageError: The disk refuses.
         """
         with self._commit_lock:
             return quarantine_stray(self.layout, self.fs, path)

@@ -33,7 +33,10 @@ Query = Mapping[str, str]
 
 
 class PolygonClient(TradeSource):
-    """A client of one vendor; safe to share between threads."""
+    """A client of one vendor; safe to share between threads.
+
+    Whatever it does ends with ``InterruptedFetchError`` where it is told to stop.
+    """
 
     def __init__(
         self,
@@ -113,7 +116,6 @@ class PolygonClient(TradeSource):
             VendorError: The answer did not come to a proven end; nothing of it is returned.
                 ``requests`` says what it cost.
             PayloadError: More trades came than can be believed.
-            InterruptedFetchError: The client was told to stop.
             DataError: Ticker or bounds cannot be asked for.
         """
         if gte_ns >= lt_ns:
@@ -143,7 +145,6 @@ class PolygonClient(TradeSource):
 
         Raises:
             VendorError: The answer did not come to an end; pages already yielded are no answer.
-            InterruptedFetchError: The client was told to stop.
         """
         for page in self.iter_marked_pages(path, parameters, row_type=row_type):
             yield page.rows
@@ -161,7 +162,6 @@ class PolygonClient(TradeSource):
 
         Raises:
             VendorError: The answer did not come to an end; it may go on at the last mark.
-            InterruptedFetchError: The client was told to stop.
         """
         chain: RowsChain[Row] = RowsChain(self._start_trail(path, after))
         fetch = Fetch(self._gateway)
@@ -182,7 +182,6 @@ class PolygonClient(TradeSource):
 
         Raises:
             VendorError: No answer came, or none that can be believed.
-            InterruptedFetchError: The client was told to stop.
         """
         fetch = Fetch(self._gateway)
         return fetch.repeat(lambda: fetch.ask_item(path, parameters, row_type))

@@ -25,6 +25,8 @@ _REQUIRED: Final = {"ticker", "size", *TAPE_COLUMNS} - {"decimal_size"}
 class FlatFile:
     """A flat file whose index is made when it is first needed.
 
+    One that is damaged, or no flat file of trades, is a ``SourceError``.
+
     Attributes:
         path: The csv.gz.
     """
@@ -40,31 +42,19 @@ class FlatFile:
 
     @property
     def tickers(self) -> list[str]:
-        """Return the tickers in the order of the file.
-
-        Raises:
-            SourceError: The file is damaged or no flat file of trades.
-        """
+        """Return the tickers in the order of the file."""
         self._ensure_index()
         return list(self._spans)
 
     def read_trades(self, ticker: str) -> pl.DataFrame:
-        """Return a ticker's rows as ``TAPE_COLUMNS``, in the order of the file.
-
-        Raises:
-            SourceError: The file is damaged or no flat file of trades.
-        """
+        """Return a ticker's rows as ``TAPE_COLUMNS``, in the order of the file."""
         self._ensure_index()
         if ticker not in self._spans:
             return pl.DataFrame(schema=TAPE_COLUMNS)
         return self._parse(self._stream.read(*self._spans[ticker])).drop("ticker")
 
     def iter_trades(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows, ``ticker`` and ``TAPE_COLUMNS``, some whole tickers at a time.
-
-        Raises:
-            SourceError: The file is damaged or no flat file of trades.
-        """
+        """Yield all rows, ``ticker`` and ``TAPE_COLUMNS``, some whole tickers at a time."""
         self._ensure_index()
         start = end = min((first for first, _ in self._spans.values()), default=0)
         for _, last in self._spans.values():

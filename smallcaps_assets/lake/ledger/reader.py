@@ -73,6 +73,9 @@ ERROR_COLUMNS: Final = (
 class LedgerReader(LedgerHistory):
     """The ledger at one path, read-only, for all threads of a process.
 
+    A key that is not one is a ``DataError``, and whatever cannot be believed a
+    ``LedgerMismatchError``.
+
     Attributes:
         path: The SQLite file.
     """
@@ -202,28 +205,16 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
 
     def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
-        """Return what is known of those of ``keys`` that the ledger knows, by key.
-
-        Raises:
-            DataError: A key is not one.
-        """
+        """Return what is known of those of ``keys`` that the ledger knows, by key."""
         rows = self._fetch(ledger_sql.RECORDS, _pack_keys(keys))
         return {row[0]: parse_record(row) for row in rows}
 
     def states(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the states of those of ``keys`` that the ledger knows.
-
-        Raises:
-            DataError: A key is not one.
-        """
+        """Return the states of those of ``keys`` that the ledger knows."""
         return dict(self._fetch(ledger_sql.STATES, _pack_keys(keys)))
 
     def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
-        """Return what an import found out about those of ``keys`` that it did not prove, by key.
-
-        Raises:
-            DataError: A key is not one.
-        """
+        """Return what an import found out about those of ``keys`` that it did not prove, by key."""
         if not self._fetch(ledger_sql.HAS_IMPORTS)[0][0]:
             return {}
         rows = self._fetch(ledger_sql.IMPORTS, _pack_keys(keys))
@@ -300,9 +291,6 @@ class LedgerReader(LedgerHistory):
 
         A green one never is; a disputed one once a day, :data:`DISPUTED_REPEATS` times after
         the first; any other always is.
-
-        Raises:
-            DataError: The key is not one.
         """
         record = self.records([key]).get(key)
         if record is None or record.last_asked_date is None or record.state not in RESTING:

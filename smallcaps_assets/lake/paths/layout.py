@@ -20,9 +20,21 @@ from smallcaps_assets.lake.paths.names import (
 from smallcaps_assets.lake.paths.root import LakeRoot, Tree
 
 
+class _Below:
+    """A path below the data folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, layout: "LakeLayout", kind: object = None) -> Path:
+        return layout.data_dir.joinpath(*self._parts)
+
+
 @dataclass(frozen=True, slots=True)
 class LakeLayout:
     """Every path of a data folder and of the roots of its lake.
+
+    A ticker that cannot become a folder name, or a month that is none, is a ``DataError``.
 
     Attributes:
         data_dir: The data folder, ``SMALLCAPS_DATA_DIR``.
@@ -31,6 +43,56 @@ class LakeLayout:
 
     data_dir: Path
     roots: tuple[LakeRoot, ...] = ()
+
+    roots_file = _Below("lake_roots.json")
+    """The register of the roots.
+
+    It lies outside the lake, so that a lake that is not mounted is missed.
+    """
+    lake_dir = _Below("lake")
+    """The folder of ticks, receipts and the ledger."""
+    identity_file = _Below("lake", "lake.json")
+    """The file that binds the lake to its source."""
+    ledger_file = _Below("lake", "ledger.sqlite")
+    """The index of the lake."""
+    lock_file = _Below("lake", "lake.lock")
+    """The lock of the process that writes."""
+    quarantine_dir = _Below("quarantine")
+    """The folder of damaged files of home; other roots have their own."""
+    daily_bars_dir = _Below("reference", "daily_bars")
+    """The folder of daily bars, a folder a month."""
+    splits_file = _Below("reference", "splits.parquet")
+    """The file of splits."""
+    universe_file = _Below("reference", "universe.parquet")
+    """The file of listings."""
+    universe_parts_dir = _Below("reference", "universe_parts")
+    """The folder of what an unfinished load of the universe has."""
+    watchlist_file = _Below("events", "watchlist.parquet")
+    """The published watchlist."""
+    pilot_watchlist_file = _Below("events", "pilot_watchlist.parquet")
+    """The published part of the watchlist that is downloaded."""
+    plan_file = _Below("plan", "plan.parquet")
+    """The published plan."""
+    plan_record_file = _Below("plan", "plan.json")
+    """The facts of the published plan, its hash among them."""
+    plan_candidate_file = _Below("plan", "candidate.parquet")
+    """The plan that was not judged yet."""
+    catalog_file = _Below("catalog.duckdb")
+    """The DuckDB file of views."""
+    last_audit_file = _Below("audits", "last.json")
+    """The result of the last deep audit."""
+    reports_dir = _Below("reports")
+    """The folder of reports."""
+    report_file = _Below("reports", "report.json")
+    """The figures of the last report, JSON."""
+    report_page = _Below("reports", "report.html")
+    """The page of the last report, one HTML file that needs no other."""
+    profile_file = _Below("reports", "intraday_trades.parquet")
+    """What reports remember of the times of trades; it can be made again."""
+    estimates_file = _Below("reports", "estimates.jsonl")
+    """The history of estimates."""
+    dagster_dir = _Below("dagster")
+    """``DAGSTER_HOME``."""
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -42,49 +104,12 @@ class LakeLayout:
         return LakeRoot(self.lake_dir, self.quarantine_dir)
 
     @property
-    def roots_file(self) -> Path:
-        """Return the register of the roots.
-
-        It lies outside the lake, so that a lake that is not mounted is missed.
-        """
-        return self.data_dir / "lake_roots.json"
-
-    @property
-    def lake_dir(self) -> Path:
-        """Return the folder of ticks, receipts and the ledger."""
-        return self.data_dir / "lake"
-
-    @property
-    def identity_file(self) -> Path:
-        """Return the file that binds the lake to its source."""
-        return self.lake_dir / "lake.json"
-
-    @property
-    def ledger_file(self) -> Path:
-        """Return the index of the lake."""
-        return self.lake_dir / "ledger.sqlite"
-
-    @property
-    def lock_file(self) -> Path:
-        """Return the lock of the process that writes."""
-        return self.lake_dir / "lake.lock"
-
-    @property
     def staging_dir(self) -> Path:
         """Return the folder of session files under way at home."""
         return self.home.staging_dir
 
-    @property
-    def quarantine_dir(self) -> Path:
-        """Return the folder of damaged files of home; other roots have their own."""
-        return self.data_dir / "quarantine"
-
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of what was damaged of one ticker-session, a folder a time.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the folder of what was damaged of one ticker-session, a folder a time."""
         return self.find_root(ticker, session_date, tree).quarantine_folder(
             tree, ticker, session_date
         )
@@ -94,94 +119,9 @@ class LakeLayout:
         """Return the folders of damaged files of all roots, and of home."""
         return list(dict.fromkeys(root.quarantine_dir for root in (self.home, *self.roots)))
 
-    @property
-    def daily_bars_dir(self) -> Path:
-        """Return the folder of daily bars, a folder a month."""
-        return self.data_dir / "reference" / "daily_bars"
-
-    @property
-    def splits_file(self) -> Path:
-        """Return the file of splits."""
-        return self.data_dir / "reference" / "splits.parquet"
-
-    @property
-    def universe_file(self) -> Path:
-        """Return the file of listings."""
-        return self.data_dir / "reference" / "universe.parquet"
-
-    @property
-    def universe_parts_dir(self) -> Path:
-        """Return the folder of what an unfinished load of the universe has."""
-        return self.data_dir / "reference" / "universe_parts"
-
-    @property
-    def watchlist_file(self) -> Path:
-        """Return the published watchlist."""
-        return self.data_dir / "events" / "watchlist.parquet"
-
-    @property
-    def pilot_watchlist_file(self) -> Path:
-        """Return the published part of the watchlist that is downloaded."""
-        return self.data_dir / "events" / "pilot_watchlist.parquet"
-
-    @property
-    def plan_file(self) -> Path:
-        """Return the published plan."""
-        return self.data_dir / "plan" / "plan.parquet"
-
-    @property
-    def plan_record_file(self) -> Path:
-        """Return the facts of the published plan, its hash among them."""
-        return self.data_dir / "plan" / "plan.json"
-
-    @property
-    def plan_candidate_file(self) -> Path:
-        """Return the plan that was not judged yet."""
-        return self.data_dir / "plan" / "candidate.parquet"
-
-    @property
-    def catalog_file(self) -> Path:
-        """Return the DuckDB file of views."""
-        return self.data_dir / "catalog.duckdb"
-
-    @property
-    def last_audit_file(self) -> Path:
-        """Return the result of the last deep audit."""
-        return self.data_dir / "audits" / "last.json"
-
-    @property
-    def reports_dir(self) -> Path:
-        """Return the folder of reports."""
-        return self.data_dir / "reports"
-
     def picture_file(self, name: str) -> Path:
         """Return the file of a picture of the plan."""
         return self.reports_dir / f"{name}.png"
-
-    @property
-    def report_file(self) -> Path:
-        """Return the figures of the last report, JSON."""
-        return self.reports_dir / "report.json"
-
-    @property
-    def report_page(self) -> Path:
-        """Return the page of the last report, one HTML file that needs no other."""
-        return self.reports_dir / "report.html"
-
-    @property
-    def profile_file(self) -> Path:
-        """Return what reports remember of the times of trades; it can be made again."""
-        return self.reports_dir / "intraday_trades.parquet"
-
-    @property
-    def estimates_file(self) -> Path:
-        """Return the history of estimates."""
-        return self.reports_dir / "estimates.jsonl"
-
-    @property
-    def dagster_dir(self) -> Path:
-        """Return ``DAGSTER_HOME``."""
-        return self.data_dir / "dagster"
 
     def tree_dir(self, tree: Tree) -> Path:
         """Return the folder of all ticker-sessions of ``tree`` at home."""
@@ -190,11 +130,7 @@ class LakeLayout:
     def find_holder(
         self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES
     ) -> LakeRoot | None:
-        """Return the root that has the receipt of a ticker-session; ``None``: none has.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the root that has the receipt of a ticker-session; ``None``: none has."""
         for root in self.roots:
             if os.path.lexists(root.receipt_file(ticker, session_date, tree)):
                 return root
@@ -204,9 +140,6 @@ class LakeLayout:
         """Return the root where a ticker-session lies, or would be looked for.
 
         With one root the disk is not touched.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
         """
         if len(self.roots) == 1:
             return self.roots[0]
@@ -230,43 +163,23 @@ class LakeLayout:
         raise DataError(f"expected a path below {folders}, got {path}")
 
     def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the folder of one ticker-session.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the folder of one ticker-session."""
         return self.find_root(ticker, session_date, tree).session_dir(ticker, session_date, tree)
 
     def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the Parquet file of one ticker-session.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the Parquet file of one ticker-session."""
         return self.session_dir(ticker, session_date, tree) / TRADES_NAME
 
     def receipt_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the receipt of one ticker-session, which lies beside its Parquet file.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the receipt of one ticker-session, which lies beside its Parquet file."""
         return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
 
     def daily_bars_file(self, month: str) -> Path:
-        """Return the daily bars of a month, given as ``YYYY-MM``.
-
-        Raises:
-            DataError: It is no month.
-        """
+        """Return the daily bars of a month, given as ``YYYY-MM``."""
         return self.daily_bars_dir / month_folder(month) / "daily_bars.parquet"
 
     def find_month(self, month: str) -> LakeRoot | None:
-        """Return the root that has the manifest of a compacted month; ``None``: none has.
-
-        Raises:
-            DataError: It is no month.
-        """
+        """Return the root that has the manifest of a compacted month; ``None``: none has."""
         holders = (root for root in self.roots if os.path.lexists(root.manifest_file(month)))
         return next(holders, None)
 

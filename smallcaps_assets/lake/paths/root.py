@@ -31,6 +31,8 @@ class Tree(StrEnum):
 class LakeRoot:
     """The folder of the ticker-sessions on one disk.
 
+    A ticker that cannot become a folder name, or a month that is none, is a ``DataError``.
+
     Attributes:
         folder: The folder.
         quarantine_dir: Where its damaged files go, in the same file system.
@@ -45,11 +47,7 @@ class LakeRoot:
         return self.quarantine_dir.with_name("revisions")
 
     def revision_folder(self, ticker: str, session_date: dt.date, name: str) -> Path:
-        """Return the folder of one replaced answer of a ticker-session.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the folder of one replaced answer of a ticker-session."""
         return self.revisions_dir / ticker_folder(ticker) / date_folder(session_date) / name
 
     @property
@@ -71,27 +69,15 @@ class LakeRoot:
         return self.folder / tree.value
 
     def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the folder of one ticker-session.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the folder of one ticker-session."""
         return self.tree_dir(tree) / ticker_folder(ticker) / date_folder(session_date)
 
     def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the Parquet file of one ticker-session.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the Parquet file of one ticker-session."""
         return self.session_dir(ticker, session_date, tree) / TRADES_NAME
 
     def receipt_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the receipt of one ticker-session, which lies beside its Parquet file.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the receipt of one ticker-session, which lies beside its Parquet file."""
         return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
 
     @property
@@ -100,34 +86,18 @@ class LakeRoot:
         return self.folder / "compacted_trades"
 
     def month_dir(self, month: str) -> Path:
-        """Return the folder of a compacted month, given as ``YYYY-MM``.
-
-        Raises:
-            DataError: It is no month.
-        """
+        """Return the folder of a compacted month, given as ``YYYY-MM``."""
         return self.compacted_dir / month_folder(month)
 
     def manifest_file(self, month: str) -> Path:
-        """Return the file that lists what belongs to a compacted month.
-
-        Raises:
-            DataError: It is no month.
-        """
+        """Return the file that lists what belongs to a compacted month."""
         return self.month_dir(month) / MANIFEST_NAME
 
     def month_quarantine_folder(self, month: str) -> Path:
-        """Return the folder of what was damaged of a compacted month, a folder a time.
-
-        Raises:
-            DataError: It is no month.
-        """
+        """Return the folder of what was damaged of a compacted month, a folder a time."""
         return self.quarantine_dir / self.compacted_dir.name / month_folder(month)
 
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of what was damaged of one ticker-session, a folder a time.
-
-        Raises:
-            DataError: The ticker cannot become a folder name.
-        """
+        """Return the folder of what was damaged of one ticker-session, a folder a time."""
         folder = self.quarantine_dir / tree.value / ticker_folder(ticker)
         return folder / date_folder(session_date)

@@ -30,7 +30,7 @@ Day = dt.date | str
 
 
 class Lake:
-    """A data folder, for reading.
+    """A data folder, for reading; a disk of it that is not mounted is a ``StorageError``.
 
     Sessions that are not proven are not there: :meth:`coverage` tells which they are.
 
@@ -59,11 +59,7 @@ class Lake:
 
     @property
     def layout(self) -> LakeLayout:
-        """Return the paths, with the disks of now: the lake may be moved while it is open.
-
-        Raises:
-            StorageError: A disk of the lake is not mounted.
-        """
+        """Return the paths, with the disks of now: the lake may be moved while it is open."""
         return locate_roots(self._home, self._fs)
 
     def trades(
@@ -90,7 +86,6 @@ class Lake:
         Raises:
             ConfigError: A date, a phase or a column is none.
             MissingPartitionError: A file that has a receipt is gone.
-            StorageError: A disk of the lake is not mounted.
         """
         wanted, names = _check_phases(phases), _check_columns(columns)
         question = _ask(tickers, start, end)

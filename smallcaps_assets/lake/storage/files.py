@@ -60,7 +60,7 @@ class Entry(NamedTuple):
 
 
 class FileSystem:
-    """The disk, as the lake reads and changes it."""
+    """The disk, as the lake reads and changes it: what it refuses is a ``StorageError``."""
 
     def __init__(self, *, uses_syncfs: bool = True, syncs_folders: bool = os.name != "nt") -> None:
         """Take note of what the machine can do.
@@ -73,48 +73,28 @@ class FileSystem:
         self._syncs_folders = syncs_folders
 
     def write_new(self, path: Path, content: bytes) -> None:
-        """Write a file that must not exist yet; it is not on the disk before a sync.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Write a file that must not exist yet; it is not on the disk before a sync."""
         with storage_errors("write", path), path.open("xb") as file:
             file.write(content)
 
     def append(self, path: Path, content: bytes) -> None:
-        """Add to the end of a file, which is made where it is not there; its folder has to be.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Add to the end of a file, which is made where it is not there; its folder has to be."""
         with storage_errors("write", path), path.open("ab") as file:
             file.write(content)
 
     def sync_file(self, path: Path) -> None:
-        """Wait until the content of a file is on the disk.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Wait until the content of a file is on the disk."""
         with storage_errors("sync", path), path.open("rb+") as file:
             os.fsync(file.fileno())
 
     def sync_folder(self, path: Path) -> None:
-        """Wait until the names in a folder are on the disk.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Wait until the names in a folder are on the disk."""
         if self._syncs_folders:
             with storage_errors("sync", path), _open_descriptor(path) as descriptor:
                 os.fsync(descriptor)
 
     def sync_group(self, paths: Iterable[Path]) -> None:
-        """Wait until files and folders are on the disk, by one call where there is one.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Wait until files and folders are on the disk, by one call where there is one."""
         unique = list(dict.fromkeys(paths))
         if self._syncfs is None:
             for path in unique:
@@ -125,29 +105,17 @@ class FileSystem:
                 self._syncfs(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Give a file its name, in place of the one that had it; readers see one or the other.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Give a file its name, in place of the one that had it; readers see one or the other."""
         with storage_errors("rename", target):
             source.replace(target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file; it is no error when there is none.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Remove a file; it is no error when there is none."""
         with storage_errors("remove", path):
             path.unlink(missing_ok=True)
 
     def remove_folder(self, path: Path) -> bool:
-        """Remove an empty folder; return whether it is gone, as one with content is not.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Remove an empty folder; return whether it is gone, as one with content is not."""
         with storage_errors("remove folder", path):
             try:
                 path.rmdir()
@@ -175,11 +143,7 @@ class FileSystem:
         self.remove_folder(path)
 
     def make_folder(self, path: Path) -> None:
-        """Make one folder in an existing one; it is no error when there is one.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Make one folder in an existing one; it is no error when there is one."""
         with storage_errors("make folder", path):
             path.mkdir(exist_ok=True)
 
@@ -221,7 +185,6 @@ class FileSystem:
 
         Raises:
             MissingPartitionError: There is none.
-            StorageError: The disk refuses.
         """
         try:
             with storage_errors("read", path):
@@ -232,11 +195,7 @@ class FileSystem:
             raise
 
     def size(self, path: Path) -> int:
-        """Return the size of a file; 0: there is none, or a link.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Return the size of a file; 0: there is none, or a link."""
         try:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -251,29 +210,17 @@ class FileSystem:
         return os.path.lexists(path)
 
     def is_link(self, path: Path) -> bool:
-        """Say whether a link has this name.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Say whether a link has this name."""
         with storage_errors("look at", path):
             return path.is_symlink()
 
     def is_file(self, path: Path) -> bool:
-        """Say whether this name leads to a file, by whatever links.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Say whether this name leads to a file, by whatever links."""
         with storage_errors("look at", path):
             return path.is_file()
 
     def is_folder(self, path: Path) -> bool:
-        """Say whether this name leads to a folder, by whatever links.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Say whether this name leads to a folder, by whatever links."""
         with storage_errors("look at", path):
             return path.is_dir()
 
@@ -283,9 +230,6 @@ class FileSystem:
         Args:
             folder: The folder.
             prefix: Only names that begin with it.
-
-        Raises:
-            StorageError: The disk refuses.
         """
         with storage_errors("look at", folder):
             try:
@@ -312,7 +256,6 @@ class FileSystem:
 
         Raises:
             MissingPartitionError: There is none.
-            StorageError: The disk refuses.
         """
         if hasattr(os, "posix_fadvise") and path.is_file():
             with storage_errors("read", path), path.open("rb") as file:
@@ -338,11 +281,7 @@ class FileSystem:
         self.sync_group(folders_below(folders, root))
 
     def adopt(self, temporary: Path, target: Path) -> None:
-        """Publish a file that a library wrote under a name of :func:`temporary_path`.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Publish a file that a library wrote under a name of :func:`temporary_path`."""
         self.sync_file(temporary)
         self.rename(temporary, target)
         self.sync_folder(target.parent)
@@ -365,9 +304,6 @@ class FileSystem:
 
         A file of a living process of this machine is never removed.  Whether a process of
         another machine, container or boot lives cannot be known: its files go by their age.
-
-        Raises:
-            StorageError: The disk refuses.
         """
         abandoned = find_abandoned(folders, older_than_s=older_than_s)
         for path in abandoned:

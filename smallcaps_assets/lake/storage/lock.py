@@ -63,7 +63,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LakeLock:
-    """The lock of one lake."""
+    """The lock of one lake; what its disk refuses is a ``StorageError``."""
 
     def __init__(
         self, path: Path, fs: FileSystem | None = None, *, locks_folder: bool = True
@@ -94,7 +94,6 @@ class LakeLock:
 
         Raises:
             PartitionConflictError: Another process holds it; the message names it.
-            StorageError: The disk refuses.
         """
         folder = self._path.parent
         self._fs.make_folders(folder, root=find_existing(folder))
@@ -124,11 +123,7 @@ class LakeLock:
         )
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock; ``None`` when nobody does.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Return who holds the lock; ``None`` when nobody does."""
         if not self._path.parent.is_dir():
             return None
         holder = self._read_note()

@@ -110,6 +110,8 @@ OF_A_FILE: Final = BarOrigin()
 class BarMonthStore:
     """The months of daily bars below one data folder.
 
+    A file that is damaged, or was not written by this program, is a ``DataError``.
+
     Attributes:
         layout: Paths of the data folder.
         fs: The disk.
@@ -190,9 +192,6 @@ class BarMonthStore:
         Args:
             first: A date of the first month; the first stored by default.
             last: A date of the last month; the last stored by default.
-
-        Raises:
-            DataError: A file is damaged, or was not written by this program.
         """
         return [self._read_month(month) for month in self.list_bar_months(first, last)]
 
@@ -200,9 +199,6 @@ class BarMonthStore:
         """Return the months that an earlier version stored with repeated keys or no tickers.
 
         Their bars cannot be used; only months that this version did not write are looked into.
-
-        Raises:
-            DataError: A file is damaged, or was not written by this program.
         """
         return [
             facts.month
@@ -222,9 +218,6 @@ class BarMonthStore:
         Args:
             first: First date, included.
             last: Last date, included.
-
-        Raises:
-            DataError: A file is damaged, or was not written by this program.
         """
         dates = [date for month in self.read_bar_months(first, last) for date in month.covered]
         return frozenset(date for date in dates if first <= date <= last)

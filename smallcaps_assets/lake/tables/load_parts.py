@@ -13,7 +13,7 @@ PART_SUFFIX: Final = ".part"
 
 
 class PartStore:
-    """The parts of one load, in a folder of their own.
+    """The parts of one load, in a folder of their own; what the disk refuses, ``StorageError``.
 
     Attributes:
         folder: The folder; it is made with the first part.
@@ -44,16 +44,11 @@ class PartStore:
 
         Raises:
             MissingPartitionError: There is none.
-            StorageError: The disk refuses.
         """
         return self.fs.read(self._path(name))
 
     def clear(self, prefix: str = "") -> None:
-        """Remove the parts whose names start with ``prefix``.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+        """Remove the parts whose names start with ``prefix``."""
         for name in self.list_names(prefix):
             self.fs.remove(self._path(name))
 

@@ -45,7 +45,10 @@ from smallcaps_assets.schemas import (
 
 
 class TableStore(BarMonthStore):
-    """The whole tables below one data folder, daily bars among them."""
+    """The whole tables below one data folder, daily bars among them.
+
+    A damaged file is a ``DataError``; rows that break their contract are one too, ``SchemaError``.
+    """
 
     def write_table(
         self,
@@ -67,7 +70,6 @@ class TableStore(BarMonthStore):
             The file written; once published, an older candidate is removed.
 
         Raises:
-            SchemaError: The rows break the contract.
             StorageError: The disk refuses; the published table is unchanged.
         """
         published = self._path(table)
@@ -83,27 +85,18 @@ class TableStore(BarMonthStore):
 
         Raises:
             MissingPartitionError: None is published.
-            DataError: The file is damaged.
         """
         return self._read(table, self._path(table))
 
     def read_splits(self) -> pl.DataFrame:
-        """Return the splits on record; no rows where none were ever stored.
-
-        Raises:
-            DataError: The file is damaged.
-        """
+        """Return the splits on record; no rows where none were ever stored."""
         try:
             return self.read_table(SPLITS)
         except MissingPartitionError:
             return SPLITS.empty()
 
     def read_universe(self) -> tuple[pl.DataFrame, dict[str, object]] | None:
-        """Return the universe and what is known of it; ``None`` where none was ever published.
-
-        Raises:
-            DataError: The file is damaged.
-        """
+        """Return the universe and what is known of it; ``None`` where none was ever published."""
         path = self.layout.universe_file
         try:
             content = self.fs.read(path)
@@ -178,7 +171,6 @@ class TableStore(BarMonthStore):
 
         Raises:
             MissingPartitionError: There is none: the last plan was published.
-            DataError: The file is damaged.
         """
         path = self.layout.plan_candidate_file
         plan = self._read(EVENT_WINDOW_PLAN, path)

@@ -116,7 +116,10 @@ class SlotFile:
 
 
 class RequestLimiter:
-    """Lets requests to one host leave at a rate that all processes of this machine share."""
+    """Lets requests to one host leave at a rate that all processes of this machine share.
+
+    A shared file that cannot be written is a ``ConfigError``.
+    """
 
     def __init__(self, requests_per_minute: float, folder: Path, host: str) -> None:
         """Prepare the shared file.
@@ -146,7 +149,6 @@ class RequestLimiter:
 
         Raises:
             InterruptedFetchError: ``stop`` was set.
-            ConfigError: The shared file cannot be written.
         """
         stop = stop or self._never
         started = time.monotonic()
@@ -156,11 +158,7 @@ class RequestLimiter:
         return time.monotonic() - started
 
     def hold(self, seconds: float) -> None:
-        """Let no process send anything for so long, because the vendor asked for it.
-
-        Raises:
-            ConfigError: The shared file cannot be written.
-        """
+        """Let no process send anything for so long, because the vendor asked for it."""
         if self._slots is None:
             return
         ticks = round(min(seconds, MAX_HOLD_S) * _TICKS)

@@ -57,7 +57,7 @@ class Gateway:
 
 
 class Fetch:
-    """One fetch under way.
+    """One fetch under way; ``InterruptedFetchError`` where the client is told to stop.
 
     Attributes:
         requests: HTTP requests sent so far, retries included.
@@ -75,7 +75,6 @@ class Fetch:
 
         Raises:
             VendorError: No page came, or none that can be believed.
-            InterruptedFetchError: The client was told to stop.
         """
         secret = self._gateway.config.api_key
         return self._ask_page(
@@ -139,7 +138,6 @@ class Fetch:
         Raises:
             VendorError: Patience has come to its end, or the fault is not transient; its
                 ``requests`` are those of the whole fetch.
-            InterruptedFetchError: The client was told to stop.
         """
         gateway = self._gateway
         self._deadline = Deadline(gateway.config.retry_budget_s)
