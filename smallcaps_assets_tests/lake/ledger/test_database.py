@@ -52,11 +52,6 @@ def execute(path: Path, statement: str) -> None:
     connection.close()
 
 
-def execute_and_fail(connection: sqlite3.Connection, statement: str) -> None:
-    connection.execute(statement)
-    raise RuntimeError("killed")
-
-
 @pytest.mark.parametrize("ledger_class", [Ledger, LedgerReader])
 def test_open_refuses_a_file_that_is_no_database(
     path: Path, ledger_class: type[LedgerReader]
@@ -141,22 +136,20 @@ def test_locked_ledger_names_what_to_do(path: Path) -> None:
     other.close()
 
 
-def test_transaction_that_fails_leaves_nothing(path: Path) -> None:
+def execute_and_fail(connection: sqlite3.Connection, statement: str) -> None:
+    connection.execute(statement)
+    raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM sessions", "ROLLBACK"])
+def test_transaction_that_fails_leaves_nothing(path: Path, statement: str) -> None:
+    """One that SQLite has ended by itself is not ended again."""
     connection = open_database(path, is_read_only=False)
 
     with pytest.raises(RuntimeError, match="killed"), transaction(connection):
-        execute_and_fail(connection, "DELETE FROM sessions")
+        execute_and_fail(connection, statement)
 
     assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
-    connection.close()
-
-
-def test_transaction_that_sqlite_ends_itself_is_not_ended_again(path: Path) -> None:
-    connection = open_database(path, is_read_only=False)
-
-    with pytest.raises(RuntimeError, match="killed"), transaction(connection):
-        execute_and_fail(connection, "ROLLBACK")
-
     assert not connection.in_transaction
     connection.close()
 

@@ -1,8 +1,6 @@
 """What the ledger tells of all the time it knows: runs, hours, commits."""
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,15 +19,9 @@ A1, A2 = "AAA_2024-03-14", "AAA_2024-03-15"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite", clock=clock) as opened:
-        opened.record_plan(make_plan(A1, A2))
-        yield opened
+def ledger(ledger: Ledger) -> Ledger:
+    ledger.record_plan(make_plan(A1, A2))
+    return ledger
 
 
 def record_run(ledger: Ledger, clock: Clock, run_id: str, failures: int = 0) -> None:

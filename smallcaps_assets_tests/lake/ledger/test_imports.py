@@ -1,8 +1,6 @@
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from smallcaps_assets.core import states
@@ -10,22 +8,11 @@ from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets_tests.lake.ledger_factories import make_plan
 
 KEY = "ABCD_2024-03-15"
 UNPROVEN = ImportRecord(KEY, "unproven", "f", 7, 70, 100.0, 6, ("a: cut_to_seconds: all",))
 UNUSABLE = ImportRecord("WXYZ_2024-03-15", "unusable", "g", findings=("empty",))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield ledger
-
-
-def plan(*keys: str) -> pl.DataFrame:
-    pairs = [key.split("_") for key in keys]
-    frame = pl.DataFrame(pairs, {"ticker": pl.String, "session_date": pl.String}, orient="row")
-    return frame.with_columns(pl.col("session_date").str.to_date())
 
 
 def test_record_imports_is_read_back(ledger: Ledger) -> None:
@@ -38,7 +25,7 @@ def test_record_imports_is_read_back(ledger: Ledger) -> None:
 
 
 def test_unproven_session_counts_as_missing_and_unusable_one_as_never_seen(ledger: Ledger) -> None:
-    ledger.record_plan(plan(KEY, UNUSABLE.key))
+    ledger.record_plan(make_plan(KEY, UNUSABLE.key))
 
     ledger.record_imports([UNPROVEN, UNUSABLE])
 
@@ -50,7 +37,7 @@ def test_unproven_session_counts_as_missing_and_unusable_one_as_never_seen(ledge
 def test_plan_that_comes_later_takes_over_what_was_imported(ledger: Ledger) -> None:
     ledger.record_imports([UNPROVEN])
 
-    ledger.record_plan(plan(KEY))
+    ledger.record_plan(make_plan(KEY))
 
     assert ledger.missing_keys()["state"].to_list() == [states.IMPORTED_UNPROVEN]
 
@@ -75,7 +62,7 @@ def test_failed_download_leaves_what_was_imported_readable(ledger: Ledger) -> No
 
 
 def test_reindex_without_receipts_forgets_imports(ledger: Ledger) -> None:
-    ledger.record_plan(plan(KEY))
+    ledger.record_plan(make_plan(KEY))
     other = ImportRecord("EFGH_2024-03-15", "unproven", "h", 1, 10)
     ledger.record_imports([UNPROVEN, other])
 

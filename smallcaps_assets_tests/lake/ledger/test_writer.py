@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import DataError, LedgerMismatchError
 from smallcaps_assets.lake.ledger import schema as ledger_schema
@@ -24,7 +25,6 @@ from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
-    Clock,
     list_missing,
     make_attempt,
     make_failure,
@@ -36,31 +36,85 @@ A1, A2, A3, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "AAA_2024-03-18", "BBB_2024
 C1 = "AAA_2023-12-29"
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def act(ledger: Ledger, action: str, *keys: str) -> None:
+    """Do one thing to some sessions; ``wait`` plans all but the first, which is not available."""
+    match action:
+        case "plan":
+            ledger.record_plan(make_plan(*keys))
+        case "wait":
+            ledger.record_plan(make_plan(*keys[1:]), make_plan(*keys[:1]))
+        case "complete" | "empty" | "empty_unverified":
+            rows = 500 if action == "complete" else 0
+            ledger.record_receipts([make_receipt(key, rows=rows, state=action) for key in keys])
+        case "failed" | "quarantined":
+            ledger.record_failures([make_failure(key, action) for key in keys])
+        case _:
+            ledger.reindex([make_receipt(key) for key in keys])
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite", clock=clock) as opened:
-        yield opened
+@pytest.mark.parametrize(
+    ("steps", "missing", "stored", "counts"),
+    [
+        ([("plan", B1, A2, A1)], [A1, A2, B1], [], {"planned": 3}),
+        (
+            [("plan", A1, A2), ("complete", A1), ("failed", A2), ("plan", A1, A2)],
+            [A2],
+            [A1],
+            {"complete": 1, "failed": 1},
+        ),
+        ([("plan", A1, A2), ("complete", A1), ("plan", B1)], [B1], [A1], {"planned": 1}),
+        (
+            [("plan", A1), ("complete", A1), ("plan", B1), ("plan", A1, B1)],
+            [B1],
+            [A1],
+            {"planned": 1, "complete": 1},
+        ),
+        (
+            [("plan", A1, A2), ("complete", A1, A2), ("plan", A1, A2, A3, B1)],
+            [A3, B1],
+            [A1, A2],
+            {"planned": 2, "complete": 2},
+        ),
+        ([("wait", A2, A1)], [A1], [], {"planned": 1, "not_yet_available": 1}),
+        ([("wait", A2, A1), ("plan", A1, A2)], [A1, A2], [], {"planned": 2}),
+        ([("wait", A2, A1), ("plan", A1)], [A1], [], {"planned": 1}),
+        (
+            [("plan", A1, A2, A3), ("complete", A1), ("empty", A2), ("empty_unverified", A3)],
+            [],
+            [A1, A2, A3],
+            {"complete": 1, "empty": 1, "empty_unverified": 1},
+        ),
+        (
+            [("plan", A1, A2), ("empty", A1), ("failed", A2)],
+            [A2],
+            [A1],
+            {"empty": 1, "failed": 1},
+        ),
+        ([("plan", A1), ("failed", A1), ("complete", A1)], [], [A1], {"complete": 1}),
+        ([("complete", A1), ("failed", A1)], [], [A1], {}),
+        ([("plan", A1), ("complete", A1), ("quarantined", A1)], [A1], [], {"quarantined": 1}),
+    ],
+    ids=[
+        *("planned", "planned again", "dropped", "returning", "grown", "held back", "available"),
+        *("no longer wanted", "green", "empty is not failed", "failure ended"),
+        *("stored stays", "quarantined"),
+    ],
+)
+def test_the_ledger_knows_what_is_missing_and_what_is_stored(
+    ledger: Ledger,
+    steps: list[tuple[str, ...]],
+    missing: list[str],
+    stored: list[str],
+    counts: dict[str, int],
+) -> None:
+    """L9: empty is neither failed nor asked again.  L10: a larger plan adds its difference."""
+    for action, *keys in steps:
+        act(ledger, action, *keys)
 
-
-def test_record_plan_makes_every_key_missing_in_order(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(B1, A2, A1))
-
-    assert list_missing(ledger) == [A1, A2, B1]
-    assert ledger.counts() == {"planned": 3}
-
-
-def test_record_plan_twice_changes_nothing(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1, A2))
-    before = ledger.coverage()
-
-    ledger.record_plan(make_plan(A1, A2))
-
-    assert ledger.coverage().equals(before)
+    assert list_missing(ledger) == missing
+    assert ledger.stored_sessions().select(key_expression()).to_series().to_list() == stored
+    assert ledger.counts() == counts
+    assert set(ledger.failed_sessions()["key"]) <= set(missing)
 
 
 def test_record_plan_refuses_a_repeated_key(ledger: Ledger) -> None:
@@ -70,111 +124,6 @@ def test_record_plan_refuses_a_repeated_key(ledger: Ledger) -> None:
         ledger.record_plan(make_plan(A2, A2, B1))
 
     assert list_missing(ledger) == [A1]
-
-
-def test_record_plan_keeps_what_is_stored_of_keys_it_drops(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1, A2))
-    ledger.record_receipts([make_receipt(A1)])
-
-    ledger.record_plan(make_plan(B1))
-
-    assert list_missing(ledger) == [B1]
-    assert ledger.counts() == {"planned": 1}
-    assert ledger.stored_sessions().rows() == [("AAA", dt.date(2024, 3, 14), 500, 20_000, False)]
-
-
-def test_record_plan_finds_a_returning_key_green(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1))
-    ledger.record_receipts([make_receipt(A1)])
-    ledger.record_plan(make_plan(B1))
-
-    ledger.record_plan(make_plan(A1, B1))
-
-    assert list_missing(ledger) == [B1]
-
-
-def test_record_plan_holds_sessions_back_until_they_are_available(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1), make_plan(A2))
-    held_back = (list_missing(ledger), ledger.counts())
-
-    ledger.record_plan(make_plan(A1, A2))
-
-    assert held_back == ([A1], {"planned": 1, "not_yet_available": 1})
-    assert list_missing(ledger) == [A1, A2]
-
-
-def test_record_plan_forgets_held_back_sessions_no_longer_wanted(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1), make_plan(A2))
-
-    ledger.record_plan(make_plan(A1), make_plan(A3))
-
-    assert ledger.states([A1, A2, A3]) == {A1: "planned", A3: "not_yet_available"}
-
-
-def test_record_receipts_leaves_nothing_to_ask_again_for_empty_sessions(ledger: Ledger) -> None:
-    """L9: complete and empty sessions make no request on a second run."""
-    ledger.record_plan(make_plan(A1, A2, A3))
-
-    ledger.record_receipts(
-        [
-            make_receipt(A1),
-            make_receipt(A2, rows=0),
-            make_receipt(A3, rows=0, state="empty_unverified"),
-        ]
-    )
-
-    assert list_missing(ledger) == []
-    assert ledger.counts() == {"complete": 1, "empty": 1, "empty_unverified": 1}
-
-
-def test_record_failures_keeps_failures_apart_from_empty_sessions(ledger: Ledger) -> None:
-    """L9: an empty session cannot be taken for a failed one."""
-    ledger.record_plan(make_plan(A1, A2))
-
-    ledger.record_receipts([make_receipt(A1, rows=0)])
-    ledger.record_failures([make_failure(A2)])
-
-    assert list_missing(ledger) == [A2]
-    assert ledger.counts() == {"empty": 1, "failed": 1}
-
-
-def test_record_plan_grown_leaves_the_difference_missing(ledger: Ledger) -> None:
-    """L10: a larger plan fetches only what it adds, within a ticker that has files already."""
-    ledger.record_plan(make_plan(A1, A2))
-    ledger.record_receipts([make_receipt(A1), make_receipt(A2)])
-
-    ledger.record_plan(make_plan(A1, A2, A3, B1))
-
-    assert list_missing(ledger) == [A3, B1]
-
-
-def test_record_receipts_ends_a_failure(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1))
-    ledger.record_failures([make_failure(A1)])
-
-    ledger.record_receipts([make_receipt(A1)])
-
-    assert ledger.coverage().row(0)[2:5] == ("complete", 500, None)
-    assert ledger.failed_sessions().is_empty()
-
-
-def test_record_failures_takes_nothing_from_a_stored_session(ledger: Ledger) -> None:
-    ledger.record_receipts([make_receipt(A1)])
-
-    ledger.record_failures([make_failure(A1)])
-
-    assert ledger.states([A1]) == {A1: "complete"}
-
-
-def test_record_failures_takes_a_quarantined_session_out(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1))
-    ledger.record_receipts([make_receipt(A1)])
-
-    ledger.record_failures([make_failure(A1, "quarantined", kind="sha256")])
-
-    assert list_missing(ledger) == [A1]
-    assert (ledger.totals().rows, ledger.totals().bytes) == (0, 0)
-    assert ledger.stored_sessions().is_empty()
 
 
 @pytest.mark.parametrize("state", ["complete", "empty", "lost"])
@@ -276,6 +225,7 @@ def test_discard_ledger_makes_room_for_a_new_one(tmp_path: Path) -> None:
 def test_discard_ledger_of_nothing_does_nothing(tmp_path: Path) -> None:
     discard_ledger(tmp_path / "ledger.sqlite", FileSystem())
 
+    assert not discard_damaged_ledger(tmp_path / "ledger.sqlite", FileSystem())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -295,20 +245,9 @@ def test_discard_damaged_ledger_finds_damage_anywhere(
         assert ledger.reindex([make_receipt(A1)]).receipts == 1
 
 
-def test_discard_damaged_ledger_leaves_a_sound_one(ledger: Ledger) -> None:
-    ledger.record_receipts([make_receipt(A1)])
-
-    assert not discard_damaged_ledger(ledger.path, FileSystem())
-    assert ledger.states([A1]) == {A1: "complete"}
-
-
-def test_discard_damaged_ledger_of_nothing_does_nothing(tmp_path: Path) -> None:
-    assert not discard_damaged_ledger(tmp_path / "ledger.sqlite", FileSystem())
-
-
 actions = st.lists(
     st.tuples(
-        st.sampled_from(["plan", "receipt", "empty", "fail", "quarantine", "reindex"]),
+        st.sampled_from(["wait", "complete", "empty", "failed", "quarantined", "reindex"]),
         st.sets(st.sampled_from([A1, A2, A3, B1, C1]), min_size=1),
     ),
     max_size=8,
@@ -322,7 +261,7 @@ def test_tallies_equal_what_counting_finds(
 ) -> None:
     with Ledger(tmp_path_factory.mktemp("ledger") / "ledger.sqlite") as ledger:
         for action, keys in actions:
-            act(ledger, action, sorted(keys))
+            act(ledger, action, *sorted(keys))
 
         coverage = ledger.coverage().group_by("state").len()
         stored = ledger.stored_sessions()
@@ -352,20 +291,6 @@ def recount(path: Path) -> list[tuple[object, ...]]:
 def query(path: Path, statement: str) -> list[tuple[object, ...]]:
     with closing(open_database(path, is_read_only=True)) as connection:
         return connection.execute(statement).fetchall()
-
-
-def act(ledger: Ledger, action: str, keys: list[str]) -> None:
-    match action:
-        case "plan":
-            ledger.record_plan(make_plan(*keys[1:]), make_plan(*keys[:1]))
-        case "receipt" | "empty":
-            rows = 500 if action == "receipt" else 0
-            ledger.record_receipts([make_receipt(key, rows=rows) for key in keys])
-        case "fail" | "quarantine":
-            state = {"fail": "failed", "quarantine": "quarantined"}[action]
-            ledger.record_failures([make_failure(key, state) for key in keys])
-        case _:
-            ledger.reindex([make_receipt(key) for key in keys])
 
 
 @pytest.mark.parametrize("module", [ledger_sql, ledger_schema])
