@@ -31,6 +31,14 @@ class LedgerHistory(ABC):
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         """Return the rows of a statement."""
 
+    def _has(self, table: str) -> bool:
+        """Say whether there is a table that a ledger of an earlier version may lack."""
+        return bool(self._fetch(ledger_sql.HAS_TABLE, {"name": table})[0][0])
+
+    def _fetch_from(self, table: str, statement: str, parameters: Row | None = None) -> list[Any]:
+        """Return the rows of a statement about such a table; none where there is no table."""
+        return self._fetch(statement, parameters) if self._has(table) else []
+
     def runs(self) -> pl.DataFrame:
         """Return one row per run that asked for anything, the oldest first.
 
@@ -50,11 +58,11 @@ class LedgerHistory(ABC):
         Args:
             since: Only those recorded after this instant, which has a time zone.
         """
-        if not self._fetch(ledger_sql.HAS_PURPOSES)[0][0]:
-            return {}
         start = {"since": "" if since is None else format_instant(since)}
         found: dict[str, tuple[Spending, Spending]] = {}
-        for purpose, half, requests, expected in self._fetch(ledger_sql.PURPOSES, start):
+        for purpose, half, requests, expected in self._fetch_from(
+            "purposes", ledger_sql.PURPOSES, start
+        ):
             halves = [*found.get(purpose, (Spending(), Spending()))]
             halves[half] = Spending(requests, expected)
             found[purpose] = (halves[0], halves[1])
@@ -67,8 +75,7 @@ class LedgerHistory(ABC):
         """
         names = ("requests", "estimated_requests")
         schema = {"ticker": pl.String(), "year": pl.Int32(), **dict.fromkeys(names, pl.Int64())}
-        is_known = self._fetch(ledger_sql.HAS_PURPOSES)[0][0]
-        rows = self._fetch(ledger_sql.PLAN_REQUESTS) if is_known else []
+        rows = self._fetch_from("purposes", ledger_sql.PLAN_REQUESTS)
         return pl.DataFrame(rows, schema, orient="row")
 
     def count_untimed(self, since: dt.datetime | None = None) -> int:

@@ -7,7 +7,7 @@ other.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from smallcaps_assets.core.archive.findings import ArchiveVerdict
@@ -60,15 +60,9 @@ def read_import(receipt: Receipt) -> ImportRecord:
 def import_row(record: ImportRecord, now: str) -> Row:
     """Return the row of ``imports``."""
     ticker, session_date = decode_key(record.key)
-    return {
+    return asdict(record) | {
         "ticker": ticker,
         "session_date": session_date.isoformat(),
-        "verdict": record.verdict,
-        "fingerprint": record.fingerprint,
-        "rows": record.rows,
-        "bytes": record.bytes,
-        "bar_volume": record.bar_volume,
-        "bar_trade_count": record.bar_trade_count,
         "findings": json.dumps(record.findings),
         "updated_at": now,
     }

@@ -153,11 +153,8 @@ class LedgerReader(LedgerHistory):
             Columns ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and
             session.
         """
-        parameters = select_parameters(tickers, first, last)
-        parameters |= {"due_on": due_on and due_on.isoformat(), "repeats": DISPUTED_REPEATS}
-        statement = ledger_sql.MISSING if tickers is None else ledger_sql.MISSING_OF_TICKERS
-        rows = self._fetch(statement, parameters)
-        return frame_open_sessions(rows)
+        due = {"due_on": due_on and due_on.isoformat(), "repeats": DISPUTED_REPEATS}
+        return frame_open_sessions(self._select(ledger_sql.MISSING, tickers, first, last, **due))
 
     def stored_sessions(
         self,
@@ -165,19 +162,13 @@ class LedgerReader(LedgerHistory):
         first: dt.date | None = None,
         last: dt.date | None = None,
     ) -> pl.DataFrame:
-        """Return the ticker-sessions that have a receipt, planned or not.
-
-        Args:
-            tickers: Only these; all by default.
-            first: First session, included.
-            last: Last session, included.
+        """Select, as :meth:`missing_keys` does, from what has a receipt, planned or not.
 
         Returns:
             Columns ``ticker``, ``session_date``, ``rows``, ``bytes`` and ``is_planned``, sorted
             by ticker and session; zero rows: there is no file.
         """
-        statement = ledger_sql.STORED if tickers is None else ledger_sql.STORED_OF_TICKERS
-        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        rows = self._select(ledger_sql.STORED, tickers, first, last)
         sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
         return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
 
@@ -187,19 +178,13 @@ class LedgerReader(LedgerHistory):
         first: dt.date | None = None,
         last: dt.date | None = None,
     ) -> pl.DataFrame:
-        """Return the ticker-sessions that have a receipt and trades, with their hashes.
-
-        Args:
-            tickers: Only these; all by default.
-            first: First session, included.
-            last: Last session, included.
+        """Select likewise from what has a receipt and trades, with their hashes.
 
         Returns:
             Columns ``ticker``, ``session_date``, ``rows``, ``bytes``, ``sha256`` and
             ``content_hash``, sorted by ticker and session.
         """
-        statement = ledger_sql.CONTENTS if tickers is None else ledger_sql.CONTENTS_OF_TICKERS
-        rows = self._fetch(statement, select_parameters(tickers, first, last))
+        rows = self._select(ledger_sql.CONTENTS, tickers, first, last)
         sizes = dict.fromkeys(("rows", "bytes"), pl.Int64())
         hashes = dict.fromkeys(("sha256", "content_hash"), pl.String())
         return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
@@ -215,9 +200,7 @@ class LedgerReader(LedgerHistory):
 
     def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
         """Return what an import found out about those of ``keys`` that it did not prove, by key."""
-        if not self._fetch(ledger_sql.HAS_IMPORTS)[0][0]:
-            return {}
-        rows = self._fetch(ledger_sql.IMPORTS, _pack_keys(keys))
+        rows = self._fetch_from("imports", ledger_sql.IMPORTS, _pack_keys(keys))
         return {row[0]: parse_import(row) for row in rows}
 
     def unproven_sessions(self) -> pl.DataFrame:
@@ -227,13 +210,12 @@ class LedgerReader(LedgerHistory):
             Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, sorted by ticker and
             session.
         """
-        has_imports = self._fetch(ledger_sql.HAS_IMPORTS)[0][0]
-        rows = self._fetch(ledger_sql.UNPROVEN) if has_imports else []
+        rows = self._fetch_from("imports", ledger_sql.UNPROVEN)
         return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
 
     def unjudged_months(self) -> list[str]:
         """Return the months (``YYYY-MM``) whose bars were not compared with what is stored."""
-        return [row[0] for row in self._fetch(ledger_sql.UNJUDGED)] if self._has_marks() else []
+        return [row[0] for row in self._fetch_from("comparisons", ledger_sql.UNJUDGED)]
 
     def figures(self, first: dt.date, last: dt.date) -> pl.DataFrame:
         """Return what the stored sessions traded and what their bars said, both dates included.
@@ -250,7 +232,7 @@ class LedgerReader(LedgerHistory):
         Returns:
             :data:`DEFICIT_COLUMNS`, sorted by ticker and session.
         """
-        rows = self._fetch(ledger_sql.DEFICITS) if self._has_marks() else []
+        rows = self._fetch_from("comparisons", ledger_sql.DEFICITS)
         return frame_keys(rows, DEFICIT_COLUMNS).cast({"is_same": pl.Boolean()})
 
     def compared_dates(self) -> pl.DataFrame:
@@ -262,7 +244,7 @@ class LedgerReader(LedgerHistory):
 
     def marks(self) -> dict[str, int]:
         """Return how many stored sessions have each mark, in the order of ``MARKS``."""
-        rows = self._fetch(ledger_sql.MARKS) if self._has_marks() else []
+        rows = self._fetch_from("comparisons", ledger_sql.MARKS)
         counts = {mark: sum(n for marks, n in rows if mark in marks.split(",")) for mark in MARKS}
         return {mark: count for mark, count in counts.items() if count}
 
@@ -279,12 +261,12 @@ class LedgerReader(LedgerHistory):
         """
         start = format_instant(since) if since else ""
         parameters = {"since": start, "limit": limit}
-        rows = self._fetch(ledger_sql.REVISIONS, parameters) if self._has_marks() else []
+        rows = self._fetch_from("comparisons", ledger_sql.REVISIONS, parameters)
         return frame_keys(rows, REVISION_COLUMNS)
 
     def settled_keys(self) -> list[str]:
         """Return the keys of sessions with a deficit that settled or was accepted, sorted."""
-        return [row[0] for row in self._fetch(ledger_sql.SETTLED)] if self._has_marks() else []
+        return [row[0] for row in self._fetch_from("comparisons", ledger_sql.SETTLED)]
 
     def is_ask_due(self, key: str, today: dt.date) -> bool:
         """Return whether a ticker-session may be asked for on this UTC date.
@@ -342,9 +324,8 @@ class LedgerReader(LedgerHistory):
 
     def recent_steps(self, limit: int = STEPS_READ) -> list[Step]:
         """Return the last steps of downloads, the oldest first."""
-        if not self._fetch(ledger_sql.HAS_STEPS)[0][0]:
-            return []
-        return [parse_step(row) for row in self._fetch(ledger_sql.STEPS, {"limit": limit})[::-1]]
+        rows = self._fetch_from("steps", ledger_sql.STEPS, {"limit": limit})
+        return [parse_step(row) for row in reversed(rows)]
 
     def recent_overheads(self, limit: int = RUNS_READ) -> list[float]:
         """Return the seconds that the last runs took besides their ranges, the newest first."""
@@ -406,11 +387,20 @@ class LedgerReader(LedgerHistory):
         frame = pl.DataFrame(rows, dict.fromkeys(ERROR_COLUMNS, pl.String()), orient="row")
         return require_dates(frame, instant="recorded_at", dates=("first_session", "last_session"))
 
-    def _has_marks(self) -> bool:
-        return bool(self._fetch(ledger_sql.HAS_COMPARISONS)[0][0])
-
     def _without_marks(self) -> str:
-        return "" if self._has_marks() else ledger_sql.WITHOUT_COMPARISONS
+        return "" if self._has("comparisons") else ledger_sql.WITHOUT_COMPARISONS
+
+    def _select(
+        self,
+        statement: str,
+        tickers: Iterable[str] | None,
+        first: dt.date | None,
+        last: dt.date | None,
+        **others: object,
+    ) -> list[Any]:
+        """Return the rows of a statement that are of these tickers and sessions."""
+        chosen = statement if tickers is None else ledger_sql.select_tickers(statement)
+        return self._fetch(chosen, select_parameters(tickers, first, last) | others)
 
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         with self._lock, translated_errors(self.path):

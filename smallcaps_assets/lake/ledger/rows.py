@@ -7,10 +7,11 @@ records that answers are made of.  What does not: connections and statements.
 import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Purpose
@@ -297,7 +298,7 @@ def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:
 
 
 def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
-    """Return the row of ``sessions`` that a receipt proves.
+    """Return what a receipt proves, for the rows of ``sessions`` and ``comparisons``.
 
     Args:
         receipt: The receipt.
@@ -306,47 +307,18 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
     """
     is_disputed = receipt.state == DISPUTED
     dates = sorted({asking.asked_on for asking in receipt.askings}) if is_disputed else []
-    return {
-        "ticker": receipt.ticker,
+    return msgspec.structs.asdict(receipt) | {
         "session_date": receipt.session_date.isoformat(),
-        "state": receipt.state,
         "kind": DISPUTED if is_disputed else None,
         "message": describe_dispute(receipt) if is_disputed else None,
         "asked": len(dates),
         "asked_date": dates[-1].isoformat() if dates else None,
-        "rows": receipt.rows,
-        "bytes": receipt.bytes,
-        "sha256": receipt.sha256,
-        "content_hash": receipt.content_hash,
-        "pages": receipt.pages,
-        "requests": receipt.requests,
-        "repeats_dropped": receipt.repeats_dropped,
-        "is_seam_ambiguous": receipt.is_seam_ambiguous,
         "committed_at": format_instant(receipt.committed_at),
         "attempts": attempts,
-        "run_id": receipt.run_id,
         "updated_at": now,
-    }
-
-
-def comparison_row(receipt: Receipt) -> Row:
-    """Return the row of ``comparisons``: what a session traded against its bar."""
-    hashes = {asking.content_hash for asking in receipt.askings}
-    return {
-        "ticker": receipt.ticker,
-        "session_date": receipt.session_date.isoformat(),
-        "volume": receipt.volume,
-        "trade_count": receipt.trade_count,
-        "original_volume": receipt.original_volume,
-        "original_trade_count": receipt.original_trade_count,
-        "bar_volume": receipt.bar_volume,
-        "bar_trade_count": receipt.bar_trade_count,
-        "volume_deficit": receipt.volume_deficit,
-        "count_deficit": receipt.count_deficit,
         "marks": ",".join(receipt.marks),
         "asked_again": len(receipt.askings),
-        "is_same": len(hashes) == 1,
-        "revision": receipt.revision,
+        "is_same": len({asking.content_hash for asking in receipt.askings}) == 1,
     }
 
 
@@ -394,17 +366,10 @@ def describe_dispute(receipt: Receipt) -> str:
 
 def attempt_row(attempt: Attempt, now: str) -> Row:
     """Return the row of ``attempts``."""
-    return {
+    return asdict(attempt) | {
         "recorded_at": now,
-        "run_id": attempt.run_id,
-        "ticker": attempt.ticker,
         "first_session": attempt.first_session.isoformat(),
         "last_session": attempt.last_session.isoformat(),
-        "sessions": attempt.sessions,
-        "requests": attempt.requests,
-        "pages": attempt.pages,
-        "rows": attempt.rows,
-        "bytes": attempt.bytes,
         "outcome": "failed" if attempt.kind else "read",
         "kind": attempt.kind or None,
         "message": attempt.message[:MESSAGE_LENGTH] or None,

@@ -123,30 +123,12 @@ WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
         OR (asked_count <= :repeats AND last_asked_date <> :due_on))
 GROUP BY ticker
 """
-MISSING_OF_TICKERS: Final = """
-SELECT ticker, group_concat(session_date || state) FROM sessions INDEXED BY open_sessions
-WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
-    AND session_date BETWEEN :first AND :last
-    AND ticker IN (SELECT value FROM json_each(:tickers))
-    AND (:due_on IS NULL OR state NOT IN ('empty_disputed', 'disputed')
-        OR (asked_count <= :repeats AND last_asked_date <> :due_on))
-GROUP BY ticker
-"""
 STORED: Final = """
 SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
 WHERE is_green = 1 AND session_date BETWEEN :first AND :last
 ORDER BY ticker, session_date
 """
-STORED_OF_TICKERS: Final = """
-SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
-WHERE is_green = 1 AND session_date BETWEEN :first AND :last
-    AND ticker IN (SELECT value FROM json_each(:tickers))
-ORDER BY ticker, session_date
-"""
-_SIZES: Final = "rows, bytes, is_planned = 1"
-_CONTENTS: Final = "rows, bytes, sha256, content_hash"
-CONTENTS: Final = STORED.replace(_SIZES, _CONTENTS)
-CONTENTS_OF_TICKERS: Final = STORED_OF_TICKERS.replace(_SIZES, _CONTENTS)
+CONTENTS: Final = STORED.replace("is_planned = 1", "sha256, content_hash")
 FAILED: Final = """
 SELECT ticker, session_date, state, error_kind, error_message
 FROM (
@@ -168,6 +150,8 @@ SELECT ticker || '_' || session_date, state
 FROM json_each(:keys) AS key
 CROSS JOIN sessions ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
 """
+HAS_TABLE: Final = "SELECT count(*) FROM sqlite_schema WHERE name = :name"
+_TICKERS: Final = "SELECT value FROM json_each(:tickers)"
 COUNTS: Final = """
 SELECT state, sum(sessions) FROM tallies
 WHERE (is_planned = 1 OR state = 'not_yet_available') AND sessions > 0
@@ -197,7 +181,6 @@ SELECT ticker, session_date, state, rows, bytes, sha256, content_hash, pages, re
 FROM sessions LEFT JOIN comparisons USING (ticker, session_date)
 WHERE is_green = 1 ORDER BY ticker, session_date
 """
-HAS_COMPARISONS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'comparisons'"
 WITHOUT_COMPARISONS: Final = """
 WITH comparisons (
     ticker, session_date, volume, trade_count, bar_volume, bar_trade_count, marks, revision
@@ -305,6 +288,7 @@ CREATE TEMP TABLE found (
 """
 FORGET_COMPARISONS: Final = "DELETE FROM comparisons"
 INSERT_FOUND: Final = "INSERT INTO found VALUES (:ticker, :session_date)"
+RECORD_FOUND: Final = (INSERT_FOUND, RECORD_RECEIPT, RECORD_COMPARISON)
 COUNT_FOUND: Final = "SELECT count(*) FROM found"
 FORGET_UNPROVEN: Final = """
 DELETE FROM sessions
@@ -353,9 +337,6 @@ WHERE state = 'imported_unproven' AND NOT EXISTS (
     WHERE imports.ticker = sessions.ticker AND imports.session_date = sessions.session_date
 )
 """
-HAS_IMPORTS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'imports'"
-HAS_PURPOSES: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'purposes'"
-HAS_STEPS: Final = "SELECT count(*) FROM sqlite_schema WHERE name = 'steps'"
 IMPORTS: Final = """
 SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,
     bar_trade_count, findings
@@ -404,3 +385,8 @@ NEWEST_COMMIT: Final = "SELECT max(committed_at) FROM sessions WHERE is_green = 
 COMMITTED_SINCE: Final = """
 SELECT count(*) FROM sessions WHERE is_green = 1 AND committed_at > :since
 """
+
+
+def select_tickers(statement: str) -> str:
+    """Restrict ``MISSING``, ``STORED`` or ``CONTENTS`` to the tickers of a parameter."""
+    return statement.replace(":last", f":last\n    AND ticker IN ({_TICKERS})")

@@ -37,7 +37,6 @@ from smallcaps_assets.lake.ledger.rows import (
     Revision,
     Row,
     attempt_row,
-    comparison_row,
     failure_row,
     format_instant,
     may_be_judged,
@@ -104,7 +103,7 @@ class Ledger(LedgerReader):
         with self._writing() as connection:
             rows = [receipt_row(receipt, now, attempts=1) for receipt in receipts]
             connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
-            connection.executemany(ledger_sql.RECORD_COMPARISON, map(comparison_row, receipts))
+            connection.executemany(ledger_sql.RECORD_COMPARISON, rows)
             connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", now))
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
@@ -211,9 +210,8 @@ class Ledger(LedgerReader):
             unjudged = set()
             for receipt in receipts:
                 row = receipt_row(receipt, now, attempts=0)
-                connection.execute(ledger_sql.INSERT_FOUND, row)
-                connection.execute(ledger_sql.RECORD_RECEIPT, row)
-                connection.execute(ledger_sql.RECORD_COMPARISON, comparison_row(receipt))
+                for statement in ledger_sql.RECORD_FOUND:
+                    connection.execute(statement, row)
                 if may_be_judged(receipt):
                     unjudged.add((f"{receipt.session_date:%Y-%m}",))
             connection.executemany(ledger_sql.RECORD_UNJUDGED, unjudged)

@@ -12,14 +12,10 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
-from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 
 MANIFEST_VERSION: Final = 1
 """Version of the fields below; a newer manifest is refused."""
-
-_SEAL: Final = "manifest_sha256"
 
 
 class MonthFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,28 +79,9 @@ class MonthManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_manifest(manifest: MonthManifest) -> bytes:
     """Return the text of a manifest, with its seal; equal manifests have equal texts."""
-    return encode_sealed(msgspec.to_builtins(manifest), _SEAL)
+    return encode_sealed(manifest, "manifest")
 
 
 def parse_manifest(text: bytes, *, where: str) -> MonthManifest:
-    """Return the manifest that ``text`` holds.
-
-    Args:
-        text: Content of the file.
-        where: The file, for messages.
-
-    Raises:
-        LedgerMismatchError: It is cut or damaged, or was edited.
-        PartitionConflictError: A newer version of the product wrote it.
-    """
-    fields = parse_sealed(text, _SEAL, what=f"manifest {where}")
-    version = fields.get("manifest_version")
-    if not isinstance(version, int) or version > MANIFEST_VERSION:
-        raise PartitionConflictError(
-            f"manifest {where} has version {version}, this program reads up to "
-            f"{MANIFEST_VERSION}: update smallcaps-assets"
-        )
-    try:
-        return convert_fields(fields, MonthManifest)
-    except DECODER_FAULTS as error:
-        raise LedgerMismatchError(f"manifest {where} is not one: {error}") from error
+    """Read the file of a manifest, named ``where``, and raise as :func:`parse_sealed` does."""
+    return parse_sealed(text, "manifest", MonthManifest, MANIFEST_VERSION, where)

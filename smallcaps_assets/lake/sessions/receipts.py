@@ -13,10 +13,8 @@ from typing import Final
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.ticks.disputes import Asking, Figures
-from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 
 RECEIPT_VERSION: Final = 2
@@ -24,8 +22,6 @@ RECEIPT_VERSION: Final = 2
 
 COMPARED_SINCE: Final = 2
 """Version since which a receipt says how its session compares with its daily bar."""
-
-_SEAL: Final = "receipt_sha256"
 
 
 class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,28 +161,9 @@ class Receipt(FetchFacts, frozen=True, kw_only=True):
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """Return the text of a receipt, with its seal; equal receipts have equal texts."""
-    return encode_sealed(msgspec.to_builtins(receipt), _SEAL)
+    return encode_sealed(receipt, "receipt")
 
 
 def parse_receipt(text: bytes, *, where: str) -> Receipt:
-    """Return the receipt that ``text`` holds.
-
-    Args:
-        text: Content of the file.
-        where: The file, for messages.
-
-    Raises:
-        LedgerMismatchError: It is cut or damaged, or was edited.
-        PartitionConflictError: A newer version of the product wrote it.
-    """
-    fields = parse_sealed(text, _SEAL, what=f"receipt {where}")
-    version = fields.get("receipt_version")
-    if not isinstance(version, int) or version > RECEIPT_VERSION:
-        raise PartitionConflictError(
-            f"receipt {where} has version {version}, this program reads up to "
-            f"{RECEIPT_VERSION}: update smallcaps-assets"
-        )
-    try:
-        return convert_fields(fields, Receipt)
-    except DECODER_FAULTS as error:
-        raise LedgerMismatchError(f"receipt {where} is not one: {error}") from error
+    """Read the file of a receipt, named ``where``, and raise as :func:`parse_sealed` does."""
+    return parse_sealed(text, "receipt", Receipt, RECEIPT_VERSION, where)

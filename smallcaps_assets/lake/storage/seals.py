@@ -5,12 +5,19 @@ What belongs here: writing and checking the seal. What does not: the fields
 """
 
 import hashlib
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
-from smallcaps_assets.errors import LedgerMismatchError
+from smallcaps_assets.core.documents import (
+    DECODER_FAULTS,
+    convert_fields,
+    decode_json,
+    name_fault,
+)
+from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError
+
+Sealed = TypeVar("Sealed", bound=msgspec.Struct)
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -20,26 +27,31 @@ def hash_fields(fields: object) -> str:
     return hashlib.sha256(_ENCODER.encode(fields)).hexdigest()
 
 
-def encode_sealed(fields: dict[str, object], seal: str) -> bytes:
-    """Return the text of some fields with their hash under the name ``seal``."""
-    sealed = fields | {seal: hash_fields(fields)}
+def encode_sealed(document: msgspec.Struct, kind: str) -> bytes:
+    """Return the text of a document, with its seal; equal documents have equal texts."""
+    fields = msgspec.to_builtins(document)
+    sealed = fields | {f"{kind}_sha256": hash_fields(fields)}
     return msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n"
 
 
-def parse_sealed(text: bytes, seal: str, *, what: str) -> dict[str, object]:
-    """Return the fields of a sealed text, without their seal.
+def parse_sealed(text: bytes, kind: str, document: type[Sealed], newest: int, where: str) -> Sealed:
+    """Return the document that a sealed text holds.
 
     Args:
         text: Content of the file.
-        seal: Name of the seal.
-        what: Kind and path of the file, for messages.
+        kind: ``receipt`` or ``manifest``, which begins the names of its seal and of its version.
+        document: What it is read as.
+        newest: The newest version that this program knows.
+        where: The file, for messages.
 
     Raises:
         LedgerMismatchError: It is cut or damaged, or was edited.
+        PartitionConflictError: A newer version of the product wrote it.
     """
+    what = f"{kind} {where}"
     try:
         fields = decode_json(text, dict[str, object])
-        stated, found = fields.pop(seal, None), hash_fields(fields)
+        stated, found = fields.pop(f"{kind}_sha256", None), hash_fields(fields)
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(f"{what} is no JSON object: {name_fault(error)}") from error
     if stated != found:
@@ -47,4 +59,13 @@ def parse_sealed(text: bytes, seal: str, *, what: str) -> dict[str, object]:
             f"{what} was edited or damaged: its fields do not have the hash it states; run "
             "`smallcaps audit`, then `smallcaps repair`"
         )
-    return fields
+    version = fields.get(f"{kind}_version")
+    if not isinstance(version, int) or version > newest:
+        raise PartitionConflictError(
+            f"{what} has version {version}, this program reads up to {newest}: update "
+            "smallcaps-assets"
+        )
+    try:
+        return convert_fields(fields, document)
+    except DECODER_FAULTS as error:
+        raise LedgerMismatchError(f"{what} is not one: {error}") from error

@@ -352,8 +352,8 @@ class Nothing(dict[str, None]):
     ("statement", "expected"),
     [
         (ledger_sql.MISSING, "COVERING INDEX open_sessions"),
-        (ledger_sql.MISSING_OF_TICKERS, "COVERING INDEX open_sessions (ticker=?"),
-        (ledger_sql.STORED_OF_TICKERS, "PRIMARY KEY (ticker=?"),
+        (ledger_sql.select_tickers(ledger_sql.MISSING), "COVERING INDEX open_sessions (ticker=?"),
+        (ledger_sql.select_tickers(ledger_sql.STORED), "PRIMARY KEY (ticker=?"),
         (ledger_sql.RECORDS, "PRIMARY KEY (ticker=? AND session_date=?)"),
         (ledger_sql.STATES, "PRIMARY KEY (ticker=? AND session_date=?)"),
         (ledger_sql.ACTIVITY, "attempts_by_time (recorded_at>?)"),
