@@ -45,7 +45,7 @@ from smallcaps_assets.defs.instance.reconciliation import reconcile_partitions
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.lake.interchange.export import EVERYTHING
+from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST

@@ -14,7 +14,7 @@ from smallcaps_assets.ingest.ticks.backfill import (
     parse_share,
     recheck_sessions,
 )
-from smallcaps_assets.lake.interchange.export import Selection
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lakehouse import Lakehouse
 
 RECHECK_JOB = "recheck_sessions"

@@ -8,7 +8,6 @@ What belongs here: which pages make an answer, and when it is proven. What does 
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -65,12 +64,7 @@ class PolygonClient(TradeSource):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

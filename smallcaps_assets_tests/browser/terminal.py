@@ -22,8 +22,8 @@ from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.market.synthetic import MarketConfig
-from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.lakehouse_factories import make_settings
 

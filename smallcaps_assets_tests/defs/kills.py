@@ -20,8 +20,8 @@ from rich.console import Console
 
 from smallcaps_assets.cli.runs.download import run_download
 from smallcaps_assets.cli.runs.workplace import Workplace
-from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse

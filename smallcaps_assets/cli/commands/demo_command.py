@@ -22,7 +22,7 @@ from smallcaps_assets.cli.screens.summaries import (
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.derived import refresh_catalog
-from smallcaps_assets.lake.interchange.export import EVERYTHING
+from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
 
 OUTAGE_AFTER_REQUESTS = 25

@@ -14,7 +14,7 @@ from smallcaps_assets.cli.screens.summaries import print_failures, print_landed
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.plan.selection import parse_selection
-from smallcaps_assets.lake.interchange.export import EVERYTHING
+from smallcaps_assets.lake.reading.sources import EVERYTHING
 
 DATE = click.DateTime(["%Y-%m-%d"])
 

@@ -13,11 +13,11 @@ from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.ingest.plan.selection import parse_selection
 from smallcaps_assets.lake.interchange.export import (
     ExportFacts,
-    Selection,
     export_dates,
     export_session_files,
     export_watchlist,
 )
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 

@@ -31,7 +31,7 @@ from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import select_missing, select_planned
-from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
+from smallcaps_assets.lake.reading.sources import EVERYTHING, Selection
 
 
 @dataclass(frozen=True, slots=True)

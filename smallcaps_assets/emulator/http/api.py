@@ -71,7 +71,6 @@ _ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("holidays", r"/v1/marketstatus/upcoming", answer_holidays),
 )
 ROUTES: Final = tuple((name, re.compile(path), endpoint) for name, path, endpoint in _ROUTES)
-ENDPOINTS: Final = tuple(name for name, _, _ in _ROUTES)
 
 
 @dataclass(frozen=True, slots=True)

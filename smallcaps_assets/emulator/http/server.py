@@ -8,7 +8,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Final, Self
 
 from smallcaps_assets.emulator.answers.faults import Fault, FaultBook
@@ -62,12 +61,7 @@ class EmulatorServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property

@@ -6,8 +6,8 @@ import polars as pl
 
 from smallcaps_assets.core.keys import check_ticker, key_expression
 from smallcaps_assets.errors import ConfigError, DataError
-from smallcaps_assets.lake.interchange.export import Selection
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.tables.store import TableStore
 
 

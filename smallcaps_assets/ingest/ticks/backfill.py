@@ -25,9 +25,9 @@ from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
-from smallcaps_assets.lake.interchange.export import EVERYTHING, Selection
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Revision
+from smallcaps_assets.lake.reading.sources import EVERYTHING, Selection
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)

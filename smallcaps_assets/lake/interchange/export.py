@@ -9,7 +9,6 @@ the lake, the session needs no second look.  Only proven files are read, nothing
 outside the destination, and every file appears whole.
 """
 
-import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from smallcaps_assets.lake.paths.names import (
     parse_date_folder,
 )
 from smallcaps_assets.lake.reading.landing_files import StoredFile, list_stored_files
+from smallcaps_assets.lake.reading.sources import EVERYTHING, Selection
 from smallcaps_assets.lake.sessions.parquet import encode_trades
 from smallcaps_assets.lake.sessions.receipts import Receipt, parse_receipt
 from smallcaps_assets.lake.storage.files import FileSystem
@@ -51,24 +51,6 @@ GROUP_BYTES: Final = 64 * 1024**2
 """Files and bytes from which on what was gathered is written by one sync."""
 
 _DAMAGES: Final = (DataError, LedgerMismatchError, MissingPartitionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which sessions are exported; all by default.
-
-    Attributes:
-        tickers: Only these.
-        first: First session, included.
-        last: Last session, included.
-    """
-
-    tickers: tuple[str, ...] | None = None
-    first: dt.date | None = None
-    last: dt.date | None = None
-
-
-EVERYTHING: Final = Selection()
 
 
 @dataclass(slots=True)

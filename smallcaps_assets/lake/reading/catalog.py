@@ -29,7 +29,7 @@ from smallcaps_assets.lake.reading.scans import (
     read_files,
     relate_trades,
 )
-from smallcaps_assets.lake.reading.sources import TradesQuestion, TradesSources, locate_trades
+from smallcaps_assets.lake.reading.sources import EVERYTHING, TradesSources, locate_trades
 from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import (
@@ -148,7 +148,7 @@ def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
     try:
         with LedgerReader(layout.ledger_file) as ledger:
             return _Listed(
-                locate_trades(layout, fs, ledger, TradesQuestion()),
+                locate_trades(layout, fs, ledger, EVERYTHING),
                 list_imported_files(layout, fs, ledger),
                 ledger.receipts(),
                 ledger.coverage(),
@@ -167,8 +167,8 @@ def _keep_present(fs: FileSystem, files: Sequence[StoredFile]) -> list[StoredFil
 
 
 def _create_trades(connection: duckdb.DuckDBPyConnection, trades: TradesSources) -> None:
-    relate_trades(connection, trades, TradesQuestion()).create_view(TRADES.name)
-    compacted = relate_trades(connection, replace(trades, files=[]), TradesQuestion())
+    relate_trades(connection, trades, EVERYTHING).create_view(TRADES.name)
+    compacted = relate_trades(connection, replace(trades, files=[]), EVERYTHING)
     compacted.create_view(COMPACTED_TRADES.name)
     for view, phase in PHASE_VIEWS.items():
         rows = connection.table(TRADES.name)

@@ -17,7 +17,7 @@ from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.landing_files import require_files
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
-from smallcaps_assets.lake.reading.sources import TradesQuestion, TradesSources, locate_trades
+from smallcaps_assets.lake.reading.sources import Selection, TradesSources, locate_trades
 from smallcaps_assets.lake.roots.markers import locate_roots
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.store import TableStore
@@ -88,8 +88,8 @@ class Lake:
             MissingPartitionError: A file that has a receipt is gone.
         """
         wanted, names = _check_phases(phases), _check_columns(columns)
-        question = _ask(tickers, start, end)
-        trades = scan_trades(self._locate(question), question)
+        selection = _ask(tickers, start, end)
+        trades = scan_trades(self._locate(selection), selection)
         if wanted is not None:
             trades = trades.filter(pl.col("trading_phase").is_in(wanted))
         return trades if names is None else trades.select(names)
@@ -130,9 +130,9 @@ class Lake:
             >>> trades.aggregate("session_date, sum(size)").show()  # doctest: +SKIP
         """
         wanted = _check_phases(phases)
-        question = _ask(tickers, start, end)
+        selection = _ask(tickers, start, end)
         connection = connection or duckdb.connect()
-        trades = relate_trades(connection, self._locate(question), question)
+        trades = relate_trades(connection, self._locate(selection), selection)
         if wanted is not None:
             named = ", ".join(f"'{phase}'" for phase in wanted)
             trades = trades.filter(f"trading_phase IN ({named})" if wanted else "false")
@@ -208,10 +208,10 @@ class Lake:
         with self._open_ledger() as ledger:
             return ledger.receipts()
 
-    def _locate(self, question: TradesQuestion) -> TradesSources:
+    def _locate(self, selection: Selection) -> TradesSources:
         """Return where the trades asked for lie; what is missing must not read as empty."""
         with self._open_ledger() as ledger:
-            sources = locate_trades(self.layout, self._fs, ledger, question)
+            sources = locate_trades(self.layout, self._fs, ledger, selection)
         require_files(self._fs, sources.files)
         return sources
 
@@ -219,11 +219,9 @@ class Lake:
         return LedgerReader(self._home.ledger_file)
 
 
-def _ask(tickers: str | Iterable[str] | None, start: Day | None, end: Day | None) -> TradesQuestion:
+def _ask(tickers: str | Iterable[str] | None, start: Day | None, end: Day | None) -> Selection:
     chosen = _list(tickers)
-    return TradesQuestion(
-        None if chosen is None else tuple(chosen), _parse_day(start), _parse_day(end)
-    )
+    return Selection(None if chosen is None else tuple(chosen), _parse_day(start), _parse_day(end))
 
 
 def _check_phases(phases: str | Iterable[str] | None) -> Sequence[str] | None:

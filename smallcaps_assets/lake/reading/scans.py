@@ -17,7 +17,7 @@ import polars as pl
 
 from smallcaps_assets.errors import LakeError
 from smallcaps_assets.lake.reading.landing_files import StoredFile
-from smallcaps_assets.lake.reading.sources import MonthPart, TradesQuestion, TradesSources
+from smallcaps_assets.lake.reading.sources import MonthPart, Selection, TradesSources
 from smallcaps_assets.schemas import INSTANT, TRADES, Table
 
 Key: TypeAlias = tuple[str, dt.date]
@@ -54,7 +54,7 @@ class _Piece:
         return cls(file.path, key, key, _FILE)
 
 
-def scan_trades(sources: TradesSources, question: TradesQuestion) -> pl.LazyFrame:
+def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
     """Return the trades asked for, by ticker, session and order of the tape.
 
     Returns:
@@ -72,29 +72,29 @@ def scan_trades(sources: TradesSources, question: TradesQuestion) -> pl.LazyFram
     for kind, group in itertools.groupby(pieces, key=lambda piece: piece.kind):
         scan = list(group)
         scans = [[piece] for piece in scan] if kind == _PART else [scan]
-        frames += [_scan(pieces_of_one, question) for pieces_of_one in scans]
+        frames += [_scan(pieces_of_one, selection) for pieces_of_one in scans]
     trades = pl.concat(frames) if len(frames) > 1 else frames[0]
     return trades if is_sorted else trades.sort("ticker", "session_date", maintain_order=True)
 
 
-def _scan(pieces: Sequence[_Piece], question: TradesQuestion) -> pl.LazyFrame:
+def _scan(pieces: Sequence[_Piece], selection: Selection) -> pl.LazyFrame:
     """Return the rows of files of one kind that are asked for."""
     paths = [piece.path for piece in pieces]
     trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
-    conditions = [] if pieces[0].kind == _FILE else list(_ask(question))
+    conditions = [] if pieces[0].kind == _FILE else list(_ask(selection))
     conditions += [_hide(piece.hidden) for piece in pieces if piece.hidden is not None]
     return trades.filter(*conditions) if conditions else trades
 
 
-def _ask(question: TradesQuestion) -> Iterator[pl.Expr]:
-    """Yield the conditions of a question, in forms that skip row groups by their statistics."""
+def _ask(selection: Selection) -> Iterator[pl.Expr]:
+    """Yield the conditions of a selection, in forms that skip row groups by their statistics."""
     ticker, session_date = pl.col("ticker"), pl.col("session_date")
-    if question.first or question.last:
-        yield session_date.is_between(*question.bounds)
-    if question.tickers is not None:
-        yield ticker.is_between(pl.lit(min(question.tickers)), pl.lit(max(question.tickers)))
-        if len(question.tickers) > 1:
-            yield ticker.is_in(question.tickers)
+    if selection.first or selection.last:
+        yield session_date.is_between(*selection.bounds)
+    if selection.tickers is not None:
+        yield ticker.is_between(pl.lit(min(selection.tickers)), pl.lit(max(selection.tickers)))
+        if len(selection.tickers) > 1:
+            yield ticker.is_in(selection.tickers)
 
 
 def _hide(hidden: pl.DataFrame) -> pl.Expr:
@@ -110,7 +110,7 @@ def _group_by_date(sessions: pl.DataFrame) -> list[tuple[dt.date, list[str]]]:
 
 
 def relate_trades(
-    connection: duckdb.DuckDBPyConnection, sources: TradesSources, question: TradesQuestion
+    connection: duckdb.DuckDBPyConnection, sources: TradesSources, selection: Selection
 ) -> duckdb.DuckDBPyRelation:
     """Return the trades asked for, each instant twice, as the views of the catalog do."""
     whole = [part.path for part in sources.parts if part.hidden.is_empty()]
@@ -126,7 +126,7 @@ def relate_trades(
     trades = relations[0]
     for further in relations[1:]:
         trades = trades.union(further)
-    if conditions := list(_ask_in_sql(question)):
+    if conditions := list(_ask_in_sql(selection)):
         trades = trades.filter(" AND ".join(conditions))
     return trades.project(project_columns(TRADES))
 
@@ -187,12 +187,12 @@ def project_columns(table: Table) -> str:
     return ", ".join(expressions)
 
 
-def _ask_in_sql(question: TradesQuestion) -> Iterator[str]:
-    if question.first or question.last:
-        first, last = question.bounds
+def _ask_in_sql(selection: Selection) -> Iterator[str]:
+    if selection.first or selection.last:
+        first, last = selection.bounds
         yield f"session_date BETWEEN DATE '{first}' AND DATE '{last}'"
-    if question.tickers is not None:
-        yield f"ticker IN ({_quote(question.tickers)})"
+    if selection.tickers is not None:
+        yield f"ticker IN ({_quote(selection.tickers)})"
 
 
 def _hide_in_sql(hidden: pl.DataFrame) -> str:

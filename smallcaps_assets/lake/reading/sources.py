@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -62,8 +63,8 @@ class TradesSources:
 
 
 @dataclass(frozen=True, slots=True)
-class TradesQuestion:
-    """Which trades are asked for; all by default.
+class Selection:
+    """Which sessions are asked for; all by default.
 
     Attributes:
         tickers: Only these.
@@ -88,8 +89,11 @@ class TradesQuestion:
         return chosen.filter(pl.col("ticker").is_in(self.tickers))
 
 
+EVERYTHING: Final = Selection()
+
+
 def locate_trades(
-    layout: LakeLayout, fs: FileSystem, ledger: LedgerReader, question: TradesQuestion
+    layout: LakeLayout, fs: FileSystem, ledger: LedgerReader, selection: Selection
 ) -> TradesSources:
     """Return where the proven trades that are asked for are read from.
 
@@ -100,11 +104,11 @@ def locate_trades(
         LakeError: The ledger is damaged.
     """
     store = MonthStore(layout, fs)
-    names = store.list_months(question.first, question.last)
+    names = store.list_months(selection.first, selection.last)
     if not names:
-        asked = (question.tickers, question.first, question.last)
+        asked = (selection.tickers, selection.first, selection.last)
         return TradesSources(files=list_stored_files(layout, fs, ledger, *asked))
-    stored = ledger.stored_contents(question.tickers, question.first, question.last)
+    stored = ledger.stored_contents(selection.tickers, selection.first, selection.last)
     parts, months, held = [], [], [stored.select(KEY).clear()]
     for name in names:
         opened = _open_month(store, name)
@@ -112,7 +116,7 @@ def locate_trades(
             continue
         month, index = opened
         months.append(month)
-        for part in _cut_parts(fs, month, question.select(index), stored):
+        for part in _cut_parts(fs, month, selection.select(index), stored):
             parts.append(part)
             held.append(part.wanted)
     rest = stored.join(pl.concat(held), on=KEY, how="anti", maintain_order="left")

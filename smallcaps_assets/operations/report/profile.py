@@ -21,7 +21,7 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.sources import TradesQuestion, locate_trades
+from smallcaps_assets.lake.reading.sources import Selection, locate_trades
 from smallcaps_assets.lake.storage.files import FileSystem
 
 GROUP_FILES: Final = 64
@@ -89,7 +89,7 @@ def _count_new(
     """Yield counts of sessions that were not read before, those that could be read."""
     if new.is_empty():
         return
-    question = TradesQuestion(tickers=tuple(new["ticker"].unique()))
+    question = Selection(tickers=tuple(new["ticker"].unique()))
     sources = locate_trades(layout, fs, ledger, question)
     groups = [(part.wanted, [part.path]) for part in sources.parts]
     files = pl.DataFrame(

@@ -12,13 +12,13 @@ from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.interchange.export import (
     GROUP_FILES,
     ExportFacts,
-    Selection,
     export_dates,
     export_session_files,
     export_watchlist,
 )
 from smallcaps_assets.lake.interchange.input_files import read_input
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lake.reader_factories import (
