@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape
@@ -40,7 +40,8 @@ def show(row: dict[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in sent.items() if v is not None and v != []}
 
 
-@given(st.lists(trades, max_size=20))
+@settings(max_examples=40)
+@given(st.lists(trades, max_size=12))
 def test_a_frame_is_rendered_to_the_rows_the_vendor_would_send(rows: list[dict[str, Any]]) -> None:
     """L5, L8: no nanosecond and no digit of a price is lost on the way."""
     tape = Tape.from_frame(make_frame(rows))

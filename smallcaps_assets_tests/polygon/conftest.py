@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.source import StaticSource
+from smallcaps_assets.polygon.client import PolygonClient
+from smallcaps_assets_tests.polygon.polygon_factories import make_client
+
 
 class ScriptedServer:
     """Answers one connection after the other with raw bytes and closes it.
@@ -57,3 +62,20 @@ def script() -> Iterator[Callable[..., ScriptedServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def source() -> StaticSource:
+    return StaticSource()
+
+
+@pytest.fixture
+def emulator(source: StaticSource) -> Iterator[EmulatorServer]:
+    with EmulatorServer(source) as server:
+        yield server
+
+
+@pytest.fixture
+def client(emulator: EmulatorServer) -> Iterator[PolygonClient]:
+    with make_client(emulator.url) as client:
+        yield client

@@ -2,9 +2,7 @@
 
 import datetime as dt
 import json
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -24,10 +22,8 @@ from smallcaps_assets.polygon.listings import (
     iter_listing_pages,
 )
 from smallcaps_assets.polygon.wire.trail import PageMark
-from smallcaps_assets_tests.polygon.polygon_factories import make_client
+from smallcaps_assets_tests.emulator.emulator_factories import SHARED
 
-REPO_ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
 MOCKS = SHARED / "data" / "vendor_samples" / "client_python_mocks"
 DATE: Final = dt.date(2024, 1, 3)
 
@@ -42,23 +38,6 @@ def make_listings(count: int) -> list[Mapping[str, Any]]:
 
 def list_all(client: PolygonClient, *, active: bool = True) -> list[ListingRow]:
     return [row for page in iter_listing_pages(client, active=active) for row in page.rows]
-
-
-@pytest.fixture
-def source() -> StaticSource:
-    return StaticSource()
-
-
-@pytest.fixture
-def emulator(source: StaticSource) -> Iterator[EmulatorServer]:
-    with EmulatorServer(source) as server:
-        yield server
-
-
-@pytest.fixture
-def client(emulator: EmulatorServer) -> Iterator[PolygonClient]:
-    with make_client(emulator.url) as client:
-        yield client
 
 
 @pytest.mark.parametrize("active", [True, False])

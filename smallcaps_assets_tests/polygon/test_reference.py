@@ -2,12 +2,8 @@
 
 import datetime as dt
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from smallcaps_assets.emulator.answers.faults import Fault
@@ -20,10 +16,9 @@ from smallcaps_assets.polygon.reference import (
     fetch_splits,
 )
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
-from smallcaps_assets_tests.polygon.polygon_factories import SESSION, make_client
+from smallcaps_assets_tests.emulator.emulator_factories import SHARED
+from smallcaps_assets_tests.polygon.polygon_factories import SESSION
 
-REPO_ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
 MOCKS = SHARED / "data" / "vendor_samples" / "client_python_mocks"
 
 FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 12, 31)
@@ -45,23 +40,6 @@ def make_split(number: int, **changes: object) -> dict[str, Any]:
 
 def make_listing(ticker: str) -> dict[str, Any]:
     return {"ticker": ticker, "market": "stocks", "active": True, "name": "A Corp."}
-
-
-@pytest.fixture
-def source() -> StaticSource:
-    return StaticSource()
-
-
-@pytest.fixture
-def emulator(source: StaticSource) -> Iterator[EmulatorServer]:
-    with EmulatorServer(source) as server:
-        yield server
-
-
-@pytest.fixture
-def client(emulator: EmulatorServer) -> Iterator[PolygonClient]:
-    with make_client(emulator.url) as client:
-        yield client
 
 
 def test_fetch_grouped_daily_gives_unadjusted_bars(
@@ -184,33 +162,10 @@ def test_iter_pages_refuses_a_broken_chain(
         list(client.iter_pages("/v3/reference/tickers", {"limit": "3"}, row_type=dict))
 
 
-def test_iter_pages_gives_rows_as_they_are(client: PolygonClient, source: StaticSource) -> None:
-    source.tickers = [make_listing(f"T{number}") for number in range(5)]
-
-    pages = list(client.iter_pages("/v3/reference/tickers", {"limit": "2"}, row_type=dict))
-
-    assert [[row["ticker"] for row in page] for page in pages] == [
-        ["T0", "T1"],
-        ["T2", "T3"],
-        ["T4"],
-    ]
-
-
 @pytest.mark.skipif(not MOCKS.exists(), reason="no vendor samples: set SMALLCAPS_SHARED")
-@pytest.mark.parametrize(
-    ("name", "fetch"),
-    [
-        ("v3_reference_splits.json", lambda client: fetch_splits(client, FIRST, LAST)),
-    ],
-)
-def test_recorded_answers_are_read(
-    client: PolygonClient,
-    emulator: EmulatorServer,
-    name: str,
-    fetch: Callable[[PolygonClient], pl.DataFrame],
-) -> None:
-    answer = json.loads((MOCKS / name).read_bytes())
+def test_recorded_splits_are_read(client: PolygonClient, emulator: EmulatorServer) -> None:
+    answer = json.loads((MOCKS / "v3_reference_splits.json").read_bytes())
     answer.pop("next_url", None)
     emulator.faults = [Fault(body=json.dumps(answer).encode())]
 
-    assert fetch(client).height == len(answer["results"])
+    assert fetch_splits(client, FIRST, LAST).height == len(answer["results"])

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.sessions import date_of_ns, day_bounds_ns
@@ -77,6 +77,7 @@ def count_days(rows: list[Row]) -> list[int]:
     return [days[day] for day in DAYS]
 
 
+@settings(max_examples=50)
 @given(counts, limits, orders, st.integers(0, 30), st.integers(0, 3))
 def test_by_row_the_same_rows_are_lost_whatever_the_page_limit(
     counts: list[int], limit: int, order: str, number: int, seed: int
@@ -95,6 +96,7 @@ def test_by_row_the_same_rows_are_lost_whatever_the_page_limit(
     )
 
 
+@settings(max_examples=50)
 @given(counts, limits, orders, st.integers(0, 30))
 def test_by_page_every_page_loses_so_many_rows(
     counts: list[int], limit: int, order: str, number: int
@@ -155,6 +157,7 @@ REVISED: dict[str, tuple[int, Row]] = {
 }
 
 
+@settings(max_examples=25)
 @given(counts=counts, limit=limits, order=orders, at=st.sampled_from(["first", "middle", "last"]))
 @pytest.mark.parametrize("revision", REVISED)
 def test_a_revised_history_differs_in_one_trade_of_each_date(

@@ -194,12 +194,6 @@ def test_a_page_limit_beyond_the_vendors_is_refused() -> None:
         make_config("https://api.polygon.io", page_limit=50_001)
 
 
-def test_a_next_url_on_another_host_is_followed_on_ours() -> None:
-    """The emulator names api.polygon.io in every ``next_url``, as the vendor does."""
-    with serve(ROWS) as server:
-        assert fetch(server, page_limit=3).trades.height == 4
-
-
 @pytest.mark.parametrize("named", ["/v3/trades/ABCD", "/gate/way/v3/trades/ABCD"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_base_url_may_have_a_path(script: Script, named: str, slash: str) -> None:
@@ -257,10 +251,16 @@ def test_a_body_may_not_be_larger_than_allowed(encoding: str) -> None:
         ask(server.url, max_body_bytes=100)
 
 
-def test_a_refused_body_is_not_kept_by_its_error() -> None:
-    """Errors live on in retries and results: the frames of each would hold a body at its limit."""
-    fault = Fault("gzip_bomb", rows=4096)
-
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("gzip_bomb", rows=4096),
+        Fault(body=b'{"status": "OK", "results": [' + b"[]," * 2**20 + b"[]]}"),
+    ],
+    ids=["too large", "unreadable"],
+)
+def test_a_refused_body_is_not_kept_by_its_error(fault: Fault) -> None:
+    """L42: errors live on in retries and results, and held the body of each page before."""
     with serve(ROWS, fault) as server, pytest.raises(PayloadError) as caught:
         ask(server.url, max_body_bytes=32 * 2**20)
 
@@ -281,10 +281,10 @@ def test_silence_is_a_time_out(fault: str) -> None:
 
 
 def test_a_body_that_drips_is_given_up_within_the_budget() -> None:
-    fault = Fault("stall", seconds=0.3)
+    fault = Fault("stall", seconds=0.6)
 
     with serve(ROWS, fault) as server, pytest.raises(VendorTimeoutError, match="too slow"):
-        ask(server.url, retry_budget_s=0.1)
+        ask(server.url, retry_budget_s=0.3)
 
 
 @pytest.mark.parametrize("drips_header", [False, True])
@@ -385,13 +385,3 @@ def test_a_body_that_is_too_large_is_bounded_and_let_go_of(script: Script) -> No
 
     assert peak < 6 * 2**20
     assert kept < 2**20
-
-
-def test_an_error_keeps_no_body_that_cannot_be_read() -> None:
-    """L42: each retry of a page held the body of the one before."""
-    fault = Fault(body=b'{"status": "OK", "results": [' + b"[]," * 2**20 + b"[]]}")
-
-    with serve(ROWS, fault) as server, pytest.raises(PayloadError) as caught:
-        ask(server.url)
-
-    assert not find_bodies(caught.value)

@@ -1,9 +1,7 @@
 """Pages of trades: real rows, odd rows, refusals; types are never guessed."""
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +23,7 @@ from smallcaps_assets.polygon.wire.trades import (
     frame_trades,
 )
 from smallcaps_assets.schemas import TRADES
+from smallcaps_assets_tests.emulator.emulator_factories import SHARED
 from smallcaps_assets_tests.polygon.polygon_factories import (
     KEY,
     make_frame,
@@ -33,8 +32,6 @@ from smallcaps_assets_tests.polygon.polygon_factories import (
     render_page,
 )
 
-REPO_ROOT = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
 SAMPLES = SHARED / "data" / "vendor_samples"
 
 URL = "https://api.polygon.io/v3/trades/ABCD"
