@@ -70,11 +70,12 @@ def test_export_dates_copies_each_session_byte_for_byte(layout: LakeLayout, dest
 
 
 def test_export_session_files_parts_the_phases(layout: LakeLayout, dest: Path) -> None:
-    """L7: no phase is thrown away or merged with another one."""
+    """L7, L11: no phase is thrown away or merged with another; a day of one phase is whole."""
     export_session_files(layout, FileSystem(), dest)
 
-    names = sorted(path for path in list_files(dest) if path.startswith(DAY))
-    assert [name.rpartition("/")[2] for name in names] == [
+    one_phase = dest / "AAA/year=2024/month=03/day=2024-03-15"
+    assert sorted(path.name for path in one_phase.iterdir()) == ["_SUCCESS", "afterhours.parquet"]
+    assert sorted(path.name for path in (dest / DAY).iterdir()) == [
         "_SUCCESS",
         "afterhours.parquet",
         "closed.parquet",
@@ -82,30 +83,14 @@ def test_export_session_files_parts_the_phases(layout: LakeLayout, dest: Path) -
         "premarket.parquet",
     ]
     market = pl.read_parquet(dest / DAY / "market.parquet", hive_partitioning=False)
-    trades = make_trades(A1).filter(pl.col("trading_phase") == "regular")
-    assert_frame_equal(market, trades)
-
-
-def test_export_session_files_holds_every_trade(layout: LakeLayout, dest: Path) -> None:
-    export_session_files(layout, FileSystem(), dest)
+    assert_frame_equal(market, make_trades(A1).filter(pl.col("trading_phase") == "regular"))
 
     exported = pl.concat(
         pl.read_parquet(path, hive_partitioning=False) for path in dest.rglob("*.parquet")
     )
-
     stored = pl.concat([make_trades(key, phases) for key, phases in SESSIONS.items()])
     keys = ("ticker", "sip_timestamp", "sequence_number")
     assert_frame_equal(exported.sort(keys), stored.sort(keys))
-
-
-def test_export_session_files_has_none_for_phases_without_trades(
-    layout: LakeLayout, dest: Path
-) -> None:
-    """L11: a day with after-hours trades alone is whole."""
-    export_session_files(layout, FileSystem(), dest)
-
-    day = dest / "AAA/year=2024/month=03/day=2024-03-15"
-    assert sorted(path.name for path in day.iterdir()) == ["_SUCCESS", "afterhours.parquet"]
 
 
 @both_layouts
@@ -219,12 +204,6 @@ def test_export_never_writes_among_the_files_of_the_lakehouse(
         exporter(layout, FileSystem(), layout.data_dir / name)
 
     assert list_files(layout.data_dir) == before
-
-
-@both_layouts
-def test_export_into_a_folder_of_its_own_in_the_data_folder(
-    layout: LakeLayout, exporter: Exporter
-) -> None:
     assert exporter(layout, FileSystem(), layout.data_dir / "export").units == 3
 
 
@@ -285,7 +264,9 @@ def test_export_writes_many_sessions_in_groups(tmp_path: Path, dest: Path) -> No
 
 
 def test_export_watchlist_writes_one_file_a_date(layout: LakeLayout, dest: Path) -> None:
-    facts = export_watchlist(layout, FileSystem(), dest, make_watchlist(A1, A2, B1))
+    """It is what the import accepts; the same again writes nothing."""
+    watchlist = make_watchlist(A1, A2, B1)
+    facts = export_watchlist(layout, FileSystem(), dest, watchlist)
 
     path = dest / "daily/date=2024-03-15/watchlist.parquet"
     second = pl.read_parquet(path, hive_partitioning=False)
@@ -296,26 +277,13 @@ def test_export_watchlist_writes_one_file_a_date(layout: LakeLayout, dest: Path)
         "daily/date=2024-03-15/watchlist.parquet",
     ]
     assert (facts.units, facts.files) == (2, 2)
-
-
-def test_export_watchlist_is_what_the_import_accepts(layout: LakeLayout, dest: Path) -> None:
-    watchlist = make_watchlist(A1, A2, B1)
-    export_watchlist(layout, FileSystem(), dest, watchlist)
-
     imported, _ = parse_watchlist(read_input(dest))
+    keys = ["ticker", "session_date"]
+    assert_frame_equal(imported.select(keys), watchlist.select(keys))
 
-    assert_frame_equal(
-        imported.select("ticker", "session_date"), watchlist.select("ticker", "session_date")
-    )
-
-
-def test_export_watchlist_twice_writes_nothing(layout: LakeLayout, dest: Path) -> None:
-    export_watchlist(layout, FileSystem(), dest, make_watchlist(A1, A2))
     disk = ScriptedDisk()
-
-    facts = export_watchlist(layout, disk, dest, make_watchlist(A2, A1))
-
-    assert (facts.units, facts.unchanged, facts.files) == (2, 2, 0)
+    again = export_watchlist(layout, disk, dest, watchlist.reverse())
+    assert (again.units, again.unchanged, again.files) == (2, 2, 0)
     assert disk.operations == []
 
 

@@ -18,10 +18,16 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def write_day(root: Path, date: str, rows: dict[str, list[object]]) -> None:
+Rows = dict[str, list[object]]
+WHOLE: Final[Rows] = {"ticker": ["AAA"], "info_rich": [True]}
+
+
+def write_day(root: Path, date: str, rows: Rows | None) -> None:
+    """Write a day of a watchlist; ``None``: its folder alone."""
     path = root / f"date={date}" / "watchlist.parquet"
     path.parent.mkdir(parents=True)
-    pl.DataFrame(rows).write_parquet(path)
+    if rows is not None:
+        pl.DataFrame(rows).write_parquet(path)
 
 
 def test_read_input_reads_parquet_as_it_is(tmp_path: Path) -> None:
@@ -96,8 +102,10 @@ def test_read_input_says_what_is_wrong_with_a_file(
     assert str(path) in str(raised.value)
 
 
-def test_read_input_refuses_a_cut_parquet_file(tmp_path: Path) -> None:
+def test_read_input_refuses_a_cut_parquet_file_and_one_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "bars.parquet"
+    with pytest.raises(DataError, match="found none"):
+        read_input(path)
     pl.DataFrame({"ticker": ["AAA"] * 1000}).write_parquet(path)
     path.write_bytes(path.read_bytes()[:-20])
 
@@ -105,28 +113,24 @@ def test_read_input_refuses_a_cut_parquet_file(tmp_path: Path) -> None:
         read_input(path)
 
 
-def test_read_input_refuses_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found none"):
-        read_input(tmp_path / "bars.csv")
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        ({}, "daily/date=YYYY-MM-DD"),
+        ({"2024-03-14": WHOLE, "2024-03-15": None}, "found none: .*date=2024-03-15"),
+        ({"2024-3-14": WHOLE}, "YYYY-MM-DD"),
+        ({"2024-03-14": WHOLE, "2024-03-15": {"ticker": ["AAA"]}}, "differ in their columns"),
+        ({"2024-03-14": {"ticker": [], "info_rich": []}}, "at least one row"),
+    ],
+    ids=["nothing", "no file", "no date", "other columns", "no rows"],
+)
+def test_read_input_refuses_a_folder_that_is_no_watchlist_by_date(
+    tmp_path: Path, days: dict[str, Rows | None], message: str
+) -> None:
+    for date, rows in days.items():
+        write_day(tmp_path, date, rows)
 
-
-def test_read_input_refuses_a_folder_of_other_things(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="daily/date=YYYY-MM-DD"):
-        read_input(tmp_path)
-
-
-def test_read_input_refuses_a_date_without_its_file(tmp_path: Path) -> None:
-    write_day(tmp_path, "2024-03-14", {"ticker": ["AAA"], "info_rich": [True]})
-    (tmp_path / "date=2024-03-15").mkdir()
-
-    with pytest.raises(DataError, match="date=2024-03-15"):
-        read_input(tmp_path)
-
-
-def test_read_input_refuses_a_folder_of_no_date(tmp_path: Path) -> None:
-    write_day(tmp_path, "2024-3-14", {"ticker": ["AAA"], "info_rich": [True]})
-
-    with pytest.raises(DataError, match="YYYY-MM-DD"):
+    with pytest.raises(DataError, match=message):
         read_input(tmp_path)
 
 
@@ -187,18 +191,3 @@ def test_read_input_takes_columns_of_a_folder_in_any_order_and_more_than_it_need
 
     assert rows.select("ticker", "event_count").rows() == [("AAA", 1.0), ("BBB", 2.0)]
     assert "gap" in rows.columns
-
-
-def test_read_input_refuses_files_that_differ_in_their_columns(tmp_path: Path) -> None:
-    write_day(tmp_path, "2024-03-14", {"ticker": ["AAA"], "info_rich": [True]})
-    write_day(tmp_path, "2024-03-15", {"ticker": ["AAA"]})
-
-    with pytest.raises(DataError, match="differ in their columns"):
-        read_input(tmp_path)
-
-
-def test_read_input_refuses_a_watchlist_by_date_without_rows(tmp_path: Path) -> None:
-    write_day(tmp_path, "2024-03-14", {"ticker": [], "info_rich": []})
-
-    with pytest.raises(DataError, match="at least one row"):
-        read_input(tmp_path)
