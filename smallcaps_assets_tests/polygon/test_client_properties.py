@@ -83,7 +83,7 @@ def emulator(source: StaticSource) -> Iterator[EmulatorServer]:
 
 
 @given(rows=wire_trades | repeated_trades, limit=st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_page_limit_gives_one_frame(
     emulator: EmulatorServer, source: StaticSource, rows: list[dict[str, Any]], limit: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_any_page_limit_gives_one_frame(
 
 
 @given(st.lists(trade_rows, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_serialized_is_what_is_parsed(rows: list[TradeRow]) -> None:
     body = msgspec.json.encode({"results": rows, "status": "OK"})
 
@@ -107,7 +107,7 @@ def test_what_is_serialized_is_what_is_parsed(rows: list[TradeRow]) -> None:
 
 
 @given(st.lists(trade_rows, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_frames_hold_every_field_as_sent(rows: list[TradeRow]) -> None:
     """L5, L8, L24: nanoseconds, fractions and all fields exactly."""
     sent = [

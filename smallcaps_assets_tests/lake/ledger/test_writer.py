@@ -254,7 +254,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(actions)
 def test_tallies_equal_what_counting_finds(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, set[str]]]

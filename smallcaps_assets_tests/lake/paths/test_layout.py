@@ -3,7 +3,7 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from smallcaps_assets.errors import DataError
@@ -33,13 +33,11 @@ odd_symbols = st.sampled_from(
 tickers = (symbols | odd_symbols).filter(lambda text: "/" not in text and ".." not in text)
 
 
-@settings(deadline=None)
 @given(tickers)
 def test_decode_ticker_undoes_encode_ticker(ticker: str) -> None:
     assert decode_ticker(encode_ticker(ticker)) == ticker
 
 
-@settings(deadline=None)
 @given(tickers, tickers)
 def test_no_two_tickers_share_a_name_where_case_does_not_count(one: str, other: str) -> None:
     assume(one != other)
@@ -47,7 +45,6 @@ def test_no_two_tickers_share_a_name_where_case_does_not_count(one: str, other: 
     assert encode_ticker(one).casefold() != encode_ticker(other).casefold()
 
 
-@settings(deadline=None)
 @given(tickers)
 def test_a_name_is_plain_on_every_file_system(ticker: str) -> None:
     name = encode_ticker(ticker)
@@ -59,7 +56,6 @@ def test_a_name_is_plain_on_every_file_system(ticker: str) -> None:
     assert name not in {".", ".."}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_nothing_in_a_ticker_leaves_the_lake(ticker: str) -> None:
     try:
@@ -105,7 +101,6 @@ def test_decode_ticker_refuses_names_it_would_not_give(name: str) -> None:
         decode_ticker(name)
 
 
-@settings(deadline=None)
 @given(st.dates())
 def test_parse_date_folder_undoes_date_folder(date: dt.date) -> None:
     assert parse_date_folder(date_folder(date)) == date

@@ -12,7 +12,7 @@ import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.errors import DataError, MissingPartitionError, SchemaError, StorageError
+from smallcaps_assets.errors import DataError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
@@ -118,37 +118,32 @@ def test_a_session_without_trades_is_a_receipt_alone(tmp_path: Path) -> None:
     assert store.read_trades("ABCD", SESSION).equals(TRADES.empty())
 
 
-def test_a_session_that_turns_empty_loses_its_file(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    store.commit([make_session(store, rows=5)])
-
-    store.commit([make_session(store, rows=0)])
-
-    assert not store.layout.trades_file("ABCD", SESSION).exists()
-    assert store.verify_session(store.read_receipt("ABCD", SESSION)) == []
-
-
-def test_a_file_without_receipt_is_replaced(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    store.commit([make_session(store, seed=1)])
-    store.layout.receipt_file("ABCD", SESSION).unlink()
-
-    with pytest.raises(MissingPartitionError):
-        store.read_trades("ABCD", SESSION)
-    store.commit([make_session(store, seed=2)])
-
-    assert store.read_trades("ABCD", SESSION).equals(make_tape(5, seed=2))
-
-
-def test_committing_twice_changes_no_byte_of_data(tmp_path: Path) -> None:
+def test_a_commit_takes_the_place_of_whatever_is_there(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     path = store.layout.trades_file("ABCD", SESSION)
     store.commit([make_session(store)])
     before = path.read_bytes()
 
     store.commit([make_session(store)])
-
     assert path.read_bytes() == before
+
+    store.layout.receipt_file("ABCD", SESSION).unlink()
+    with pytest.raises(MissingPartitionError):
+        store.read_trades("ABCD", SESSION)
+    store.commit([make_session(store, seed=2)])
+    assert store.read_trades("ABCD", SESSION).equals(make_tape(5, seed=2))
+
+    store.commit([make_session(store, rows=0)])
+    assert not path.exists()
+    assert store.verify_session(store.read_receipt("ABCD", SESSION)) == []
+
+
+def test_commit_syncs_a_batch_as_often_as_one_session(tmp_path: Path) -> None:
+    store = make_store(tmp_path, disk := ScriptedDisk())
+
+    store.commit([make_session(store, day=day) for day in range(20)])
+
+    assert [name for name, _ in disk.operations].count("sync_group") == 3
 
 
 def test_off_session_prints_lie_in_their_own_tree(tmp_path: Path) -> None:
@@ -181,14 +176,6 @@ def test_commit_syncs_between_its_steps(tmp_path: Path) -> None:
         ("rename", "_SUCCESS"),
         ("sync_group", "date=2024"),
     ]
-
-
-def test_commit_syncs_a_batch_as_often_as_one_session(tmp_path: Path) -> None:
-    store = make_store(tmp_path, disk := ScriptedDisk())
-
-    store.commit([make_session(store, day=day) for day in range(20)])
-
-    assert [name for name, _ in disk.operations].count("sync_group") == 3
 
 
 @pytest.mark.parametrize("uses_syncfs", [True, False])
@@ -240,16 +227,16 @@ def test_sigkill_leaves_whole_sessions_or_none(tmp_path: Path) -> None:
     """L13: a real process, killed while it replaces sessions."""
     allowed = {item for seed in range(3) for item in expect_contents(seed=seed).items()}
     code = "from smallcaps_assets_tests.lake.lake_factories import commit_for_ever as run"
-    for delay_s in (0.013, 0.031):
-        command = [sys.executable, "-c", f"{code}; run({str(tmp_path)!r})"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment()) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(delay_s)
-            child.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-c", f"{code}; run({str(tmp_path)!r})"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.031)
+        child.send_signal(signal.SIGKILL)
 
-        assert read_contents(make_store(tmp_path)).items() <= allowed
+    assert read_contents(make_store(tmp_path)).items() <= allowed
     make_store(tmp_path).sweep()
     assert list(make_store(tmp_path).layout.staging_dir.iterdir()) == []
 
@@ -311,23 +298,12 @@ def test_commit_refuses_a_session_twice(tmp_path: Path) -> None:
         (make_tape(3), states.EMPTY, "got 'empty'"),
         (make_tape(0), states.COMPLETE, "got 'complete'"),
         (make_tape(0), states.FAILED, "got 'failed'"),
+        (make_tape(3).drop("price"), states.COMPLETE, "trades"),
     ],
-    ids=["ticker", "date", "order", "rows but empty", "complete but no rows", "failed"],
+    ids=["ticker", "date", "order", "rows but empty", "complete but no rows", "failed", "table"],
 )
 def test_prepare_refuses_what_is_no_session(trades: pl.DataFrame, state: str, message: str) -> None:
     store = make_store(Path("nowhere"))
 
     with pytest.raises(DataError, match=message):
         store.prepare("ABCD", SESSION, trades, make_facts(state=state))
-
-
-def test_prepare_refuses_another_table() -> None:
-    with pytest.raises(SchemaError, match="trades"):
-        make_store(Path("nowhere")).prepare(
-            "ABCD", SESSION, make_tape(3).drop("price"), make_facts()
-        )
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment of a process that imports what this one does."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -26,7 +26,7 @@ places = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted)
 
 @pytest.mark.parametrize("tape", [TAPE, SPARSE, ODD_PHASES], ids=["whole", "sparse", "phases"])
 @given(place=places)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_slice_is_stored_as_the_session_itself(tape: pl.DataFrame, place: list[int]) -> None:
     """File, hashes, counts and instants do not tell what lay around the session."""
     first, last = place

@@ -1,7 +1,7 @@
 import datetime as dt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.errors import LedgerMismatchError
@@ -42,7 +42,6 @@ receipts = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(receipts)
 def test_parse_receipt_undoes_encode_receipt(receipt: Receipt) -> None:
     text = encode_receipt(receipt)

@@ -104,17 +104,13 @@ def test_a_killed_process_holds_nothing(path: Path, other: subprocess.Popen[byte
         assert LakeLock(path).holder() == holder
 
 
-def test_hold_waits_for_the_other(path: Path, other: subprocess.Popen[bytes]) -> None:
-    threading.Timer(0.2, other.kill).start()
-
-    with LakeLock(path).hold("me", 30) as holder:
-        assert holder.pid == os.getpid()
-
-
-def test_hold_without_limit_waits_as_well(path: Path, other: subprocess.Popen[bytes]) -> None:
+@pytest.mark.parametrize("wait_s", [30, None])
+def test_hold_waits_for_the_other(
+    path: Path, other: subprocess.Popen[bytes], wait_s: float | None
+) -> None:
     threading.Timer(0.1, other.kill).start()
 
-    with LakeLock(path).hold("me") as holder:
+    with LakeLock(path).hold("me", wait_s) as holder:
         assert holder.pid == os.getpid()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -50,7 +50,6 @@ def test_a_document_is_read_back_however_it_is_laid_out(
 
 
 @both_kinds
-@settings(deadline=None)
 @given(data=st.data())
 def test_every_flipped_bit_of_a_document_is_found(
     kind: str, document: msgspec.Struct, parse: Parse, data: st.DataObject

@@ -58,7 +58,7 @@ def take_slots(slots: SlotFile, moments: list[int]) -> list[int]:
     return taken
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rate=st.sampled_from([5, 100, 777.5, 6_000]),
     gaps=st.lists(st.integers(0, 90 * SECOND), min_size=1, max_size=8),
@@ -99,7 +99,7 @@ def simulate_requests(slots: SlotFile, askers: int, delays: list[int], steps: in
     return left
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     rate=st.sampled_from([5, 100]),
     askers=st.integers(1, 12),

@@ -118,7 +118,7 @@ def emulator() -> Iterator[EmulatorServer]:
 
 @pytest.mark.parametrize("endpoint", READERS)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nothing_but_an_error_of_ours_escapes(
     emulator: EmulatorServer, endpoint: str, data: st.DataObject
 ) -> None:

@@ -304,7 +304,7 @@ members = st.dictionaries(
     block_bytes=st.integers(1, 400),
     cut=st.integers(0, 60) | st.just(0),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_blocks_give_what_the_whole_gives(
     rows: list[dict[str, Any]],
     before: dict[str, Any],
