@@ -296,11 +296,7 @@ class LakeStore:
     ) -> Path:
         """Move a damaged session aside, so that it is missing and can be fetched again.
 
-        Args:
-            ticker: Vendor's symbol.
-            session_date: New York date.
-            tree: Folders it belongs to.
-            evidence: Files to lie beside it, by name.
+        Files of evidence, by name, are laid beside it.
 
         Returns:
             The folder where its files lie now.
@@ -310,9 +306,6 @@ class LakeStore:
 
     def quarantine_orphan(self, path: Path) -> Path:
         """Move a file, a folder or a link of the lake that belongs to nothing aside.
-
-        Args:
-            path: Somewhere below a root.
 
         Returns:
             Where it lies now.

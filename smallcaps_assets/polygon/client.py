@@ -8,6 +8,7 @@ What belongs here: which pages make an answer, and when it is proven. What does 
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +24,8 @@ from smallcaps_assets.polygon.http.page import Fetch, Gateway
 from smallcaps_assets.polygon.http.transport import Transport
 from smallcaps_assets.polygon.turns import PROCESSOR
 from smallcaps_assets.polygon.wire.chain import CheckedPage, TradesChain, bound_rows
-from smallcaps_assets.polygon.wire.envelopes import Page, Row
+from smallcaps_assets.polygon.wire.envelopes import Page, Row, decode_item, decode_page
+from smallcaps_assets.polygon.wire.trades import decode_trades_page
 from smallcaps_assets.polygon.wire.trail import CursorTrail, MarkedPage, PageMark, RowsChain
 
 logger = logging.getLogger(__name__)
@@ -148,20 +150,17 @@ class PolygonClient(TradeSource):
     ) -> Iterator[MarkedPage[Row]]:
         """Yield pages as :meth:`iter_pages` does, each with the mark at which to go on.
 
-        Args:
-            path: Path below the configured address, percent-encoded.
-            parameters: The query of the first page.
-            row_type: A type of the rows that msgspec understands.
-            after: Mark of the last page known; from the first page on by default.
+        They begin ``after`` the mark of the last page known.
 
         Raises:
             VendorError: The answer did not come to an end; it may go on at the last mark.
         """
         chain: RowsChain[Row] = RowsChain(self._start_trail(path, after))
         fetch = Fetch(self._gateway)
+        decode = partial(decode_page, row_type=row_type)
 
         def ask() -> tuple[Page[list[Row]], str | None]:
-            page = fetch.ask(path, chain.trail.choose_query(parameters), row_type)
+            page = fetch.ask(path, chain.trail.choose_query(parameters), decode)
             return page, chain.check(page)
 
         while not chain.trail.is_finished:
@@ -178,7 +177,8 @@ class PolygonClient(TradeSource):
             VendorError: No answer came, or none that can be believed.
         """
         fetch = Fetch(self._gateway)
-        return fetch.repeat(lambda: fetch.ask_item(path, parameters, row_type))
+        decode = partial(decode_item, row_type=row_type)
+        return fetch.repeat(lambda: fetch.ask(path, parameters, decode))
 
     def _start_trail(self, path: str, after: PageMark | None = None) -> CursorTrail:
         base_url = self.config.base_url.rstrip("/")
@@ -190,15 +190,16 @@ class PolygonClient(TradeSource):
     def _ask_trades(self, fetch: Fetch, chain: TradesChain, limit: int) -> CheckedPage:
         """Return the next page of a chain; a suspicious seam or end of it has to be proven."""
         path = chain.trail.path
+        decode = partial(decode_trades_page, ticker=chain.ticker)
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
-        page = chain.check(fetch.ask_trades(path, chain.trail.choose_query(first), chain.ticker))
+        page = chain.check(fetch.ask(path, chain.trail.choose_query(first), decode))
         if page.repeats.height:
             instant = _ask_for(chain.last_ns, chain.last_ns + 1, MAX_PAGE_LIMIT)
-            page = chain.settle_seam(page, fetch.ask_trades(path, instant, chain.ticker))
+            page = chain.settle_seam(page, fetch.ask(path, instant, decode))
         if chain.needs_proof(page, limit):
             at_ns, most = chain.choose_proof(page)
             rest = _ask_for(at_ns, chain.lt_ns, min(most, MAX_PAGE_LIMIT))
-            chain.check_end(page, fetch.ask_trades(path, rest, chain.ticker))
+            chain.check_end(page, fetch.ask(path, rest, decode))
         return page
 
 

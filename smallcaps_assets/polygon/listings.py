@@ -67,12 +67,8 @@ def iter_listing_pages(
 ) -> Iterator[MarkedPage[ListingRow]]:
     """Yield pages of the stocks that are listed, or of those that no longer are.
 
-    A full last page has to prove that it is the last.
-
-    Args:
-        client: The vendor's client.
-        active: Which of the two lists.
-        after: Mark of the last page known; from the first page on by default.
+    A full last page has to prove that it is the last.  Pages begin ``after`` the mark of the last
+    one known.
 
     Raises:
         VendorError: The list did not come to a proven end; it may go on at the last mark.

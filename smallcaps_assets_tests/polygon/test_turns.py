@@ -7,7 +7,7 @@ import pytest
 
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.errors import PayloadError
-from smallcaps_assets.polygon.http import page as fetching
+from smallcaps_assets.polygon import client as fetching
 from smallcaps_assets.polygon.http.transport import Answer, Transport
 from smallcaps_assets.polygon.turns import PROCESSOR, TURNS
 from smallcaps_assets.polygon.wire.trades import TradesPage, decode_trades_page

@@ -70,7 +70,7 @@ OPTIONS: Final = {
     "date": "only requests whose New York dates include this one",
     "page": "only this page of a chain: a number from 1, first, middle or last",
     "times": "so many requests, then never again",
-    "each": "each distinct request so many times",
+    "each": "each distinct request so many times; without it they are not counted",
     "after": "only after so many requests that it would have hit",
     "generation": "from this asking on of the same range of trades, whatever its page limit: 2 "
     "spares the first",
@@ -92,34 +92,8 @@ class FaultError(ValueError):
 class Fault:
     """One thing that goes wrong.
 
-    Without a restriction it hits every request, forever.
-
-    Attributes:
-        kind: One of ``KINDS``.
-        endpoint: Only this endpoint (``trades``, ``grouped``, ``tickers`` ...).
-        ticker: Only requests about this ticker.
-        date: Only requests whose New York dates include this one.
-        page: Only this page: a number from 1, ``first``, ``middle`` or ``last``.
-        times: Hit so many requests, then never again; ``None`` forever.
-        each: Hit each distinct request so many times; ``None`` does not count them.
-        probability: Hit this share of the requests that match.
-        seed: Makes the choice repeatable.
-        retry_after: Value of the header Retry-After, if any.
-        seconds: Length of a pause or of an outage.
-        rows: Rows of an overlap; MiB of a gzip bomb.
-        share: Share of the rows that a ``short_page`` lacks, instead of a number.
-        by: What decides which rows a ``short_page`` lacks: ``page`` or ``row``.
-        revision: What a ``revised_history`` does: one of ``REVISIONS``.
-        at: Which trade of a date it does it to: one of ``PLACES``.
-        error: Member ``error`` of the body, whatever its status; empty for none.
-        after: Requests that match before it begins.
-        generation: It begins when the same range is asked for the so-manieth time; counted when
-            its first page is.
-        requests: Requests that fail in an outage.
-        before: First date that the plan includes.
-        status: Status of a ``response``.
-        headers: Headers of a ``response``.
-        body: Body of a ``response``.
+    Without a restriction it hits every request, forever.  ``OPTIONS`` says what restricts it, and
+    ``KINDS`` what else means something to a fault of each kind.
     """
 
     kind: str = "response"

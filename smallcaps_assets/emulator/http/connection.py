@@ -30,12 +30,7 @@ class ProtocolError(Exception):
 
 
 class Connection:
-    """A client's connection.
-
-    Args:
-        client: The socket; this object closes it.
-        answer: Gives the answer to a request.
-    """
+    """A client's connection, whose socket this object closes."""
 
     def __init__(self, client: socket.socket, answer: Callable[[Request], Answer]) -> None:
         self._client = client

@@ -81,12 +81,8 @@ class Stray:
 def open_archive(folder: Path, own: Iterable[Path]) -> Path:
     """Return the folder of an archive with all links in its own path resolved.
 
-    Args:
-        folder: As the user gave it.
-        own: The data folder and the other roots of the lake.
-
     Raises:
-        ConfigError: It is no folder, or overlaps with the lake.
+        ConfigError: It is no folder, or overlaps with a folder of the lake's ``own``.
     """
     try:
         root = folder.resolve(strict=True)
@@ -106,10 +102,7 @@ def open_archive(folder: Path, own: Iterable[Path]) -> Path:
 def walk_archive(root: Path) -> Iterator[SessionFiles | Stray]:
     """Yield every session of an archive by ticker and date, and what is not one.
 
-    Memory is bounded by the folders of one ticker.
-
-    Args:
-        root: Folder of an archive, by :func:`open_archive`.
+    Memory is bounded by the folders of one ticker.  The root is one of :func:`open_archive`.
     """
     walk = _Walk(root)
     for entry in walk.enter(root):

@@ -122,12 +122,6 @@ def export_watchlist(
     A date of an earlier export that the watchlist no longer has is left with a file without rows:
     a downloader would go on fetching what lies there.
 
-    Args:
-        layout: Paths of the data folder, which is no destination.
-        fs: The disk.
-        dest: Folder to write to.
-        watchlist: ``schemas.WATCHLIST``.
-
     Raises:
         ConfigError: The destination is part of the data folder, or leads out of itself.
         StorageError: The disk refuses; what was written stays.

@@ -52,11 +52,7 @@ class SessionFolders(ABC):
 
     @abstractmethod
     def cut(self, content: bytes, receipt: Receipt) -> dict[str, bytes]:
-        """Return the files of a session by name.
-
-        Args:
-            content: Its file in the lake.
-            receipt: Its receipt.
+        """Return the files of a session by name, of the content of its file in the lake.
 
         Raises:
             DataError: The file is damaged.

@@ -53,10 +53,8 @@ class LedgerHistory(ABC):
     def spending(self, since: dt.datetime | None = None) -> dict[str, tuple[Spending, Spending]]:
         """Return the requests of answered ranges by purpose, each in two halves of the ranges.
 
-        Those of a ledger that did not keep purposes yet have an empty one.
-
-        Args:
-            since: Only those recorded after this instant, which has a time zone.
+        Those of a ledger that did not keep purposes yet have an empty one.  ``since``: only those
+        recorded after this instant, which has a time zone.
         """
         start = {"since": "" if since is None else format_instant(since)}
         found: dict[str, tuple[Spending, Spending]] = {}
@@ -79,11 +77,7 @@ class LedgerHistory(ABC):
         return pl.DataFrame(rows, schema, orient="row")
 
     def count_untimed(self, since: dt.datetime | None = None) -> int:
-        """Return the stored sessions that were fetched by runs whose attempts are lost.
-
-        Args:
-            since: Only those committed after this instant, which has a time zone.
-        """
+        """Count the sessions committed after an instant by runs whose attempts are lost."""
         start = {"since": "" if since is None else format_instant(since)}
         return int(self._fetch(ledger_sql.UNTIMED, start)[0][0])
 

@@ -294,11 +294,7 @@ class LedgerReader(LedgerHistory):
         return Totals(sessions or 0, rows or 0, size or 0, requests)
 
     def activity(self, since: dt.datetime) -> Activity:
-        """Return what happened since an instant; rates are its sums over the time passed.
-
-        Args:
-            since: An instant with a time zone.
-        """
+        """Return what happened since an instant, which has a time zone."""
         start = {"since": format_instant(since)}
         sessions, requests, rows, size, first = self._fetch(ledger_sql.ACTIVITY, start)[0]
         return Activity(
@@ -359,10 +355,7 @@ class LedgerReader(LedgerHistory):
         return RECEIPTS.conform(frame)
 
     def failed_sessions(self, limit: int = 1000) -> pl.DataFrame:
-        """Return planned ticker-sessions whose last attempt failed.
-
-        Args:
-            limit: Rows at most.
+        """Return planned ticker-sessions whose last attempt failed, ``limit`` at most.
 
         Returns:
             Columns ``key``, ``ticker``, ``session_date``, ``state``, ``error_kind`` and
@@ -376,9 +369,6 @@ class LedgerReader(LedgerHistory):
 
     def recent_errors(self, limit: int = 20) -> pl.DataFrame:
         """Return the last failed attempts, the newest first.
-
-        Args:
-            limit: Rows at most.
 
         Returns:
             :data:`ERROR_COLUMNS`.

@@ -266,10 +266,9 @@ def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) ->
 
 
 def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
-    """Return ``key``, ``ticker``, ``session_date`` and ``state``, sorted by ticker and session.
+    """Return ``key``, ``ticker``, ``session_date`` and ``state`` of rows of ``ledger_sql.MISSING``.
 
-    Args:
-        rows: Rows of ``ledger_sql.MISSING``: a ticker, and its sessions with their states.
+    They are sorted by ticker and session.
     """
     by_ticker = pl.DataFrame(rows, {"ticker": pl.String(), "open": pl.String()}, orient="row")
     open_sessions = pl.col("open")
@@ -300,10 +299,7 @@ def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:
 def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
     """Return what a receipt proves, for the rows of ``sessions`` and ``comparisons``.
 
-    Args:
-        receipt: The receipt.
-        now: When it is recorded.
-        attempts: Attempts that it adds: none when the ledger is rebuilt.
+    It adds no attempts where the ledger is rebuilt.
     """
     is_disputed = receipt.state == DISPUTED
     dates = sorted({asking.asked_on for asking in receipt.askings}) if is_disputed else []

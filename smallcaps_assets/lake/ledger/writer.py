@@ -164,24 +164,14 @@ class Ledger(LedgerReader):
             )
 
     def record_counters(self, run_id: str, counters: Mapping[str, int]) -> None:
-        """Add to counters that only the process at work knows, such as answers 429.
-
-        Args:
-            run_id: Run that counted.
-            counters: Growth since the last call, by name.
-        """
+        """Add the growth of counters that only the process at work knows, such as answers 429."""
         now = self._now()
         rows = [(now, run_id, name, value) for name, value in counters.items() if value]
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_COUNTER, rows)
 
     def record_pulse(self, pulse: Pulse, step: Step | None = None) -> None:
-        """Put what a download says of itself in place of what it said before.
-
-        Args:
-            pulse: What it says.
-            step: What it has done since the last step, where one is due.
-        """
+        """Replace what a download said of itself, and add a step where one is due."""
         with self._writing() as connection:
             connection.execute(ledger_sql.RECORD_FACT, ("pulse", encode_pulse(pulse)))
             if step is not None:

@@ -27,13 +27,7 @@ def iter_batches(
     """Yield the trades of some sessions with proof, some sessions at a time.
 
     A landing file is proven by the hash of its bytes; without one the session is taken from the
-    month file that has its very content.
-
-    Args:
-        layout: Paths of the lake.
-        fs: The disk.
-        months: The compacted months.
-        sessions: ``LedgerReader.stored_contents``, sorted by ticker and session.
+    month file that has its very content.  The sessions are ``LedgerReader.stored_contents``.
 
     Raises:
         DataError: A session is damaged; the message names it.

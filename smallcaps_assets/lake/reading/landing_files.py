@@ -101,13 +101,7 @@ def list_stored_files(
 ) -> list[StoredFile]:
     """Return the files of proven sessions that have trades, by ticker and session.
 
-    Args:
-        layout: Paths of the lake.
-        fs: Its disks.
-        ledger: Its ledger.
-        tickers: Only these; all by default.
-        first: First session, included.
-        last: Last session, included.
+    Tickers and sessions are selected as by ``LedgerReader.missing_keys``.
     """
     return locate_files(layout, fs, ledger.stored_sessions(tickers, first, last), Tree.TRADES)
 
@@ -122,14 +116,7 @@ def list_imported_files(
 def locate_files(
     layout: LakeLayout, fs: FileSystem, sessions: pl.DataFrame, tree: Tree
 ) -> list[StoredFile]:
-    """Return the files of those sessions that have rows.
-
-    Args:
-        layout: Paths of the lake.
-        fs: Its disks.
-        sessions: Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, by ticker.
-        tree: Folders they belong to.
-    """
+    """Return the files of those sessions that have rows; they come by ticker, with their bytes."""
     stored = sessions.filter(pl.col("rows") > 0)
     finder = SessionFinder(layout, fs, tree)
     files = []

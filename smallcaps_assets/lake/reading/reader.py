@@ -107,15 +107,9 @@ class Lake:
         """Return the same trades as a relation of DuckDB, to query on.
 
         Each instant is there twice: cut to microseconds under its name, because DuckDB has no
-        date functions for nanoseconds, and whole as ``NAME_ns``, nanoseconds since 1970.
-
-        Args:
-            tickers: One ticker or several; all by default.
-            start: First session, included.
-            end: Last session, included.
-            phases: Trading phases; all by default.
-            columns: Columns of the view ``trades``; all by default.
-            connection: Where the relation lives; a new one in memory by default.
+        date functions for nanoseconds, and whole as ``NAME_ns``, nanoseconds since 1970.  Arguments
+        are those of :meth:`trades`, columns those of the view ``trades``, and ``connection`` is
+        where the relation lives: a new one in memory by default.
 
         Returns:
             The rows of :meth:`trades`; their order is that of the query.
@@ -159,11 +153,7 @@ class Lake:
         return connection
 
     def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
-        """Return the daily bars, unadjusted.
-
-        Args:
-            start: First date, included.
-            end: Last date, included.
+        """Return the daily bars, unadjusted; first and last date are included.
 
         Returns:
             ``schemas.DAILY_BARS``, sorted by its key within each month.

@@ -225,12 +225,7 @@ class FileSystem:
             return path.is_dir()
 
     def list_folder(self, folder: Path, prefix: str = "") -> list[Entry]:
-        """List what lies in a folder, in order of names; nothing where there is no folder.
-
-        Args:
-            folder: The folder.
-            prefix: Only names that begin with it.
-        """
+        """List the names with a prefix in a folder, sorted; none where there is no folder."""
         with storage_errors("look at", folder):
             try:
                 with os.scandir(folder) as entries:

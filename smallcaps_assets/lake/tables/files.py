@@ -38,24 +38,14 @@ def encode_table(table: Table, rows: pl.DataFrame, facts: Mapping[str, object] =
 
 
 def encode_rows(rows: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
-    """Return a Parquet file of any rows; equal rows give equal bytes on one version of polars.
-
-    Args:
-        rows: The rows.
-        metadata: Texts for the footer, by name.
-    """
+    """Return any rows, and texts for the footer, as Parquet; see :func:`encode_table`."""
     buffer = io.BytesIO()
     rows.write_parquet(buffer, compression="zstd", metadata=metadata)
     return buffer.getvalue()
 
 
 def decode_table(table: Table, content: bytes, *, where: str) -> pl.DataFrame:
-    """Return the rows of a Parquet file.
-
-    Args:
-        table: The contract.
-        content: The whole file.
-        where: The file, for messages.
+    """Return the rows of a Parquet file, which is named ``where`` in messages.
 
     Raises:
         DataError: It is damaged, or breaks the contract.

@@ -141,9 +141,6 @@ class RequestLimiter:
     def acquire(self, stop: threading.Event | None = None) -> float:
         """Wait until the next request may leave.
 
-        Args:
-            stop: Ends the wait.
-
         Returns:
             The seconds waited.
 

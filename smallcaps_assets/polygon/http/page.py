@@ -18,17 +18,9 @@ from smallcaps_assets.polygon.http.counters import ClientMeter
 from smallcaps_assets.polygon.http.emulators import Counterpart
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
 from smallcaps_assets.polygon.http.retrying import Deadline, Retry, call_patiently, release_frames
-from smallcaps_assets.polygon.http.transport import Answer, Transport
+from smallcaps_assets.polygon.http.transport import Transport
 from smallcaps_assets.polygon.turns import PROCESSOR
-from smallcaps_assets.polygon.wire.envelopes import (
-    Page,
-    Row,
-    Rows,
-    decode_item,
-    decode_page,
-    disbelieving,
-)
-from smallcaps_assets.polygon.wire.trades import TradesPage, decode_trades_page
+from smallcaps_assets.polygon.wire.envelopes import Page, disbelieving
 
 logger = logging.getLogger(__name__)
 
@@ -70,49 +62,14 @@ class Fetch:
         self._gateway = gateway
         self._deadline = Deadline(gateway.config.retry_budget_s)
 
-    def ask(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Page[list[Row]]:
-        """Ask for a page once, when the shared rate allows.
+    def ask(self, path: str, query: Mapping[str, str], decode: Callable[..., Result]) -> Result:
+        """Ask once, when the shared rate allows, and return what ``decode`` makes of the body.
+
+        It is given the inflated body, and ``url`` and ``secret`` by name.
 
         Raises:
-            VendorError: No page came, or none that can be believed.
+            VendorError: Nothing came, or nothing that can be believed.
         """
-        secret = self._gateway.config.api_key
-        return self._ask_page(
-            path,
-            query,
-            lambda answer: decode_page(answer.inflate(), row_type, url=answer.url, secret=secret),
-        )
-
-    def ask_trades(self, path: str, query: Mapping[str, str], ticker: str) -> TradesPage:
-        """Ask for a page of trades, as :meth:`ask` does for others."""
-        secret = self._gateway.config.api_key
-        return self._ask_page(
-            path,
-            query,
-            lambda answer: decode_trades_page(
-                answer.inflate(), ticker, url=answer.url, secret=secret
-            ),
-        )
-
-    def ask_item(self, path: str, query: Mapping[str, str], row_type: type[Row]) -> Row:
-        """Ask for one thing, as :meth:`ask` does for a page."""
-        secret = self._gateway.config.api_key
-        return self._ask(
-            path,
-            query,
-            lambda answer: decode_item(answer.inflate(), row_type, url=answer.url, secret=secret),
-        )
-
-    def _ask_page(
-        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Page[Rows]]
-    ) -> Page[Rows]:
-        page = self._ask(path, query, decode)
-        self._gateway.meter.count_page(len(page.rows))
-        return page
-
-    def _ask(
-        self, path: str, query: Mapping[str, str], decode: Callable[[Answer], Result]
-    ) -> Result:
         gateway = self._gateway
         gateway.counterpart.confirm(deadline_s=self._deadline.at_s)
         gateway.meter.enter(Stage.RATE)
@@ -126,11 +83,14 @@ class Fetch:
             self.bytes_received += len(answer.data)
             gateway.meter.leave()
             with PROCESSOR, disbelieving(answer.url):
-                return decode(answer)
+                result = decode(answer.inflate(), url=answer.url, secret=gateway.config.api_key)
         except RateLimitError as error:
             if error.retry_after_s:
                 gateway.limiter.hold(error.retry_after_s)
             raise
+        if isinstance(result, Page):
+            gateway.meter.count_page(len(result.rows))
+        return result
 
     def repeat(self, attempt: Callable[[], Result]) -> Result:
         """Return what ``attempt`` returns; asks again after transient faults.

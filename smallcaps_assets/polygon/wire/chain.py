@@ -32,12 +32,7 @@ out what the vendor's rules do not count, and are corrected; an endless chain st
 
 
 def bound_rows(expected_rows: int | None, unknown_rows: int) -> int:
-    """Return the most rows that an answer may have.
-
-    Args:
-        expected_rows: Rows of the whole answer by the daily bars, if known.
-        unknown_rows: The bound where they are not.
-    """
+    """Return the most rows of an answer by those of the daily bars, where they are known."""
     if expected_rows is None:
         return unknown_rows
     return MAX_ROWS_PER_EXPECTED * expected_rows + MAX_ROWS_BEYOND
@@ -176,15 +171,11 @@ class TradesChain:
             self._frames.append(page.trades)
 
     def needs_proof(self, page: CheckedPage, limit: int) -> bool:
-        """Say whether the end of the answer has to be proven.
+        """Say whether the end of the answer has to be proven behind a checked page.
 
         A full page without ``next_url`` may have lost it, and a last page that brings nothing
         new may be a broken one.  Neither happens by chance more than once in a ``limit``.  As
         many rows as the daily bars count prove nothing: bars leave official prices out.
-
-        Args:
-            page: A checked page.
-            limit: Rows of a full page.
         """
         is_suspicious = page.received == limit or (self.rows > 0 and page.trades.is_empty())
         return page.cursor is None and is_suspicious

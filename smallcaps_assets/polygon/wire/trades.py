@@ -78,17 +78,7 @@ def decode_trades_page(body: bytes, ticker: str, *, url: str, secret: str = "") 
     then.  An absent correction is 0; every other absent value is null, and so are an empty id and
     an empty list of conditions.
 
-    Args:
-        body: The inflated body of a response with status 200.
-        ticker: Whose trades.
-        url: Address without its query, for errors.
-        secret: The key, removed from what the vendor says.
-
-    Raises:
-        PayloadError: It is no JSON, or not of the vendor's types, or has no good status, or a
-            row has no size.
-        NotEntitledError: The vendor refuses with status NOT_AUTHORIZED.
-        RateLimitError: The vendor refuses because of the rate.
+    Arguments and errors are those of ``decode_page``; a row without a size is a ``PayloadError``.
     """
     try:
         with disbelieving(url):
