@@ -65,30 +65,19 @@ def test_a_row_is_sent_as_the_vendor_sends_it(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_absent_is_not_sent_but_for_the_participants_time(tmp_path: Path) -> None:
-    write_day(tmp_path, BARE)
+def test_absent_fields_fractions_ties_and_cases_are_sent_as_the_vendor_does(tmp_path: Path) -> None:
+    write_day(tmp_path, FULL, BARE, FRACTION, WHOLE)
 
-    row = serve_rows(tmp_path, "A")[0]
+    _, bare = rows = serve_rows(tmp_path, "A", limit=1)
+    fractions = serve_rows(tmp_path, "BApA")
 
-    assert not {"conditions", "correction", "trf_id", "trf_timestamp"} & set(row)
-    assert (row["participant_timestamp"], row["id"]) == (0, "")
-
-
-def test_sizes_with_decimals_are_sent_as_text_too(tmp_path: Path) -> None:
-    write_day(tmp_path, FRACTION, WHOLE)
-
-    rows = serve_rows(tmp_path, "BApA")
-
-    assert [(row["size"], row["decimal_size"]) for row in rows] == [
+    assert [row["sequence_number"] for row in rows] == [7, 1930]
+    assert not {"conditions", "correction", "trf_id", "trf_timestamp"} & set(bare)
+    assert (bare["participant_timestamp"], bare["id"]) == (0, "")
+    assert [(row["size"], row["decimal_size"]) for row in fractions] == [
         (125, "125.013374"),
         (10, "10.0"),
     ]
-
-
-def test_ties_stay_in_the_order_of_the_file_and_case_matters(tmp_path: Path) -> None:
-    write_day(tmp_path, FULL, BARE, FRACTION)
-
-    assert [row["sequence_number"] for row in serve_rows(tmp_path, "A", limit=1)] == [7, 1930]
     assert serve_rows(tmp_path, "bapa") == []
 
 

@@ -34,8 +34,15 @@ tickers = (symbols | odd_symbols).filter(lambda text: "/" not in text and ".." n
 
 
 @given(tickers)
-def test_decode_ticker_undoes_encode_ticker(ticker: str) -> None:
-    assert decode_ticker(encode_ticker(ticker)) == ticker
+def test_a_name_is_plain_on_every_file_system_and_leads_back(ticker: str) -> None:
+    name = encode_ticker(ticker)
+
+    assert decode_ticker(name) == ticker
+    assert re.fullmatch(r"[A-Z0-9.%-]+", name)
+    assert not name.endswith(".")
+    assert name.partition(".")[0] not in DEVICES
+    assert len(PurePosixPath(name).parts) == len(PureWindowsPath(name).parts) == 1
+    assert name not in {".", ".."}
 
 
 @given(tickers, tickers)
@@ -43,17 +50,6 @@ def test_no_two_tickers_share_a_name_where_case_does_not_count(one: str, other: 
     assume(one != other)
 
     assert encode_ticker(one).casefold() != encode_ticker(other).casefold()
-
-
-@given(tickers)
-def test_a_name_is_plain_on_every_file_system(ticker: str) -> None:
-    name = encode_ticker(ticker)
-
-    assert re.fullmatch(r"[A-Z0-9.%-]+", name)
-    assert not name.endswith(".")
-    assert name.partition(".")[0] not in DEVICES
-    assert len(PurePosixPath(name).parts) == len(PureWindowsPath(name).parts) == 1
-    assert name not in {".", ".."}
 
 
 @given(st.text(max_size=30))
@@ -102,18 +98,15 @@ def test_decode_ticker_refuses_names_it_would_not_give(name: str) -> None:
 
 
 @given(st.dates())
-def test_parse_date_folder_undoes_date_folder(date: dt.date) -> None:
+def test_parsing_a_folder_undoes_naming_it(date: dt.date) -> None:
     assert parse_date_folder(date_folder(date)) == date
+    assert parse_ticker_folder(ticker_folder("BCpC")) == "BCpC"
 
 
 @pytest.mark.parametrize("name", ["2024-03-15", "date=20240315", "date=2024-3-15", "date=x", "."])
 def test_parse_date_folder_refuses_other_names(name: str) -> None:
     with pytest.raises(DataError, match="expected date="):
         parse_date_folder(name)
-
-
-def test_parse_ticker_folder_undoes_ticker_folder() -> None:
-    assert parse_ticker_folder(ticker_folder("BCpC")) == "BCpC"
 
 
 @pytest.mark.parametrize("name", ["BCPC", "symbol=BCPC", ".staging"])

@@ -150,12 +150,9 @@ def test_whole_tables_are_read(tmp_path: Path) -> None:
     assert_frame_equal(lake.pilot_watchlist(), make_pilot(A1))
 
 
-def test_lake_refuses_a_folder_without_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_lake_or_its_ledger_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MissingPartitionError, match="SMALLCAPS_DATA_DIR"):
         Lake(tmp_path)
-
-
-def test_lake_without_a_ledger_says_what_to_do(tmp_path: Path) -> None:
     LakeLayout(tmp_path).lake_dir.mkdir()
 
     with pytest.raises(MissingPartitionError, match="download first"):
@@ -171,13 +168,8 @@ def test_duckdb_reads_the_same_rows(filled: Lake) -> None:
     assert relation.columns == columns
     instants = ours["sip_timestamp"].to_physical().to_list()
     assert sorted(row[0] for row in relation.fetchall()) == sorted(instants)
-
-
-def test_duckdb_has_the_lake_as_a_view(filled: Lake) -> None:
-    connection = filled.connect()
-
-    counted = connection.execute("SELECT count(*) FROM trades")
-
+    assert filled.trades_relation(phases=[]).fetchall() == []
+    counted = filled.connect().execute("SELECT count(*) FROM trades")
     assert counted.fetchall() == [(filled.trades().collect().height,)]
 
 
@@ -186,7 +178,6 @@ def test_duckdb_is_told_what_is_no_column_or_phase(filled: Lake) -> None:
         filled.trades_relation(columns=["symbol"])
     with pytest.raises(ConfigError, match="no trading phase"):
         filled.trades_relation(phases="lunch")
-    assert filled.trades_relation(phases=[]).fetchall() == []
 
 
 def test_reading_changes_nothing_on_the_disk(filled: Lake) -> None:

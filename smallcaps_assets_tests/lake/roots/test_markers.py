@@ -83,32 +83,22 @@ def test_a_lake_that_is_open_follows_a_move(tmp_path: Path) -> None:
     assert not disk.exists()
 
 
-def test_a_session_that_is_replaced_stays_on_its_disk(tmp_path: Path) -> None:
+def test_sessions_that_are_replaced_stay_on_their_disks(tmp_path: Path) -> None:
+    """One commit may be of sessions of two disks."""
     home, disk = make_two(tmp_path)
     store = open_store(home, [disk])
     before = list_files(disk)
-
-    tape = make_tape(9, seed=7)
-    store.commit([store.prepare("ABCD", SESSION, tape, make_facts())])
-
-    assert list_files(disk) == before
-    assert store.read_receipt("ABCD", SESSION).rows == 9
-
-
-def test_a_commit_of_sessions_of_two_disks_is_one(tmp_path: Path) -> None:
-    home, disk = make_two(tmp_path)
-    store = open_store(home, [disk])
     day = SESSION + dt.timedelta(days=14)
+    other = make_tape(8, seed=7, ticker="CON", session_date=day)
 
     store.commit(
         [
             store.prepare("ABCD", SESSION, make_tape(9, seed=7), make_facts()),
-            store.prepare(
-                "CON", day, make_tape(8, seed=7, ticker="CON", session_date=day), make_facts()
-            ),
+            store.prepare("CON", day, other, make_facts()),
         ]
     )
 
+    assert list_files(disk) == before
     assert [store.read_receipt(*key).rows for key in (("ABCD", SESSION), ("CON", day))] == [9, 8]
     assert len(read_lake(home)) == 5
 
@@ -289,23 +279,16 @@ def test_a_folder_that_is_no_place_for_a_root_is_refused(
     assert len(locate_roots(home, FS).roots) == 1
 
 
-def test_what_a_fresh_file_system_holds_does_not_matter(tmp_path: Path) -> None:
+def test_a_root_on_a_fresh_file_system_is_known_by_whatever_link_was_given(tmp_path: Path) -> None:
     home = make_home(tmp_path / "data")
     make_folder(tmp_path / "disk" / "lost+found")
     make_folder(tmp_path / "disk" / ".Trash-1000")
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
 
-    register_roots(home, FS, [tmp_path / "disk"])
+    for roots in ([tmp_path / "disk"], [tmp_path / "link", home.lake_dir]):
+        register_roots(home, FS, roots)
 
-    assert len(locate_roots(home, FS).roots) == 2
-
-
-def test_a_root_is_known_by_whatever_link_its_path_was_given(tmp_path: Path) -> None:
-    home, disk = make_two(tmp_path)
-    (tmp_path / "link").symlink_to(disk)
-
-    register_roots(home, FS, [tmp_path / "link", home.lake_dir])
-
-    assert len(locate_roots(home, FS).roots) == 2
+        assert len(locate_roots(home, FS).roots) == 2
 
 
 # -- room ----------------------------------------------------------------------------------

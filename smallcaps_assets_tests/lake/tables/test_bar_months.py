@@ -53,7 +53,11 @@ def test_write_daily_bars_twice_changes_no_byte(store: BarMonthStore) -> None:
     assert path.read_bytes() == before
 
 
-def test_write_daily_bars_of_a_month_without_bars(store: BarMonthStore) -> None:
+def test_a_month_may_have_no_bars_and_no_file(store: BarMonthStore) -> None:
+    store.layout.daily_bars_file("2024-02").parent.mkdir(parents=True)
+    assert store.list_bar_months() == []
+    assert store.read_daily_bars().collect().schema == DAILY_BARS.schema
+
     facts = write(store, "2024-02", DAILY_BARS.empty())
 
     assert (facts.rows, facts.sessions) == (0, 0)
@@ -100,10 +104,6 @@ def test_read_daily_bars_selects_dates_across_months(
     assert bars.schema == DAILY_BARS.schema
 
 
-def test_read_daily_bars_of_nothing_is_an_empty_table(store: BarMonthStore) -> None:
-    assert store.read_daily_bars().collect().schema == DAILY_BARS.schema
-
-
 def test_read_covered_sessions_gives_those_between(store: BarMonthStore) -> None:
     write(store, "2024-02", FEBRUARY)
     write(store, "2024-03", MARCH)
@@ -113,28 +113,17 @@ def test_read_covered_sessions_gives_those_between(store: BarMonthStore) -> None
     assert covered == {dt.date(2024, 2, 29), dt.date(2024, 3, 1)}
 
 
-def test_read_bar_months_refuses_a_file_of_another_program(store: BarMonthStore) -> None:
+def test_read_bar_months_refuses_what_it_did_not_write(store: BarMonthStore) -> None:
     path = store.layout.daily_bars_file("2024-02")
     path.parent.mkdir(parents=True)
     FEBRUARY.write_parquet(path)
-
     with pytest.raises(DataError, match="materialize daily_bars again"):
         store.read_bar_months()
 
-
-def test_read_bar_months_refuses_a_damaged_file(store: BarMonthStore) -> None:
     write(store, "2024-02", FEBRUARY)
-    path = store.layout.daily_bars_file("2024-02")
     path.write_bytes(path.read_bytes()[:-9])
-
     with pytest.raises(DataError, match="is damaged"):
         store.read_bar_months()
-
-
-def test_list_bar_months_leaves_out_folders_without_a_file(store: BarMonthStore) -> None:
-    store.layout.daily_bars_file("2024-02").parent.mkdir(parents=True)
-
-    assert store.list_bar_months() == []
 
 
 @pytest.mark.parametrize("crash_at", range(4))

@@ -111,19 +111,6 @@ def test_frame_trades_reads_rows_of_2003() -> None:
     assert trade["correction"] == 0
 
 
-@pytest.mark.parametrize("correction", [0, 1, 7, 8, 10, 11, 12])
-def test_frame_trades_keeps_corrections(correction: int) -> None:
-    assert parse(make_wire_trade(correction=correction))["correction"].to_list() == [correction]
-
-
-@pytest.mark.parametrize("stamp", [1_704_292_200_000_000_001, 2**63 - 1])
-def test_timestamps_keep_their_last_nanosecond(stamp: int) -> None:
-    """L5: nanoseconds through floats were off by up to 973 ns."""
-    trades = parse(make_wire_trade(at_ns=stamp))
-
-    assert trades["sip_timestamp"].to_physical().to_list() == [stamp]
-
-
 def test_unknown_fields_are_ignored() -> None:
     rows = [make_wire_trade(rank=1, nested={"a": [None]})]
 
@@ -236,26 +223,14 @@ def test_the_vendors_words_are_kept_short_and_without_the_key() -> None:
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="no vendor samples: set SMALLCAPS_SHARED")
-def test_recorded_pages_are_read_as_they_are() -> None:
+def test_recorded_pages_and_rows_are_read_as_they_are() -> None:
     body = (SAMPLES / "client_python_mocks" / "v3_trades_AAPL_limit_2.json").read_bytes()
-    sent = json.loads(body)["results"]
-
-    trades = decode(body).rows
-
-    assert_frame_equal(trades, make_frame(sent))
-
-
-@pytest.mark.skipif(not SAMPLES.exists(), reason="no vendor samples: set SMALLCAPS_SHARED")
-def test_recorded_rows_are_read_as_they_are() -> None:
     rows = json.loads((SAMPLES / "misc_rows" / "rest_trade_rows_real.json").read_bytes())
     whole = [row for row in rows if "sip_timestamp" in row]
 
+    assert_frame_equal(decode(body).rows, make_frame(json.loads(body)["results"]))
     assert_frame_equal(parse(*whole), make_frame(whole))
     assert len(whole) == 3
-
-
-def test_rows_of_structs_are_not_tracked_by_the_garbage_collector() -> None:
-    assert TradeRow.__struct_config__.gc is False
 
 
 def test_a_long_page_is_read_in_blocks_with_what_its_first_rows_lack() -> None:
