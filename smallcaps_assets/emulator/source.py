@@ -72,6 +72,9 @@ class StaticSource:
         changes: Date and new name of each renaming by ticker, newest first.
     """
 
+    name = "static"
+    is_immutable = False
+
     def __init__(
         self,
         trades: Mapping[str, Sequence[WireRow]] | None = None,
@@ -85,16 +88,6 @@ class StaticSource:
         self.splits = list(splits)
         self.tickers = list(tickers)
         self.changes: dict[str, list[tuple[dt.date, str]]] = {}
-
-    @property
-    def name(self) -> str:
-        """Return the identity of the rows."""
-        return "static"
-
-    @property
-    def is_immutable(self) -> bool:
-        """Return false: a test may change the rows at any time."""
-        return False
 
     def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
         """Yield the rows of the span as one tape."""

@@ -32,7 +32,6 @@ def make_wire_trades(count: int, *, ties: int = 1) -> list[Body]:
 
 
 def get(server: EmulatorServer, target: str, **parameters: str | int) -> requests.Response:
-    """Return the answer to one request with a key."""
     headers = {"Authorization": f"Bearer {KEY}"}
     return requests.get(server.url + target, params=parameters, headers=headers, timeout=10)
 
@@ -48,7 +47,6 @@ def follow_chain(server: EmulatorServer, path: str, **parameters: str | int) -> 
 
 
 def join_pages(pages: list[list[Body]]) -> list[Body]:
-    """Return the rows of all pages."""
     return [row for page in pages for row in page]
 
 

@@ -14,17 +14,7 @@ from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.market.synthetic import FIRST_SESSION, LAST_SESSION, Market
-
-NAMES = {
-    "T": "ticker",
-    "o": "open",
-    "h": "high",
-    "l": "low",
-    "c": "close",
-    "v": "volume",
-    "vw": "vwap",
-    "n": "trade_count",
-}
+from smallcaps_assets.emulator.replay.folder import BAR_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +29,7 @@ def bars(market: Market) -> pl.DataFrame:
         for ticker in market.tickers
         for date, row in market.read_ticker_bars(ticker, FIRST_SESSION, LAST_SESSION)
     ]
-    return parse_daily_bars(pl.DataFrame(rows, infer_schema_length=None).rename(NAMES))
+    return parse_daily_bars(pl.DataFrame(rows, infer_schema_length=None).rename(BAR_NAMES))
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,6 @@ class Clock:
 
 
 def make_plan(*keys: str) -> pl.DataFrame:
-    """Return the key columns of a plan."""
     schema = {"ticker": pl.String, "session_date": pl.Date}
     return pl.DataFrame([decode_key(key) for key in keys], schema, orient="row")
 
@@ -63,7 +62,6 @@ def make_receipt(key: str, **fields: object) -> Receipt:
 
 
 def make_failure(key: str, state: str = "failed", **fields: object) -> Failure:
-    """Return a failure."""
     failure = Failure(key, state, kind="unavailable", message="503, try later")
     return dataclasses.replace(failure, **fields)  # type: ignore[arg-type]  # any field
 
@@ -85,5 +83,4 @@ def make_attempt(ticker: str = "AAA", **fields: object) -> Attempt:
 
 
 def list_missing(ledger: Ledger) -> list[str]:
-    """Return the missing keys."""
     return ledger.missing_keys()["key"].to_list()

@@ -101,7 +101,6 @@ def make_watchlist(*keys: str, table: Table = WATCHLIST) -> pl.DataFrame:
 
 
 def make_pilot(*keys: str) -> pl.DataFrame:
-    """Return a pilot with one event a row."""
     return make_watchlist(*keys, table=PILOT_WATCHLIST)
 
 
@@ -112,7 +111,6 @@ def make_window_plan(*keys: str) -> pl.DataFrame:
 
 
 def make_bars(*keys: str) -> pl.DataFrame:
-    """Return one bar a key."""
     rows = [
         (*decode_key(key), 1.0, 2.0, 0.5, 1.5, 100.0 + n, None, None)
         for key, n in zip(keys, itertools.count(), strict=False)
@@ -121,6 +119,5 @@ def make_bars(*keys: str) -> pl.DataFrame:
 
 
 def make_splits(*keys: str) -> pl.DataFrame:
-    """Return one reverse split a key."""
     rows = [(*decode_key(key), 10.0, 1.0) for key in keys]
     return pl.DataFrame(rows, SPLITS.schema, orient="row")

@@ -82,7 +82,6 @@ def read_lake(home: LakeLayout) -> dict[tuple[str, str], str]:
 
 
 def list_files(folder: Path) -> set[str]:
-    """Return the files below a folder, relative to it."""
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 

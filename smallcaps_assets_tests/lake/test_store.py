@@ -40,18 +40,15 @@ def store(tmp_path: Path) -> LakeStore:
 
 @pytest.fixture
 def receipt(store: LakeStore) -> Receipt:
-    """Return the receipt of that session."""
     return store.read_receipt("ABCD", SESSION)
 
 
 @pytest.fixture
 def path(store: LakeStore) -> Path:
-    """Return the file of that session."""
     return store.layout.trades_file("ABCD", SESSION)
 
 
 def kinds(damages: list[Damage]) -> list[str]:
-    """Return the kinds of damages."""
     return [damage.kind.value for damage in damages]
 
 

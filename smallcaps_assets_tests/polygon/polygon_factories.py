@@ -61,7 +61,6 @@ def make_wire_trades(count: int, *, ties: int = 3, **changes: object) -> list[di
 
 
 def render_page(rows: Sequence[WireRow], **members: object) -> bytes:
-    """Return the body of a page."""
     return msgspec.json.encode({"results": rows, "status": "OK", **members})
 
 
@@ -100,7 +99,6 @@ def make_config(url: str, **settings: object) -> ClientConfig:
 
 
 def make_client(url: str, **settings: object) -> PolygonClient:
-    """Return a client without a rate."""
     return PolygonClient(make_config(url, **settings), RequestLimiter(0, Path("unused"), url))
 
 

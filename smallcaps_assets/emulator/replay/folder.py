@@ -20,7 +20,7 @@ from smallcaps_assets.emulator.source import SourceError
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape, WireRow
 
 _ROOTS: Final = ("us_stocks_sip/trades_v1", "trades_v1", ".")
-_BAR_NAMES: Final = {
+BAR_NAMES: Final = {
     "T": "ticker",
     "o": "open",
     "h": "high",
@@ -30,6 +30,7 @@ _BAR_NAMES: Final = {
     "vw": "vwap",
     "n": "trade_count",
 }
+"""What the vendor calls the columns of a bar."""
 
 
 class Replay:
@@ -46,23 +47,16 @@ class Replay:
         SourceError: There is no flat file.
     """
 
+    is_immutable = True
+
     def __init__(self, folder: Path, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.folder = folder.resolve()
+        self.name = f"replay={self.folder.as_posix()}"
         self._files = _find_files(self.folder)
         self._bars: dict[dt.date, list[WireRow]] = {}
         self._tapes: ByteCache[tuple[str, dt.date], Tape] = ByteCache(
             cache_bytes, lambda tape: tape.size_bytes
         )
-
-    @property
-    def name(self) -> str:
-        """Return the folder."""
-        return f"replay={self.folder.as_posix()}"
-
-    @property
-    def is_immutable(self) -> bool:
-        """Return true: flat files are not written while they are served."""
-        return True
 
     @property
     def dates(self) -> list[dt.date]:
@@ -166,7 +160,7 @@ def _build_bars(trades: pl.DataFrame, date: dt.date) -> list[WireRow]:
         size=size,
         conditions=pl.when(pl.col("conditions") != "").then(ids),
     )
-    bars = build_daily_bar(rows).select(**_BAR_NAMES).collect()
+    bars = build_daily_bar(rows).select(**BAR_NAMES).collect()
     return [
         {name: value for name, value in row.items() if value is not None}
         for row in bars.filter(pl.col("n") > 0).iter_rows(named=True)

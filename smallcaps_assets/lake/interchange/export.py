@@ -104,11 +104,7 @@ def export_session_files(
 
     A phase without trades has no file.  Prints outside all phases are in ``closed.parquet``, so
     the files of a day hold all of its rows.  Sessions without trades have no folder; damaged ones
-    are left out and told.
-
-    Raises:
-        ConfigError: The destination is part of the data folder, or leads out of itself.
-        LakeError: There is no ledger, or the disk refuses; what was written stays.
+    are left out and told.  Errors are those of :func:`export_dates`.
     """
     folders = PhaseFolders(is_portable=is_portable)
     return _SessionExport(layout, _Writer(layout, fs, dest), folders).run(selection)
