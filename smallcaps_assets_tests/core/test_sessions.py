@@ -1,8 +1,6 @@
 """Facts below are from the exchange's published holidays and hours, not from the calendar."""
 
 import datetime as dt
-import subprocess
-import sys
 
 import polars as pl
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 
 from smallcaps_assets.core.sessions import (
     NEW_YORK,
-    SessionCalendar,
     day_bounds_ns,
     load_calendar,
     month_bounds,
@@ -34,6 +31,7 @@ HOLIDAYS = {
     "2024-12-07": "Saturday",
     "2025-01-09": "mourning for Carter",
 }
+TRADING_DAYS = ["2003-01-02", "2012-10-31", "2021-12-31", "2024-12-24"]
 
 
 def date_of(text: str) -> dt.date:
@@ -76,14 +74,9 @@ def test_an_early_close_ends_after_hours_early(session: str) -> None:
     assert phases["after_hours_close"].endswith("17:00")
 
 
-@pytest.mark.parametrize("date", HOLIDAYS, ids=str)
-def test_holidays_are_no_sessions(date: str) -> None:
-    assert not CALENDAR.is_session(date_of(date))
-
-
-@pytest.mark.parametrize("date", ["2003-01-02", "2012-10-31", "2021-12-31", "2024-12-24"])
-def test_trading_days_are_sessions(date: str) -> None:
-    assert CALENDAR.is_session(date_of(date))
+@pytest.mark.parametrize("date", [*HOLIDAYS, *TRADING_DAYS])
+def test_holidays_are_no_sessions_and_the_days_around_them_are(date: str) -> None:
+    assert CALENDAR.is_session(date_of(date)) is (date in TRADING_DAYS)
 
 
 @pytest.mark.parametrize(("year", "sessions"), [(2004, 252), (2012, 250), (2023, 250), (2024, 252)])
@@ -260,26 +253,6 @@ def test_day_bounds_of_neighbours_meet(first: dt.date, days: int) -> None:
     assert start == day_bounds_ns(first, first)[0]
     assert end == day_bounds_ns(last + dt.timedelta(days=1), last + dt.timedelta(days=1))[0]
     assert (end - start) // HOUR_NS - 24 * (days + 1) in {-1, 0, 1}
-
-
-def test_day_bounds_do_not_depend_on_the_zone_of_the_machine() -> None:
-    """L5: the same nanoseconds under any TZ; in a process of its own, which sets the zone."""
-    code = """
-import datetime as dt, os, time
-from smallcaps_assets.core.sessions import day_bounds_ns
-for zone in ("UTC", "Europe/Madrid", "Asia/Tokyo", "America/New_York"):
-    os.environ["TZ"] = zone
-    time.tzset()
-    assert day_bounds_ns(dt.date(2024, 3, 8), dt.date(2024, 3, 8))[0] == 1709874000000000000
-"""
-
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_calendar_can_be_made_of_any_sessions() -> None:
-    calendar = SessionCalendar(CALENDAR.frame.head(3))
-
-    assert calendar.last == date_of("2003-01-06")
 
 
 def test_month_bounds_are_the_first_and_the_last_date() -> None:

@@ -78,10 +78,8 @@ def test_session_that_lacks_any_one_trade_is_not_proven(row: int) -> None:
     assert judge(lacking).verdict is ArchiveVerdict.UNPROVEN
 
 
-@given(st.integers(0, TRADES.height - 1), st.integers(0, 2**16))
-def test_order_of_rows_in_a_file_does_not_matter(row: int, seed: int) -> None:
-    del row
-
+@given(st.integers(0, 2**16))
+def test_order_of_rows_in_a_file_does_not_matter(seed: int) -> None:
     session = judge(to_wire(TRADES).sample(fraction=1, shuffle=True, seed=seed))
 
     assert session.trades.equals(TRADES)

@@ -134,26 +134,20 @@ def test_a_later_split_changes_no_earlier_event(bars: pl.DataFrame, date: int, s
 
 
 @walked
-@given(walks, st.integers(0, 90), multiples)
-def test_a_reverse_split_on_record_hides_no_event_and_makes_none(
-    bars: pl.DataFrame, date: int, shares: int
+@given(walks, st.integers(0, 90), multiples, st.booleans())
+def test_a_split_on_record_hides_no_event_and_makes_none(
+    bars: pl.DataFrame,
+    date: int,
+    shares: int,
+    is_reverse: bool,  # noqa: FBT001  Hypothesis gives it by place
 ) -> None:
-    """L23: bars that trade on after a reverse split have the events of the unsplit series."""
-    splits = make_splits(*((ticker, day(date), shares, 1) for ticker in set(bars["ticker"])))
+    """L23: bars that trade on after a split have the events of the unsplit series."""
+    ratio = (shares, 1) if is_reverse else (1, shares)
+    splits = make_splits(*((ticker, day(date), *ratio) for ticker in set(bars["ticker"])))
     is_after = pl.col("session_date") >= day(date)
+    is_restated = is_after if is_reverse else ~is_after
 
-    assert find_events(scale_bars(bars, is_after, shares), splits) == find_events(bars)
-
-
-@walked
-@given(walks, st.integers(0, 90), multiples)
-def test_a_forward_split_on_record_hides_no_event_and_makes_none(
-    bars: pl.DataFrame, date: int, shares: int
-) -> None:
-    splits = make_splits(*((ticker, day(date), 1, shares) for ticker in set(bars["ticker"])))
-    is_before = pl.col("session_date") < day(date)
-
-    assert find_events(scale_bars(bars, is_before, shares), splits) == find_events(bars)
+    assert find_events(scale_bars(bars, is_restated, shares), splits) == find_events(bars)
 
 
 def scale_bars(bars: pl.DataFrame, which: pl.Expr, shares: int) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from smallcaps_assets.core.plan.months import label_months, merge_months, plan_m
 from smallcaps_assets.core.plan.publication import diff_plans, judge_plan, measure_plan
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, plan_windows
 from smallcaps_assets.errors import ConfigError, DataError
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, WATCHLIST
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
 from smallcaps_assets_tests.core.plan_factories import (
     BOUNDS,
     CALENDAR,
@@ -41,10 +41,6 @@ def test_merge_watchlists_gives_a_shared_row_the_events_of_both() -> None:
 
     expected = make_watchlist(("A", "2024-03-15", "E2|E3|E10"), ("B", "2024-03-15", "E1"))
     assert_frame_equal(merged, expected)
-
-
-def test_merge_watchlists_of_none_is_empty() -> None:
-    assert merge_watchlists().equals(WATCHLIST.empty())
 
 
 def test_plan_months_plans_the_whole_month_of_an_event() -> None:
@@ -144,15 +140,6 @@ def test_assign_batches_spreads_tickers_without_weight() -> None:
     assigned = assign_batches(plan, 2, pl.DataFrame({"ticker": ["A"], "weight": [5]}))
 
     assert assigned == {"A": 1, "B": 2, "C": 2, "D": 2}
-
-
-def test_assign_batches_leaves_tickers_where_they_were() -> None:
-    plan = pl.concat([make_keys(ticker, SESSIONS[:2]) for ticker in "ABCD"])
-    weights = pl.DataFrame({"ticker": list("ABCD"), "weight": [1, 2, 3, 40]})
-
-    assigned = assign_batches(plan, 2, weights, {"A": 2, "D": 2, "GONE": 1})
-
-    assert assigned == {"A": 2, "B": 1, "C": 1, "D": 2}
 
 
 @PROPERTY

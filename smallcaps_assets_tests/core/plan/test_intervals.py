@@ -11,7 +11,6 @@ from smallcaps_assets.core.plan.intervals import (
     expand_sessions,
     explode_events,
     merge_intervals,
-    session_index_expression,
 )
 from smallcaps_assets_tests.core.plan_factories import (
     CALENDAR,
@@ -107,12 +106,3 @@ def test_explode_events_leaves_out_what_is_no_session() -> None:
     events = explode_events(watchlist, CALENDAR)
 
     assert events["event"].to_list() == ["E2_GapUp", "E10_FirstGreenBounce"]
-
-
-def test_session_index_expression_is_null_for_what_is_no_session() -> None:
-    watchlist = make_watchlist(("A", "2024-03-15", "E1"), ("A", "2024-03-16", "E1"))
-
-    indexes = watchlist.select(session_index_expression(CALENDAR)).to_series()
-
-    friday = CALENDAR.index_of(watchlist["session_date"][0])
-    assert indexes.to_list() == [friday, None]

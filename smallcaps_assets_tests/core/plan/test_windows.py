@@ -106,25 +106,6 @@ def test_plan_windows_gives_the_plan_worked_out_by_hand() -> None:
     assert list_members(planned.plan) == answers.rows()
 
 
-def test_plan_windows_reaches_friday_from_monday_and_asks_for_no_weekend() -> None:
-    """L15: calendar days around a Monday missed Friday and asked for Saturday."""
-    monday = make_watchlist(("A", "2024-03-18", "E1"))
-
-    plan = plan_windows(monday, DEFAULT_WINDOWS, BOUNDS).plan
-
-    week = ["2024-03-14", "2024-03-15", "2024-03-18", "2024-03-19", "2024-03-20"]
-    assert list_sessions(plan) == week
-
-
-def test_plan_windows_gives_each_event_its_own_window() -> None:
-    """L16: a narrow event is not fetched as wide as the widest one."""
-    watchlist = make_watchlist(("A", "2024-03-13", "E6"), ("B", "2024-03-13", "E10"))
-
-    facts = plan_windows(watchlist, DEFAULT_WINDOWS, BOUNDS).facts
-
-    assert (facts.unique_ticker_sessions, facts.naive_ticker_sessions) == (3 + 7, 7 + 7)
-
-
 def test_plan_windows_counts_what_it_leaves_out() -> None:
     watchlist = make_watchlist(
         ("A", "2024-03-04", "E4|E1"), ("A", "2024-03-15", "E4"), ("A", "2024-03-16", "E4")
@@ -147,13 +128,6 @@ def test_plan_windows_clips_what_lies_before_the_calendar() -> None:
     planned = plan_windows(watchlist, DEFAULT_WINDOWS, BOUNDS)
 
     assert (planned.plan.height, planned.facts.clipped_before) == (4, 3)
-
-
-def test_plan_windows_of_an_empty_watchlist_is_empty() -> None:
-    planned = plan_windows(make_watchlist(), DEFAULT_WINDOWS, BOUNDS)
-
-    assert planned.plan.equals(EVENT_WINDOW_PLAN.empty())
-    assert planned.facts.naive_ticker_sessions == planned.facts.unique_ticker_sessions == 0
 
 
 def test_plan_windows_refuses_a_date_the_calendar_does_not_know() -> None:
