@@ -18,7 +18,8 @@ from smallcaps_assets.emulator.source import Source, StaticSource
 from smallcaps_assets.emulator.tape import WireRow
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
-from smallcaps_assets.lakehouse import Lakehouse, now_utc
+from smallcaps_assets.lake.ledger.writer import tell_time
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets.settings import Settings
 from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade
@@ -89,7 +90,7 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
 
 
 def make_lakehouse(
-    folder: Path, url: str, *, clock: Callable[[], dt.datetime] = now_utc, **changes: object
+    folder: Path, url: str, *, clock: Callable[[], dt.datetime] = tell_time, **changes: object
 ) -> Lakehouse:
     """Return a lakehouse below ``folder`` that downloads from ``url``."""
     folder.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Watchlists with tickers outside the universe: reported, kept or dropped, never silently."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -51,15 +51,29 @@ def read_outside(made: MadeTable) -> tuple[object, ...]:
     return tuple(made.numbers[name] for name in names)
 
 
-def test_rows_outside_are_reported_and_kept_by_default(tmp_path: Path) -> None:
-    lakehouse = open_lakehouse(tmp_path)
+@pytest.mark.parametrize(
+    ("action", "rows", "words"),
+    [
+        (None, 5, "3 rows of 3 tickers lie outside the universe and were kept"),
+        ("keep", 5, ""),
+        ("drop", 2, "were dropped"),
+    ],
+)
+def test_rows_outside_are_counted_whatever_is_done_about_them(
+    tmp_path: Path, action: str | None, rows: int, words: str
+) -> None:
+    """L22: dropped, the event of a delisted company stays, that of its ticker's later life goes."""
+    changes: dict[str, Any] = {"outside_universe": action} if action else {}
+    lakehouse = open_lakehouse(tmp_path, **changes)
 
     made = make_watchlist(lakehouse)
 
-    assert read_outside(made) == ("report", OUTSIDE, 3)
-    assert len(list_rows(lakehouse)) == 5
+    assert read_outside(made) == (action or "report", OUTSIDE, 3)
+    assert len(list_rows(lakehouse)) == rows
+    assert {"AAAA 2024-01-10", "GONE 2019-01-10"} <= set(list_rows(lakehouse))
     assert made.verdict.passed
-    assert "3 rows of 3 tickers lie outside the universe and were kept" in made.verdict.summary
+    assert words in made.verdict.summary
+    assert bool(words) == ("outside" in made.verdict.summary)
 
 
 def test_rows_outside_are_shown_with_the_reason(tmp_path: Path) -> None:
@@ -72,27 +86,6 @@ def test_rows_outside_are_shown_with_the_reason(tmp_path: Path) -> None:
         ("GONE", "outside the listing period"),
     ]
     assert made.numbers["outside_universe: outside the listing period"] == 1
-
-
-def test_rows_outside_may_be_kept_without_a_remark_and_are_counted(tmp_path: Path) -> None:
-    lakehouse = open_lakehouse(tmp_path, outside_universe="keep")
-
-    made = make_watchlist(lakehouse)
-
-    assert read_outside(made) == ("keep", OUTSIDE, 3)
-    assert len(list_rows(lakehouse)) == 5
-    assert "outside" not in made.verdict.summary
-
-
-def test_rows_outside_may_be_dropped_and_are_counted(tmp_path: Path) -> None:
-    """L22: the event of a delisted company stays, that of its ticker's later life goes."""
-    lakehouse = open_lakehouse(tmp_path, outside_universe="drop")
-
-    made = make_watchlist(lakehouse)
-
-    assert read_outside(made) == ("drop", OUTSIDE, 3)
-    assert list_rows(lakehouse) == ["AAAA 2024-01-10", "GONE 2019-01-10"]
-    assert "were dropped" in made.verdict.summary
 
 
 def test_a_cap_is_applied_backwards_only_when_that_is_asked_for(tmp_path: Path) -> None:

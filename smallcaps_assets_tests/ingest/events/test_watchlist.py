@@ -110,24 +110,13 @@ def test_make_watchlist_imports_a_file_and_counts_what_it_merged(tmp_path: Path)
     assert (made.numbers["file"], made.numbers["wrong_counts"]) == ("watchlist.csv", 2)
 
 
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ("ABCD,2024-01-03,E99", "E99"),
-        ("A/B,2024-01-03,E1", "A/B"),
-        ("..,2024-01-03,E1", r"\.\."),
-        ("ABCD,yesterday,E1", "yesterday"),
-    ],
-)
-def test_make_watchlist_keeps_the_old_one_when_a_file_is_bad(
-    tmp_path: Path, row: str, words: str
-) -> None:
+def test_make_watchlist_keeps_the_old_one_when_a_file_is_bad(tmp_path: Path) -> None:
     lakehouse = make_importing(tmp_path, "ticker,date,events\nABCD,2024-01-03,E1\n")
     make_watchlist(lakehouse)
     before = lakehouse.layout.watchlist_file.read_bytes()
 
-    write_text(tmp_path / "watchlist.csv", f"ticker,date,events\n{row}\n")
-    with pytest.raises(DataError, match=words):
+    write_text(tmp_path / "watchlist.csv", "ticker,date,events\nABCD,2024-01-03,E99\n")
+    with pytest.raises(DataError, match="E99"):
         make_watchlist(lakehouse)
 
     assert lakehouse.layout.watchlist_file.read_bytes() == before

@@ -84,19 +84,6 @@ def test_sessions_end_with_the_newest_and_the_later_ones_wait(tmp_path: Path) ->
     assert waiting.dt.day().to_list() == [15, 16, 17]
 
 
-def test_months_hold_every_session_of_the_months_of_events(tmp_path: Path) -> None:
-    lakehouse = make_planning(
-        tmp_path, "A,2024-02-29,E1\nA,2024-02-05,E6\n", plan_mode="event_months"
-    )
-
-    plan = read_plan(lakehouse)
-
-    record, _ = lakehouse.tables.read_plan()
-    february = lakehouse.calendar.dates(dt.date(2024, 2, 1), dt.date(2024, 2, 29))
-    assert plan["session_date"].to_list() == february
-    assert (record.mode, record.naive_sessions) == ("event_months", 2 * len(february))
-
-
 def test_months_around_and_the_open_month_wait(tmp_path: Path) -> None:
     lakehouse = make_planning(
         tmp_path,
@@ -114,21 +101,25 @@ def test_months_around_and_the_open_month_wait(tmp_path: Path) -> None:
     assert waiting["session_date"].max() == dt.date(2025, 1, 31)
 
 
+MARCH: Final = {"first_session": dt.date(2024, 3, 4), "last_session": dt.date(2024, 3, 8)}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "page_limit"),
     [
-        {"plan_mode": "event_windows"},
-        {"plan_mode": "event_months"},
-        SESSIONS_MODE | {"first_session": dt.date(2024, 3, 4), "last_session": dt.date(2024, 3, 8)},
+        ({"plan_mode": "event_windows"}, 50_000),
+        ({"plan_mode": "event_windows"}, 7),
+        ({"plan_mode": "event_months"}, 100),
+        (SESSIONS_MODE | MARCH, 100),
     ],
-    ids=lambda changes: changes["plan_mode"],
+    ids=lambda value: value["plan_mode"] if isinstance(value, dict) else None,
 )
 def test_every_mode_ends_in_a_plan_that_downloads_as_estimated(
-    market_server: EmulatorServer, tmp_path: Path, changes: dict[str, Any]
+    market_server: EmulatorServer, tmp_path: Path, changes: dict[str, Any], page_limit: int
 ) -> None:
     watchlist = write_text(tmp_path / "w.csv", HEADER + "BCPC,2024-03-06,E1\nCON,2024-03-06,E6\n")
     lakehouse = make_lakehouse(
-        tmp_path / "data", market_server.url, watchlist=watchlist, page_limit=100, **changes
+        tmp_path / "data", market_server.url, watchlist=watchlist, page_limit=page_limit, **changes
     )
     refresh_due_bars(lakehouse)
     if changes["plan_mode"] != "sessions":
@@ -140,7 +131,10 @@ def test_every_mode_ends_in_a_plan_that_downloads_as_estimated(
     summary = download_plan(lakehouse).summary
 
     assert (summary.finished, summary.failures.total()) == (estimated.ticker_sessions, 0)
-    assert summary.requests == estimated.requests == count_trade_requests(market_server)
+    assert summary.requests == count_trade_requests(market_server)
+    # Trades that the bars do not count fill some of the smallest pages.
+    tolerated = 0.05 if page_limit < 100 else 0.0
+    assert summary.requests == pytest.approx(estimated.requests, rel=tolerated)
 
 
 def test_modes_ask_for_the_daily_bars_of_their_own_months(tmp_path: Path) -> None:

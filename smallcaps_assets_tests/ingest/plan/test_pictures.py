@@ -31,9 +31,10 @@ def list_pictures(lakehouse: Lakehouse) -> set[str]:
     return {path.stem for path in lakehouse.layout.reports_dir.glob("*.png")}
 
 
-def test_every_picture_is_shown_and_kept_as_a_file(small_lake: SmallLake, tmp_path: Path) -> None:
+def test_every_picture_is_shown_and_kept_and_those_of_events_go_with_them(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
     lakehouse = small_lake.copy(tmp_path)
-
     shown = publish_all(lakehouse)
 
     assert set(shown) == list_pictures(lakehouse) == ALL
@@ -41,16 +42,8 @@ def test_every_picture_is_shown_and_kept_as_a_file(small_lake: SmallLake, tmp_pa
         text.startswith("![") and "data:image/png;base64," in text for text in shown.values()
     )
 
-
-def test_a_plan_without_events_drops_the_pictures_of_events(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    publish_all(small_lake.copy(tmp_path))
-    lakehouse = small_lake.copy(
+    plain = small_lake.copy(
         tmp_path, plan_mode="sessions", plan_tickers="BCPC", first_session=dt.date(2024, 12, 2)
     )
-    make_plan(lakehouse)
-
-    shown = publish_all(lakehouse)
-
-    assert set(shown) == list_pictures(lakehouse) == {CALENDAR, COMPARISON}
+    make_plan(plain)
+    assert set(publish_all(plain)) == list_pictures(plain) == {CALENDAR, COMPARISON}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.ticks.disputes import DIFFERS, LEAST_BUDGET, RESIDUAL, SURPLUS, UNPROVEN
+from smallcaps_assets.core.ticks.disputes import RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.ticks.backfill import Backfill
@@ -51,26 +51,6 @@ def marks_of(lakehouse: Lakehouse) -> dict[str, str | None]:
     return {f"{t}_{d}": m for t, d, m in frame.select("ticker", "session_date", "marks").rows()}
 
 
-@pytest.mark.parametrize("by", ["page", "row"])
-@pytest.mark.parametrize("rows", [1, 7, 60, 180])
-def test_a_session_that_lacks_rows_is_never_silently_complete(
-    tmp_path: Path, rows: int, by: str
-) -> None:
-    fault = Fault("short_page", rows=rows, by=by, date=WEEK[2])
-    with serve({"ABCD": make_shares(WEEK)}, fault) as server:
-        lakehouse = open_lake(tmp_path, server)
-        done = download(lakehouse, KEYS)
-
-    whole = [key for key in KEYS if key != KEYS[2]]
-    assert set(done.keys_in(states.COMPLETE)) >= set(whole)
-    assert [marks_of(lakehouse)[key] for key in whole] == [None] * 4
-    if by == "page" or rows > 0.05 * ROWS:
-        assert done.keys_in(states.DISPUTED) == [KEYS[2]]
-        assert done.summary.failures == {"disputed": 1}
-    else:
-        assert marks_of(lakehouse)[KEYS[2]] == RESIDUAL
-
-
 @pytest.mark.parametrize("rows", [7, 180])
 def test_an_honest_vendor_heals_all_afterwards(tmp_path: Path, rows: int) -> None:
     trades = {"ABCD": make_shares(WEEK)}
@@ -103,23 +83,6 @@ def test_an_answer_that_heals_replaces_the_rows_in_the_same_run(tmp_path: Path) 
     assert lakehouse.ledger.counts() == {}
 
 
-def test_a_young_session_settles_on_the_third_date_and_a_lost_ledger_asks_no_more(
-    tmp_path: Path,
-) -> None:
-    fault = Fault("short_page", rows=7, by="row", date=WEEK[0])
-    with serve({"ABCD": make_shares(WEEK[:1])}, fault) as server:
-        days = [SOON + dt.timedelta(days=day) for day in range(3)]
-        for at in days:
-            lakehouse = open_lake(tmp_path, server, at)
-            done = download(lakehouse, KEYS[:1])
-            assert done.keys_in(states.COMPLETE) == (KEYS[:1] if at == days[2] else [])
-            lakehouse.ledger.close()
-            lakehouse.layout.ledger_file.unlink()
-        server.reset()
-        download(open_lake(tmp_path, server, days[2]), KEYS[:1])
-        assert server.stats.requests == 0
-
-
 def test_a_session_without_a_bar_is_unproven_and_a_surplus_is_noted(tmp_path: Path) -> None:
     dates = [*WEEK[:1], SESSIONS[30]]
     rows = {"ABCD": make_shares(dates), "MORE": make_shares(WEEK[:1], ROWS + 9)}
@@ -130,70 +93,6 @@ def test_a_session_without_a_bar_is_unproven_and_a_surplus_is_noted(tmp_path: Pa
 
     assert list(marks_of(lakehouse).values()) == [None, UNPROVEN, SURPLUS]
     assert lakehouse.ledger.marks() == {UNPROVEN: 1, SURPLUS: 1}
-
-
-def test_a_person_accepts_what_no_answer_settles(tmp_path: Path) -> None:
-    fault = Fault("short_page", rows=60, by="row", date=WEEK[0])
-    with serve({"ABCD": make_shares(WEEK)}, fault) as server:
-        lakehouse = open_lake(tmp_path, server)
-        download(lakehouse, KEYS)
-        accepted = download(lakehouse, KEYS, accept_disputed=True)
-
-    assert accepted.keys_in(states.COMPLETE) == KEYS
-    receipt = lakehouse.store.read_receipt("ABCD", WEEK[0])
-    assert receipt.is_accepted_disputed
-    assert receipt.marks == (RESIDUAL,)
-
-
-def make_year(tickers: int, difference: int) -> tuple[dict, dict]:  # type: ignore[type-arg]
-    """Return trades of many tickers in January, and bars that count more."""
-    dates = [date for date in SESSIONS if date.month == 1]
-    names = [f"T{number}" for number in range(tickers)]
-    rows = {name: make_shares(dates, 50) for name in names}
-    return rows, {(name, date): 50 + difference for name in names for date in dates}
-
-
-def test_a_field_that_differs_all_year_is_set_aside_within_the_budget(tmp_path: Path) -> None:
-    """Counts are two higher in every session: none is red, and few requests show it."""
-    rows, bars = make_year(6, 2)
-    keys = [
-        key for ticker in rows for key in make_keys(ticker, [d for t, d in bars if t == ticker])
-    ]
-    with serve(rows) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, clock=lambda: LATER)
-        write_bars(lakehouse, bars, volume_of=lambda count: (count - 2) * 100.0)
-        done = download(lakehouse, keys)
-        extra = server.stats.requests - 6
-
-    assert done.keys_in(states.COMPLETE) == sorted(keys)
-    assert extra <= LEAST_BUDGET
-    assert lakehouse.ledger.marks().keys() <= {RESIDUAL, DIFFERS}
-    assert lakehouse.ledger.marks()[DIFFERS] > 60
-
-
-def test_bars_doubled_on_one_date_are_at_fault_and_thousands_of_sessions_are_not_asked_for(
-    tmp_path: Path,
-) -> None:
-    rows, bars = make_year(25, 0)
-    date = WEEK[2]
-    doubled = {key: count * (2 if key[1] == date else 1) for key, count in bars.items()}
-    keys = [
-        key for ticker in rows for key in make_keys(ticker, [d for t, d in bars if t == ticker])
-    ]
-    with serve(rows) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, clock=lambda: LATER)
-        write_bars(lakehouse, doubled)
-        done = download(lakehouse, keys)
-        assert server.stats.requests <= 25 + 3 + 1
-        write_bars(lakehouse, bars)
-        lakehouse.ledger.record_unjudged(["2024-01"])
-        server.reset()
-        changed = open_stored(lakehouse).judge_new()
-        assert server.stats.requests == 0
-
-    assert sorted(done.keys_in(states.DISPUTED)) == changed
-    assert len(changed) == 25
-    assert set(lakehouse.ledger.states(keys).values()) == {states.COMPLETE}
 
 
 def test_bars_that_come_later_turn_a_stored_session_red_without_a_request(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 L27 in all of it.
 """
 
-import _thread
 import datetime as dt
 from collections.abc import Mapping
 from contextlib import suppress
@@ -84,7 +83,8 @@ class TroubledVendor(SimulatedVendor):
             error.requests = 1
             raise error
         if self.trouble == "interrupt":
-            _thread.interrupt_main()
+            # The main thread gets it with the answer, in the middle of its loop.
+            raise KeyboardInterrupt
         return replace(found, trades=found.trades.clear()) if self.trouble == "empty" else found
 
 
@@ -149,14 +149,14 @@ def test_a_disputed_session_that_is_damaged_is_whole_after_a_download(
 
 def test_each_disputed_session_is_asked_for_again_in_its_turn(tmp_path: Path) -> None:
     """What never settles must not take the budget of what would heal, run by run."""
-    tickers = {f"T{number:02}": 60 for number in range(40)}
+    tickers = {f"T{number:02}": 60 for number in range(30)}
     history = begin(tmp_path, HALF, tickers=tickers, span=TWO_DATES)
     history.run_days(3)
 
     again = {chain.ticker for chain in history.vendor.asked if chain.page_limit != 50_000}
     assert again == set(tickers)
     assert max(history.spent) <= LEAST_BUDGET
-    assert len(history.find_red()) == 80
+    assert len(history.find_red()) == 60
 
 
 def test_what_waits_says_from_when_it_is_asked_again(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_answers_are_weighed_by_the_bars_of_now(tmp_path: Path) -> None:
 
 
 def test_bars_that_are_asked_for_again_are_within_the_budget(tmp_path: Path) -> None:
-    """A lake of a year whose bars came day by day has young ones for every date."""
-    span = (dt.date(2024, 1, 2), dt.date(2024, 5, 31))
+    """A lake of months whose bars came day by day has young ones for every date."""
+    span = (dt.date(2024, 1, 2), dt.date(2024, 3, 28))
     history = begin(tmp_path, FEW, span=span)
     for month in {f"{date:%Y-%m}" for date in history.dates}:
         dates = [date for date in history.dates if f"{date:%Y-%m}" == month]
@@ -350,10 +350,6 @@ def test_a_ticker_without_bars_is_unproven_beside_one_that_is_disputed(tmp_path:
     tables = history.lakehouse.tables
     bars = history.vendor.read_bars(dt.date(2024, 3, 1), dt.date(2024, 3, 28))
     came = dict.fromkeys(history.dates, LATER)
-    for chosen in (bars.filter(ticker="ABCD"), bars.filter(ticker="ABCD").head(3)):
-        tables.write_daily_bars(
-            "2024-03", chosen, covered=history.dates, is_closed=True, origin=BarOrigin(came)
-        )
     tables.write_daily_bars(
         "2024-03",
         bars.filter(ticker="ABCD"),

@@ -4,7 +4,6 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from polars.testing import assert_frame_equal
 
 from smallcaps_assets.core import states
 from smallcaps_assets.emulator.answers.faults import Fault
@@ -26,7 +25,8 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     serve,
     write_bars,
 )
-from smallcaps_assets_tests.polygon.polygon_factories import RenderedSource, make_frame
+from smallcaps_assets_tests.polygon.polygon_factories import RenderedSource
+from smallcaps_assets_tests.vendors import Clock
 
 WEEK = SESSIONS[4:9]
 """Monday to Friday."""
@@ -36,8 +36,7 @@ PATIENCE = 1 + RETRIES
 # -- whole sessions ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("has_bars", [False, True])
-def test_busy_days_arrive_whole(tmp_path: Path, *, has_bars: bool) -> None:
+def test_busy_days_arrive_whole(tmp_path: Path) -> None:
     """L2, L4: page chains keep every row, and rows that share a timestamp all survive.
 
     A full last page has to prove that it is the last, whatever the daily bar says: bars leave
@@ -49,8 +48,7 @@ def test_busy_days_arrive_whole(tmp_path: Path, *, has_bars: bool) -> None:
 
     with serve(RenderedSource(rows)) as server:
         lakehouse = make_lakehouse(tmp_path / "lake", server.url)
-        if has_bars:
-            write_bars(lakehouse, {(t, WEEK[0]): count for t, count in counts.items()})
+        write_bars(lakehouse, {(t, WEEK[0]): count for t, count in counts.items()})
         done = download(lakehouse, keys)
 
     assert server.stats.by_ticker == {"ONE": 1, "FULL": 2, "OVER": 2, "BUSY": 3}
@@ -77,19 +75,6 @@ def test_a_range_is_one_chain_cut_into_whole_sessions(tmp_path: Path) -> None:
     }
 
 
-def test_rows_are_stored_as_sent(tmp_path: Path) -> None:
-    """L8: the whole file equals the wire, column by column."""
-    rows = make_session(WEEK[0], 50)
-
-    with serve({"ABCD": rows}) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url)
-        download(lakehouse, make_keys("ABCD", WEEK[:1]))
-
-    stored = lakehouse.store.read_trades("ABCD", WEEK[0])
-    truth = make_frame(rows)
-    assert_frame_equal(stored.select(truth.columns), truth)
-
-
 # -- resume --------------------------------------------------------------------------------
 
 
@@ -111,7 +96,7 @@ def test_a_second_run_makes_no_request(tmp_path: Path) -> None:
     assert {o.state for o in second.outcomes.values()} == {o.state for o in first.outcomes.values()}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_grown_plan_asks_for_the_difference_exactly(tmp_path: Path, seed: int) -> None:
     """L10: sessions before, between, around and after those stored."""
     stored = [date for number, date in enumerate(SESSIONS[:20]) if (number * 7 + seed) % 3]
@@ -160,7 +145,7 @@ def test_a_damaged_receipt_is_no_receipt(tmp_path: Path) -> None:
 # -- a session fails alone -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", range(8))
+@pytest.mark.parametrize("bad", [0, 3, 7])
 def test_a_failing_session_fails_alone(tmp_path: Path, bad: int) -> None:
     """L12: its range is halved until it is alone; what is around it lands."""
     dates = SESSIONS[:8]
@@ -259,7 +244,7 @@ def test_a_ticker_that_always_fails_ends_nothing(tmp_path: Path, workers: int) -
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("sick", [range(1), range(3), range(7, 10), range(40, 65)], ids=str)
+@pytest.mark.parametrize("sick", [range(1), range(40, 65)], ids=str)
 def test_sick_tickers_do_not_keep_a_download_from_the_others(
     tmp_path: Path, sick: range, workers: int
 ) -> None:
@@ -411,18 +396,8 @@ def test_no_trades_are_believed_as_far_as_the_bars_agree(
     assert (server.stats.requests, done.summary.requests) == (1, 1)
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = dt.datetime(2024, 3, 1, 12, tzinfo=dt.UTC)
-
-    def __call__(self) -> dt.datetime:
-        return self.now
-
-
 def test_a_disputed_session_is_asked_for_once_a_day_three_times(tmp_path: Path) -> None:
-    clock, key = Clock(), make_keys("ABCD", WEEK[:1])
+    clock, key = Clock(dt.date(2024, 3, 1)), make_keys("ABCD", WEEK[:1])
     counts = []
     with serve({}) as server:
         lakehouse = make_lakehouse(tmp_path, server.url, clock=clock)
@@ -432,7 +407,7 @@ def test_a_disputed_session_is_asked_for_once_a_day_three_times(tmp_path: Path) 
             assert done[0].keys_in(states.EMPTY_DISPUTED) == key
             assert done[1].keys_in(states.EMPTY_DISPUTED) == key
             counts.append(server.stats.requests)
-            clock.now += dt.timedelta(days=1)
+            clock.advance()
 
     assert counts == [1, 2, 3, 4, 4, 4]
 
@@ -453,12 +428,12 @@ def test_a_disputed_session_is_accepted_on_demand_only(tmp_path: Path) -> None:
 
 
 def test_a_disputed_session_heals_when_the_trades_appear(tmp_path: Path) -> None:
-    clock, key = Clock(), make_keys("ABCD", WEEK[:1])
+    clock, key = Clock(dt.date(2024, 3, 1)), make_keys("ABCD", WEEK[:1])
     with serve({"ABCD": make_session(WEEK[0], 5)}, Fault("missing_results", times=1)) as server:
         lakehouse = make_lakehouse(tmp_path, server.url, clock=clock)
         write_bars(lakehouse, {("ABCD", WEEK[0]): 5})
         first = download(lakehouse, key)
-        clock.now += dt.timedelta(days=1)
+        clock.advance()
         second = download(lakehouse, key)
 
     assert first.keys_in(states.EMPTY_DISPUTED) == second.keys_in(states.COMPLETE) == key

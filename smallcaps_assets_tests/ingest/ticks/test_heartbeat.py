@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.core.progress.pace import Work
+from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.derived import ensure_indexed
@@ -19,8 +20,9 @@ from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.ingest.ticks.workload import Workload
 from smallcaps_assets.lake.ledger.pulse import Pulse
+from smallcaps_assets.lake.ledger.writer import tell_time
 from smallcaps_assets.lake.storage.processes import identify_process
-from smallcaps_assets.lakehouse import Lakehouse, now_utc
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     SmallLake,
@@ -43,7 +45,7 @@ def planned(small_lake: SmallLake, market_server: EmulatorServer, tmp_path: Path
         file.unlink()
     lakehouse = make_lakehouse(tmp_path / "data", market_server.url)
     ensure_indexed(lakehouse)
-    return dataclasses.replace(lakehouse, clock=now_utc)
+    return dataclasses.replace(lakehouse, clock=tell_time)
 
 
 def read_pulse(lakehouse: Lakehouse) -> Pulse:
@@ -139,39 +141,34 @@ def make_heart(lakehouse: Lakehouse) -> Heartbeat:
 # -- the workload ----------------------------------------------------------------------
 
 
-def make_workload(lakehouse: Lakehouse, *spans: RequestRange) -> Workload:
-    workload = Workload(lakehouse.calendar, page_limit=100)
-    workload.add(spans)
-    return workload
-
-
 WEEK = RequestRange("A", MONDAY, FRIDAY, 950)
 UNKNOWN = RequestRange("B", MONDAY, TUESDAY, None)
 
 
-def test_a_workload_counts_what_the_bars_promise(planned: Lakehouse) -> None:
-    facts = make_workload(planned, WEEK, UNKNOWN).read()
+@pytest.fixture
+def workload() -> Workload:
+    """Return a workload of both ranges."""
+    workload = Workload(load_calendar(), page_limit=100)
+    workload.add([WEEK, UNKNOWN])
+    return workload
 
-    assert facts.planned == Work(5, 10, 950) + Work(2, 54, 5_400)
-    assert (facts.ranges_waiting, facts.ranges_running) == (2, 0)
 
-
-def test_a_workload_moves_what_came(planned: Lakehouse) -> None:
-    workload = make_workload(planned, WEEK, UNKNOWN)
-
+def test_a_workload_moves_what_came(workload: Workload) -> None:
+    """What the bars promise of a range, until it came."""
+    planned = workload.read()
     workload.start(WEEK)
     running = workload.read()
     workload.finish(RangeResult(WEEK, requests=12, pages=11, rows=1_010))
     facts = workload.read()
 
+    assert planned.planned == Work(5, 10, 950) + Work(2, 54, 5_400)
+    assert (planned.ranges_waiting, planned.ranges_running) == (2, 0)
     assert (running.running, running.ranges_running) == (Work(5, 10, 950), 1)
     assert (facts.planned, facts.expected) == (Work(2, 54, 5_400), Work(5, 10, 950))
     assert facts.found == Work(5, 11, 1_010)
 
 
-def test_a_workload_without_its_ranges_is_nothing(planned: Lakehouse) -> None:
-    workload = make_workload(planned, WEEK, UNKNOWN)
-
+def test_a_workload_without_its_ranges_is_nothing(workload: Workload) -> None:
     for span in (WEEK, UNKNOWN):
         workload.start(span)
         workload.drop(span)
