@@ -1,20 +1,16 @@
 """Daily bars and events for the tests of the core."""
 
 import datetime as dt
-import os
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
-import pytest
 
 from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 
 FIRST_DATE = dt.date(2024, 1, 1)
-REPO_ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
 
 Bar = tuple[float, float, float, float, float]
 """Open, high, low, close, volume."""
@@ -110,7 +106,4 @@ def _break(prices: tuple[float, ...], rng: random.Random) -> Bar:
 
 def read_shared_bars() -> pl.DataFrame:
     """Read the real bars in place, or skip the test where they are absent."""
-    path = SHARED / "data" / "daily_bars.parquet"
-    if not path.exists():
-        pytest.skip(f"no real daily bars at {path}; set SMALLCAPS_SHARED to their folder")
-    return pl.read_parquet(path)
+    return pl.read_parquet(find_shared("daily_bars.parquet"))

@@ -1,19 +1,15 @@
 """Made-up tapes for the tests of the core, and the way to the real ones."""
 
 import datetime as dt
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-import pytest
 
 from smallcaps_assets.schemas import DAILY_BARS, INSTANT, TRADES, VENDOR_COLUMNS
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 
-REPO_ROOT = Path(__file__).parents[2]
-SHARED = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
 NEW_YORK = ZoneInfo("America/New_York")
 SESSION = dt.date(2024, 3, 15)
 INSTANTS = ("sip_timestamp", "participant_timestamp", "trf_timestamp")
@@ -63,10 +59,7 @@ def make_bars(*rows: Mapping[str, object]) -> pl.DataFrame:
 
 def read_flat_file(path: str) -> pl.DataFrame:
     """Return real rows of a vendor's flat file; skip the test where they are absent."""
-    source = SHARED / "data" / path
-    if not source.exists():
-        pytest.skip(f"real data are not here: {path}")
-    texts = pl.read_csv(source, infer_schema=False, null_values=["None"])
+    texts = pl.read_csv(find_shared(path), infer_schema=False, null_values=["None"])
     numbers = pl.col("conditions").str.split(",").cast(pl.List(pl.Int32))
     return texts.with_columns(
         numbers, *(pl.col(name).cast(pl.Int64).cast(INSTANT) for name in INSTANTS)

@@ -62,7 +62,7 @@ members = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(members), st.dictionaries(st.text(), members))
 def test_encode_document_is_read_back_whole(
     found: list[Member], by_name: dict[str, Member]
@@ -72,7 +72,7 @@ def test_encode_document_is_read_back_whole(
     assert decode_document(encode_document(document), Example) == document
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(members))
 def test_encode_document_satisfies_its_schema(found: list[Member]) -> None:
     text = encode_document(Example(at=NOON, members=found))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS, Thresholds, parse_thresholds
+from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError
 
 
@@ -47,7 +47,3 @@ def test_parse_thresholds_refuses_unknown_names(name: str, hint: str) -> None:
 def test_parse_thresholds_refuses_what_is_no_ratio(value: object) -> None:
     with pytest.raises(ConfigError, match="threshold coverage: expected a number from 0 to 1"):
         parse_thresholds({"coverage": value})
-
-
-def test_defaults_are_what_a_config_file_may_state() -> None:
-    assert parse_thresholds(asdict(DEFAULT_THRESHOLDS)) == DEFAULT_THRESHOLDS

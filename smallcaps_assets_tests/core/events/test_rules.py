@@ -5,11 +5,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.events.rules import EVENT_NAMES, detect_events
+from smallcaps_assets.core.events.rules import detect_events
 from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
-from smallcaps_assets.schemas import DAILY_BARS, SPLITS
 from smallcaps_assets_tests.core.bar_factories import (
-    SHARED,
     Bar,
     day,
     find_events,
@@ -21,6 +19,7 @@ from smallcaps_assets_tests.core.bar_factories import (
     read_shared_bars,
     red,
 )
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "events"
 YEAR = flat(1.00, bars=252, high=2.00)
@@ -39,7 +38,7 @@ def test_detect_events_gives_the_events_worked_out_by_hand() -> None:
 
 def test_detect_events_counts_the_real_bars_as_expected() -> None:
     bars = parse_daily_bars(read_shared_bars())
-    counts = json.loads((SHARED / "data" / "expected_counts.json").read_text())
+    counts = json.loads(find_shared("expected_counts.json").read_text())
 
     events = detect_events(bars.lazy()).collect()
 
@@ -94,14 +93,6 @@ def test_e5_needs_a_close_strictly_above_a_year(bars: list[Bar], expected: list[
     assert find_names(make_bars(bars)) == expected
 
 
-def test_e5_does_not_see_the_ticker_before() -> None:
-    """L21: a ticker's first day was compared with the high of the previous ticker."""
-    year = flat(1.00, bars=252)
-    bars = pl.concat([make_bars(year), make_bars([*year[1:], *flat(1.01)], ticker="AAAB")])
-
-    assert find_events(bars) == []
-
-
 @pytest.mark.parametrize(
     ("bars", "expected"),
     [
@@ -150,16 +141,3 @@ def test_a_split_between_bars_counts_from_the_next_bar_on() -> None:
 
     assert find_events(bars, make_splits(("AAAA", day(2), 1, 2))) == []
     assert find_names(bars, make_splits(("AAAB", day(2), 1, 2))) == ["E8_GapDownViolent"]
-
-
-def test_detect_events_takes_tables_without_rows() -> None:
-    events = detect_events(DAILY_BARS.empty().lazy(), SPLITS.empty().lazy()).collect()
-
-    assert events.rows() == []
-    assert events.schema == {"ticker": pl.String, "session_date": pl.Date, "event": pl.String}
-
-
-def test_event_names_stand_in_e_order() -> None:
-    numbers = [int(name.removeprefix("E").partition("_")[0]) for name in EVENT_NAMES]
-
-    assert numbers == list(range(1, 12))

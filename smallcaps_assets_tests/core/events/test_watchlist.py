@@ -19,7 +19,8 @@ from smallcaps_assets.core.reference.daily_bars import parse_daily_bars
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import WATCHLIST
-from smallcaps_assets_tests.core.bar_factories import SHARED, read_shared_bars
+from smallcaps_assets_tests.core.bar_factories import read_shared_bars
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 
 DATE = dt.date(2024, 1, 2)
 names = st.sampled_from([IMPORTED_EVENT, *EVENT_NAMES])
@@ -55,7 +56,7 @@ def test_build_watchlist_gathers_events_in_e_order() -> None:
 
 def test_build_watchlist_of_the_real_bars_keeps_every_event() -> None:
     bars = parse_daily_bars(read_shared_bars())
-    counts = json.loads((SHARED / "data" / "expected_counts.json").read_text())["rows_per_event"]
+    counts = json.loads(find_shared("expected_counts.json").read_text())["rows_per_event"]
 
     watchlist = build_watchlist(detect_events(bars.lazy())).collect()
     facts = measure_watchlist(watchlist, load_calendar())

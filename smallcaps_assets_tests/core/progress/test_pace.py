@@ -78,7 +78,7 @@ def test_measure_pace_of_nothing_is_none(steps: list[Step]) -> None:
     assert measure_pace(steps) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps_of_runs, st.integers(1, 20))
 def test_measure_pace_leaves_a_pause_at_the_end_out(steps: list[Step], length: int) -> None:
     paused = [*steps, *[Step(1.0, Work())] * length]
@@ -86,7 +86,7 @@ def test_measure_pace_leaves_a_pause_at_the_end_out(steps: list[Step], length: i
     assert measure_pace(paused) == measure_pace(steps)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps_of_runs, works)
 def test_a_forecast_is_a_number_of_seconds(steps: list[Step], left: Work) -> None:
     pace = measure_pace(steps)
@@ -103,7 +103,7 @@ def test_predict_left_corrects_promises_by_what_came() -> None:
     assert left == Work(10, 17, 1750)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(works, works, works, works)
 def test_predict_left_of_sessions_is_never_nothing(
     planned: Work, expected: Work, found: Work, under_way: Work

@@ -45,10 +45,6 @@ def test_merge_splits_takes_a_table_without_rows() -> None:
     assert repeated == 0
 
 
-def test_merge_splits_ignores_the_order_of_rows() -> None:
-    assert merge_splits(OUTSIDE.reverse())[0].rows() == merge_splits(OUTSIDE)[0].rows()
-
-
 def test_merge_splits_refuses_two_ratios_on_one_date() -> None:
     contradiction = OUTSIDE.with_columns(split_to=pl.lit(5))
 

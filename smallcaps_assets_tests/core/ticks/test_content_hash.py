@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.ticks.content_hash import hash_sessions, hash_trades
@@ -27,7 +27,6 @@ def make_holes(tape: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(range(len(TAPES))), max_size=6),
     st.lists(st.sampled_from(sorted(HOLES)), unique=True),

@@ -4,7 +4,7 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -21,7 +21,6 @@ from smallcaps_assets.errors import DataError
 from smallcaps_assets_tests.core.tape_factories import (
     OPENING_NS,
     make_tape,
-    make_trades,
     ny,
     read_flat_file,
 )
@@ -53,27 +52,6 @@ def cut_sessions(tape: pl.DataFrame, first: dt.date, last: dt.date) -> dict[dt.d
     return {date: tape[place] for date, place in rows.items()}
 
 
-def test_sort_tape_returns_a_sorted_tape_as_it_is() -> None:
-    tape = make_tape(at(0), at(0), at(1))
-
-    assert sort_tape(tape) is tape
-
-
-def test_sort_tape_breaks_ties_by_number_and_keeps_every_row_of_a_nanosecond() -> None:
-    """L4: rows that share a timestamp all survive, in tape order."""
-    tape = make_tape(
-        at(1, sequence_number=7), at(0, sequence_number=9), at(0, sequence_number=8), at(0)
-    )
-
-    assert sort_tape(tape)["sequence_number"].to_list() == [4, 8, 9, 7]
-
-
-def test_sort_tape_counts_a_missing_number_as_zero() -> None:
-    tape = make_tape(at(0, sequence_number=1), at(0, sequence_number=None))
-
-    assert sort_tape(tape)["sequence_number"].to_list() == [None, 1]
-
-
 def test_label_unsorted_sees_a_step_of_one_nanosecond() -> None:
     """L5: as floats both instants would be one."""
     tape = make_tape(at(0), at(1), at(0), at(0, sequence_number=2))
@@ -82,8 +60,8 @@ def test_label_unsorted_sees_a_step_of_one_nanosecond() -> None:
 
 
 @given(tape_rows)
-@settings(deadline=None)
 def test_sort_tape_is_a_stable_sort(rows: list[dict[str, object]]) -> None:
+    """L4: rows that share a timestamp all survive, in tape order."""
     tape = make_tape(*rows)
     by_python = sorted(rows, key=lambda row: (row["sip_timestamp"], row["sequence_number"] or 0))
 
@@ -142,7 +120,6 @@ def test_locate_sessions_refuses_reversed_dates() -> None:
 
 
 @given(st.lists(st.integers(0, 12 * 24 * 3600 - 1), max_size=30))
-@settings(deadline=None)
 def test_locate_sessions_loses_no_row_and_keeps_each_in_its_day(seconds: list[int]) -> None:
     """The twelve days hold the change to summer time: 287 hours, so the last one may overflow."""
     start_ns, end_ns = day_bounds_ns(dt.date(2024, 3, 4), dt.date(2024, 3, 15))
@@ -246,7 +223,6 @@ def test_find_seam_overlap_finds_nothing(earlier: pl.DataFrame, later: pl.DataFr
 
 
 @given(st.integers(1, 12), st.data())
-@settings(deadline=None)
 def test_find_seam_overlap_undoes_any_repeat_at_any_seam(size: int, data: st.DataObject) -> None:
     """Rows in = rows kept + repeats, wherever the page ends and however much it repeats."""
     tape = make_tape(*(at(number // 4) for number in range(size)))
@@ -279,7 +255,3 @@ def test_a_real_day_is_a_sorted_tape_of_one_date() -> None:
     assert list(cuts) == [dt.date(2013, 10, 7)]
     assert tape["sip_timestamp"].n_unique() < tape.height
     assert_frame_equal(cuts[dt.date(2013, 10, 7)], tape)
-
-
-def test_make_trades_is_a_table_of_trades() -> None:
-    assert sort_tape(make_trades(at(0), at(1))).height == 2
