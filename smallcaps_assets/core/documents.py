@@ -104,12 +104,7 @@ def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
 
 
 def describe_document(kind: type[Document], name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a document, with the words of its docstrings.
-
-    Args:
-        kind: The document.
-        name: Command that prints it.
-    """
+    """Make the JSON Schema of what the command ``name`` prints, in the words of docstrings."""
     (reference,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     types = {part.__name__: part for part in _gather_structs(kind)}
     for title, part in parts.items():

@@ -85,10 +85,7 @@ DEFAULT_THRESHOLDS: Final = Thresholds()
 
 
 def parse_thresholds(overrides: Mapping[str, object]) -> Thresholds:
-    """Return the defaults with ``overrides`` applied.
-
-    Args:
-        overrides: Ratios from 0 to 1 by name, as a configuration file gives them.
+    """Put ratios from 0 to 1, as a configuration file gives them, in place of the defaults.
 
     Raises:
         ConfigError: A name is unknown, or a value is no ratio.
@@ -107,8 +104,6 @@ class MadeTable:
     """A table that was made and judged.
 
     Attributes:
-        rows: Rows of the table.
-        numbers: Facts about it, by name.
         verdict: Whether it may be published; it was not where this failed.
         tables: Small tables worth showing, by title.
     """

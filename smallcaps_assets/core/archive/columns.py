@@ -54,7 +54,6 @@ class ArchiveRows:
 
     Attributes:
         trades: The vendor's columns of ``schemas.TRADES``, in the order of the file.
-        findings: What is missing or suspicious.
         is_usable: Whether the rows are trades at all; otherwise ``trades`` has none.
     """
 

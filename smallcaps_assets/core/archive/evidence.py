@@ -61,10 +61,9 @@ Bools = npt.NDArray[np.bool_]
 
 
 def look_at_identity(trades: pl.DataFrame) -> Iterator[Finding]:
-    """Yield ids, sequence numbers and venues that cannot be those of different trades.
+    """Yield ids, numbers and venues of a session's trades that cannot be those of different ones.
 
-    Args:
-        trades: ``schemas.TRADES`` of one session, in tape order.
+    ``trades`` are ``schemas.TRADES`` in tape order.
     """
     plain = trades.filter(pl.col("correction").fill_null(0) == 0)
     is_off = pl.col("exchange").fill_null(0) == OFF_EXCHANGE
@@ -89,14 +88,10 @@ def look_at_identity(trades: pl.DataFrame) -> Iterator[Finding]:
 
 
 def look_at_clocks(trades: pl.DataFrame, calendar: SessionCalendar) -> Iterator[Finding]:
-    """Yield instants that contradict each other, or the bells of the session.
+    """Yield instants of a session's tape that contradict each other, or the bells of the session.
 
     A clock that is wrong by the same second in every column shows only at the bells, if a trade
     lies near enough to one of them.
-
-    Args:
-        trades: ``schemas.TRADES`` of one session, in tape order.
-        calendar: Sessions and their phases.
     """
     yield from _look_at_phases(trades)
     timely = trades.filter((pl.col("correction").fill_null(0) == 0) & ~_has_condition(_LATE))

@@ -91,8 +91,6 @@ class Finding:
     """One thing that is missing or suspicious.
 
     Attributes:
-        kind: What it is.
-        message: What was expected and what is there.
         file: The file it is about, relative to the archive; empty: the session.
     """
 

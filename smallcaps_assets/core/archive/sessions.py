@@ -76,9 +76,7 @@ class FileRows:
     """One file of an archive, classified.
 
     Attributes:
-        file: What its path says.
         rows: Its rows; ``None``: it cannot be read.
-        findings: What is missing or suspicious in it.
     """
 
     file: ArchiveFile
@@ -93,10 +91,8 @@ class ArchivedSession:
     Attributes:
         trades: ``schemas.TRADES`` of the session, in tape order; what lies on other days is not
             in it.
-        verdict: What it is worth.
         findings: What is missing or suspicious, files first.
         volume: Shares by the vendor's rules.
-        trade_count: Trades by those rules.
     """
 
     trades: pl.DataFrame
@@ -109,14 +105,7 @@ class ArchivedSession:
 def classify_file(
     file: ArchiveFile, rows: pl.DataFrame, ticker: str, calendar: SessionCalendar
 ) -> FileRows:
-    """Return the trades of a file and everything that one file says of itself.
-
-    Args:
-        file: What its path says.
-        rows: Its rows as they were read.
-        ticker: Whose trades they should be.
-        calendar: Sessions and their phases.
-    """
+    """Parse the rows of a file that should be trades of ``ticker``; note what they say alone."""
     found: list[Finding] = []
     if not file.has_mark:
         found.append(Finding(FindingKind.NO_MARK, "no _SUCCESS beside it: the writer did not end"))
@@ -143,14 +132,9 @@ def judge_session(
     bar: Mapping[str, object] | None,
     calendar: SessionCalendar,
 ) -> ArchivedSession:
-    """Join the files of a session and judge whether they are all of it.
+    """Join the files of a session, one or one a phase, and judge whether they are all of it.
 
-    Args:
-        files: Its files, one or one a trading phase.
-        ticker: Vendor's symbol.
-        session_date: New York date by the folder.
-        bar: Its row of ``schemas.DAILY_BARS``; ``None``: none is known.
-        calendar: Sessions and their phases.
+    ``bar`` is its row of ``schemas.DAILY_BARS``; ``None``: none is known.
     """
     findings = [finding for file in files for finding in file.findings]
     is_known = calendar.first <= session_date <= calendar.last

@@ -86,13 +86,10 @@ def parse_instants(column: pl.Series, phase: str | None = None) -> Instants:
 
 
 def measure_resolution(instants: Integers) -> Iterator[Finding]:
-    """Yield a finding where instants are coarser than the nanoseconds of the tape.
+    """Yield a finding where the instants of a file are coarser than the nanoseconds of the tape.
 
     One in a thousand nanoseconds is a whole microsecond by chance, and all of a small file may
     be: such a file stays unproven, which costs one request.
-
-    Args:
-        instants: Nanoseconds since 1970 of one file.
     """
     if not instants.size:
         return

@@ -86,11 +86,9 @@ def judge_unknown_tickers(
 
 
 def select_unknown_sessions(states: pl.DataFrame, unknown: Collection[str]) -> pl.DataFrame:
-    """Return ``ticker, session_date`` of green sessions that prove nothing.
+    """Select ``ticker, session_date`` of green sessions (``schemas.COVERAGE``) that prove nothing.
 
-    Args:
-        states: ``schemas.COVERAGE``.
-        unknown: Tickers that no bar knows; one with a trade in any session is known after all.
+    They are of tickers that no bar knows; one with a trade in any session is known after all.
     """
     suspects = states.filter(pl.col("ticker").is_in(list(unknown)))
     traded = suspects.filter(pl.col("rows") > 0).select("ticker").unique()

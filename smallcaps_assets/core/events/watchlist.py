@@ -47,8 +47,6 @@ class WatchlistImport:
     ``rows_read = rows_kept + repeated_rows + rows_not_wanted``.
 
     Attributes:
-        rows_read: Rows of the input.
-        rows_kept: Rows of the watchlist.
         rows_not_wanted: Rows dropped because their ``info_rich`` is false.
         repeated_rows: Rows merged into an earlier one of the same ticker and session.
         repeated_names: Event names merged into an equal one of the same ticker and session.
@@ -72,8 +70,6 @@ class WatchlistFacts:
     """What the watchlist holds, for its check.
 
     Attributes:
-        rows: Rows.
-        tickers: Distinct tickers.
         rows_per_event: Rows that name each known event, in E order, zeros included.
         duplicate_keys: Rows beyond the first of their ticker and session.
         unknown_events: Rows that name an event nobody knows, or none.
@@ -93,13 +89,9 @@ class WatchlistFacts:
 
 
 def build_watchlist(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Gather events to one row per ticker and session.
+    """Gather ``ticker``, ``session_date``, ``event`` to ``schemas.WATCHLIST``, sorted by its key.
 
-    Args:
-        events: ``ticker``, ``session_date``, ``event``, in any order; repeats count once.
-
-    Returns:
-        ``schemas.WATCHLIST``, sorted by its key, events in E order.
+    They may come in any order; repeats count once, and a row has its events in E order.
     """
     ordered = events.with_columns(pl.col("event").cast(EVENT_ORDER)).unique()
     return (
@@ -192,11 +184,7 @@ def judge_watchlist(facts: WatchlistFacts) -> tuple[str, ...]:
 
 
 def merge_watchlists(*watchlists: pl.DataFrame) -> pl.DataFrame:
-    """Return the union of watchlists; a row of several has the events of all.
-
-    Returns:
-        ``schemas.WATCHLIST``, sorted by its key.
-    """
+    """Unite watchlists, sorted by key; a row of several has the events of all."""
     rows = pl.concat([WATCHLIST.empty(), *map(WATCHLIST.conform, watchlists)])
     events = rows.lazy().explode("events").select(*_KEY, event="events")
     return build_watchlist(events).collect()

@@ -18,7 +18,6 @@ class PlanBounds:
     Attributes:
         first: First date wanted; ``None`` is the start of the calendar.
         last_available: Newest session that is closed and published.
-        calendar: The sessions.
         last: Last date wanted; ``None`` is no limit.
     """
 

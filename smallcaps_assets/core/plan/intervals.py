@@ -126,13 +126,11 @@ def count_sessions(intervals: pl.DataFrame) -> int:
 def build_plan(
     spans: pl.DataFrame, calendar: SessionCalendar, *, chunk_rows: int = CHUNK_ROWS
 ) -> pl.DataFrame:
-    """Return the unique sessions of spans and, for each, the events that asked for it.
+    """Gather the unique sessions of spans and, for each, the events that asked for it.
 
-    Args:
-        spans: Intervals inside the calendar with ``event`` (an Enum in E order) and
-            ``event_index``, the session of the event; sorted by ticker.
-        calendar: The sessions.
-        chunk_rows: Rows of provenance built at once, rounded up to whole tickers.
+    Spans are intervals inside the calendar with ``event`` (an Enum in E order) and
+    ``event_index``, the session of the event; sorted by ticker.  So many rows of provenance are
+    built at once, rounded up to whole tickers.
 
     Returns:
         ``schemas.EVENT_WINDOW_PLAN``, sorted by its key; the lists by event date, then in E order.

@@ -21,21 +21,10 @@ from smallcaps_assets.errors import ConfigError
 def plan_months(
     watchlist: pl.DataFrame, bounds: PlanBounds, *, months_before: int = 0, months_after: int = 0
 ) -> pl.DataFrame:
-    """Return a plan of the whole calendar months of events.
-
-    Args:
-        watchlist: ``schemas.WATCHLIST``, in any order; rows on no session ask for nothing.
-        bounds: What may be planned.
-        months_before: Further months before that of the event.
-        months_after: Further months after it.
+    """Plan the whole calendar months of events; the arguments are those of :func:`label_months`.
 
     Returns:
         ``schemas.EVENT_WINDOW_PLAN``, sorted by its key; the offsets reach across the months.
-
-    Raises:
-        ConfigError: A number of months is negative.
-        DataError: A row has no event, or an unknown one.
-        CoverageError: A date lies outside the calendar.
     """
     spans = label_months(
         watchlist, bounds.calendar, months_before=months_before, months_after=months_after
@@ -51,7 +40,7 @@ def label_months(
     months_before: int = 0,
     months_after: int = 0,
 ) -> pl.DataFrame:
-    """Return the months that each event asks for, overlaps kept.
+    """Label each event with the months that it asks for, overlaps kept.
 
     Args:
         watchlist: ``schemas.WATCHLIST``, in any order; rows on no session ask for nothing.
@@ -88,17 +77,7 @@ def merge_months(
     months_before: int = 0,
     months_after: int = 0,
 ) -> pl.DataFrame:
-    """Return, by ticker, the disjoint intervals of the months around events.
-
-    Args:
-        watchlist: As for :func:`label_months`, and so are the others.
-        calendar: The sessions.
-        months_before: Further months before that of the event.
-        months_after: Further months after it.
-
-    Returns:
-        ``ticker, first_index, last_index`` (Int32, included), sorted.
-    """
+    """Merge what :func:`label_months` gives to disjoint intervals by ticker, sorted."""
     spans = label_months(
         watchlist, calendar, months_before=months_before, months_after=months_after
     )

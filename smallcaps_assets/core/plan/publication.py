@@ -30,10 +30,6 @@ class PlanFacts:
     """What a plan holds, for its check; counts of rows unless named else.
 
     Attributes:
-        rows: Ticker-sessions.
-        tickers: Distinct tickers.
-        first_session: First session; ``None``: the plan is empty.
-        last_session: Last session; ``None``: the plan is empty.
         unsorted_rows: Before the row above them.
         duplicate_keys: Beyond the first of their ticker and session.
         bad_tickers: With a ticker that is none.
@@ -69,14 +65,10 @@ def measure_plan(
     last_available: dt.date,
     windows: Mapping[str, EventWindow] | None = None,
 ) -> PlanFacts:
-    """Return the facts about ``schemas.EVENT_WINDOW_PLAN``.
+    """Measure ``schemas.EVENT_WINDOW_PLAN`` before it is published.
 
-    Args:
-        plan: The candidate.
-        calendar: The sessions.
-        last_available: Newest session that is closed and published.
-        windows: Windows the plan was made with; ``None`` for a plan of sessions or of months,
-            whose rows need no event and no window.
+    ``windows`` are those it was made with; ``None`` for a plan of sessions or of months, whose rows
+    need no event and no window.
     """
     problems = {
         "unsorted_rows": _select_unsorted(plan),

@@ -35,13 +35,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RangeRules:
-    """How far neighbouring sessions become one page chain.
-
-    Attributes:
-        calendar: It says which sessions are neighbours.
-        max_rows: Expected rows of a range.
-        max_sessions: Sessions of a range.
-    """
+    """How far neighbouring sessions become one page chain."""
 
     calendar: SessionCalendar
     max_rows: int

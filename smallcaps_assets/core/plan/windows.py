@@ -41,12 +41,7 @@ WindowValue = int | Sequence[int] | Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class EventWindow:
-    """Sessions around an event, the event's own always among them.
-
-    Attributes:
-        before: Sessions before the event.
-        after: Sessions after it.
-    """
+    """Sessions around an event, the event's own always among them."""
 
     before: int
     after: int
@@ -87,7 +82,6 @@ class WindowFacts:
     """What became of the windows of a watchlist; counts of ticker-sessions unless named else.
 
     Attributes:
-        watchlist_rows: Rows of the watchlist.
         tickers: Tickers in the plan.
         naive_ticker_sessions: One window for all events, as wide as the widest: rows times it.
         undeduplicated_ticker_sessions: Every event its own window, overlaps counted again.
@@ -118,7 +112,6 @@ class WindowPlan:
     Attributes:
         plan: ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
         not_yet_available: ``ticker, session_date`` to be planned once they are published.
-        facts: What was counted on the way.
     """
 
     plan: pl.DataFrame
@@ -185,12 +178,10 @@ def merge_windows(
 def plan_windows(
     watchlist: pl.DataFrame, windows: Mapping[str, EventWindow], bounds: PlanBounds
 ) -> WindowPlan:
-    """Return the unique sessions covered by any event's window, with the events that asked.
+    """Plan the unique sessions covered by any event's window, with the events that asked.
 
-    Args:
-        watchlist: ``schemas.WATCHLIST``, in any order.
-        windows: A window for every event of the watchlist.
-        bounds: What may be planned; windows are clipped to it and the clipped part is counted.
+    The watchlist may be in any order, and ``windows`` has one for each of its events.  Windows are
+    clipped to the bounds, and the clipped part is counted.
 
     Raises:
         DataError: A row has no event, or one without a window.
@@ -209,13 +200,7 @@ def plan_windows(
 def select_sessions(
     tickers: Iterable[str], first: dt.date, last: dt.date, bounds: PlanBounds
 ) -> pl.DataFrame:
-    """Return a plan of every session of some tickers: the way around events.
-
-    Args:
-        tickers: Repeats are merged.
-        first: First date wanted.
-        last: Last date wanted, included.
-        bounds: What may be planned at all.
+    """Plan every session of some tickers from ``first`` to ``last``: the way around events.
 
     Returns:
         ``schemas.EVENT_WINDOW_PLAN``, sorted by its key, with empty lists: no event asked.

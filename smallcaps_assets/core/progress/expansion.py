@@ -35,7 +35,6 @@ class Criterion:
     """One criterion of success.
 
     Attributes:
-        name: Its short name.
         standing: Met, not met, or unknown; unknown counts as not proven.
         number: What was found, with its unit.
         threshold: What is demanded, with its unit.
@@ -81,7 +80,6 @@ class AuditFacts:
         damages: Damages that it found, several in one session counted each.
         checked: Sessions that it opened.
         unaudited: Stored sessions that it cannot have seen.
-        age_h: Hours since it ended.
     """
 
     damaged: int
@@ -117,12 +115,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Which estimate what landed is held against.
-
-    Attributes:
-        text: It in words.
-        remedy: What to do where it was far off.
-    """
+    """Which estimate what landed is held against."""
 
     text: str
     remedy: str
@@ -141,7 +134,6 @@ class Recommendation:
     """What follows from the criteria.
 
     Attributes:
-        may_expand: Every criterion is met.
         text: One paragraph that begins with ``expand`` or ``do not expand``.
     """
 
@@ -185,11 +177,8 @@ def judge_size_criterion(
 ) -> Criterion:
     """Judge bytes against the budget; without one, against the estimate of what landed.
 
-    Args:
-        cost: What is stored, what is missing and the budget.
-        promise: Bytes of what landed; ``None``: there was no estimate, or nothing landed.
-        tolerance: What may be above the estimate, over the estimate.
-        basis: Which estimate that was.
+    ``promise`` is that of ``basis``; ``None``: there was no estimate, or nothing landed.  The
+    tolerance is what may be above the estimate, over the estimate.
     """
     remedy = "raise SMALLCAPS_DISK_BUDGET_GB, or plan fewer sessions"
     if cost.budget_bytes is not None:
@@ -263,13 +252,9 @@ def judge_damage_criterion(audit: AuditFacts | None) -> Criterion:
 def judge_metrics_criterion(
     promises: Mapping[str, Promise], tolerance: float, basis: Basis = BEFORE
 ) -> Criterion:
-    """Judge how far what landed is from its estimates.
+    """Judge how far those of ``METRICS`` that are known are from their estimates.
 
-    Args:
-        promises: ``METRICS`` of what landed, those that are known; none: there was no estimate, or
-            nothing landed.
-        tolerance: Distance tolerated, over the estimate.
-        basis: Which estimate that was.
+    Without a promise there was no estimate, or nothing landed.  The tolerance is over the estimate.
     """
     threshold = f"each within {format_share(tolerance)} of its estimate"
     if not promises:
@@ -295,13 +280,7 @@ def judge_metrics_criterion(
 
 
 def judge_checks_criterion(failed: Sequence[str], unproven: Sequence[str], count: int) -> Criterion:
-    """Judge the checks of the lake.
-
-    Args:
-        failed: Checks that found a fault.
-        unproven: Checks that found none, but have not seen the lake as it is.
-        count: How many there are.
-    """
+    """Judge ``count`` checks; unproven ones found no fault, but have not seen the lake as it is."""
     number = f"{count - len(failed) - len(unproven)} of {count} passed"
     threshold, remedy = "all passed", "run `smallcaps audit` and look at what it lists"
     if failed:
@@ -317,12 +296,9 @@ def judge_checks_criterion(failed: Sequence[str], unproven: Sequence[str], count
 def recommend(
     criteria: Sequence[Criterion], missing: Sequence[str], damaged: Sequence[str]
 ) -> Recommendation:
-    """Return what follows: expansion only where every criterion is met.
+    """Recommend expansion only where every criterion, at least one, is met.
 
-    Args:
-        criteria: All of them, at least one.
-        missing: Keys of planned sessions that are missing, named whatever the criteria say.
-        damaged: Damaged sessions, worded.
+    Missing sessions by key, and damaged ones as worded, are named whatever the criteria say.
     """
     broken = [one for one in criteria if one.standing is Standing.NOT_MET]
     unknown = [one for one in criteria if one.standing is Standing.UNKNOWN]

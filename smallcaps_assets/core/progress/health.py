@@ -50,21 +50,14 @@ class Signs:
     """What can be seen of a download.
 
     Attributes:
-        now: The time.
         left: Planned sessions that are not green.
-        planned: Planned sessions.
         holder: Who holds the lake; empty: nobody.
         is_download: The holder is a download.
         has_pulse: A download ever said something.
         is_alive: The process that said it lives.
         has_more: It left sessions of the plan to another run.
         outcome: How it ended; empty: it has not said that it did.
-        ended_at: When it ended.
-        reason: Why it gave up.
-        beat_at: When it said something last.
-        begun_at: When its run began.
         last_commit_at: When anything was last committed.
-        last_page_at: When the last page came.
         stage: ``reads``, ``fetches`` or ``commits``.
         threads: Threads by what they wait for: ``rate``, ``answer``, ``pause``.
         oldest_answer_s: How long the oldest request is waited for.

@@ -95,13 +95,10 @@ class Pace:
 
 
 def measure_pace(steps: Sequence[Step]) -> Pace | None:
-    """Average the last :data:`WINDOW_S`; ``None`` before anything was done.
+    """Average the last :data:`WINDOW_S` of steps in time; ``None`` before anything was done.
 
     Steps at the end in which nothing was done are a pause and no pace: they are left out, and
     whoever shows the pace says that it pauses.
-
-    Args:
-        steps: Of one or several runs, in the order of time.
     """
     seconds = done = 0.0
     for step in reversed(steps):

@@ -31,7 +31,6 @@ class BarFacts:
     """The bars of the sessions of one download.
 
     Attributes:
-        bars: By ticker and session.
         covered: Sessions of which the lake's own source listed every ticker that traded, so that
             a ticker without a bar is known not to have traded.
         fetched: Sessions whose bars came from the lake's own source, and the UTC date on which

@@ -34,7 +34,6 @@ class LifeFacts:
         late_sessions: Sessions of a life before its first bar, not counted as missing: the date
             of a listing survives a change of its ticker.
         bars_outside: Bars of a ticker of the universe on dates that no life of it covers.
-        is_by_listing: A universe was there to look at.
         offenders: ``ticker``, first and last session of a life, ``sessions``, ``missing``; most
             missing first.
     """
@@ -52,14 +51,10 @@ class LifeFacts:
 def measure_lives(
     bars: pl.LazyFrame, universe: pl.DataFrame | None, calendar: SessionCalendar
 ) -> LifeFacts:
-    """Return the sessions that lack a bar.
+    """Count the sessions that lack a bar.
 
-    Args:
-        bars: ``ticker`` and ``session_date`` of unique bars; dates that are no session are left
-            out.
-        universe: ``schemas.UNIVERSE``; ``None``: a life is from the first to the last bar of a
-            ticker.
-        calendar: The sessions.
+    ``bars`` are unique ``ticker, session_date``; dates that are no session are left out.  Without a
+    universe a life is from the first to the last bar of a ticker.
     """
     held = _rank_sessions(bars, calendar)
     placed = bars.select("ticker", "session_date").join(held, on="session_date", how="inner")
@@ -95,12 +90,7 @@ def measure_lives(
 
 
 def judge_lives(facts: LifeFacts, thresholds: Thresholds) -> Verdict:
-    """Judge the share of sessions without a bar.
-
-    Args:
-        facts: Facts.
-        thresholds: ``missing_bars``.
-    """
+    """Judge the share of sessions without a bar by the threshold ``missing_bars``."""
     ratio = facts.missing / facts.sessions if facts.sessions else 0.0
     lives = "listings" if facts.is_by_listing else "tickers, first to last bar (no universe)"
     summary = (

@@ -36,14 +36,9 @@ class BarTableFacts:
     """What the daily bars hold, for metadata and checks.
 
     Attributes:
-        rows: Bars.
-        tickers: Distinct tickers.
         unusable: Bars the rules drop: a price or volume that is missing, not finite, a price
             that is not positive, or a volume below zero.
         zero_volume: Bars without volume; they are usable.
-        non_session: Bars on a date that is no session.
-        first_date: Oldest date, ``None`` without bars.
-        last_date: Newest date, ``None`` without bars.
         offenders: First unusable and non-session bars: ``ticker``, ``session_date``,
             ``problem``.
     """
@@ -77,11 +72,7 @@ class SiftedBars:
 
 
 def sift_bars(rows: pl.DataFrame) -> SiftedBars:
-    """Return the rows of the vendor that can be believed, and those that cannot.
-
-    Args:
-        rows: The columns of ``schemas.DAILY_BARS``, as the vendor sent them.
-    """
+    """Part rows as the vendor sent them, in our columns, by what of them can be believed."""
     key = list(DAILY_BARS.key)
     sound = rows.filter(is_symbol_expression())
     distinct = sound.unique(maintain_order=True)

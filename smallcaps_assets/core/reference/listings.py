@@ -70,8 +70,6 @@ class MergeFacts:
     """What was merged or left out of the vendor's lists.
 
     Attributes:
-        rows_read: Rows of all pages.
-        bad_tickers: Rows left out because their ticker is none.
         repeated_records: Rows merged into one that is the same listing.
         contradicting_records: Those of them that differ from it; the newest was kept.
         tickers_used_again: Tickers of several listings, of any type and exchange.
@@ -89,8 +87,7 @@ class DetailFacts:
     """What became of the details.
 
     Attributes:
-        asked: Tickers and dates asked for.
-        not_found: Those of them under which the vendor has nothing.
+        not_found: Tickers and dates under which the vendor has nothing.
         of_another_listing: Listings whose details are of another company and were not used.
         undated: Delisted listings without a date, of which no details can be asked for.
     """
@@ -105,13 +102,8 @@ def merge_listings(listings: pl.DataFrame) -> tuple[pl.DataFrame, MergeFacts]:
     """Merge records of one listing, whatever the order in which they came.
 
     Records are one listing if ticker, state, date of the delisting, FIGIs and CIK are equal, and
-    the name too where there is neither FIGI nor CIK.  A ticker alone joins nothing.
-
-    Args:
-        listings: ``LISTING_COLUMNS``.
-
-    Returns:
-        ``LISTING_COLUMNS``, sorted by ticker and then by the identity.
+    the name too where there is neither FIGI nor CIK.  A ticker alone joins nothing.  What is left
+    is sorted by ticker and then by the identity.
     """
     good = listings.filter(is_symbol_expression())
     is_unnumbered = pl.all_horizontal(pl.col("composite_figi", "cik").is_null())
@@ -133,11 +125,8 @@ def merge_records(
 ) -> tuple[pl.DataFrame, int]:
     """Keep one record of each identity, whatever their order; nulls are equal.
 
-    Args:
-        rows: Records.
-        identity: Columns that say what a record is about.
-        versions: Columns whose largest value is the newest record, which is kept; else the
-            smallest by the other columns.
+    The largest of ``versions`` is the newest record, which is kept; else the smallest by the other
+    columns.
 
     Returns:
         The records kept, sorted by the identity, and how many others differ from theirs in more
@@ -166,11 +155,6 @@ def attach_details(
 
     Details are another listing's if FIGI differs from FIGI, or, without two FIGIs to compare,
     CIK from CIK.
-
-    Args:
-        listings: ``LISTING_COLUMNS``.
-        details: ``DETAIL_COLUMNS``.
-        as_of: Date the universe is loaded for.
 
     Returns:
         The columns of ``schemas.UNIVERSE`` without ``is_below_cap``; what is unknown is null.

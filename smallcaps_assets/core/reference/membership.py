@@ -24,8 +24,6 @@ class OutsideFacts:
     """What of a table lies outside the universe.
 
     Attributes:
-        rows: Ticker-sessions outside.
-        tickers: Their tickers.
         rows_by_reason: Rows by each of ``REASONS``, zeros included.
         shown: ``ticker``, ``reason``, ``rows``, first and last session; most rows first.
     """
@@ -42,15 +40,8 @@ def label_outside(
     """Add ``outside``: why a ticker-session is not in the universe; null: it is.
 
     A listing covers the sessions from ``listed_date`` to ``delisted_date``, both included; an
-    unknown date is no bound, so that doubt keeps a session.
-
-    Args:
-        rows: Rows of unique ``ticker`` and ``session_date``.
-        universe: ``schemas.UNIVERSE``.
-        is_cap_backward: Apply the cap to sessions before its date as well.
-
-    Returns:
-        The rows in their order.
+    unknown date is no bound, so that doubt keeps a session.  Rows keep their order, and each key is
+    there once.  A cap that is backward counts for sessions before its date as well.
     """
     session, as_of = pl.col("session_date"), pl.col("market_cap_as_of_date")
     listings = universe.lazy().select(

@@ -47,7 +47,6 @@ class VendorSplits:
         splits: ``schemas.SPLITS``, sorted by its key; a date whose records are set aside is there
             once, with a ratio of null.
         repeated: Records equal to another one, dropped.
-        garbage: Records left out because their ticker is none.
         set_aside: ``ticker``, ``execution_date``, ``split_from``, ``split_to``, ``problem`` of the
             records that are not believed.
     """
@@ -83,11 +82,7 @@ def merge_splits(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 
 def sift_splits(records: pl.DataFrame) -> VendorSplits:
-    """Return the records of the vendor that can be believed, and those that cannot.
-
-    Args:
-        records: The columns of ``schemas.SPLITS``, as the vendor sent them.
-    """
+    """Part records as the vendor sent them, in our columns, by what of them can be believed."""
     sound = records.filter(is_symbol_expression())
     problem = (
         pl.when(_is_no_ratio())
@@ -113,32 +108,20 @@ def sift_splits(records: pl.DataFrame) -> VendorSplits:
 
 
 def decide_splits(splits: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
-    """Return the splits with those of ``decided`` in place of all others of their key.
+    """Put ``decided`` in place of all other splits of their keys; the result is sorted by key.
 
-    Args:
-        splits: ``schemas.SPLITS``.
-        decided: ``schemas.SPLITS`` without an unknown one; 1 for 1 says that there was none.
-
-    Returns:
-        ``schemas.SPLITS``, sorted by its key.
+    A decided 1 for 1 says that there was none.
     """
     others = splits.join(decided, on=list(SPLITS.key), how="anti")
     return pl.concat([others, decided]).sort(SPLITS.key)
 
 
 def label_split_factor(bars: pl.LazyFrame, splits: pl.LazyFrame | None) -> pl.LazyFrame:
-    """Add ``split_factor`` and ``split_era``, what makes bars of a ticker comparable.
+    """Add ``split_factor`` and ``split_era``, what makes bars of a ticker comparable; sort by key.
 
     The factor is shares today for one share before the first split on record, 1 without a split.
     Price times factor, and volume divided by it, are comparable within an era: eras are divided by
     splits of which the ratio is unknown, and counted from 0.
-
-    Args:
-        bars: Rows of ``ticker`` and ``session_date``.
-        splits: ``schemas.SPLITS``, or ``None`` when none is known.
-
-    Returns:
-        The bars, sorted by ticker and session.
     """
     if splits is None:
         first = pl.lit(0, pl.UInt32)
@@ -151,17 +134,13 @@ def label_split_factor(bars: pl.LazyFrame, splits: pl.LazyFrame | None) -> pl.La
 
 
 def measure_split_like_jumps(bars: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
-    """Return overnight jumps that splits should explain and do not.
+    """Measure overnight jumps that splits should explain and do not.
 
     A jump is the open of a usable bar against the close of the usable bar before it, after the
     splits on record between them were applied.  Without a record, and with one of 1 for 1, it is
     listed within 2 % of n:1 or 1:n, n from 2 to 50.  A record is listed where it leaves a move of
     25 % or more, or one of 10 % or more where prices lie closer together without it.  Across an
     unknown split nothing is compared.
-
-    Args:
-        bars: ``schemas.DAILY_BARS``.
-        splits: ``schemas.SPLITS``; its empty table when none is known.
 
     Returns:
         ``ticker``, ``session_date``, ``previous_close``, ``open``, ``jump`` (such as ``10:1``

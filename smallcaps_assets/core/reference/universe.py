@@ -38,8 +38,6 @@ class UniverseRules:
     """Which listings are wanted.
 
     Attributes:
-        types: Type codes; ``None``: all.
-        exchanges: MICs of the primary exchange; ``None``: all.
         max_cap_usd: Active listings of a smaller market cap are labelled as below the cap; 0:
             there is no limit.
         keeps_unknown: Keep listings whose type or exchange is not known.
@@ -56,10 +54,7 @@ class SelectionFacts:
     """What the filters left out and what they did not know.
 
     Attributes:
-        test_tickers: Listings left out as tests of an exchange.
-        other_types: Listings left out because of their type.
         other_exchanges: Listings of a wanted type left out because of their exchange.
-        unknown_type: Listings without a type.
         unknown_exchange: Listings without an exchange, of a wanted or unknown type.
         unmatched: Codes asked for that no listing has.
         left_out: ``column``, ``code``, ``listings`` of what was left out, most first.
@@ -79,17 +74,10 @@ class UniverseFacts:
     """What the universe holds.
 
     Attributes:
-        listings: Rows.
-        active: Listings that are active.
-        delisted: Listings that are not.
-        without_figi: Listings without a FIGI.
         reused_tickers: Tickers of several listings.
         overlapping: Listings that begin before an earlier one of their ticker ends.
-        without_listed_date: Listings whose first date is unknown.
-        without_delisted_date: Delisted listings whose end is unknown.
         below_cap: Active listings below the cap, as of its date.
         above_cap: Active listings not below it.
-        without_cap: Active listings whose cap is unknown.
         cap_dates: First and last date of the active listings' caps, as text; empty without any.
         offenders: First listings of each problem: ``ticker``, ``name``, dates, ``problem``.
     """
@@ -131,14 +119,10 @@ class ListingRepairs:
 
 
 def parse_codes(text: str, name: str) -> frozenset[str] | None:
-    """Return the codes of a comma-separated list; ``None`` for ``all``.
-
-    Args:
-        text: The list.
-        name: What it is the list of, for the message.
+    """Parse a comma-separated list of codes; ``None`` for ``all``.
 
     Raises:
-        ConfigError: It holds no code, or something that is none.
+        ConfigError: It holds no code, or something that is none; ``name`` says what it lists.
     """
     codes = [part.strip() for part in text.split(",") if part.strip()]
     if codes == [ALL_CODES]:
@@ -151,12 +135,7 @@ def parse_codes(text: str, name: str) -> frozenset[str] | None:
 def select_listings(
     listings: pl.DataFrame, rules: UniverseRules
 ) -> tuple[pl.DataFrame, SelectionFacts]:
-    """Keep the listings of the wanted types and exchanges; the order is kept.
-
-    Args:
-        listings: Rows of ``ticker``, ``type``, ``primary_exchange`` and whatever else.
-        rules: What is wanted.
-    """
+    """Keep the listings of the wanted types and exchanges, in their order."""
     real = listings.filter(~pl.col("ticker").is_in(list(TEST_TICKERS)))
     is_typed = _is_wanted("type", rules.types, keeps_unknown=rules.keeps_unknown)
     is_placed = _is_wanted("primary_exchange", rules.exchanges, keeps_unknown=rules.keeps_unknown)
@@ -182,16 +161,9 @@ def select_listings(
 def build_universe(
     listings: pl.DataFrame, rules: UniverseRules
 ) -> tuple[pl.DataFrame, ListingRepairs]:
-    """Return listings as the table: each once, its dates in order, labelled by the cap.
+    """Build ``schemas.UNIVERSE`` of its columns: each listing once, dates in order, cap labelled.
 
     No listing is lost: what contradicts itself becomes unknown, and is counted.
-
-    Args:
-        listings: The columns of ``schemas.UNIVERSE`` without ``is_below_cap``.
-        rules: ``max_cap_usd``.
-
-    Returns:
-        ``schemas.UNIVERSE``, sorted by its key.
     """
     cap = pl.col("market_cap_usd")
     is_no_cap = ~(cap.is_finite() & (cap > 0))

@@ -52,10 +52,8 @@ class BarEvidence:
 
     Attributes:
         compared: Sessions compared with a bar that proves.
-        marks: Sessions by mark.
         deficits: Sessions that lack some of their bar: ``ticker``, ``session_date``, ``state``,
             ``volume_deficit``, ``count_deficit``, ``marks``, ``asked``.
-        bad_dates: Dates whose bars are at fault.
         years: What lacks by year and field, as ``core.ticks.disputes.count_years`` counts it.
         set_aside: Fields that are set aside, by year.
     """
@@ -69,13 +67,10 @@ class BarEvidence:
 
 
 def judge_coverage(states: pl.DataFrame, thresholds: Thresholds, *, apart: int = 0) -> Verdict:
-    """Judge the share of planned ticker-sessions that are green.
+    """Judge the share of planned ticker-sessions (``schemas.COVERAGE``) that are green.
 
-    Args:
-        states: ``schemas.COVERAGE`` of every planned session.  Those not yet available do not
-            count.
-        thresholds: ``coverage``.
-        apart: Green sessions that are not among them, because no bar knows their tickers.
+    Those not yet available do not count.  ``apart`` are green ones that are not among them, because
+    no bar knows their tickers.
     """
     due = states.filter(pl.col("state") != NOT_YET_AVAILABLE)
     missing = due.filter(~_is_green()).sort(KEY)
@@ -97,12 +92,8 @@ def judge_window_coverage(
 ) -> Verdict:
     """Judge the share of event windows whose planned sessions are all green.
 
-    Args:
-        plan: ``schemas.EVENT_WINDOW_PLAN``; sessions planned without an event belong to no
-            window, and a plan of such sessions alone passes.
-        states: ``ticker, session_date, state``; a planned session that is not in it is not
-            green, one that is not yet available does not count.
-        thresholds: ``window_coverage``.
+    Sessions planned without an event belong to no window, and a plan of such sessions alone passes.
+    One without a state is not green; one that is not yet available does not count.
     """
     windows = (
         plan.select(*KEY, "events", "event_dates")
@@ -122,12 +113,7 @@ def judge_window_coverage(
 
 
 def judge_size(facts: SizeFacts, thresholds: Thresholds) -> Verdict:
-    """Judge bytes on disk against the budget and against the estimate.
-
-    Args:
-        facts: Bytes.
-        thresholds: ``size_tolerance``.
-    """
+    """Judge bytes on disk against the budget and, within a tolerance, against the estimate."""
     stored, estimated, budget = facts.stored_bytes, facts.estimated_bytes, facts.budget_bytes
     numbers: dict[str, Number] = {"stored_bytes": stored}
     complaints = []
@@ -153,12 +139,7 @@ def judge_size(facts: SizeFacts, thresholds: Thresholds) -> Verdict:
 
 
 def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
-    """Judge damage of stored sessions; none is tolerated.
-
-    Args:
-        damages: One row per damage with its ``kind``, and whatever names the place.
-        checked: Sessions that were opened.
-    """
+    """Judge damage of ``checked`` sessions, a row of ``kind`` and place each; none is tolerated."""
     counts = _count_kinds(damages)
     summary = f"{damages.height} damages in {checked} sessions checked" + _list_counts(counts)
     return Verdict(damages.is_empty(), summary, {"checked": checked, **counts}, damages)
@@ -167,11 +148,9 @@ def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
 def judge_orphans(
     orphans: pl.DataFrame, tolerated_kinds: Collection[str] = (UNPLANNED,)
 ) -> Verdict:
-    """Judge files without a receipt and receipts without a plan.
+    """Judge files without a receipt and receipts without a plan, a row of ``kind`` and place each.
 
-    Args:
-        orphans: One row per orphan with its ``kind``, and whatever names the place.
-        tolerated_kinds: Kinds that are listed without being a fault.
+    Tolerated kinds are listed without being a fault.
     """
     counts = _count_kinds(orphans)
     faults = sum(count for kind, count in counts.items() if kind not in tolerated_kinds)
@@ -182,9 +161,7 @@ def judge_orphans(
 def judge_freshness(stale: pl.DataFrame, compacted: int) -> Verdict:
     """Judge the files of compacted months; each has to hold what the lake holds now.
 
-    Args:
-        stale: One row per ``month`` that does not, with its ``reason``.
-        compacted: Months that have files.
+    One that does not is a row of ``month`` and ``reason``.
     """
     summary = f"{stale.height} of {compacted} compacted months are stale"
     numbers: dict[str, Number] = {"compacted": compacted, "stale": stale.height}
@@ -192,11 +169,7 @@ def judge_freshness(stale: pl.DataFrame, compacted: int) -> Verdict:
 
 
 def judge_order(facts: pl.DataFrame) -> Verdict:
-    """Judge the order of the tape; exact duplicates are reported, for they may be trades.
-
-    Args:
-        facts: Table of ``quality.measure_sessions``.
-    """
+    """Judge the order of the tape; exact duplicates are reported, for they may be trades."""
     unsorted, duplicates = _total(facts, "unsorted_rows"), _total(facts, "exact_duplicates")
     numbers = _count_checked(facts) | {"unsorted_rows": unsorted, "exact_duplicates": duplicates}
     offenders = facts.select(*KEY, "rows", "unsorted_rows", "exact_duplicates").filter(
@@ -209,11 +182,7 @@ def judge_order(facts: pl.DataFrame) -> Verdict:
 
 
 def judge_days(facts: pl.DataFrame) -> Verdict:
-    """Judge whether every trade lies on the New York date of its session.
-
-    Args:
-        facts: Table of ``quality.measure_sessions``.
-    """
+    """Judge whether every trade lies on the New York date of its session."""
     outside = _total(facts, "outside_day_rows")
     offenders = facts.select(*KEY, "rows", "outside_day_rows").filter(
         pl.col("outside_day_rows") > 0
@@ -226,13 +195,8 @@ def judge_days(facts: pl.DataFrame) -> Verdict:
 def judge_prices(facts: pl.DataFrame, prices: pl.DataFrame, thresholds: Thresholds) -> Verdict:
     """Judge trades that may set high and low, but lie outside those of their daily bar.
 
-    How many sessions have another open, high, low, close or vwap than their bar is said, and not
-    judged: a bar that was recalculated has other prices too.
-
-    Args:
-        facts: Table of ``quality.measure_sessions``.
-        prices: Table of ``bar_prices.compare_prices`` over the same sessions.
-        thresholds: ``price_outside``, over all sessions with a bar.
+    How many sessions have another open, high, low, close or vwap than their bar (``prices``) is
+    said, and not judged: a bar that was recalculated has other prices too.
     """
     compared = facts.drop_nulls(["bar_high", "bar_low"])
     outside = _total(compared, "price_outside_rows")
@@ -273,14 +237,9 @@ def judge_volume(
 ) -> Verdict:
     """Judge shares and trades against the daily bars, over the whole lake.
 
-    Differences of both signs add up, so that they cannot cancel out.
-
-    Args:
-        facts: ``ticker``, ``session_date``, ``volume``, ``trade_count``, ``bar_volume`` and
-            ``bar_trade_count`` of each session.
-        conditions: Table of ``measure_residual_conditions`` for the same sessions, the suspects;
-            ``None`` where no trades were read.
-        thresholds: ``volume_residual``, ``count_residual`` and ``session_residual``.
+    Differences of both signs add up, so that they cannot cancel out.  Facts are those of
+    ``measure_sessions`` or of receipts.  ``conditions`` are the suspects, of
+    ``measure_residual_conditions``; ``None`` where no trades were read.
     """
     residuals = label_residuals(facts)
     volume_ratio = _residual_ratio(residuals, "volume_residual", "bar_volume")
@@ -337,12 +296,7 @@ def judge_disputes(evidence: BarEvidence) -> Verdict:
 
 
 def judge_proof(evidence: BarEvidence, thresholds: Thresholds) -> Verdict:
-    """Judge what daily bars leave open of green sessions; it warns, and nothing is wrong.
-
-    Args:
-        evidence: What bars say.
-        thresholds: ``session_deficit``, to say which one would hold.
-    """
+    """Judge what daily bars leave open of green sessions; it warns, and nothing is wrong."""
     marks = evidence.marks
     open_marks = {mark: marks[mark] for mark in YELLOW_MARKS if marks.get(mark)}
     numbers: dict[str, Number] = {"compared": evidence.compared, **dict(marks)}

@@ -128,17 +128,11 @@ UPDATE_RULES: Final = ("updates_high_low", "updates_open_close", "updates_volume
 
 
 def label_update_rules(trades: pl.LazyFrame) -> pl.LazyFrame:
-    """Add ``updates_high_low``, ``updates_open_close`` and ``updates_volume``.
+    """Add ``updates_high_low``, ``updates_open_close`` and ``updates_volume``, never null.
 
     A trade without conditions counts for everything, and so does an unknown condition: it is
     reported by ``measure_conditions`` instead of silently shrinking a bar.  Withdrawn trades
     (see ``VALID_CORRECTIONS``) count for nothing.
-
-    Args:
-        trades: At least ``conditions`` and ``correction`` of ``schemas.TRADES``.
-
-    Returns:
-        The same rows in the same order, with three booleans, never null.
     """
     is_valid = pl.col("correction").fill_null(0).is_in(VALID_CORRECTIONS)
     return trades.with_columns(
@@ -190,11 +184,7 @@ class VolumeMeter:
     """
 
     def __init__(self, trades: pl.DataFrame) -> None:
-        """Decide which trades count.
-
-        Args:
-            trades: ``size``, ``conditions`` and ``correction`` of ``schemas.TRADES``.
-        """
+        """Decide which trades count."""
         corrections = read_integers(trades["correction"])
         lengths, conditions = read_lists(trades["conditions"])
         blocking = np.flatnonzero(np.isin(conditions, _select_blocking("updates_volume")))
@@ -226,9 +216,6 @@ def measure_volume(trades: pl.DataFrame) -> TradedVolume:
 
 def measure_conditions(trades: pl.LazyFrame) -> pl.DataFrame:
     """Count trades by condition, and how the rules treat their volume.
-
-    Args:
-        trades: ``schemas.TRADES``.
 
     Returns:
         One row per condition id, sorted: ``condition_id`` (Int32; null: without conditions),

@@ -37,10 +37,7 @@ class TapeHasher:
     """
 
     def __init__(self, trades: pl.DataFrame) -> None:
-        """Make the columns canonical.
-
-        Args:
-            trades: The vendor columns of ``schemas.TRADES``; further columns are ignored.
+        """Make the vendor columns of ``schemas.TRADES`` canonical; further columns are ignored.
 
         Raises:
             SchemaError: A vendor column is missing or of another type.
@@ -85,11 +82,7 @@ def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
 
 
 def hash_lake(hashes: Mapping[str, str]) -> str:
-    """Return the content hash of a lake: sha256 over its sorted keys and session hashes.
-
-    Args:
-        hashes: Content hash of each ticker-session, by its key.
-    """
+    """Hash a lake: sha256 over its sorted keys and the content hashes of their sessions."""
     lines = (f"{key} {content_hash}\n".encode() for key, content_hash in sorted(hashes.items()))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 

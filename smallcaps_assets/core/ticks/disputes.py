@@ -187,14 +187,10 @@ class Evidence:
 
 
 def measure_deficit(figures: Figures, thresholds: Thresholds) -> Deficit:
-    """Compare a tape with its bar.
+    """Compare a tape with its bar; what lacks up to ``session_deficit`` is no deficit.
 
     A bar may be older than a cancel.  Of the two readings of the tape, corrections applied and
     withdrawn originals counted, the one nearer to the bar counts.
-
-    Args:
-        figures: Those of the session.
-        thresholds: ``session_deficit``: what lacks up to this share is no deficit.
     """
     if figures.bar_volume is None or figures.volume is None:
         return Deficit()
@@ -223,10 +219,7 @@ def measure_deficit(figures: Figures, thresholds: Thresholds) -> Deficit:
 def judge_tape(deficit: Deficit, evidence: Evidence, thresholds: Thresholds) -> Judgement:
     """Say whether a session with trades is disputed, and what a green one is marked with.
 
-    Args:
-        deficit: What its tape lacks of its bar.
-        evidence: What else is known of it.
-        thresholds: ``session_residual``: above it no deficit settles by itself.
+    Above the threshold ``session_residual`` no deficit settles by itself.
     """
     if not deficit.is_compared:
         return Judgement(marks=(UNPROVEN,))
@@ -239,12 +232,7 @@ def judge_tape(deficit: Deficit, evidence: Evidence, thresholds: Thresholds) -> 
 
 
 def choose_limit(rows: int, last_limits: Collection[int]) -> int:
-    """Return the page limit that cuts an answer otherwise than the ones before.
-
-    Args:
-        rows: Rows of the chain that is asked for again.
-        last_limits: Page limits of the last answers about its sessions.
-    """
+    """Choose a page limit that cuts a chain of so many rows otherwise than the last answers."""
     limit = min(max(-(-rows // LEAST_SHARE), SMALLEST_LIMIT), LARGEST_LIMIT)
     while limit in last_limits:
         limit = limit * 4 // 5
@@ -273,11 +261,7 @@ def correct_dates(askings: Sequence[Asking], today: dt.date) -> tuple[Asking, ..
 
 
 def allow_requests(requests: int) -> int:
-    """Return how many requests a run may spend on asking again.
-
-    Args:
-        requests: What all else of the run took.
-    """
+    """Tell how many requests a run may spend on asking again, by what all else of it took."""
     return max(LEAST_BUDGET, int(BUDGET_SHARE * requests))
 
 

@@ -31,17 +31,10 @@ _PHASES_BY_START: Final = pl.Series("trading_phase", (CLOSED, PRE_MARKET, REGULA
 
 
 def label_trades(trades: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
-    """Add ``session_date``, ``trading_phase`` and ``is_late_report``.
+    """Add ``session_date``, ``trading_phase`` and ``is_late_report``: ``schemas.TRADES``, in order.
 
     ``session_date`` is the New York date of ``sip_timestamp``, whether or not it is a session.
     A participant time of null or 1970 is unknown, and no sign of a late report.
-
-    Args:
-        trades: ``ticker`` and the vendor columns of ``schemas.TRADES``, in any order.
-        calendar: Sessions and their phases.
-
-    Returns:
-        ``schemas.TRADES``, rows in the order given.
 
     Raises:
         CoverageError: A trade lies outside the calendar, so that its phase is unknown.
@@ -58,14 +51,10 @@ def label_trades(trades: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFram
 
 
 def label_phases(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
-    """Return the trading phase of each instant, a monotone cut of the time line.
+    """Label instants, nanoseconds since 1970, with their phase: a monotone cut of the time line.
 
     Phases are half-open: 09:30:00 is ``regular``, 20:00:00 is ``closed``; on an early close
     ``after_hours`` runs from 13:00 to 17:00.  Dates without a session are ``closed``.
-
-    Args:
-        instants_ns: Nanoseconds since 1970 UTC, inside the calendar.
-        calendar: Sessions and their phases.
     """
     started = np.searchsorted(_list_phase_starts(calendar), instants_ns, side="right")
     phases: pl.Series = _PHASES_BY_START[(started % len(_PHASE_STARTS)).astype(np.uint32)]

@@ -36,14 +36,7 @@ _PHASE_STARTS: Final = {
 
 
 def count_quarters(trades: pl.LazyFrame) -> pl.LazyFrame:
-    """Count trades by session and quarter.
-
-    Args:
-        trades: ``ticker``, ``session_date`` and ``sip_timestamp`` of ``schemas.TRADES``.
-
-    Returns:
-        :data:`COUNTS`, in any order.
-    """
+    """Count trades by session and quarter: :data:`COUNTS`, in any order."""
     return (
         trades.select("ticker", "session_date", quarter=_quarter(pl.col("sip_timestamp")))
         .group_by("ticker", "session_date", "quarter")
@@ -53,11 +46,6 @@ def count_quarters(trades: pl.LazyFrame) -> pl.LazyFrame:
 
 def sum_profile(counts: pl.DataFrame, calendar: pl.DataFrame) -> pl.DataFrame:
     """Sum the counts of sessions, each quarter in the phase that its session has then.
-
-    Args:
-        counts: :data:`COUNTS`.
-        calendar: ``session_date`` and the instants at which phases begin, as
-            ``SessionCalendar.frame`` has them.
 
     Returns:
         :data:`PROFILE`, sorted by quarter and phase.

@@ -69,10 +69,6 @@ def label_residuals(facts: pl.DataFrame) -> pl.DataFrame:
 
     Null means that there is no bar to compare with.  A residual within the rounding of sums is
     0.  Where the bar has no volume but the tape does, the ratio is 1.
-
-    Args:
-        facts: At least ``volume``, ``trade_count``, ``bar_volume`` and ``bar_trade_count``, as
-            receipts have them.
     """
     volume, bar_volume = pl.col("volume"), pl.col("bar_volume")
     difference = volume - bar_volume
@@ -94,13 +90,7 @@ def select_residuals(facts: pl.DataFrame) -> pl.DataFrame:
 def measure_residual_conditions(trades: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     """Count conditions in the sessions that differ from their bar, to tell which rule is off.
 
-    Args:
-        trades: ``schemas.TRADES``.
-        facts: Table of ``measure_sessions`` over them.
-
-    Returns:
-        Table of ``conditions.measure_conditions``; tables of disjoint sessions are added up by
-        ``conditions.merge_conditions``.
+    Tables of disjoint sessions are added up by ``conditions.merge_conditions``.
     """
     keys = select_residuals(facts).select(KEY).lazy()
     return measure_conditions(trades.lazy().join(keys, on=KEY, how="semi"))

@@ -70,12 +70,9 @@ def sort_tape(trades: pl.DataFrame) -> pl.DataFrame:
 
 
 def locate_sessions(instants_ns: Integers, first: dt.date, last: dt.date) -> dict[dt.date, slice]:
-    """Return where each New York date lies on a tape, ``[midnight, next midnight)``.
+    """Locate each New York date on a tape, ``[midnight, next midnight)``.
 
-    Args:
-        instants_ns: ``sip_timestamp`` of trades, in order, nanoseconds since 1970.
-        first: First New York date the trades may lie on.
-        last: Last one, included.
+    Instants are nanoseconds since 1970, in order, on dates from ``first`` to ``last``, included.
 
     Returns:
         The rows of every calendar date that has any, sessions and other dates alike, in order.
