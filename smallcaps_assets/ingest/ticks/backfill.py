@@ -159,7 +159,7 @@ class Backfill:
         finally:
             self.download.workload.end()
             self._record_retries()
-        refresh_catalog(lakehouse)
+        self.catalog = refresh_catalog(lakehouse)
 
     def _record_retries(self) -> None:
         """Tell the ledger how often the vendor made us wait: only this process knows."""

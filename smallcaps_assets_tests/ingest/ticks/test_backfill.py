@@ -1,5 +1,6 @@
 """A download as a run sees it: what is done beside it costs no more as the lake grows."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.ticks.backfill import Backfill, plan_refresh
+from smallcaps_assets.lake.reading.catalog import CatalogFacts
 from smallcaps_assets_tests.lakehouse_factories import (
     WATCHLIST_TEXT,
     make_lakehouse,
@@ -45,3 +47,4 @@ def test_catalog_is_built_while_a_download_goes_on(
 
     assert seen[0] is False
     assert seen[-1] is True
+    assert set(backfill.catalog) == {name.name for name in fields(CatalogFacts)}
