@@ -30,7 +30,7 @@ from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
-from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import (
     LakeIdentity,
@@ -61,11 +61,6 @@ VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
 """First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
 WARM_UP_SESSIONS = 252
 """Bars that the slowest event rule looks back."""
-
-
-def now_utc() -> dt.datetime:
-    """Return the time, aware, in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 def adopt_source(settings: Settings) -> Settings:
@@ -113,13 +108,12 @@ class Lakehouse:
     """Everything a use case needs, opened when first asked for.
 
     Attributes:
-        settings: The settings of this process.
         clock: Source of the time, aware and in UTC.
         fs: The seam through which every change of the disk goes.
     """
 
     settings: Settings
-    clock: Callable[[], dt.datetime] = now_utc
+    clock: Callable[[], dt.datetime] = tell_time
     fs: FileSystem = field(default_factory=FileSystem)
     stop: Event = field(default_factory=Event)
 

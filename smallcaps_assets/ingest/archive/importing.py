@@ -65,9 +65,6 @@ class Import:
     """One import of one archive into one lake.
 
     The caller holds the lake's lock, except for a dry run.
-
-    Attributes:
-        summary: Counts so far.
     """
 
     def __init__(
@@ -79,11 +76,11 @@ class Import:
         accept_unproven: bool = False,
         is_dry_run: bool = False,
     ) -> None:
-        """Bind the import to an archive.
+        """Bind the import to an archive: a folder of folders of tickers.
 
         Args:
             lakehouse: The lake, and the daily bars that sessions are compared with.
-            folder: The archive: a folder of folders of tickers.
+            folder: The archive.
             run_id: Name of the run, for the receipts.
             accept_unproven: Store what is readable, agreeing or not.
             is_dry_run: Judge everything and write nothing.

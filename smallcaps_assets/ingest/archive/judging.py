@@ -40,7 +40,6 @@ class Judged:
     """A session of an archive with what is to be done about it.
 
     Attributes:
-        session: What becomes of it.
         record: What the ledger is to remember, where it is not stored in the lake.
         prepared: What is to be written; ``None``: nothing.
     """
@@ -55,11 +54,7 @@ class ArchiveJudge:
     """Turns sessions of an archive into what is to be done about them.
 
     Attributes:
-        calendar: The sessions.
         store: Encodes them; nothing is written here.  ``None``: judge, and prepare nothing.
-        clock: Tells the time in UTC.
-        root: The archive.
-        run_id: Name of the run, for the receipts.
         accepts_unproven: Store what is readable, agreeing or not.
     """
 

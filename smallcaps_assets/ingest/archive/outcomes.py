@@ -37,13 +37,9 @@ class ImportedSession:
     """What became of one session of an archive.
 
     Attributes:
-        key: Key of the ticker-session.
         files: Its files, relative to the archive.
-        action: What was done.
         verdict: What it is worth; ``None``: it was not looked at, for the lake has it.
-        rows: Trades of it.
         findings: What is missing or suspicious, a line each.
-        kinds: Kinds of these findings.
     """
 
     key: str
@@ -66,10 +62,6 @@ class ImportSummary:
 
     Attributes:
         files: Files of the sessions below.
-        sessions: Sessions by what was done with them.
-        rows: Trades of those stored.
-        findings: Sessions by kind of finding.
-        strays: Files and folders that are no session.
     """
 
     files: int = 0

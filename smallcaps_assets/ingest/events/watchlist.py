@@ -51,7 +51,6 @@ class _Found:
     """A watchlist before its check.
 
     Attributes:
-        watchlist: ``schemas.WATCHLIST``.
         numbers: Facts about where it comes from, by name.
         tables: Small tables worth showing, by title.
     """
@@ -66,7 +65,6 @@ class Pilot:
     """The chosen part of a watchlist.
 
     Attributes:
-        watchlist: ``schemas.PILOT_WATCHLIST``.
         ladder: What this and other sizes cost, the largest first.
     """
 

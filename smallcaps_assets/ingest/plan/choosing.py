@@ -41,7 +41,6 @@ class ChosenSessions:
     Attributes:
         plan: ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
         not_yet_available: ``ticker, session_date`` to be planned once they are published.
-        numbers: Facts about it, by name.
         naive_sessions: Sessions asked for when nothing is merged and windows are all alike.
         rows_per_event: Watchlist rows that name each event.
         batches: Batch of each ticker of the whole plan; empty: this is the whole one.
@@ -56,11 +55,9 @@ class ChosenSessions:
 
 
 def choose_sessions(lakehouse: Lakehouse, pilot: pl.DataFrame | None) -> ChosenSessions:
-    """Return what the settings ask for: the whole plan, or the batches that they name.
+    """Choose what the settings ask for: the whole plan, or the batches that they name.
 
-    Args:
-        lakehouse: Its settings say how sessions are chosen.
-        pilot: ``schemas.PILOT_WATCHLIST``; ``None`` in the mode ``sessions``, which has no events.
+    Without a pilot there are no events: the mode is ``sessions``.
 
     Raises:
         ConfigError: Tickers are none, or the plan has not as many tickers as batches.
@@ -106,13 +103,7 @@ def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
 def judge_choice(
     lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataFrame | None
 ) -> tuple[PlanFacts, tuple[str, ...]]:
-    """Measure a candidate, and explain why it must not be published; nothing when it may.
-
-    Args:
-        lakehouse: Its settings say what was asked for.
-        chosen: The candidate.
-        pilot: ``schemas.PILOT_WATCHLIST`` it was made of; ``None``: it has no events.
-    """
+    """Measure a candidate, and explain why it must not be published; nothing when it may."""
     has_windows = lakehouse.settings.plan_mode is PlanMode.EVENT_WINDOWS
     facts = measure_plan(
         chosen.plan,

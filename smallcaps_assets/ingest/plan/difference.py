@@ -25,10 +25,7 @@ class Side:
     """Ticker-sessions on one side of a difference.
 
     Attributes:
-        ticker_sessions: All of them.
-        tickers: Their tickers.
         stored_sessions: Those that the lake has: they cost nothing, and stay where they are.
-        stored_bytes: Bytes of their files.
         cost: Calibrated estimate of the others.
     """
 
@@ -44,9 +41,6 @@ class PlanChange:
     """What would change if the plan were made again.
 
     Attributes:
-        added: What the new plan adds.
-        removed: What it drops.
-        kept: Ticker-sessions of both.
         problems: Why the new plan would not be published; empty: it would.
         unread_months: Months of daily bars that are due and were not read, since nothing is
             fetched; the new plan may find more in them.

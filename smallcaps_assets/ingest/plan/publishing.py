@@ -91,12 +91,10 @@ def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
 
 
 def _find_unknown_tickers(tables: TableStore, plan: pl.DataFrame) -> tuple[int, dict[str, str]]:
-    """Return how many tickers of a plan can be judged, and those without a bar in any session.
+    """Count the tickers of a plan that can be judged, and name those without a bar in any session.
 
-    A ticker can be judged if anything has a bar on one of its planned dates.
-
-    Returns:
-        The number, and of each unknown ticker the symbol that may be meant, empty: none.
+    A ticker can be judged if anything has a bar on one of its planned dates.  With each unknown one
+    comes the symbol that may be meant, empty: none.
     """
     if plan.is_empty():
         return 0, {}

@@ -27,11 +27,7 @@ def parse_selection(
 
 
 def parse_tickers(text: str | None, origin: str = "--tickers") -> tuple[str, ...] | None:
-    """Return the tickers of a comma-separated list, ``None`` when none is given.
-
-    Args:
-        text: The list.
-        origin: Option or setting that holds it, for errors.
+    """Parse a comma-separated list of ``origin``, an option or setting; ``None``: none is given.
 
     Raises:
         ConfigError: One of them is no ticker.

@@ -32,10 +32,7 @@ class BarJudge:
     """What bars make of sessions with trades.
 
     Attributes:
-        facts: The bars.
-        thresholds: What a session may lack.
         prove: Which bars prove.
-        today: UTC date.
         set_aside: Fields that are set aside, by year.
     """
 
@@ -100,13 +97,7 @@ class BarJudge:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A session against its bar.
-
-    Attributes:
-        figures: What it traded, and what its bar says.
-        deficit: What it lacks of the bar.
-        is_proving: The bar proves.
-    """
+    """A session against its bar."""
 
     figures: Figures
     deficit: Deficit

@@ -60,13 +60,7 @@ class StoredJudge:
     """Compares what is stored with the bars of now; the caller holds the lock of the lake.
 
     Attributes:
-        tables: The bars.
-        ledger: What is known of the sessions.
-        store: Their receipts.
-        thresholds: What a session may lack.
-        prove: Which bars prove.
         page_limit: Trades of a page, as a rule.
-        clock: Tells the time in UTC.
     """
 
     tables: TableStore
@@ -160,11 +154,9 @@ class StoredJudge:
 
 
 def remember_answer(receipt: Receipt, page_limit: int) -> Receipt:
-    """Return a receipt that knows its own answer among those about it.
+    """Give a receipt its own answer among those about it, cut at ``page_limit``.
 
-    Args:
-        receipt: One that its bar did not dispute when it came knows none.
-        page_limit: How that answer was cut.
+    One that its bar did not dispute when it came knows none.
     """
     if receipt.askings or not receipt.rows:
         return receipt

@@ -87,13 +87,9 @@ def move_damaged(
 def move_aside(
     store: LakeStore, damages: Sequence[Damage], tree: Tree, found_at: dt.datetime
 ) -> Path:
-    """Move a session aside, with what was wrong with it and when it was found.
+    """Move a session aside, with what was wrong with it and when, in UTC, it was found.
 
-    Args:
-        store: Where it lies; the caller holds the lock.
-        damages: What is wrong with the session, at least one thing.
-        tree: Folders it belongs to.
-        found_at: When, in UTC.
+    The caller holds the lock, and names at least one damage.
 
     Raises:
         StorageError: The disk refuses.

@@ -44,10 +44,8 @@ class BarMonth:
 
     Attributes:
         name: ``YYYY-MM``.
-        rows: Bars stored.
         is_closed: Every session of the month is over, published and has bars.
         problem: Why a month that is over is not whole; empty when nothing is wrong.
-        numbers: Facts, by name.
     """
 
     name: str
@@ -214,7 +212,7 @@ def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
 
 
 def bar_months(lakehouse: Lakehouse) -> list[str]:
-    """Return the months (``YYYY-MM``) of daily bars that the rules need, oldest first."""
+    """List the months (``YYYY-MM``) of daily bars that the rules need, oldest first."""
     first, last = bar_range(lakehouse)
     months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
     return months.dt.to_string("%Y-%m").to_list()

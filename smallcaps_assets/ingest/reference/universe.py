@@ -47,8 +47,6 @@ class Loaded:
 
     Attributes:
         listings: The columns of ``schemas.UNIVERSE`` without ``is_below_cap``.
-        selection: What the filters left out.
-        numbers: What happened on the way.
         finish: Call it when the universe is stored.
     """
 
@@ -61,11 +59,8 @@ class Loaded:
 def refresh_universe(lakehouse: Lakehouse, tell: Tell = str) -> MadeTable:
     """Load the listings, judge them, and publish what passes.
 
-    A load from the vendor that was interrupted continues where it stopped.
-
-    Args:
-        lakehouse: Its settings name the filters, and a file if there is one.
-        tell: Told of the progress of a long load, a line each time.
+    A load from the vendor that was interrupted continues where it stopped, and a long one tells a
+    line each time that it comes further.
 
     Raises:
         DataError: The file breaks its contract.

@@ -46,10 +46,7 @@ class LoadIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What parts belong to.
 
     Attributes:
-        version: Version of the parts.
-        source: The lake's source.
         as_of: Date that details of active listings are asked for.
-        started_at: When the load began.
     """
 
     version: int
@@ -64,7 +61,6 @@ class PagePart(msgspec.Struct, kw_only=True):
     Attributes:
         number: Its place, from 1.
         cursor: What leads to the next; ``None``: it is the last.
-        rows: Its rows.
     """
 
     number: int
@@ -82,9 +78,7 @@ class LoadCounts(msgspec.Struct):
     """What a load did itself and what it found done.
 
     Attributes:
-        pages: Pages fetched.
         pages_resumed: Pages that an earlier, interrupted load had kept.
-        details: Details fetched.
         details_resumed: Details that an earlier, interrupted load had kept.
     """
 
@@ -99,7 +93,6 @@ class UniverseLoad:
 
     Attributes:
         as_of: Date that details of active listings are asked for.
-        counts: What was done.
     """
 
     def __init__(
@@ -110,15 +103,7 @@ class UniverseLoad:
         workers: int,
         tell: Tell,
     ) -> None:
-        """Go on with the parts on disk, or begin again where there are none that fit.
-
-        Args:
-            client: It is asked.
-            parts: What an earlier load kept.
-            fresh: What the parts of a load that begins now belong to.
-            workers: Details asked for at once.
-            tell: Told of the progress, a line each time.
-        """
+        """Go on with the parts on disk, or begin a fresh load where there are none that fit."""
         self._client = client
         self._workers = workers
         self._parts = parts
@@ -148,10 +133,7 @@ class UniverseLoad:
         return frame_listings((row for page in pages for row in page.rows), active=active)
 
     def fetch_details(self, asked: pl.DataFrame) -> pl.DataFrame:
-        """Return details as ``core.listings.DETAIL_COLUMNS``, one row each.
-
-        Args:
-            asked: Unique ``ticker`` and ``asked_date``.
+        """Fetch ``core.listings.DETAIL_COLUMNS`` of unique ``ticker, asked_date``, one row each.
 
         Raises:
             VendorError: The vendor refuses or is out; the details that came are kept.

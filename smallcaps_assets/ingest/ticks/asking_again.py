@@ -70,15 +70,11 @@ class AskingAgain:
 
     Attributes:
         stored: The lake; the caller holds its lock.
-        calendar: The sessions.
         fetch_bars: Asks for the bars of dates again.
-        max_rows: Trades of a range, about.
-        max_sessions: Sessions of a range.
         is_deliberate: A person asks for stored sessions again: all of them, whatever it costs.
         receipts: The sessions, by key, as they are stored now.
         changed: Other sessions whose colour changed.
         revisions: Answers that differed from what was stored.
-        requests: What was spent on it so far.
         answered: Keys of the sessions that the vendor answered about.
         judge: What the bars make of answers, once :meth:`open_judge` has read them.
         evidence: What the ledger knew of whole years then.
@@ -131,10 +127,8 @@ class AskingAgain:
         """Ask for bars again that may have changed, and judge what is stored by them.
 
         Bars that came within days of their session are asked for once a run, those by which a
-        session settled too; those of a date on which most tickers fall short, once a day.
-
-        Args:
-            budget: Requests that may be spent on it.
+        session settled too; those of a date on which most tickers fall short, once a day.  Each
+        date is a request of the budget.
         """
         evidence, tables = gather_evidence(self.stored.ledger), self.stored.tables
         dates = {receipt.session_date for receipt in self._list_disputed()}
@@ -200,11 +194,7 @@ class AskingAgain:
     # -- which to ask for --------------------------------------------------------------
 
     def plan(self, budget: int) -> list[RequestRange]:
-        """Return the next ranges to ask for again; none: all that may be asked for was.
-
-        Args:
-            budget: Requests that may be spent on it altogether.
-        """
+        """Plan the next ranges to ask for again, within a budget of requests; none: all were."""
         ranges, left = [], budget - self.requests
         usual = self.stored.page_limit
         # What was asked for least comes first, so that what never settles lets all others pass.

@@ -48,8 +48,6 @@ class Backfill:
 
     Attributes:
         interrupts: Exceptions that mean "stop now, keep what is finished".
-        download: The download.
-        summary: Its counts so far.
         catalog: Facts of the catalog built at the end; empty until then.
     """
 
@@ -88,8 +86,7 @@ class Backfill:
     def held(self, *, wait_s: float | None) -> Iterator[None]:
         """Hold the lake's lock, with the roots of the settings registered.
 
-        Args:
-            wait_s: Longest wait for another download; ``None`` waits as long as it lives.
+        Wait for another download so many seconds; ``None`` waits as long as it lives.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.
@@ -204,9 +201,6 @@ class RecheckChoice:
 
     Attributes:
         share: Share of those that the rest allows, chosen by the seed; above 0, at most 1.
-        seed: Another one chooses others.
-        older_than_days: Only sessions at least so old.
-        selection: Only these tickers and dates.
     """
 
     share: float = DEFAULT_SHARE
@@ -222,8 +216,7 @@ class RecheckFacts:
     Attributes:
         stored: Sessions that it could have asked for.
         settled: Those asked for because a deficit of theirs settled.
-        keys: Those asked for.
-        unanswered: Those of them that the vendor did not answer about.
+        unanswered: Keys that the vendor did not answer about.
         revisions: Answers that differ from what was stored.
         changed: Keys whose colour may be another one now.
         aborted: Why it ended early; empty: it did not.
@@ -279,10 +272,7 @@ def recheck_sessions(
 ) -> None:
     """Ask the vendor again for the stored sessions that were chosen, and note what differs.
 
-    Args:
-        backfill: One that asks again.
-        facts: Which sessions; it learns what came of them.
-        wait_s: Longest wait for another holder of the lake; ``None`` waits as long as it lives.
+    The backfill is one that asks again; it waits for the lake as :meth:`Backfill.held` does.
 
     Raises:
         PartitionConflictError: Another process holds the lake.

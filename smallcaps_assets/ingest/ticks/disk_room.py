@@ -27,11 +27,7 @@ class Room:
     """The disks of one download.
 
     Attributes:
-        placement: The disks that take the sessions.
         data_dir: Where the ledger and Dagster's events grow.
-        calendar: The sessions.
-        bars: What the daily bars say of the sessions.
-        calibration: What a trade and a file cost.
         estimated_bytes: What was estimated for the sessions that arrived so far.
         arrived_bytes: What they take.
     """
@@ -50,11 +46,7 @@ class Room:
         self.arrived_bytes += _measure(result)
 
     def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
-        """Return whether ranges fit on some disk with the reserve of each disk kept.
-
-        Args:
-            spans: Ranges under way, and the next one.
-            batch: What is ready and not stored yet.
+        """Say whether ranges, and what is ready to be stored, fit on some disk beside all reserves.
 
         Raises:
             StorageError: A disk is gone.
@@ -71,12 +63,10 @@ class Room:
         return any(free >= wanted for free in room)
 
     def describe_lack(self, waiting: Sequence[RequestRange], planned: Sequence[int | None]) -> str:
-        """Return why a download stops, how much room everything missing needs, and what to do.
+        """Say why a download stops, how much room everything missing needs, and what to do.
 
-        Args:
-            waiting: The next range, and those after it: all that is known of a lake without a
-                plan.
-            planned: Expected trades of each planned session that is missing.
+        ``planned`` are the expected trades of each planned session that is missing; of a lake
+        without a plan the ranges that wait are all that is known.
 
         Raises:
             StorageError: A disk is gone.

@@ -361,7 +361,6 @@ class Download:
             if parts:
                 self._policy.put_parts(self._replace(span, parts), self._waiting)
                 return
-                return
         self.workload.drop(span)
         is_closed = isinstance(error, NotEntitledError)
         state = states.NOT_ENTITLED if is_closed else states.FAILED

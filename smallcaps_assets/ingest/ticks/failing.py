@@ -45,11 +45,9 @@ class VendorWatch:
     """
 
     def __init__(self, outage_after: int, workers: int) -> None:
-        """Begin without any answer.
+        """Begin without any answer; ``outage_after`` tickers failing in a row mean an outage.
 
-        Args:
-            outage_after: Tickers failing in a row that mean an outage.
-            workers: Threads that fetch; the others are under way when one fails.
+        The other ``workers`` are under way when one fails.
         """
         # A lonely ticker is given up before the vendor is called down because of it.
         self._most_in_a_row = max(outage_after, GIVE_UP_AFTER + workers)
@@ -93,11 +91,7 @@ class VendorWatch:
         return self._strikes[ticker] >= GIVE_UP_AFTER
 
     def describe_outage(self, waiting: Iterable[str]) -> str:
-        """Return why the vendor seems to be down; empty where it does not.
-
-        Args:
-            waiting: Tickers of the ranges that wait.
-        """
+        """Say why the vendor seems to be down while these tickers wait; empty where it does not."""
         is_down = len(self._suspects) >= self._most_suspects
         if not self._is_alive and self._in_a_row >= self._most_in_a_row:
             is_down = is_down or self._suspects.issuperset(waiting)
@@ -118,13 +112,7 @@ class FailurePolicy:
     """
 
     def __init__(self, calendar: SessionCalendar, watch: VendorWatch, run_id: str) -> None:
-        """Begin a download.
-
-        Args:
-            calendar: The sessions.
-            watch: What is known of the vendor.
-            run_id: Name of the run.
-        """
+        """Begin a download."""
         self.closed_until = dt.date.min
         self._calendar = calendar
         self._watch = watch

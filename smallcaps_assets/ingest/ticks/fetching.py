@@ -35,7 +35,6 @@ class RangeResult:
     """What one range brought.
 
     Attributes:
-        sessions: Sessions ready to be committed.
         off_session: Prints on dates that are no session, ready to be committed.
         closed_days: Dates that are no session of which all prints are in ``off_session``, so that
             what the lake has of them otherwise is out of date.
@@ -64,14 +63,10 @@ class RangeFetcher:
     """Turns request ranges into sessions ready to be committed.
 
     Attributes:
-        client: Where trades come from.
         store: Encodes sessions; it writes nothing here.
-        calendar: The sessions.
         judge: What the daily bars say, and make of an answer.
-        run_id: Name of the run, for the receipts.
         accept_empty: Believe the vendor's "no trades" against the daily bar.
         page_limit: Trades of a page, as a rule.
-        clock: Tells the time in UTC.
     """
 
     client: TradeSource

@@ -41,13 +41,7 @@ class Heartbeat:
     """Tells how one run continues while the block runs, and how it ended.
 
     Attributes:
-        ledger: It is told.
-        run_id: Name of the run.
-        workload: How far the download is.
-        summary: Whether it was aborted, and why.
         find_source: Where trades come from; ``None``: nobody was asked yet.
-        requests_per_minute: The shared rate.
-        clock: Tells the time in UTC.
         interrupts: Exceptions that stop a run and are no failure.
         others: Work of the plan that this run does not do.
     """

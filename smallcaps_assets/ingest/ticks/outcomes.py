@@ -23,10 +23,6 @@ class Outcome:
     """What became of one ticker-session.
 
     Attributes:
-        key: ``TICKER_YYYY-MM-DD``.
-        state: Its state in the ledger.
-        rows: Trades stored.
-        bytes: Size of the file.
         content_hash: Hash of the rows; empty when the session is not green.
         is_reused: It was finished before this download; no request was made for it.
         kind: Short word for why it is not green.
@@ -58,8 +54,6 @@ class DownloadSummary:
         finished: Sessions committed by this download.
         reused: Sessions finished before it.
         failures: Sessions that are not green, by kind.
-        rows: Trades committed.
-        bytes: Size of the files committed.
         requests: Requests spent, retries included.
         off_session_rows: Prints kept on dates that are no session.
         aborted: Why the download ended early; empty when it did not.

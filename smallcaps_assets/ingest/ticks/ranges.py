@@ -30,12 +30,9 @@ class RequestRange:
     What is asked for begins with the closed days that belong to its first session.
 
     Attributes:
-        ticker: Vendor's symbol.
-        first_session: First session.
         last_session: Last one, included.
         expected_rows: Trades by the daily bars; ``None``: a session has no count.
         estimated_rows: Trades by whatever else tells of them; ``None``: nothing does.
-        purpose: For what it is asked.
         page_limit: Trades of a page where stored sessions are asked for again, cut otherwise
             than before; ``None``: they are asked for as usual.
         not_before: First date that the plan of the key may reach back to.
@@ -65,7 +62,6 @@ class Refusal:
     """A session that the answer does not prove.
 
     Attributes:
-        key: The session.
         state: What it becomes in the ledger.
         kind: Short word for summaries.
         message: What was expected and what came.
@@ -192,8 +188,7 @@ class RangeQueue:
     def probe(self, turn: int) -> None:
         """Put a range from elsewhere first: what lies next may fail as its neighbours did.
 
-        Args:
-            turn: Number of the probe; each looks at another place.
+        Each turn looks at another place.
         """
         if self._next:
             place = int(turn * LEAP % 1 * len(self._next))
@@ -211,15 +206,11 @@ class RangeQueue:
 def queue_ranges(
     ranges: Iterable[RequestRange], failed: set[tuple[str, dt.date]], run_id: str
 ) -> RangeQueue:
-    """Return a queue of ranges: newest and oldest first, to learn what the key may see.
+    """Queue ranges: newest and oldest first, to learn what the key may see.
 
-    Sessions that failed before are asked for last, each run beginning with others of them: a
-    download that gives up on them has come to all of them after some runs.
-
-    Args:
-        ranges: Ranges, each of sessions that all failed before or of none of them.
-        failed: Ticker and session of those that failed before.
-        run_id: Name of the run.
+    Sessions that failed before (ticker and session) are in ranges of their own and asked for last,
+    each run beginning with others of them: a download that gives up on them has come to all of them
+    after some runs.
     """
     spans = list(ranges)
     fresh = [span for span in spans if (span.ticker, span.first_session) not in failed]

@@ -50,7 +50,6 @@ class WorkloadFacts:
         found: What came of these.
         running: What the bars promise of the ranges that threads fetch.
         ranges_running: How many these are.
-        ranges_waiting: Ranges not begun.
         stage: What the loop does: ``reads``, ``fetches`` or ``commits``.
     """
 
@@ -67,12 +66,7 @@ class Workload:
     """The ranges of one download by how far they are."""
 
     def __init__(self, calendar: SessionCalendar, page_limit: int) -> None:
-        """Begin with nothing to do.
-
-        Args:
-            calendar: It says how many sessions a range has.
-            page_limit: Trades of a page.
-        """
+        """Begin with nothing to do."""
         self._calendar = calendar
         self._page_limit = page_limit
         self._lock = threading.Lock()
@@ -159,13 +153,9 @@ def name_purposes(
     ranges: pl.DataFrame,
     estimated_rows: pl.Series,
 ) -> Iterator[RequestRange]:
-    """Yield the request ranges of sessions that are missing, each with its purpose.
+    """Yield the request ranges (``schemas.REQUEST_RANGES``) of missing sessions with their purpose.
 
-    Args:
-        purposes: Of sessions that are not asked for the first time; the others are the plan's.
-        calendar: The sessions.
-        ranges: ``schemas.REQUEST_RANGES``.
-        estimated_rows: Trades of each, by whatever tells of them.
+    Sessions without a purpose are asked for the first time, by the plan.
     """
     columns = ("ticker", "first_session", "last_session", "expected_rows")
     both = zip(ranges.select(columns).iter_rows(), estimated_rows, strict=True)
@@ -184,11 +174,6 @@ def find_purposes(
 
     A session that nobody asked for is the plan's, unless a part of its range of the plan was
     asked before: then it costs a request that the plan's estimate does not count.
-
-    Args:
-        ledger: It knows what was asked.
-        missing: ``ticker, session_date, state``.
-        plan_ranges: Returns ``schemas.REQUEST_RANGES`` of sessions.
     """
     again = {
         (ticker, date): PURPOSES.get(state, Purpose.RESUME)
