@@ -128,9 +128,7 @@ def label_split_factor(bars: pl.LazyFrame, splits: pl.LazyFrame | None) -> pl.La
         ordered = bars.sort("ticker", "session_date")
         return ordered.with_columns(split_factor=pl.lit(1.0), split_era=first)
     steps = _count_splits(splits).select("ticker", "execution_date", "split_factor", "split_era")
-    return _join_last_split(bars, steps).with_columns(
-        pl.col("split_factor").fill_null(1.0), pl.col("split_era").fill_null(0)
-    )
+    return _join_last_split(bars, steps)
 
 
 def measure_split_like_jumps(bars: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
@@ -190,9 +188,7 @@ def _label_moves(bars: pl.DataFrame, splits: pl.DataFrame) -> pl.LazyFrame:
         split_date="execution_date",
         split=pl.format("{} for {}", ratio[1], ratio[0]),
     )
-    joined = _join_last_split(select_usable_bars(bars.lazy()), records).with_columns(
-        pl.col("split_factor").fill_null(1.0), pl.col("split_era").fill_null(0)
-    )
+    joined = _join_last_split(select_usable_bars(bars.lazy()), records)
     before = ("session_date", "close", "split_factor", "split_era")
     shifted = joined.with_columns(pl.col(before).shift(1).over("ticker").name.prefix("previous_"))
     raw, step = pl.col("open") / pl.col("previous_close"), pl.col("split_factor")
@@ -223,7 +219,10 @@ def _drop_repeats(splits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _join_last_split(bars: pl.LazyFrame, splits: pl.LazyFrame) -> pl.LazyFrame:
-    """Give each bar the columns of its ticker's newest split up to its session, or null."""
+    """Give each bar the columns of its ticker's newest split up to its session.
+
+    Before the first one the factor is 1, the era 0, and the rest null.
+    """
     return (
         bars.sort("ticker", "session_date")
         .join_asof(
@@ -235,6 +234,7 @@ def _join_last_split(bars: pl.LazyFrame, splits: pl.LazyFrame) -> pl.LazyFrame:
             check_sortedness=False,  # it cannot see the order inside a group and would warn
         )
         .drop("execution_date", strict=False)
+        .with_columns(pl.col("split_factor").fill_null(1.0), pl.col("split_era").fill_null(0))
     )
 
 

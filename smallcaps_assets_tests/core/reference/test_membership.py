@@ -27,73 +27,59 @@ def make_keys(*rows: tuple[str, dt.date]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), KEYS, orient="row")
 
 
-def find_reason(row: tuple[str, dt.date], *listings: dict[str, object]) -> str | None:
-    reason: str | None = label_outside(make_keys(row), make_universe(*listings))["outside"][0]
+def find_reason(
+    session_date: dt.date, *listings: dict[str, object], is_cap_backward: bool = False
+) -> str | None:
+    """Return why a session of A is outside."""
+    keys, universe = make_keys(("A", session_date)), make_universe(*listings)
+    labelled = label_outside(keys, universe, is_cap_backward=is_cap_backward)
+    reason: str | None = labelled["outside"][0]
     return reason
 
 
+DAY = dt.timedelta(days=1)
+LIFE = {"ticker": "A", "listed_date": LISTED, "delisted_date": ENDED}
+RECYCLED = [
+    {"ticker": "A", "listed_date": LISTED, "delisted_date": dt.date(2012, 1, 3)},
+    {"ticker": "A", "listed_date": dt.date(2020, 1, 2)},
+]
+"""One ticker, two companies, and years between them."""
+LARGE = {
+    "ticker": "A",
+    "market_cap_usd": 3e9,
+    "market_cap_as_of_date": AS_OF,
+    "is_below_cap": False,
+}
+
+
 @pytest.mark.parametrize(
-    ("session_date", "reason"),
+    ("session_date", "listings", "reason"),
     [
-        (LISTED - dt.timedelta(days=1), OUTSIDE_PERIOD),
-        (LISTED, None),
-        (SESSION, None),
-        (ENDED, None),
-        (ENDED + dt.timedelta(days=1), OUTSIDE_PERIOD),
+        (LISTED - DAY, [LIFE], OUTSIDE_PERIOD),
+        (LISTED, [LIFE], None),
+        (SESSION, [LIFE], None),
+        (ENDED, [LIFE], None),
+        (ENDED + DAY, [LIFE], OUTSIDE_PERIOD),
+        (SESSION, [{"ticker": "a"}], UNLISTED),
+        (SESSION, [{"ticker": "A"}], None),
+        (SESSION, [{"ticker": "A", "is_active": False}], None),
+        (SESSION, RECYCLED, OUTSIDE_PERIOD),
+        (LISTED, RECYCLED, None),
+        (AS_OF, RECYCLED, None),
+        (SESSION, [LARGE], None),
+        (AS_OF, [LARGE], ABOVE_CAP),
     ],
 )
-def test_label_outside_goes_by_listing_period(session_date: dt.date, reason: str | None) -> None:
-    """L22: who is a member is decided by when it was listed."""
-    listing = {"ticker": "A", "listed_date": LISTED, "delisted_date": ENDED}
-
-    assert find_reason(("A", session_date), listing) == reason
-
-
-def test_label_outside_knows_no_listing_of_another_ticker() -> None:
-    assert find_reason(("BCpC", SESSION), {"ticker": "BCPC"}) == UNLISTED
-
-
-@pytest.mark.parametrize("listing", [{}, {"is_active": False}])
-def test_label_outside_takes_an_unknown_date_for_no_bound(listing: dict[str, object]) -> None:
-    assert find_reason(("A", SESSION), {"ticker": "A", **listing}) is None
-
-
-@pytest.mark.parametrize(
-    ("session_date", "reason"), [(SESSION, OUTSIDE_PERIOD), (LISTED, None), (AS_OF, None)]
-)
-def test_label_outside_keeps_the_gap_between_two_companies_of_a_ticker(
-    session_date: dt.date, reason: str | None
+def test_label_outside_goes_by_listing_period_and_by_a_cap_from_its_date_on(
+    session_date: dt.date, listings: list[dict[str, object]], reason: str | None
 ) -> None:
-    """L22: a recycled ticker is two listings, not one long life."""
-    old = {"ticker": "RC", "listed_date": LISTED, "delisted_date": dt.date(2012, 1, 3)}
-    new = {"ticker": "RC", "listed_date": dt.date(2020, 1, 2)}
-
-    assert find_reason(("RC", session_date), old, new) == reason
+    """L22: who is a member is decided by when it was listed; an unknown date is no bound."""
+    assert find_reason(session_date, *listings) == reason
 
 
-@pytest.mark.parametrize(
-    ("session_date", "is_backward", "reason"),
-    [
-        (SESSION, False, None),
-        (AS_OF, False, ABOVE_CAP),
-        (SESSION, True, ABOVE_CAP),
-    ],
-)
-def test_label_outside_applies_a_cap_from_its_date_on(
-    session_date: dt.date, *, is_backward: bool, reason: str | None
-) -> None:
+def test_label_outside_applies_a_cap_backwards_on_demand_only() -> None:
     """L22: today's market cap decided membership of 2004."""
-    large = {
-        "ticker": "A",
-        "market_cap_usd": 3e9,
-        "market_cap_as_of_date": AS_OF,
-        "is_below_cap": False,
-    }
-    keys = make_keys(("A", session_date))
-
-    labelled = label_outside(keys, make_universe(large), is_cap_backward=is_backward)
-
-    assert labelled["outside"].to_list() == [reason]
+    assert find_reason(SESSION, LARGE, is_cap_backward=True) == ABOVE_CAP
 
 
 def test_label_outside_keeps_rows_and_their_order() -> None:
@@ -116,8 +102,8 @@ def test_label_outside_finds_no_less_inside_with_one_listing_more(
         for n, (start, end) in enumerate([*periods, another])
     ]
 
-    few = find_reason(("A", session_date), *rows[:-1])
-    many = find_reason(("A", session_date), *rows)
+    few = find_reason(session_date, *rows[:-1])
+    many = find_reason(session_date, *rows)
 
     assert few is not None or many is None
 

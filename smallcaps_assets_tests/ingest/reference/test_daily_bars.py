@@ -37,16 +37,20 @@ def make_vendor(folder: Path, server: EmulatorServer, **changes: object) -> Lake
     return make_lakehouse(folder, server.url, source="vendor", **changes)
 
 
+@pytest.fixture
+def lakehouse(tmp_path: Path, market_server: EmulatorServer) -> Lakehouse:
+    """Return a lakehouse on the small market, with nothing in it."""
+    return make_vendor(tmp_path, market_server)
+
+
 def refresh(lakehouse: Lakehouse, month: str = MONTH) -> BarMonth:
     (stored,) = refresh_daily_bars(lakehouse, [month])
     return stored
 
 
 def test_refresh_daily_bars_closes_a_month_whose_sessions_all_have_bars(
-    small_market: Market, market_server: EmulatorServer, tmp_path: Path
+    small_market: Market, market_server: EmulatorServer, lakehouse: Lakehouse
 ) -> None:
-    lakehouse = make_vendor(tmp_path, market_server)
-
     month = refresh(lakehouse)
 
     sessions = lakehouse.calendar.dates(dt.date(2024, 1, 1), dt.date(2024, 1, 31))
@@ -57,10 +61,9 @@ def test_refresh_daily_bars_closes_a_month_whose_sessions_all_have_bars(
 
 
 def test_refresh_daily_bars_keeps_bars_as_the_vendor_sends_them(
-    small_market: Market, market_server: EmulatorServer, tmp_path: Path
+    small_market: Market, market_server: EmulatorServer, lakehouse: Lakehouse
 ) -> None:
     """L23: unadjusted, so that they can be compared with the trades."""
-    lakehouse = make_vendor(tmp_path, market_server)
     refresh(lakehouse)
 
     day = lakehouse.tables.read_daily_bars(LACKING, LACKING).collect()
@@ -103,10 +106,9 @@ def test_refresh_daily_bars_says_which_session_a_month_lacks(
 
 
 def test_refresh_daily_bars_keeps_the_months_before_a_refusal(
-    market_server: EmulatorServer, tmp_path: Path
+    market_server: EmulatorServer, lakehouse: Lakehouse
 ) -> None:
     market_server.faults = [Fault("500", endpoint="grouped", date=dt.date(2024, 2, 15))]
-    lakehouse = make_vendor(tmp_path, market_server)
 
     with pytest.raises(VendorError):
         list(refresh_daily_bars(lakehouse, [MONTH, "2024-02"]))
@@ -161,10 +163,8 @@ def test_a_date_at_the_end_of_all_dates_is_refused_by_name(
 
 
 def test_bar_range_starts_a_year_of_sessions_before_the_first_one_wanted(
-    market_server: EmulatorServer, tmp_path: Path
+    lakehouse: Lakehouse,
 ) -> None:
-    lakehouse = make_vendor(tmp_path, market_server)
-
     first, last = bar_range(lakehouse)
 
     assert first == dt.date(2003, 1, 2)
@@ -172,7 +172,7 @@ def test_bar_range_starts_a_year_of_sessions_before_the_first_one_wanted(
     assert last == dt.date(2025, 1, 14)
 
 
-def test_refresh_daily_bars_takes_a_file_instead_of_the_vendor(
+def test_refresh_daily_bars_takes_a_file_instead_of_the_vendor_and_again_in_whole(
     market_server: EmulatorServer, tmp_path: Path
 ) -> None:
     path = write_bars(tmp_path / "bars.csv", {"ABCD": [1.0] * 30}, dt.date(2024, 1, 16))
@@ -186,14 +186,6 @@ def test_refresh_daily_bars_takes_a_file_instead_of_the_vendor(
     ]
     assert market_server.requests == []
     assert lakehouse.tables.read_covered_sessions(dt.date.min, dt.date.max) == frozenset()
-
-
-def test_due_months_of_a_file_are_all_of_them_again(
-    market_server: EmulatorServer, tmp_path: Path
-) -> None:
-    path = write_bars(tmp_path / "bars.csv", {"ABCD": [1.0] * 30}, dt.date(2024, 1, 16))
-    lakehouse = make_lakehouse(tmp_path, market_server.url, daily_bars=path)
-    list(refresh_daily_bars(lakehouse, due_months(lakehouse)))
 
     write_bars(path, {"ABCD": [2.0] * 30}, dt.date(2024, 1, 16))
     list(refresh_daily_bars(lakehouse, due_months(lakehouse)))
@@ -225,11 +217,7 @@ def test_refresh_daily_bars_stores_nothing_of_a_bad_file(
     assert lakehouse.tables.list_bar_months() == []
 
 
-def test_refresh_splits_takes_those_of_the_vendor(
-    market_server: EmulatorServer, tmp_path: Path
-) -> None:
-    lakehouse = make_vendor(tmp_path, market_server)
-
+def test_refresh_splits_takes_those_of_the_vendor(lakehouse: Lakehouse) -> None:
     made = refresh_splits(lakehouse)
 
     assert lakehouse.tables.read_splits().rows() == [("BCPC", dt.date(2024, 2, 8), 1.0, 4.0)]

@@ -1,18 +1,22 @@
 """A download against the emulated vendor: what lands, what it costs, what stays open and why."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.emulator.answers.faults import Fault
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     RETRIES,
     SESSIONS,
+    Downloaded,
     Rows,
     download,
     find_asked,
@@ -31,6 +35,16 @@ from smallcaps_assets_tests.vendors import Clock
 WEEK = SESSIONS[4:9]
 """Monday to Friday."""
 PATIENCE = 1 + RETRIES
+
+
+def fetch(
+    folder: Path, rows: Mapping[str, Rows], keys: Sequence[str], *faults: Fault, **changes: object
+) -> tuple[Lakehouse, Downloaded, EmulatorServer]:
+    """Download once from a vendor with faults, which then is gone."""
+    with serve(rows, *faults) as server:
+        lakehouse = make_lakehouse(folder, server.url, **changes)
+        done = download(lakehouse, keys)
+    return lakehouse, done, server
 
 
 # -- whole sessions ------------------------------------------------------------------------
@@ -61,17 +75,14 @@ def test_busy_days_arrive_whole(tmp_path: Path) -> None:
 
 
 def test_a_range_is_one_chain_cut_into_whole_sessions(tmp_path: Path) -> None:
-    rows = {"ABCD": make_sessions(WEEK, 7)}
+    rows, keys = {"ABCD": make_sessions(WEEK, 7)}, make_keys("ABCD", WEEK)
 
-    with serve(rows) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, page_limit=10)
-        download(lakehouse, make_keys("ABCD", WEEK))
+    lakehouse, _, server = fetch(tmp_path, rows, keys, page_limit=10)
 
     assert find_asked(server) == [("ABCD", WEEK[0], WEEK[-1])]
     assert server.stats.requests == 4
     assert hash_stored(lakehouse) == {
-        key: hash_rows(make_session(date, 7))
-        for key, date in zip(make_keys("ABCD", WEEK), WEEK, strict=True)
+        key: hash_rows(make_session(date, 7)) for key, date in zip(keys, WEEK, strict=True)
     }
 
 
@@ -149,10 +160,9 @@ def test_a_damaged_receipt_is_no_receipt(tmp_path: Path) -> None:
 def test_a_failing_session_fails_alone(tmp_path: Path, bad: int) -> None:
     """L12: its range is halved until it is alone; what is around it lands."""
     dates = SESSIONS[:8]
-    fault = Fault("503", date=dates[bad])
-    with serve({"ABCD": make_sessions(dates)}, fault) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url)
-        done = download(lakehouse, make_keys("ABCD", dates))
+    rows, fault = {"ABCD": make_sessions(dates)}, Fault("503", date=dates[bad])
+
+    _, done, server = fetch(tmp_path, rows, make_keys("ABCD", dates), fault)
 
     assert done.keys_in(states.FAILED) == make_keys("ABCD", [dates[bad]])
     assert len(done.keys_in(states.COMPLETE)) == 7
@@ -165,9 +175,7 @@ def test_an_odd_page_stops_no_later_day(tmp_path: Path) -> None:
     odd = make_session(WEEK[1], 4, conditions=None)
     rows = make_session(WEEK[0], 4) + odd + make_sessions(WEEK[2:], 4)
 
-    with serve({"ABCD": rows}) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, page_limit=4)
-        done = download(lakehouse, make_keys("ABCD", WEEK))
+    lakehouse, done, _ = fetch(tmp_path, {"ABCD": rows}, make_keys("ABCD", WEEK), page_limit=4)
 
     assert done.keys_in(states.COMPLETE) == make_keys("ABCD", WEEK)
     assert hash_stored(lakehouse)[make_keys("ABCD", WEEK)[1]] == hash_rows(odd)
@@ -183,9 +191,7 @@ def test_a_day_that_breaks_the_contract_fails_alone(
     odd = make_session(WEEK[1], 3, **change)
     rows = make_session(WEEK[0], 3) + odd + make_sessions(WEEK[2:], 3)
 
-    with serve({"ABCD": rows}) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url)
-        done = download(lakehouse, make_keys("ABCD", WEEK))
+    _, done, _ = fetch(tmp_path, {"ABCD": rows}, make_keys("ABCD", WEEK))
 
     assert done.keys_in(states.COMPLETE) == make_keys("ABCD", [WEEK[0], *WEEK[2:]])
     assert done.outcomes[make_keys("ABCD", WEEK)[1]].kind == "payload"
@@ -276,9 +282,8 @@ def test_a_date_that_fails_for_every_ticker_ends_nothing(tmp_path: Path, workers
     tickers = [f"T{number:02d}" for number in range(30)]
     rows = {ticker: make_sessions(WEEK, 1) for ticker in tickers}
     keys = [key for ticker in tickers for key in make_keys(ticker, WEEK)]
-    with serve(rows, Fault("502", date=WEEK[1])) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers)
-        done = download(lakehouse, keys)
+
+    _, done, _ = fetch(tmp_path, rows, keys, Fault("502", date=WEEK[1]), workers=workers)
 
     assert done.keys_in(states.FAILED) == [key for key in keys if key.endswith(str(WEEK[1]))]
     assert len(done.keys_in(states.COMPLETE)) == 4 * len(tickers)
@@ -290,9 +295,8 @@ def test_a_vendor_that_is_down_costs_few_requests(tmp_path: Path, workers: int, 
     """L46: ranges of many sessions are not cut in parts while nobody is answered."""
     tickers = [f"T{number:02d}" for number in range(50)]
     keys = [key for ticker in tickers for key in make_keys(ticker, SESSIONS[:30])]
-    with serve({}, Fault("503")) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers, outage_after=5)
-        done = download(lakehouse, keys)
+
+    _, done, server = fetch(tmp_path, {}, keys, Fault("503"), workers=workers, outage_after=5)
 
     assert "tickers, so the rest was not asked for" in done.summary.aborted
     assert server.stats.requests <= most * PATIENCE
@@ -343,9 +347,9 @@ def test_what_the_plan_does_not_reach_back_to_costs_few_requests(
     dates, begin = SESSIONS[:20], SESSIONS[13]
     keys = [key for ticker in tickers for key in make_keys(ticker, dates)]
     rows = {ticker: make_sessions(dates, 1) for ticker in tickers}
-    with serve(rows, Fault("timeframe", before=begin)) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, workers=workers)
-        done = download(lakehouse, keys)
+
+    fault = Fault("timeframe", before=begin)
+    _, done, server = fetch(tmp_path, rows, keys, fault, workers=workers)
 
     closed = [key for key in keys if key[-10:] < begin.isoformat()]
     assert done.keys_in(states.NOT_ENTITLED) == closed
