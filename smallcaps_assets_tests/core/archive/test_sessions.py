@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.archive.findings import (
@@ -71,6 +71,7 @@ def test_files_of_a_session_are_joined_in_the_order_of_the_tape() -> None:
     assert session.trades.equals(TRADES)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, TRADES.height - 1))
 def test_session_that_lacks_any_one_trade_is_not_proven(row: int) -> None:
     lacking = to_wire(TRADES).filter(pl.int_range(pl.len()) != row)
@@ -78,6 +79,7 @@ def test_session_that_lacks_any_one_trade_is_not_proven(row: int) -> None:
     assert judge(lacking).verdict is ArchiveVerdict.UNPROVEN
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 2**16))
 def test_order_of_rows_in_a_file_does_not_matter(seed: int) -> None:
     session = judge(to_wire(TRADES).sample(fraction=1, shuffle=True, seed=seed))

@@ -13,7 +13,7 @@ from smallcaps_assets_tests.core.bar_factories import (
 )
 from smallcaps_assets_tests.core.event_reference import find_reference_events
 
-walked = settings(max_examples=40)
+walked = settings(max_examples=25)
 seeds = st.integers(0, 2**32)
 tickers = st.lists(st.sampled_from(["A", "AA", "B", "b", "BRK.A"]), min_size=1, unique=True)
 multiples = st.sampled_from([2, 3, 7, 10])
@@ -59,7 +59,7 @@ def test_walks_agree_with_the_reference(bars: pl.DataFrame) -> None:
     assert find_events(bars) == find_reference_events(bars)
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(seeds)
 def test_histories_of_a_year_agree_with_the_reference(seed: int) -> None:
     bars = pl.concat([make_walk(seed, bars=330), make_walk(seed + 1, ticker="AAAB", bars=300)])
