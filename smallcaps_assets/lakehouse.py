@@ -217,13 +217,9 @@ class Lakehouse:
         """Hold the lock of the lake with the roots of the settings registered.
 
         What was opened before may know roots that a move has emptied while this process waited, so
-        it is opened again.
-
-        Args:
-            owner: What this process does, for those that it makes wait.
-            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
-            recovers: Make a register of roots that was lost again, of those of the settings.
-            run_id: Run that downloads; empty: nothing is downloaded.
+        it is opened again.  The owner is named to those that it makes wait, and ``wait_s`` ``None``
+        waits for another holder as long as it lives.  What recovers makes a register of roots that
+        was lost again, of those of the settings; only a download has a run.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.

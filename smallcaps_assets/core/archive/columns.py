@@ -71,15 +71,10 @@ class _Converted:
 
 
 def parse_archive(rows: pl.DataFrame, ticker: str, phase: str | None = None) -> ArchiveRows:
-    """Return the rows of a file in the vendor's columns and types.
+    """Parse the rows of a file, of a ticker and perhaps of one phase, to the vendor's columns.
 
     A column that cannot be converted is left out and counts as missing; a file whose trades have
     no time, price or size is unusable.
-
-    Args:
-        rows: A file as it was read.
-        ticker: Whose trades they should be, by the name of the folder.
-        phase: Their trading phase by the name of the file; ``None``: the whole day.
     """
     names, findings = _match_columns(rows)
     converted: dict[str, pl.Series] = {}

@@ -62,13 +62,10 @@ class Instants:
 
 
 def parse_instants(column: pl.Series, phase: str | None = None) -> Instants:
-    """Return a column of an archive as nanoseconds since 1970.
+    """Parse a column of numbers, texts or times to nanoseconds since 1970.
 
-    0 counts as null, because the vendor's files write it where an instant is unknown.
-
-    Args:
-        column: Numbers, texts or times.
-        phase: Trading phase of the rows by the name of their file; mostly regular by default.
+    0 counts as null, because the vendor's files write it where an instant is unknown.  Rows are
+    of the phase that the name of their file says, mostly regular by default.
     """
     name, dtype = column.name, column.dtype
     hours = _HOURS.get(phase or REGULAR, _HOURS[REGULAR])
@@ -175,13 +172,7 @@ def _parse_texts(texts: pl.Series, phase: str | None) -> Instants:
 
 
 def _read_naive(readings: pl.Series, note: tuple[Finding, ...], hours: Hours) -> Instants:
-    """Return naive times in the zone that puts more rows into the hours they belong to.
-
-    Args:
-        readings: The times as if they were UTC.
-        note: What was found before.
-        hours: Where the rows belong in New York.
-    """
+    """Read times, given as if in UTC, in the zone that puts more rows into their hours."""
     name = readings.name
     times = readings.cast(pl.Datetime("ns"))
     in_utc = times.dt.replace_time_zone("UTC")

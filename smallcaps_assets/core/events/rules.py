@@ -61,14 +61,11 @@ _HISTORY: Final = ("ticker", "split_era")
 
 
 def detect_events(bars: pl.LazyFrame, splits: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Return every event of the rules.
+    """Detect every event of the rules in ``schemas.DAILY_BARS``, in any order, each key once.
 
     Bars that are not usable are dropped first, so "the bar before" is the usable one before.  No
-    rule looks back across a split of unknown ratio: a ticker's history starts over there.
-
-    Args:
-        bars: ``schemas.DAILY_BARS`` in any order; each key once.
-        splits: ``schemas.SPLITS``; ``None`` runs the rules on the bars as they are.
+    rule looks back across a split of unknown ratio: a ticker's history starts over there.  Without
+    splits the rules run on the bars as they are.
 
     Returns:
         ``ticker``, ``session_date``, ``event``, sorted by them in E order.

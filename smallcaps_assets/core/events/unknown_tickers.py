@@ -44,13 +44,10 @@ def suggest_symbols(unknown: Collection[str], known: Collection[str]) -> dict[st
 def judge_unknown_tickers(
     planned: int, judged: int, unknown: Mapping[str, str], thresholds: Thresholds
 ) -> Verdict:
-    """Judge the planned tickers that have no bar in any planned session.
+    """Judge the planned tickers that have no bar in any planned session, and what may be meant.
 
-    Args:
-        planned: Tickers of the plan.
-        judged: Those with a planned session on a date that has bars of anything.
-        unknown: Those of them without a bar, and what may be meant.
-        thresholds: ``unknown_tickers``; above it ``is_red`` is 1.
+    Judged are those with a planned session on a date that has bars of anything.  Above the
+    threshold ``unknown_tickers`` the number ``is_red`` is 1.
     """
     ratio = len(unknown) / planned if planned else 0.0
     numbers: dict[str, Number] = {

@@ -22,18 +22,14 @@ def assign_batches(
     weights: pl.DataFrame | None = None,
     assigned: Mapping[str, int] = _NOBODY,
 ) -> dict[str, int]:
-    """Return the batch of each ticker of a plan, counted from 1.
+    """Assign each ticker of a plan to one of ``batches``, counted from 1.
 
     The heaviest tickers are dealt first, each to the lightest batch; ties go by ticker, so one
     plan is always divided alike.  A ticker that was assigned before stays where it is: weights
     change while batches are downloaded, and a ticker that moved would be fetched by none.
 
-    Args:
-        plan: ``ticker, session_date`` and more.
-        batches: How many.
-        weights: ``ticker, weight``, summed by ticker, usually estimated bytes; a ticker that is
-            not there weighs nothing.  ``None`` weighs every session alike.
-        assigned: Batches of tickers, dealt earlier into as many.
+    Weights, usually estimated bytes, are summed by ticker; one that is not there weighs nothing.
+    Without any every session weighs alike.
 
     Raises:
         ConfigError: ``batches`` is not positive.

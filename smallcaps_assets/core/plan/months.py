@@ -40,13 +40,9 @@ def label_months(
     months_before: int = 0,
     months_after: int = 0,
 ) -> pl.DataFrame:
-    """Label each event with the months that it asks for, overlaps kept.
+    """Label each event with the months that it asks for, its own and some before and after.
 
-    Args:
-        watchlist: ``schemas.WATCHLIST``, in any order; rows on no session ask for nothing.
-        calendar: The sessions.
-        months_before: Further months before that of the event.
-        months_after: Further months after it.
+    Overlaps are kept; rows of ``schemas.WATCHLIST`` on no session ask for nothing.
 
     Returns:
         ``ticker, event, event_index, first_index, last_index``, sorted by ticker.

@@ -45,18 +45,12 @@ class RangeRules:
 def plan_request_ranges(
     sessions: pl.DataFrame, calendar: SessionCalendar, max_rows: int, max_sessions: int
 ) -> pl.DataFrame:
-    """Return the runs of neighbouring sessions of each ticker, cut to a bearable size.
+    """Cut the runs of neighbouring sessions of each ticker to request ranges of a bearable size.
 
     Runs are cut greedily: a range takes sessions as long as its rows stay within ``max_rows``
     and its sessions within ``max_sessions``; only a single session may hold more rows.  A
     session whose ``expected_rows`` is null counts with ``estimated_rows`` where the frame has
     that column, else with a tenth of ``max_rows``.
-
-    Args:
-        sessions: ``ticker, session_date, expected_rows`` (Int64, nullable), each key once.
-        calendar: It says which sessions are neighbours.
-        max_rows: Expected rows of a range.
-        max_sessions: Sessions of a range.
 
     Returns:
         ``schemas.REQUEST_RANGES``, sorted by its key; ``expected_rows`` is null when it is for

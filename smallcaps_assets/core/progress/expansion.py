@@ -146,12 +146,8 @@ def judge_coverage_criterion(
 ) -> Criterion:
     """Judge the share of planned sessions that are green and whole.
 
-    Args:
-        planned: Planned sessions.
-        green: Those with a receipt.
-        demanded: Share demanded.
-        damaged: Green ones that the last deep audit found damaged: they count as missing.
-        unknown: Green sessions without trades of tickers that no bar knows, in neither number.
+    Damaged ones of the last deep audit count as missing.  Unknown ones, green sessions without
+    trades of tickers that no bar knows, are in neither number.
     """
     threshold = f"at least {format_share(demanded)}"
     if not planned:

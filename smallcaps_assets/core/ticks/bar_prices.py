@@ -28,15 +28,13 @@ _FLOAT_RATIO: Final = 1e-9
 
 
 def compare_prices(trades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-    """Return the prices of sessions that their daily bars do not have, or have otherwise.
+    """Compare the prices of sessions, each in tape order, with those of their daily bars.
 
-    Args:
-        trades: ``schemas.TRADES`` of sessions, each in tape order.
-        bars: ``schemas.DAILY_BARS``; those without volume have no prices, and are left out.
+    Bars without volume have no prices, and are left out.
 
     Returns:
-        One row per session and figure, sorted: ``ticker``, ``session_date``, ``figure`` (one of
-        ``FIGURES``), ``tape_price``, ``bar_price`` (null: the bar does not know it).
+        One row per session and figure that differs, sorted: ``ticker``, ``session_date``,
+        ``figure`` (of ``FIGURES``), ``tape_price``, ``bar_price`` (null: the bar does not know it).
     """
     usable = bars.filter(pl.col("volume").fill_nan(None) > 0)
     known = usable.select(*_KEY, pl.col(FIGURES).fill_nan(None).name.prefix("bar_"))

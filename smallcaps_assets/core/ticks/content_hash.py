@@ -64,11 +64,7 @@ def hash_trades(trades: pl.DataFrame) -> str:
 
 
 def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
-    """Return the content hash of each of the sessions that lie one after the other.
-
-    Args:
-        trades: The vendor columns of ``schemas.TRADES``; further columns are ignored.
-        sizes: Rows of each session, in order; together all rows.
+    """Hash each of the sessions of so many rows that lie one after the other.
 
     Raises:
         DataError: The sizes do not add up to the rows.

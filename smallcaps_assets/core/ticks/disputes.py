@@ -268,10 +268,8 @@ def allow_requests(requests: int) -> int:
 def count_years(deficits: pl.DataFrame, compared: pl.DataFrame) -> pl.DataFrame:
     """Count by year and field what :func:`select_set_aside` needs.
 
-    Args:
-        deficits: Sessions that lack some of their bar or were asked for again: ``session_date``,
-            ``volume_deficit``, ``count_deficit``, ``asked`` (answers) and ``is_same``.
-        compared: ``session_date`` and, by field, how many sessions of it were compared.
+    ``deficits`` lack some of their bar or were asked for again (``asked`` answers, ``is_same``);
+    ``compared`` counts, by field, the sessions of a date that were compared.
     """
     year = pl.col("session_date").dt.year().alias("year")
     is_asked = pl.col("asked") > 1

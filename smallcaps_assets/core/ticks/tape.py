@@ -94,17 +94,12 @@ def locate_sessions(instants_ns: Integers, first: dt.date, last: dt.date) -> dic
 
 
 def find_seam_overlap(previous_tail: pl.DataFrame, next_head: pl.DataFrame) -> SeamOverlap:
-    """Return how many rows at the head of a page repeat the end of the page before it.
+    """Count the rows at the head of a page that repeat the end of the page before it.
 
     A repeat is the longest suffix of the earlier page that equals a prefix of the later one in
-    every vendor field, at the boundary timestamp.  Equal rows may be different trades: rows are
-    called a repeat only if each is the only one like it on its page and has an id, or a
-    sequence number that no other row at that instant has.
-
-    Args:
-        previous_tail: End of the earlier page in tape order, with all its rows at its last
-            timestamp; the whole page will do.
-        next_head: Start of the later page, likewise.
+    every vendor field, at the boundary timestamp, of which both have all rows.  Equal rows may be
+    different trades: rows are called a repeat only if each is the only one like it on its page and
+    has an id, or a sequence number that no other row at that instant has.
     """
     if previous_tail.is_empty() or next_head.is_empty():
         return NO_OVERLAP
@@ -121,12 +116,8 @@ def find_seam_overlap(previous_tail: pl.DataFrame, next_head: pl.DataFrame) -> S
 def is_overlap_repeated(overlap: pl.DataFrame, instant: pl.DataFrame) -> bool | None:
     """Say whether rows that came on both sides of a seam are on the tape once.
 
-    Args:
-        overlap: The rows, each the only one like it.
-        instant: All rows that the tape holds at their timestamp.
-
-    Returns:
-        Whether each is there exactly once; ``None``: one of them is not there at all.
+    ``instant`` are all rows that the tape holds at their timestamp.  ``None``: one of them is not
+    there at all.
     """
     rows = pl.concat([overlap.select(VENDOR_COLUMNS), instant.select(VENDOR_COLUMNS)])
     counts = rows.select(pl.len().over(VENDOR_COLUMNS)).to_series().head(overlap.height) - 1

@@ -78,12 +78,8 @@ class Import:
     ) -> None:
         """Bind the import to an archive: a folder of folders of tickers.
 
-        Args:
-            lakehouse: The lake, and the daily bars that sessions are compared with.
-            folder: The archive.
-            run_id: Name of the run, for the receipts.
-            accept_unproven: Store what is readable, agreeing or not.
-            is_dry_run: Judge everything and write nothing.
+        Without proof a session is stored where ``accept_unproven`` says so; a dry run judges
+        everything and writes nothing.
 
         Raises:
             ConfigError: The folder is none, or overlaps with the lake.

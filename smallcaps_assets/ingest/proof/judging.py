@@ -85,10 +85,7 @@ class StoredJudge:
 
         A session that falls short of its bar becomes disputed, with the same rows; one whose bar
         was corrected becomes green.  Agreement is noted in the ledger alone, unless there was none
-        before.
-
-        Returns:
-            Keys of the sessions that changed their colour, or lack more or less now, sorted.
+        before.  Returned are the keys of those that changed their colour, or lack more or less.
 
         Raises:
             StorageError: The disk refuses; the next call continues with the months that are left.

@@ -172,10 +172,8 @@ class Backfill:
 def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
     """Judge what is stored by bars that are new, where no other process holds the lake.
 
-    Where one does, the next download judges: the months are noted.
-
-    Returns:
-        Keys of the sessions that changed their colour, or lack more or less now, sorted.
+    Where one does, the next download judges: the months are noted.  Returned are the keys of the
+    sessions that changed their colour, or lack more or less now, sorted.
 
     Raises:
         StorageError: The disk refuses.

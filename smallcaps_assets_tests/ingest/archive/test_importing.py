@@ -495,20 +495,6 @@ def test_import_follows_no_link_out_of_the_archive(
     assert all("symbolic link" in message for message in strays.values())
 
 
-@pytest.mark.parametrize(
-    "name", ["..evil", "date=2024-01-10", "A..B", "%2E%2E%2Fevil", "a b", "~root", "\x1b[31mred"]
-)
-def test_import_refuses_folders_that_are_no_ticker(
-    lakehouse: Lakehouse, archive: Path, name: str
-) -> None:
-    write_session(archive, Layout.DATES, whole_files(Layout.DATES), name)
-
-    sessions = run_import(lakehouse, archive)
-
-    assert list(sessions) == [KEY]
-    assert list(find_strays(lakehouse, archive)) == ([] if name.startswith(".") else [name])
-
-
 def test_import_refuses_an_archive_that_overlaps_with_the_lake(lakehouse: Lakehouse) -> None:
     for folder in (lakehouse.layout.data_dir, lakehouse.layout.data_dir.parent):
         with pytest.raises(ConfigError, match="apart from the lake"):

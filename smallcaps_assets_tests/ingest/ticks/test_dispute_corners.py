@@ -469,17 +469,6 @@ def test_an_import_leaves_disputed_rows_to_the_vendor(tmp_path: Path) -> None:
     assert_whole(history)
 
 
-def test_fewer_rows_never_replace_more_that_lack_nothing(tmp_path: Path) -> None:
-    """Three of thousands are below what a bar shows."""
-    history = begin(tmp_path, Model(), span=MONDAY, tickers={"BIG": 8_000})
-    history.run()
-    history.vendor.model = FEW
-    history.ask_again(history.keys)
-
-    assert history.lakehouse.ledger.revisions()["counts"].to_list() == ["old"]
-    assert_whole(history)
-
-
 def test_a_first_look_again_is_cut_otherwise_than_the_first_answer(tmp_path: Path) -> None:
     history = begin(tmp_path, Model(), span=MONDAY, page_limit=100)
     history.run()

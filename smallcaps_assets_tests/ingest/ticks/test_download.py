@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,11 @@ PATIENCE = 1 + RETRIES
 
 
 def fetch(
-    folder: Path, rows: Mapping[str, Rows], keys: Sequence[str], *faults: Fault, **changes: object
+    folder: Path,
+    rows: Mapping[str, Rows],
+    keys: Sequence[str],
+    *faults: Fault,
+    **changes: Any,  # noqa: ANN401  any setting
 ) -> tuple[Lakehouse, Downloaded, EmulatorServer]:
     """Download once from a vendor with faults, which then is gone."""
     with serve(rows, *faults) as server:
