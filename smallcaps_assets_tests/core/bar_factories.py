@@ -67,7 +67,6 @@ def make_splits(*splits: tuple[str, dt.date, float, float]) -> pl.DataFrame:
 
 
 def find_events(bars: pl.DataFrame, splits: pl.DataFrame | None = None) -> list[Event]:
-    """Return the events of the rules as rows."""
     return detect_events(bars.lazy(), None if splits is None else splits.lazy()).collect().rows()
 
 

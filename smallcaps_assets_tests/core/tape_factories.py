@@ -47,13 +47,11 @@ def make_trades(*rows: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def make_bar(**values: object) -> dict[str, Any]:
-    """Return one row of ``schemas.DAILY_BARS`` as a mapping."""
     bar = {"ticker": "ABCD", "session_date": SESSION, "open": 10.0, "high": 10.0, "low": 10.0}
     return bar | {"close": 10.0, "volume": 100.0, "vwap": None, "trade_count": 1} | values
 
 
 def make_bars(*rows: Mapping[str, object]) -> pl.DataFrame:
-    """Return ``schemas.DAILY_BARS``."""
     return pl.DataFrame([make_bar(**row) for row in rows], DAILY_BARS.schema)
 
 

@@ -16,13 +16,11 @@ MAIN_EXCHANGES = frozenset({"XNAS", "XNYS", "XASE"})
 
 
 def make_rules(**changes: object) -> UniverseRules:
-    """Return the rules of the default settings."""
     values = {"types": COMMON, "exchanges": MAIN_EXCHANGES, "max_cap_usd": 2e9} | changes
     return UniverseRules(**cast(dict[str, Any], values))
 
 
 def make_row(ticker: object = "AAAA", **changes: object) -> dict[str, object]:
-    """Return one active listing of the vendor's lists."""
     row = dict.fromkeys(LISTING_COLUMNS, None) | {
         "ticker": ticker,
         "name": f"{ticker} Inc.",
@@ -34,7 +32,6 @@ def make_row(ticker: object = "AAAA", **changes: object) -> dict[str, object]:
 
 
 def make_listings(*rows: Mapping[str, object]) -> pl.DataFrame:
-    """Return rows as ``LISTING_COLUMNS``."""
     return pl.DataFrame(list(rows), LISTING_COLUMNS)
 
 
@@ -52,7 +49,6 @@ def make_candidates(*rows: Mapping[str, object]) -> pl.DataFrame:
 
 
 def make_universe(*rows: Mapping[str, object]) -> pl.DataFrame:
-    """Return ``schemas.UNIVERSE`` of rows that say what matters."""
     full = [dict.fromkeys(UNIVERSE.columns, None) | make_common(**row) for row in rows]
     return UNIVERSE.conform(pl.DataFrame(full, UNIVERSE.schema)).sort(UNIVERSE.key)
 

@@ -42,12 +42,10 @@ def make_session(session_date: dt.date, count: int, **changes: object) -> Rows:
 
 
 def make_sessions(session_dates: Iterable[dt.date], count: int = 2, **changes: object) -> Rows:
-    """Return ``count`` trades of each date."""
     return [row for date in session_dates for row in make_session(date, count, **changes)]
 
 
 def make_keys(ticker: str, session_dates: Iterable[dt.date]) -> list[str]:
-    """Return the keys of a ticker."""
     return [encode_key(ticker, date) for date in session_dates]
 
 
@@ -69,7 +67,6 @@ class Downloaded:
     summary: DownloadSummary
 
     def keys_in(self, state: str) -> list[str]:
-        """Return the keys that are in a state now, sorted."""
         return sorted(key for key, outcome in self.outcomes.items() if outcome.state == state)
 
 
@@ -92,13 +89,11 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
 def make_lakehouse(
     folder: Path, url: str, *, clock: Callable[[], dt.datetime] = tell_time, **changes: object
 ) -> Lakehouse:
-    """Return a lakehouse below ``folder`` that downloads from ``url``."""
     folder.mkdir(exist_ok=True)
     return Lakehouse(make_settings(folder, url, **changes), clock=clock)
 
 
 def download(lakehouse: Lakehouse, keys: Sequence[str], **options: object) -> Downloaded:
-    """Download ``keys``."""
     work = Download(lakehouse, run_id="run-1", **cast(dict[str, Any], options))
     return Downloaded({outcome.key: outcome for outcome in work.run(keys)}, work.summary)
 
@@ -116,7 +111,6 @@ def hash_stored(lakehouse: Lakehouse) -> dict[str, str]:
 def serve(
     trades: Mapping[str, Sequence[WireRow]] | Source, *faults: Fault
 ) -> Iterator[EmulatorServer]:
-    """Serve trades by ticker."""
     source = StaticSource(trades) if isinstance(trades, Mapping) else trades
     with EmulatorServer(source, faults) as server:
         yield server

@@ -84,7 +84,6 @@ def store_session(lakehouse: Lakehouse, key: str, *, rows: int = 5, seed: int = 
 
 
 def quarantine_session(lakehouse: Lakehouse, key: str) -> None:
-    """Move a session aside as a repair does."""
     failure = Failure(key, states.QUARANTINED, "sha256", "damaged", run_id="repair")
     lakehouse.ledger.record_failures([failure])
     lakehouse.store.quarantine(*decode_key(key))
@@ -116,7 +115,6 @@ def read_rows(lakehouse: Lakehouse) -> pl.DataFrame:
 
 
 def read_catalog(lakehouse: Lakehouse) -> pl.DataFrame:
-    """Return the rows of the catalog's view ``trades``."""
     with duckdb.connect(str(lakehouse.home.catalog_file), read_only=True) as catalog:
         rows: pl.DataFrame = catalog.table("trades").select(*COLUMNS).pl()
     return rows

@@ -15,7 +15,6 @@ from smallcaps_assets_tests.ingest.ingest_factories import download, hash_stored
 
 
 def run(url: str, small: Path, large: Path) -> dict[str, object]:
-    """Download, move, download again."""
     disk = FileSystem()
     lakehouse = make_bulky_lakehouse(small / "data", url, disk)
     stopped = download(lakehouse, KEYS)

@@ -126,7 +126,6 @@ class History:
 
     @property
     def now(self) -> dt.datetime:
-        """Return the time."""
         return self.vendor.clock.now
 
     @property
@@ -135,7 +134,6 @@ class History:
         return self.lakehouse.ledger.marks()
 
     def find_red(self) -> list[str]:
-        """Return the keys that are not green."""
         states = self.lakehouse.ledger.states(self.keys)
         return [key for key in self.keys if states.get(key) != COMPLETE]
 
@@ -159,7 +157,6 @@ class History:
         return {key for key, content in found if content != self._truth[key]}
 
     def find_lacking(self, share: float) -> list[str]:
-        """Return the keys of sessions that lack more than a share of their bar."""
         columns = pl.max_horizontal("volume_deficit", "count_deficit")
         lacking = self.lakehouse.ledger.deficits().filter(columns > share)
         return [f"{t}_{date}" for t, date in lacking.select("ticker", "session_date").iter_rows()]

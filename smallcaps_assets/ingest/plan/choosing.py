@@ -18,6 +18,7 @@ from smallcaps_assets.core.events.rules import EVENT_ORDER
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.plan.batches import assign_batches
 from smallcaps_assets.core.plan.bounds import PlanBounds
+from smallcaps_assets.core.plan.intervals import session_index_expression
 from smallcaps_assets.core.plan.months import plan_months
 from smallcaps_assets.core.plan.publication import PlanFacts, judge_plan, measure_plan
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
@@ -199,7 +200,6 @@ def _choose_months(lakehouse: Lakehouse, pilot: pl.DataFrame) -> ChosenSessions:
     plan = plan_months(pilot, bounds, **around)
     later = plan_months(pilot, _after(bounds), **around).select(KEY)
     asked = int(plan["event_dates"].list.n_unique().sum())
-    is_session = pl.col("session_date").is_in(lakehouse.calendar.frame["session_date"].implode())
     return ChosenSessions(
         plan=plan,
         not_yet_available=later,
@@ -209,7 +209,7 @@ def _choose_months(lakehouse: Lakehouse, pilot: pl.DataFrame) -> ChosenSessions:
             "undeduplicated_ticker_sessions": asked,
             "unique_ticker_sessions": plan.height,
             "not_yet_available": later.height,
-            "non_session_events": pilot.filter(~is_session).height,
+            "non_session_events": _select_strays(lakehouse, pilot).height,
             **around,
         },
         naive_sessions=asked,
@@ -247,6 +247,10 @@ def _after(bounds: PlanBounds) -> PlanBounds:
     is_wanted = bounds.last is None or bounds.last >= first
     newest = bounds.calendar.last if is_wanted else bounds.last_available
     return PlanBounds(first, newest, bounds.calendar, last)
+
+
+def _select_strays(lakehouse: Lakehouse, pilot: pl.DataFrame) -> pl.DataFrame:
+    return pilot.filter(session_index_expression(lakehouse.calendar).is_null())
 
 
 def _count_events(pilot: pl.DataFrame) -> dict[str, int]:
@@ -305,8 +309,7 @@ def _explain_empty(lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataF
     wanted = lakehouse.describe_wanted()
     if pilot is None:
         return f"expected at least one session, got none: {wanted} has no XNYS session"
-    is_session = pl.col("session_date").is_in(lakehouse.calendar.frame["session_date"].implode())
-    strays = pilot.filter(~is_session)
+    strays = _select_strays(lakehouse, pilot)
     if strays.height == pilot.height:
         return (
             f"expected at least one session, got none: no row of the watchlist is dated on an "

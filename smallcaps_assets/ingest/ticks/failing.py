@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import (
@@ -97,11 +98,8 @@ class VendorWatch:
             is_down = is_down or self._suspects.issuperset(waiting)
         if not is_down:
             return ""
-        tickers = len(self._suspects)
-        return (
-            f"the vendor failed {self._in_a_row} ranges in a row, of {tickers} "
-            f"{'ticker' if tickers == 1 else 'tickers'}"
-        )
+        tickers = format_count(len(self._suspects), "ticker")
+        return f"the vendor failed {self._in_a_row} ranges in a row, of {tickers}"
 
 
 class FailurePolicy:

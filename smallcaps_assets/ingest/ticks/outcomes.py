@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from smallcaps_assets.core import states
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
@@ -102,7 +103,8 @@ class DownloadSummary:
         elif self.unanswered:
             yield self._describe_unanswered()
         if self.unreached:
-            yield f"{_count_sessions(len(self.unreached))} not reached, first {self.unreached[0]}"
+            count = format_count(len(self.unreached), "session")
+            yield f"{count} not reached, first {self.unreached[0]}"
 
     def _describe_unanswered(self) -> str:
         """Return which tickers the vendor fails, and whether all else is done."""
@@ -114,12 +116,8 @@ class DownloadSummary:
         is_all = total == self.failures.total() and not self.unreached
         return (
             f"{who} {'fail' if most else 'fails'}{', the rest is done' if is_all else ''} "
-            f"({_count_sessions(total)} open)"
+            f"({format_count(total, 'session')} open)"
         )
-
-
-def _count_sessions(count: int) -> str:
-    return f"{count:,} {'session' if count == 1 else 'sessions'}"
 
 
 def describe_stored(receipt: Receipt, run_id: str) -> Outcome:

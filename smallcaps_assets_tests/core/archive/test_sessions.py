@@ -41,7 +41,6 @@ def judge(
     session_date: dt.date = SESSION,
     phase: str | None = None,
 ) -> ArchivedSession:
-    """Return the verdict on a session of one file."""
     file = classify_file(ArchiveFile("trades.parquet", phase), rows, TICKER, load_calendar())
     return judge_session([file], TICKER, session_date, bar, load_calendar())
 

@@ -40,7 +40,6 @@ def make_watchlist(*rows: tuple[str, dt.date, list[str], int]) -> pl.DataFrame:
 
 
 def parse_names(events: object) -> list[str]:
-    """Return the events of a row that holds ``events`` as it stands."""
     watchlist, _ = parse_watchlist(make_rows(("A", DATE, events)))
     return list(watchlist["events"][0])
 

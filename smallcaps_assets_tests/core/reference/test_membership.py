@@ -30,7 +30,6 @@ def make_keys(*rows: tuple[str, dt.date]) -> pl.DataFrame:
 def find_reason(
     session_date: dt.date, *listings: dict[str, object], is_cap_backward: bool = False
 ) -> str | None:
-    """Return why a session of A is outside."""
     keys, universe = make_keys(("A", session_date)), make_universe(*listings)
     labelled = label_outside(keys, universe, is_cap_backward=is_cap_backward)
     reason: str | None = labelled["outside"][0]

@@ -53,7 +53,6 @@ def make_plan(*events: list[tuple[str, int]]) -> pl.DataFrame:
 
 
 def measure(trades: pl.DataFrame, *bars: dict[str, object]) -> pl.DataFrame:
-    """Return the facts of the sessions of some trades."""
     sessions = trades.select("ticker", "session_date").unique()
     return measure_sessions(trades, make_bars(*bars), sessions)
 
@@ -93,8 +92,9 @@ def test_judge_coverage_counts_every_state_and_what_is_not_due_apart() -> None:
     )
 
 
-def test_judge_coverage_of_nothing_does_not_pass() -> None:
+def test_coverage_of_nothing_does_not_pass() -> None:
     assert not judge_coverage(make_states(), DEFAULT_THRESHOLDS).passed
+    assert not judge_window_coverage(make_plan(), make_states(), DEFAULT_THRESHOLDS).passed
 
 
 def test_judge_window_coverage_wants_every_session_of_a_window() -> None:
@@ -129,10 +129,6 @@ def test_judge_window_coverage_passes_a_plan_without_events() -> None:
     verdict = judge_window_coverage(make_plan([]), make_states("failed"), DEFAULT_THRESHOLDS)
 
     assert (verdict.passed, verdict.summary) == (True, "no event window is due")
-
-
-def test_judge_window_coverage_of_no_plan_does_not_pass() -> None:
-    assert not judge_window_coverage(make_plan(), make_states(), DEFAULT_THRESHOLDS).passed
 
 
 @pytest.mark.parametrize(
@@ -182,10 +178,11 @@ def test_judge_corruption_tolerates_no_damage() -> None:
     assert verdict.offenders.height == 3
 
 
-def test_judge_corruption_passes_without_damage_and_says_how_much_was_checked() -> None:
+def test_corruption_and_orphans_pass_where_there_are_none() -> None:
     verdict = judge_corruption(pl.DataFrame(), checked=7)
 
     assert (verdict.passed, verdict.summary) == (True, "0 damages in 7 sessions checked")
+    assert judge_orphans(pl.DataFrame()).summary == "0 orphans are faults, of 0"
 
 
 @pytest.mark.parametrize("kind", ["unplanned", "temporary_file"])
@@ -198,10 +195,6 @@ def test_judge_orphans_lists_all_and_fails_on_faults(kind: str) -> None:
     assert verdict.passed is (kind == "unplanned")
     assert (verdict.numbers["orphans"], verdict.numbers[kind]) == (1, 1)
     assert verdict.offenders.height == 1
-
-
-def test_judge_orphans_passes_without_any() -> None:
-    assert judge_orphans(pl.DataFrame()).summary == "0 orphans are faults, of 0"
 
 
 def test_judge_order_tolerates_no_unsorted_row_and_reports_duplicates() -> None:

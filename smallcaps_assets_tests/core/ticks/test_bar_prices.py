@@ -12,7 +12,6 @@ BAR = make_bar(TRADES)
 
 
 def compare(trades: pl.DataFrame, **changes: float | None) -> dict[str, float | None]:
-    """Return the bar's figures that differ."""
     bar = pl.DataFrame([make_bar(TRADES) | changes], DAILY_BARS.schema)
     found = compare_prices(trades, bar)
     return dict(found.select("figure", "bar_price").iter_rows())

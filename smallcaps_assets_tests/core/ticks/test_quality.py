@@ -36,7 +36,6 @@ GOOD_BAR = make_bar(high=11.0, low=9.0, volume=200.5, trade_count=3)
 
 
 def residual_of(volume: float, bar_volume: float | None) -> tuple[float | None, float | None]:
-    """Return residual and ratio of one pair."""
     facts = pl.DataFrame(
         {
             "volume": [volume],

@@ -47,7 +47,6 @@ def at(ns: int, **values: object) -> dict[str, object]:
 
 
 def cut_sessions(tape: pl.DataFrame, first: dt.date, last: dt.date) -> dict[dt.date, pl.DataFrame]:
-    """Return the rows of each date."""
     rows = locate_sessions(read_instants(tape, "sip_timestamp"), first, last)
     return {date: tape[place] for date, place in rows.items()}
 
@@ -135,13 +134,6 @@ def test_locate_sessions_loses_no_row_and_keeps_each_in_its_day(seconds: list[in
         assert lower <= instants_ns[0] <= instants_ns[-1] < upper
 
 
-def test_find_seam_overlap_finds_the_longest_repeat_at_the_boundary() -> None:
-    page = make_tape(at(0), at(1), at(1), at(1))
-    following = pl.concat([page[2:], make_tape(at(2, id="9"))])
-
-    assert find_seam_overlap(page, following) == SeamOverlap(rows=2, is_ambiguous=False)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -164,62 +156,56 @@ def test_find_seam_overlap_needs_equality_in_every_field(change: dict[str, objec
     assert find_seam_overlap(make_tape(row), make_tape(row | change)) == NOTHING
 
 
+A, B, C = (at(0, id=name, sequence_number=place) for place, name in enumerate("abc", start=1))
+NEXT = at(1, id="next")
+
+
+def identify(id_: str | None, number: int | None) -> dict[str, object]:
+    return at(0, id=id_, sequence_number=number)
+
+
 @pytest.mark.parametrize(
-    "identity",
+    ("earlier", "later", "overlap"),
     [
-        {"id": None, "sequence_number": None},
-        {"id": "", "sequence_number": 0},
-        {"id": None, "sequence_number": 1_929_946_249_800_780},
-        {"id": None, "sequence_number": OPENING_NS},
+        pytest.param([], [A], NOTHING, id="first page"),
+        pytest.param([A], [], NOTHING, id="last page"),
+        pytest.param([A], [NEXT], NOTHING, id="no shared instant"),
+        pytest.param([A, NEXT], [A, NEXT], NOTHING, id="starts before the boundary"),
+        pytest.param([A, B], [A, C], NOTHING, id="false start"),
+        pytest.param([A, B, C], [B, C, NEXT], SeamOverlap(2, is_ambiguous=False), id="longest"),
+        pytest.param([A, A], [A, NEXT], KEPT, id="a page itself repeats it"),
+        pytest.param(
+            [identify(None, 5) | {"price": 11.0}, identify(None, 5)],
+            [identify(None, 5)],
+            KEPT,
+            id="another trade shares the number",
+        ),
+        *(
+            pytest.param(
+                [identify(*known)], [identify(*known), NEXT], KEPT, id=f"no identity {known}"
+            )
+            for known in (
+                (None, None),
+                ("", 0),
+                (None, 1_929_946_249_800_780),
+                (None, OPENING_NS),
+            )
+        ),
+        *(
+            pytest.param(
+                [identify(*known)],
+                [identify(*known)],
+                SeamOverlap(1, is_ambiguous=False),
+                id=f"identity {known}",
+            )
+            for known in (("7", None), (None, 353_918))
+        ),
     ],
 )
-def test_find_seam_overlap_keeps_equal_rows_without_identity(identity: dict[str, object]) -> None:
-    row = at(0, **identity)
-
-    assert find_seam_overlap(make_tape(row), make_tape(row, at(1))) == KEPT
-
-
-@pytest.mark.parametrize(
-    "identity", [{"id": "7", "sequence_number": None}, {"id": None, "sequence_number": 353_918}]
-)
-def test_find_seam_overlap_trusts_an_id_or_a_counter(identity: dict[str, object]) -> None:
-    row = at(0, **identity)
-
-    assert find_seam_overlap(make_tape(row), make_tape(row)) == SeamOverlap(1, is_ambiguous=False)
-
-
-def test_find_seam_overlap_keeps_rows_whose_number_another_trade_shares() -> None:
-    row = at(0, id=None, sequence_number=5)
-    other = row | {"price": 11.0}
-
-    assert find_seam_overlap(make_tape(other, row), make_tape(row)) == KEPT
-
-
-def test_find_seam_overlap_keeps_rows_that_a_page_itself_repeats() -> None:
-    row = at(0, id="1", sequence_number=1)
-
-    assert find_seam_overlap(make_tape(row, row), make_tape(row, at(1))) == KEPT
-
-
-def test_find_seam_overlap_looks_beyond_a_false_start() -> None:
-    a, b = at(0, id="a", sequence_number=1), at(0, id="b", sequence_number=2)
-    c = at(0, id="c", sequence_number=3)
-
-    assert find_seam_overlap(make_tape(a, b), make_tape(a, c)) == NOTHING
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later"),
-    [
-        (make_tape(), make_tape(at(0))),
-        (make_tape(at(0)), make_tape()),
-        (make_tape(at(0)), make_tape(at(1))),
-        (make_tape(at(0), at(1)), make_tape(at(0), at(1))),
-    ],
-    ids=["first page", "last page", "no shared instant", "starts before the boundary"],
-)
-def test_find_seam_overlap_finds_nothing(earlier: pl.DataFrame, later: pl.DataFrame) -> None:
-    assert find_seam_overlap(earlier, later) == NOTHING
+def test_find_seam_overlap_drops_only_what_has_an_identity(
+    earlier: list[dict[str, object]], later: list[dict[str, object]], overlap: SeamOverlap
+) -> None:
+    assert find_seam_overlap(make_tape(*earlier), make_tape(*later)) == overlap
 
 
 @given(st.integers(1, 12), st.data())

@@ -98,7 +98,6 @@ def lakehouse(tmp_path: Path) -> Iterator[Lakehouse]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Return an archive of one whole session."""
     write_session(tmp_path / "archive", Layout.DATES, whole_files(Layout.DATES))
     return tmp_path / "archive"
 
@@ -437,7 +436,6 @@ def damage(archive: Path, key: str) -> None:
 
 
 def drop(archive: Path, key: str) -> None:
-    """Remove a session."""
     ticker, session_date = decode_key(key)
     for folder in (archive / encode_ticker(ticker, is_portable=False)).rglob(f"*={session_date}"):
         shutil.rmtree(folder)

@@ -25,7 +25,6 @@ SESSION_BYTES: Final = Calibration().predict_bytes(2_700, 1) + Calibration().blo
 
 
 def make_choosing(folder: Path, **changes: object) -> Lakehouse:
-    """Return a lakehouse whose watchlist is published."""
     watchlist = write_text(folder / "watchlist.csv", TEXT)
     lakehouse = make_lakehouse(folder / "data", ADDRESS, watchlist=watchlist, **changes)
     make_watchlist(lakehouse)

@@ -49,7 +49,6 @@ def read_plan(lakehouse: Lakehouse) -> pl.DataFrame:
 
 
 def plan_sessions(folder: Path, url: str, **changes: object) -> Lakehouse:
-    """Return a lakehouse that has published a plan of plain sessions."""
     lakehouse = make_lakehouse(folder, url, **(SESSIONS_MODE | changes))
     assert make_plan(lakehouse).verdict.passed
     return lakehouse

@@ -35,7 +35,6 @@ SOON = dt.datetime(2024, 1, 20, 12, tzinfo=dt.UTC)
 
 
 def open_lake(folder: Path, server: EmulatorServer, at: dt.datetime = LATER) -> Lakehouse:
-    """Return a lake whose bars promise 230 trades in each session of the week."""
     lakehouse = make_lakehouse(folder, server.url, clock=lambda: at)
     write_bars(lakehouse, {("ABCD", date): ROWS for date in WEEK})
     return lakehouse

@@ -36,7 +36,6 @@ def download_on(disk: QuotaDisk, folder: Path, server: EmulatorServer, room: int
 
 
 def hash_undisturbed(folder: Path, server: EmulatorServer) -> Mapping[str, str]:
-    """Return what a download on a large disk stores."""
     lakehouse = make_bulky_lakehouse(folder, server.url, FileSystem())
     download(lakehouse, KEYS)
     return hash_stored(lakehouse)

@@ -206,7 +206,6 @@ def test_a_day_that_breaks_the_contract_fails_alone(
 
 
 def make_many(tickers: int = 10) -> tuple[dict[str, Rows], list[str]]:
-    """Return the trades of tickers of one session each, and their keys."""
     rows = {f"T{number:02d}": make_session(WEEK[0], 2) for number in range(tickers)}
     return rows, [key for ticker in rows for key in make_keys(ticker, WEEK[:1])]
 

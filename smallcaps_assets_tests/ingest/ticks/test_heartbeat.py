@@ -147,7 +147,6 @@ UNKNOWN = RequestRange("B", MONDAY, TUESDAY, None)
 
 @pytest.fixture
 def workload() -> Workload:
-    """Return a workload of both ranges."""
     workload = Workload(load_calendar(), page_limit=100)
     workload.add([WEEK, UNKNOWN])
     return workload

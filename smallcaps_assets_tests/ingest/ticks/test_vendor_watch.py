@@ -10,12 +10,10 @@ from smallcaps_assets_tests.ingest.ingest_factories import SESSIONS
 
 
 def make_range(ticker: str, date: dt.date = SESSIONS[0]) -> RequestRange:
-    """Return a range of one session."""
     return RequestRange(ticker, date, date, None)
 
 
 def fail(watch: VendorWatch, *tickers: str) -> None:
-    """Let ranges of tickers fail."""
     for ticker in tickers:
         watch.note_failure(ticker)
 
