@@ -72,6 +72,11 @@ def open_vendor(folder: Path, server: EmulatorServer, **changes: object) -> Lake
     return make_lakehouse(folder, server.url, source="vendor", **changes)
 
 
+@pytest.fixture
+def lakehouse(tmp_path: Path, server: EmulatorServer) -> Lakehouse:
+    return open_vendor(tmp_path, server)
+
+
 def read_universe(lakehouse: Lakehouse) -> pl.DataFrame:
     return lakehouse.tables.read_table(UNIVERSE)
 
@@ -82,11 +87,10 @@ def list_parts(lakehouse: Lakehouse) -> list[str]:
 
 
 def test_refresh_universe_keeps_both_companies_of_a_ticker(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, lakehouse: Lakehouse
 ) -> None:
     """L22: recycled tickers are two rows, each with its own period and numbers."""
     source.tickers = [make_listing("RC", **GONE), make_listing("RC", **NEW)]
-    lakehouse = open_vendor(tmp_path, server)
 
     made = refresh_universe(lakehouse)
 
@@ -100,11 +104,10 @@ def test_refresh_universe_keeps_both_companies_of_a_ticker(
 
 
 def test_refresh_universe_labels_caps_by_the_date_they_were_asked_for(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, lakehouse: Lakehouse
 ) -> None:
     """L22: a cap is of one date, which is said."""
     source.tickers = [make_listing("A", market_cap=1e9), make_listing("B", **GONE, market_cap=5e8)]
-    lakehouse = open_vendor(tmp_path, server)
 
     made = refresh_universe(lakehouse)
 
@@ -114,7 +117,7 @@ def test_refresh_universe_labels_caps_by_the_date_they_were_asked_for(
 
 
 def test_refresh_universe_asks_details_only_of_what_passes_the_filters(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, server: EmulatorServer, lakehouse: Lakehouse
 ) -> None:
     kinds: list[dict[str, object]] = [
         {"type": "ETF"},
@@ -125,7 +128,7 @@ def test_refresh_universe_asks_details_only_of_what_passes_the_filters(
     source.tickers = [make_listing(f"A{n}", **kind) for n, kind in enumerate(kinds)]
     source.tickers += [make_listing("ZVZZT"), make_listing("GONE", **GONE)]
 
-    made = refresh_universe(open_vendor(tmp_path, server))
+    made = refresh_universe(lakehouse)
 
     asked = {request.path for request in server.requests} - {LISTS}
     assert asked == {f"{LISTS}/{ticker}" for ticker in ("A2", "A3", "GONE")}
@@ -134,13 +137,12 @@ def test_refresh_universe_asks_details_only_of_what_passes_the_filters(
 
 
 def test_refresh_universe_tolerates_and_counts_details_that_are_not_there(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, lakehouse: Lakehouse
 ) -> None:
     source.tickers = [
         make_listing("A"),
         make_listing("GONE", **(GONE | {"list_date": "2021-01-04"})),
     ]
-    lakehouse = open_vendor(tmp_path, server)
 
     made = refresh_universe(lakehouse)
 
@@ -149,11 +151,10 @@ def test_refresh_universe_tolerates_and_counts_details_that_are_not_there(
 
 
 def test_refresh_universe_publishes_no_survivors(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, lakehouse: Lakehouse
 ) -> None:
     """L22: without delisted listings the old universe stays."""
     source.tickers = [make_listing("A")]
-    lakehouse = open_vendor(tmp_path, server)
 
     made = refresh_universe(lakehouse)
 
@@ -184,13 +185,11 @@ def test_refresh_universe_goes_on_after_two_interruptions(tmp_path: Path) -> Non
     assert list_parts(lakehouse) == []
 
 
-def test_refresh_universe_says_how_far_it_is(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
-) -> None:
+def test_refresh_universe_says_how_far_it_is(source: StaticSource, lakehouse: Lakehouse) -> None:
     source.tickers = make_market(420)
     lines: list[str] = []
 
-    refresh_universe(open_vendor(tmp_path, server), lines.append)
+    refresh_universe(lakehouse, lines.append)
 
     assert lines[:2] == [
         "universe: 315 listings active, page 1",
@@ -242,13 +241,13 @@ def spoil(part: Path, damage: str) -> None:
 
 
 def test_refresh_universe_does_not_hide_a_refusal_of_the_first_page(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, server: EmulatorServer, lakehouse: Lakehouse
 ) -> None:
     source.tickers = make_market(8)
     server.faults = [Fault("400", endpoint="tickers")]
 
     with pytest.raises(VendorError):
-        refresh_universe(open_vendor(tmp_path, server))
+        refresh_universe(lakehouse)
 
 
 def test_refresh_universe_forgets_a_load_of_another_week(
@@ -279,10 +278,9 @@ def test_refresh_universe_resumes_for_the_date_it_began_with(
 
 
 def test_refresh_universe_changes_no_byte_when_nothing_changed(
-    source: StaticSource, server: EmulatorServer, tmp_path: Path
+    source: StaticSource, lakehouse: Lakehouse
 ) -> None:
     source.tickers = make_market(40)
-    lakehouse = open_vendor(tmp_path, server)
 
     refresh_universe(lakehouse)
     first = lakehouse.layout.universe_file.read_bytes()
