@@ -413,3 +413,4 @@ def test_trades_has_the_planned_keys_as_its_partition_set(
     assert trades.partitions_def.name == "planned_ticker_sessions"
     assert trades.backfill_policy == dg.BackfillPolicy.single_run()
     assert trades.pools == {"trades"}
+    assert not repository.assets_defs_by_key[trades.key].op.output_defs[0].is_required

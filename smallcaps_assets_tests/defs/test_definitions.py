@@ -20,7 +20,6 @@ from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.storage.lock import LakeLock
-from smallcaps_assets.schemas import TABLES
 from smallcaps_assets_tests.defs.defs_factories import publish
 from smallcaps_assets_tests.defs.run_factories import (
     QUIET,
@@ -58,46 +57,6 @@ LINEAGE: Final = {
     },
     "download_report": {"trades", "lake_catalog"},
 }
-GROUPS: Final = {
-    "reference": {"daily_bars", "splits", "universe"},
-    "events": {"watchlist", "pilot_watchlist"},
-    "plan": {"event_window_plan", "download_estimate", "download_queue"},
-    "ticks": {"trades", "compacted_trades"},
-    "serve": {"lake_catalog"},
-    "audit": {"download_report"},
-}
-CHECKS: Final = {
-    "planned_sessions_are_covered",
-    "event_windows_are_covered",
-    "size_is_as_planned",
-    "sessions_reach_their_bar",
-    "bars_prove_sessions",
-    "files_are_undamaged",
-    "tape_is_in_order",
-    "timestamps_lie_in_their_day",
-    "prices_lie_within_the_bar",
-    "volume_matches_the_bar",
-    "no_orphans",
-}
-JOBS: Final = {
-    "refresh_reference",
-    "refresh_splits",
-    "refresh_universe",
-    "plan_pilot",
-    "plan_new_sessions",
-    "plan_sessions",
-    "download_missing",
-    "audit_lake",
-    "compact_closed_months",
-    "recheck_sessions",
-    "refresh_catalog",
-    "refresh_report",
-    "repair_lake",
-    "reconcile_partitions",
-    "reindex_ledger",
-    "import_archive",
-    "relocate_lake",
-}
 
 
 @pytest.fixture(scope="module")
@@ -130,22 +89,6 @@ def test_lineage_of_the_assets(definitions: dg.Definitions) -> None:
     assert lineage == LINEAGE
 
 
-def test_groups_of_the_assets(definitions: dg.Definitions) -> None:
-    graph = definitions.resolve_asset_graph()
-
-    for group, names in GROUPS.items():
-        keys = {key.to_user_string() for key in graph.asset_keys_for_group(group)}
-        assert keys == names
-
-
-def test_checks_of_trades(definitions: dg.Definitions) -> None:
-    graph = definitions.resolve_asset_graph()
-
-    names = {key.name for key in graph.get_check_keys_for_assets({dg.AssetKey("trades")})}
-
-    assert names == CHECKS
-
-
 def test_blocking_checks_guard_what_is_published(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
 
@@ -158,51 +101,12 @@ def test_blocking_checks_guard_what_is_published(definitions: dg.Definitions) ->
     }
 
 
-def test_jobs_and_sensors(definitions: dg.Definitions) -> None:
-    repository = definitions.get_repository_def()
-
-    names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    sensors = {sensor.name for sensor in repository.sensor_defs}
-
-    assert names == JOBS
-    assert sensors == {
-        "end_runs_of_dead_processes",
-        "watch_freshness",
-        "download_after_plan",
-        "retry_failed_sessions",
-        "plan_after_new_session",
-        "report_changes",
-        "alert_on_failure",
-    }
-
-
-def test_trades_are_a_dynamic_set_that_one_run_fills(definitions: dg.Definitions) -> None:
-    asset = definitions.resolve_assets_def("trades")
-
-    assert isinstance(asset.partitions_def, dg.DynamicPartitionsDefinition)
-    assert asset.partitions_def.name == PLANNED_SET == "planned_ticker_sessions"
-    assert asset.backfill_policy == dg.BackfillPolicy.single_run()
-    assert asset.op.pool == "trades"
-    assert not asset.op.output_defs[0].is_required
-
-
 def test_daily_bars_are_months_from_the_first_one_needed(definitions: dg.Definitions) -> None:
     months = definitions.resolve_assets_def("daily_bars").partitions_def
 
     assert isinstance(months, dg.MonthlyPartitionsDefinition)
     keys = months.get_partition_keys(current_time=dt.datetime(2024, 3, 5, tzinfo=dt.UTC))
     assert (keys[0], "2024-02-01" in keys) == ("2023-01-01", True)
-
-
-def test_every_table_shows_its_contract(definitions: dg.Definitions) -> None:
-    graph = definitions.resolve_asset_graph()
-    names = {key.to_user_string() for key in graph.materializable_asset_keys}
-
-    for name in names & TABLES.keys():
-        schema = graph.get(dg.AssetKey(name)).metadata["dagster/column_schema"]
-        columns = {column.name: column for column in schema.columns}
-        assert set(columns) == set(TABLES[name].columns)
-        assert all(column.description for column in columns.values())
 
 
 def test_workspace_names_the_code_location() -> None:
