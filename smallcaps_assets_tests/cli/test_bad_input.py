@@ -83,7 +83,9 @@ def test_watchlists_that_break_the_contract(
 
     finished = user.run(command, "--watchlist", "bad.csv")
 
-    check_refusal(finished, REFUSED, str(watchlist), *words)
+    page = "see: smallcaps docs operations a-file-is-refused"
+    check_refusal(finished, REFUSED, str(watchlist), *words, page)
+    assert (finished.err.startswith("error: "), finished.out) == (True, "")
     assert user.list_files() == []
 
 
@@ -239,14 +241,3 @@ def test_a_vendor_that_cannot_be_reached(user: User) -> None:
 
     check_refusal(finished, FAILED, "no answer", CLOSED_PORT, "unavailable", "SMALLCAPS_BASE_URL")
     assert not any("_SUCCESS" in name for name in someone.list_files())
-
-
-def test_a_refusal_in_a_process_of_its_own(user: User) -> None:
-    watchlist = write_text(user.folder / "bad.csv", f"{HEADER}\n../x,2024-01-03,E1\n")
-
-    finished = user.run_process("plan", "--watchlist", "bad.csv")
-
-    check_refusal(finished, REFUSED)
-    assert finished.err.startswith(f"error: {watchlist}: watchlist: 1 bad tickers, first ['../x']")
-    assert finished.err.splitlines()[1:] == ["see: smallcaps docs operations a-file-is-refused"]
-    assert finished.out == ""

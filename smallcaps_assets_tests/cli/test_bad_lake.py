@@ -149,14 +149,6 @@ def test_a_lake_of_another_source(filled: User, environment: dict[str, str], com
     assert filled.list_files() == before
 
 
-def test_a_damaged_identity(filled: User) -> None:
-    write_text(LakeLayout(filled.data_dir).identity_file, "{")
-
-    finished = filled.run("download")
-
-    check_refusal(finished, FAILED, "lake.json is damaged", "restore it")
-
-
 def test_a_second_download_at_the_same_time(filled: User, market_server: EmulatorServer) -> None:
     with LakeLock(LakeLayout(filled.data_dir).lock_file).hold("run abc"):
         finished = filled.run("download")

@@ -15,14 +15,12 @@ from smallcaps_assets.cli.endings import run_to_end
 from smallcaps_assets.cli.runs.workplace import noticing_interrupts
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
-from smallcaps_assets_tests.lakehouse_factories import write_text
+from smallcaps_assets_tests.cli.cli_factories import FAILED, User
 
 INTERRUPTED: Final = 130
 FULL: Final = Path("/dev/full")
 NOBODY: Final = 65534
 CLI: Final = f"{sys.executable} -m smallcaps_assets.cli"
-BAD_BARS: Final = "ticker,date,open,high,low,close,volume\nABCD,2024-01-03,x,9,8,8.5,100\n"
 
 
 def run_shell(user: User, line: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -148,14 +146,3 @@ def wait_for_request(server: EmulatorServer, process: "subprocess.Popen[str]") -
     while process.poll() is None and not server.requests:
         time.sleep(0.1)
     time.sleep(1.0)
-
-
-@pytest.mark.parametrize("command", [["plan"], ["download", "--watchlist", "bad.csv"]])
-def test_a_refused_file_ends_as_the_manual_says(user: User, command: list[str]) -> None:
-    """L53: it was 1."""
-    bars = write_text(user.folder / "bars.csv", BAD_BARS)
-    write_text(user.folder / "bad.csv", "ticker,date,events\n../x,2024-01-03,E1\n")
-
-    finished = user.run(*command, SMALLCAPS_DAILY_BARS=bars)
-
-    check_refusal(finished, REFUSED, "expected", "smallcaps docs operations a-file-is-refused")

@@ -94,35 +94,25 @@ def test_one_command_makes_again_what_was_lost(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["status"],
-        ["download"],
-        ["audit"],
-        ["repair"],
-        ["reconcile"],
-        ["report"],
-        ["status", "--json"],
-    ],
+    "line", ["status", "download", "audit", "repair", "reconcile", "report", "status --json"]
 )
-def test_a_garbled_ledger_is_told_as_damage(filled: User, arguments: list[str]) -> None:
+def test_a_garbled_ledger_is_told_as_damage(filled: User, line: str) -> None:
     """L31: it was a traceback of whatever the decoder of texts raises."""
     garble_schema(filled)
 
-    finished = filled.run(*arguments)
+    finished = filled.run(*line.split())
 
     check_refusal(finished, FAILED, "ledger.sqlite", "damaged", "smallcaps reindex")
 
 
-@pytest.mark.parametrize("command", ["download", "reconcile --dry-run", "report --html"])
+@pytest.mark.parametrize("command", ["download", "report --html"])
 def test_a_garbled_database_of_dagster_is_no_full_disk(filled: User, command: str) -> None:
     """L31: it was told that free space is needed."""
     garble_home(filled, "runs.db")
 
     finished = filled.run(*command.split())
 
-    assert "runs.db" in finished.text
-    assert "damaged" in finished.text
+    check_refusal(finished, FAILED, "runs.db", "damaged", "smallcaps reconcile")
     assert "free space" not in finished.text
 
 

@@ -170,9 +170,10 @@ def dagster_storage_errors(settings: Settings) -> Iterator[None]:
             ) from error
         if not isinstance(error, _storage_errors()):
             raise
+        said = getattr(error, "orig", error)  # SQLAlchemy puts the name of its class before it
         raise StorageError(
             f"Dagster's databases below {settings.data_dir.absolute() / 'dagster'} refuse: "
-            f"{str(error).splitlines()[0]}; free space there or make it writable, then run the "
+            f"{str(said).splitlines()[0]}; free space there or make it writable, then run the "
             "same command again"
         ) from error
 

@@ -176,17 +176,6 @@ def test_status_before_the_first_download_foretells_it(user: User) -> None:
     assert "1 min 0 s of download left, by the limit of requests at best" in shown
 
 
-def test_status_of_a_lost_ledger_leads_to_reindex(filled: User) -> None:
-    for file in (filled.data_dir / "lake").glob("ledger.sqlite*"):
-        file.unlink()
-
-    finished = filled.run("status")
-
-    assert (finished.code, finished.out) == (FAILED, "")
-    assert "smallcaps reindex" in finished.err
-    assert "smallcaps plan" not in finished.err
-
-
 def test_status_after_failures_and_a_refused_key_tells_them(
     user: User, market_server: EmulatorServer
 ) -> None:
