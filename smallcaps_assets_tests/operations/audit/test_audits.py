@@ -42,82 +42,10 @@ def trades_file(lakehouse: Lakehouse) -> Path:
     return lakehouse.layout.trades_file(TICKER, DATE)
 
 
-def receipt_file(lakehouse: Lakehouse) -> Path:
-    return lakehouse.layout.receipt_file(TICKER, DATE)
-
-
 def flip_byte(lakehouse: Lakehouse) -> None:
     content = bytearray(trades_file(lakehouse).read_bytes())
     content[len(content) // 2] ^= 1
     trades_file(lakehouse).write_bytes(content)
-
-
-def cut_file(lakehouse: Lakehouse) -> None:
-    trades_file(lakehouse).write_bytes(trades_file(lakehouse).read_bytes()[:-100])
-
-
-def delete_file(lakehouse: Lakehouse) -> None:
-    trades_file(lakehouse).unlink()
-
-
-def delete_session(lakehouse: Lakehouse) -> None:
-    trades_file(lakehouse).unlink()
-    receipt_file(lakehouse).unlink()
-
-
-def edit_receipt(lakehouse: Lakehouse) -> None:
-    text = receipt_file(lakehouse).read_text(encoding="utf-8")
-    write_text(receipt_file(lakehouse), text.replace('"rows": ', '"rows": 1'))
-
-
-def swap_receipt(lakehouse: Lakehouse) -> None:
-    other = lakehouse.layout.receipt_file(TICKER, dt.date(2024, 1, 11))
-    receipt_file(lakehouse).write_bytes(other.read_bytes())
-
-
-def put_file_beside_empty_receipt(lakehouse: Lakehouse) -> None:
-    stray = lakehouse.layout.trades_file("BCpC", dt.date(2024, 1, 9))
-    stray.write_bytes(trades_file(lakehouse).read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("plant", "kinds"),
-    [
-        (flip_byte, {"sha256", "unreadable"}),
-        (cut_file, {"bytes", "sha256", "unreadable"}),
-        (delete_file, {"missing_file"}),
-        (delete_session, {"missing_file"}),
-        (edit_receipt, {"receipt"}),
-        (swap_receipt, {"receipt"}),
-    ],
-)
-def test_audit_lake_names_a_damaged_session(
-    small_lake: SmallLake, tmp_path: Path, plant: Plant, kinds: set[str]
-) -> None:
-    """L17: that a file exists proves nothing; it is opened, counted and hashed."""
-    lakehouse = small_lake.copy(tmp_path)
-    plant(lakehouse)
-
-    verdicts = audit_lake(lakehouse)
-
-    damages = verdicts["files_are_undamaged"]
-    assert "files_are_undamaged" in failed_audits(verdicts)
-    assert named_sessions(damages) == {(TICKER, DATE)}
-    assert set(damages.offenders["kind"]) == kinds
-    assert damages.numbers["checked"] == SESSIONS
-
-
-def test_audit_lake_finds_a_file_where_a_receipt_says_no_trades(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-    put_file_beside_empty_receipt(lakehouse)
-
-    verdict = audit_lake(lakehouse)["files_are_undamaged"]
-
-    assert verdict.offenders.select("ticker", "session_date", "kind").rows() == [
-        ("BCpC", dt.date(2024, 1, 9), "stray_file")
-    ]
 
 
 def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
@@ -130,11 +58,8 @@ def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
     return lakehouse.layout.trades_file(TICKER, date, Tree.OFF_SESSION)
 
 
-def test_audit_lake_opens_prints_on_dates_that_are_no_session(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
+def test_audit_lake_opens_prints_on_dates_that_are_no_session(lakehouse: Lakehouse) -> None:
     """L17: they are no partition, and damage of them is not tolerated either."""
-    lakehouse = small_lake.copy(tmp_path)
     saturday = dt.date(2024, 1, 13)
     path = commit_off_session(lakehouse, saturday)
     whole = audit_lake(lakehouse)
@@ -175,13 +100,9 @@ def drop_half(trades: pl.DataFrame) -> pl.DataFrame:
     ],
 )
 def test_audit_lake_names_a_session_whose_rows_are_wrong(
-    small_lake: SmallLake,
-    tmp_path: Path,
-    change: Callable[[pl.DataFrame], pl.DataFrame],
-    audit: str,
+    lakehouse: Lakehouse, change: Callable[[pl.DataFrame], pl.DataFrame], audit: str
 ) -> None:
     """L17: a file that agrees with its receipt may still hold wrong rows."""
-    lakehouse = small_lake.copy(tmp_path)
     rewrite_session(lakehouse, KEY, change)
 
     verdicts = audit_lake(lakehouse)
@@ -192,10 +113,9 @@ def test_audit_lake_names_a_session_whose_rows_are_wrong(
 
 
 def test_audit_lake_finds_trades_that_are_missing_by_their_count_alone(
-    small_lake: SmallLake, tmp_path: Path
+    lakehouse: Lakehouse,
 ) -> None:
     """L23: stored prices and volumes are compared with unadjusted bars."""
-    lakehouse = small_lake.copy(tmp_path)
     rewrite_session(lakehouse, KEY, drop_half)
 
     row = audit_lake(lakehouse)["volume_matches_the_bar"].offenders.row(0, named=True)
@@ -230,10 +150,9 @@ def write_foreign_folder(lakehouse: Lakehouse) -> Path:
     ],
 )
 def test_audit_lake_lists_what_belongs_to_no_receipt(
-    small_lake: SmallLake, tmp_path: Path, plant: Callable[[Lakehouse], Path], kind: str
+    lakehouse: Lakehouse, plant: Callable[[Lakehouse], Path], kind: str
 ) -> None:
     """L18: what an older run left in the folder is listed, and is never a result."""
-    lakehouse = small_lake.copy(tmp_path)
     path = plant(lakehouse)
 
     verdicts = audit_lake(lakehouse)
@@ -245,10 +164,9 @@ def test_audit_lake_lists_what_belongs_to_no_receipt(
 
 
 def test_audit_lake_lists_what_no_plan_asks_for_without_a_fault(
-    small_lake: SmallLake, tmp_path: Path
+    lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
     """L18: a receipt that no plan wants any more is named, and its data stay."""
-    lakehouse = small_lake.copy(tmp_path)
     write_text(tmp_path / "watchlist.csv", "ticker,date,events\nBCPC,2024-01-10,E6\n")
     publish_plan(lakehouse)
 
@@ -260,9 +178,8 @@ def test_audit_lake_lists_what_no_plan_asks_for_without_a_fault(
 
 
 def test_audit_ledger_is_red_where_planned_sessions_are_missing(
-    small_lake: SmallLake, tmp_path: Path
+    lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
-    lakehouse = small_lake.copy(tmp_path)
     write_text(tmp_path / "watchlist.csv", "ticker,date,events\nBCPC,2024-01-16,E6\n")
     publish_plan(lakehouse)
     _, plan = lakehouse.tables.read_plan()
@@ -284,11 +201,7 @@ def test_audit_ledger_is_red_beyond_the_disk_budget(small_lake: SmallLake, tmp_p
     assert "exceed the budget" in verdicts["size_is_as_planned"].summary
 
 
-def test_audit_lake_passes_a_whole_lake_and_reports_every_audit(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-
+def test_audit_lake_passes_a_whole_lake_and_reports_every_audit(lakehouse: Lakehouse) -> None:
     verdicts = audit_lake(lakehouse)
 
     assert failed_audits(verdicts) == set()
@@ -296,17 +209,14 @@ def test_audit_lake_passes_a_whole_lake_and_reports_every_audit(
     assert verdicts["volume_matches_the_bar"].numbers["volume_residual_ratio"] == 0
 
 
-def test_recall_verdicts_is_red_before_the_first_one(small_lake: SmallLake, tmp_path: Path) -> None:
-    verdicts = recall_verdicts(small_lake.copy(tmp_path))
+def test_recall_verdicts_is_red_before_the_first_one(lakehouse: Lakehouse) -> None:
+    verdicts = recall_verdicts(lakehouse)
 
     assert failed_audits(verdicts) == {audit.name for audit in AUDITS if audit.is_deep}
     assert "smallcaps audit --deep" in verdicts["no_orphans"].summary
 
 
-def test_recall_verdicts_takes_a_damaged_result_for_none(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_recall_verdicts_takes_a_damaged_result_for_none(lakehouse: Lakehouse) -> None:
     audit_lake(lakehouse)
     write_text(lakehouse.layout.last_audit_file, '{"audited_at": "2025-')
 
@@ -316,10 +226,7 @@ def test_recall_verdicts_takes_a_damaged_result_for_none(
     assert all(verdict.numbers == {"never_audited": 1} for verdict in deep)
 
 
-def test_recall_verdicts_remembers_verdicts_offenders_and_age(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_recall_verdicts_remembers_verdicts_offenders_and_age(lakehouse: Lakehouse) -> None:
     flip_byte(lakehouse)
     audit_lake(lakehouse)
 

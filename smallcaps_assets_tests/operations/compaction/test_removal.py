@@ -74,15 +74,6 @@ def removed(tmp_path: Path) -> Lakehouse:
     return lakehouse
 
 
-def test_landing_files_stay_without_the_setting(kept: Lakehouse) -> None:
-    before = list_landing(kept)
-
-    compact(kept)
-
-    assert list_landing(kept) == before
-    assert len(before) == len(KEYS) - 1
-
-
 def test_landing_files_go_in_a_run_after_the_one_that_replaced_them(tmp_path: Path) -> None:
     lakehouse = fill_month_lake(tmp_path / "data", changes=REMOVING)
     before = list_landing(lakehouse)
@@ -117,16 +108,23 @@ def test_landing_files_stay_beside_a_month_that_is_damaged(tmp_path: Path) -> No
     assert len(left) == len(MARCH_KEYS)
 
 
-def test_audit_finds_nothing_wrong_without_landing_files(removed: Lakehouse) -> None:
+def test_everything_works_without_landing_files(removed: Lakehouse, tmp_path: Path) -> None:
+    """Audit, store, reindex and export read month files, and leave them as they are."""
+    before = read_rows(removed)
+
     assert find_damage(removed).is_empty()
+    trades = removed.store.read_trades(*decode_key(KEYS[0]))
+    assert hash_trades(trades) == hash_receipts(removed)[KEYS[0]]
+    removed.ledger.reindex(removed.store.iter_receipts())
+    facts = export_dates(removed.layout, removed.fs, tmp_path / "dates")
+    again = export_dates(removed.layout, removed.fs, tmp_path / "dates")
+    phases = export_session_files(removed.layout, removed.fs, tmp_path / "phases")
 
-
-def test_store_reads_a_session_from_its_month(removed: Lakehouse) -> None:
-    key = KEYS[0]
-
-    trades = removed.store.read_trades(*decode_key(key))
-
-    assert hash_trades(trades) == hash_receipts(removed)[key]
+    exported = pl.read_parquet(tmp_path / "dates/**/*.parquet", hive_partitioning=False)
+    assert exported.sort("ticker", "session_date", maintain_order=True).equals(before)
+    assert (facts.damages, phases.damages, again.unchanged) == ({}, {}, facts.units)
+    assert read_rows(removed).equals(before)
+    assert compact(removed) == {MARCH: Done.REUSED, APRIL: Done.REUSED}
 
 
 def test_a_stale_month_is_written_anew_from_its_own_files(removed: Lakehouse) -> None:
@@ -138,15 +136,6 @@ def test_a_stale_month_is_written_anew_from_its_own_files(removed: Lakehouse) ->
     assert compact(removed)[MARCH] is Done.REUSED
     assert list_landing(removed) == set()
     assert find_damage(removed).is_empty()
-
-
-def test_reindex_leaves_everything_as_it_is(removed: Lakehouse) -> None:
-    before = read_rows(removed)
-
-    removed.ledger.reindex(removed.store.iter_receipts())
-
-    assert read_rows(removed).equals(before)
-    assert compact(removed) == {MARCH: Done.REUSED, APRIL: Done.REUSED}
 
 
 def test_a_flipped_bit_in_a_month_file_names_its_sessions_and_kind(removed: Lakehouse) -> None:
@@ -165,6 +154,8 @@ TRADES_KEY = ("ticker", "session_date")
 
 def test_a_lost_month_is_its_sessions_missing_again_one_by_one(removed: Lakehouse) -> None:
     find_part(removed).unlink()
+    with pytest.raises(MissingPartitionError, match="files have a receipt"):
+        Lake(removed.home.data_dir).trades()
 
     facts = repair_lake(removed)
 
@@ -189,6 +180,8 @@ def test_a_damaged_month_loses_only_what_does_not_prove(removed: Lakehouse) -> N
 
 def test_a_damaged_month_with_landing_files_is_written_anew(kept: Lakehouse) -> None:
     good = find_part(kept).read_bytes()
+    assert compact(kept)[MARCH] is Done.REUSED
+    assert len(list_landing(kept)) == len(KEYS) - 1  # without the setting they stay
     flip_bits(find_part(kept), 0.3, 0.6)
 
     facts = repair_lake(kept)
@@ -209,13 +202,6 @@ def test_a_dry_repair_changes_nothing(removed: Lakehouse) -> None:
     assert find_part(removed).read_bytes() == before
 
 
-def test_a_missing_month_file_is_an_error_and_never_empty(removed: Lakehouse) -> None:
-    find_part(removed).unlink()
-
-    with pytest.raises(MissingPartitionError, match="files have a receipt"):
-        Lake(removed.home.data_dir).trades()
-
-
 def test_a_move_takes_months_along(removed: Lakehouse, tmp_path: Path) -> None:
     before = read_rows(removed)
     dest = tmp_path / "elsewhere"
@@ -228,18 +214,6 @@ def test_a_move_takes_months_along(removed: Lakehouse, tmp_path: Path) -> None:
     assert find_part(removed).is_relative_to(dest)
     assert find_damage(removed).is_empty()
     assert compact(removed) == {MARCH: Done.REUSED, APRIL: Done.REUSED}
-
-
-def test_an_export_has_the_rows_of_months(removed: Lakehouse, tmp_path: Path) -> None:
-    facts = export_dates(removed.layout, removed.fs, tmp_path / "dates")
-    phases = export_session_files(removed.layout, removed.fs, tmp_path / "phases")
-
-    assert facts.damages == phases.damages == {}
-    exported = pl.read_parquet(tmp_path / "dates/**/*.parquet", hive_partitioning=False)
-    trades = read_rows(removed)
-    assert exported.sort("ticker", "session_date", maintain_order=True).equals(trades)
-    again = export_dates(removed.layout, removed.fs, tmp_path / "dates")
-    assert again.unchanged == again.units
 
 
 def test_a_session_fetched_again_is_read_from_its_new_file(removed: Lakehouse) -> None:

@@ -1,5 +1,6 @@
 """L17, L18: damage is found whatever it is, moved aside with its evidence, and never deleted."""
 
+import datetime as dt
 import errno
 import hashlib
 import os
@@ -14,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
@@ -134,12 +136,6 @@ DAMAGES: Final[dict[str, tuple[Damage, str, set[str]]]] = {
 """How it is done, to which session, and the kinds that must be told."""
 
 
-@pytest.fixture
-def lakehouse(small_lake: SmallLake, tmp_path: Path) -> Lakehouse:
-    """Return a whole lake of nine sessions."""
-    return small_lake.copy(tmp_path)
-
-
 def read_contents(folder: Path) -> Counter[bytes]:
     """Return the contents of the files below a folder, without evidence and what is no data."""
     trees = [folder / "lake" / tree.value for tree in Tree]
@@ -153,6 +149,10 @@ def is_data(file: Path) -> bool:
 
 def is_moved(file: Path) -> bool:
     return file.name in {"trades.parquet", "_SUCCESS"}
+
+
+def named_sessions(verdict: Verdict) -> set[tuple[str, dt.date]]:
+    return set(verdict.offenders.select("ticker", "session_date").iter_rows())
 
 
 def read_evidence(folder: Path) -> dict[str, Any]:
@@ -173,13 +173,17 @@ def list_receipts(lakehouse: Lakehouse) -> dict[str, Receipt]:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_kind_of_damage_is_found_and_moved_aside(lakehouse: Lakehouse, name: str) -> None:
+    """L17: that a file exists proves nothing; audit and repair open, count and hash it."""
     do, key, kinds = DAMAGES[name]
     whole = list_receipts(lakehouse)
     do(lakehouse)
     contents = read_contents(lakehouse.home.data_dir)
 
+    audited = audit_lake(lakehouse)["files_are_undamaged"]
     facts = repair_lake(lakehouse)
 
+    assert named_sessions(audited) == {decode_key(key)}
+    assert (kinds <= set(audited.offenders["kind"]), audited.numbers["checked"]) == (True, SESSIONS)
     assert facts.keys == list(facts.damages) == list_missing(lakehouse) == [key]
     assert kinds <= {damage.kind.value for damage in facts.damages[key]}
     assert read_contents(lakehouse.home.data_dir) == contents
@@ -197,8 +201,11 @@ def test_a_session_without_its_receipt_is_lost(
 ) -> None:
     do(lakehouse)
 
+    audited = audit_lake(lakehouse)["files_are_undamaged"]
     facts = repair_lake(lakehouse)
 
+    assert named_sessions(audited) == {decode_key(KEY)}
+    assert set(audited.offenders["kind"]) == {"missing_file"}
     assert facts.lost == facts.keys == list_missing(lakehouse) == [KEY]
     assert len(facts.orphans) == len(facts.moved) == strays
     assert lakehouse.ledger.states([KEY]) == {KEY: "quarantined"}

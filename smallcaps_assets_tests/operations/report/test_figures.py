@@ -5,24 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.core.documents import decode_document, encode_document
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.audit.last_audit import AUDITS
-from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     SmallLake,
-    build_small_lake,
     download_plan,
-    make_lakehouse,
     plan_small_lake,
     publish_plan,
     write_text,
@@ -31,10 +27,8 @@ from smallcaps_assets_tests.lakehouse_factories import (
 KEY = "BCPC_2024-01-10"
 
 
-def test_measure_lake_counts_what_lies_on_the_disk(small_lake: SmallLake, tmp_path: Path) -> None:
+def test_measure_lake_counts_what_lies_on_the_disk(lakehouse: Lakehouse) -> None:
     """L1: the summary counts files and receipts, not attempts."""
-    lakehouse = small_lake.copy(tmp_path)
-
     figures = measure_lake(lakehouse)
 
     receipts = list(lakehouse.store.iter_receipts())
@@ -47,10 +41,8 @@ def test_measure_lake_counts_what_lies_on_the_disk(small_lake: SmallLake, tmp_pa
     )
 
 
-def test_measure_lake_sets_the_estimate_beside_what_landed(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    figures = measure_lake(small_lake.copy(tmp_path))
+def test_measure_lake_sets_the_estimate_beside_what_landed(lakehouse: Lakehouse) -> None:
+    figures = measure_lake(lakehouse)
 
     assert (figures.estimated_requests, figures.requests) == (3, 3)
     assert figures.bytes == pytest.approx(figures.estimated_bytes, rel=0.2)
@@ -77,21 +69,10 @@ print(len(opened))
     assert told.stdout == "1\n"
 
 
-def test_measure_lake_gives_equal_content_an_equal_hash(
-    small_lake: SmallLake, market_server: EmulatorServer, tmp_path: Path
-) -> None:
-    other = build_small_lake(tmp_path, market_server.url)
-
-    first = measure_lake(small_lake.copy(tmp_path / "copy")).content_hash
-
-    assert measure_lake(other).content_hash == first
-
-
 def test_measure_lake_tells_planned_from_unplanned_sessions(
-    small_lake: SmallLake, tmp_path: Path
+    lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
     """L10, L18: coverage is of the plan, whatever else lies in the lake."""
-    lakehouse = small_lake.copy(tmp_path)
     write_text(tmp_path / "watchlist.csv", "ticker,date,events\nBCPC,2024-01-11,E6\n")
     publish_plan(lakehouse)
     _, plan = lakehouse.tables.read_plan()
@@ -104,8 +85,7 @@ def test_measure_lake_tells_planned_from_unplanned_sessions(
     assert figures.checks["planned_sessions_are_covered"].standing == "not met"
 
 
-def test_measure_lake_shows_every_check(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_measure_lake_shows_every_check(lakehouse: Lakehouse) -> None:
     before = measure_lake(lakehouse)
     audit_lake(lakehouse)
 
@@ -116,29 +96,6 @@ def test_measure_lake_shows_every_check(small_lake: SmallLake, tmp_path: Path) -
     assert (before.audit_age_h, before.audit_is_stale) == (None, True)
     assert {check.standing for check in after.checks.values()} == {"met"}
     assert (after.audit_age_h, after.audit_is_stale) == (0, False)
-
-
-def test_measure_lake_is_what_its_document_says(small_lake: SmallLake, tmp_path: Path) -> None:
-    report = measure_lake(small_lake.copy(tmp_path))
-
-    assert decode_document(encode_document(report), ReportDocument) == report
-
-
-def test_measure_lake_needs_a_plan_and_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(MissingPartitionError, match="smallcaps plan"):
-        measure_lake(make_lakehouse(tmp_path, "http://127.0.0.1:9"))
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_measure_lake_finds_that_the_ledger_was_lost(small_lake: SmallLake, tmp_path: Path) -> None:
-    """What is stored must not read as missing."""
-    lakehouse = small_lake.copy(tmp_path)
-    for file in lakehouse.layout.lake_dir.glob("ledger.sqlite*"):
-        file.unlink()
-
-    with pytest.raises(LedgerMismatchError, match="smallcaps reindex"):
-        measure_lake(lakehouse)
 
 
 def test_measure_lake_of_a_plan_alone_proves_nothing(
@@ -155,10 +112,8 @@ def test_measure_lake_of_a_plan_alone_proves_nothing(
     assert all(one.key in report.recommendation for one in report.missing)
 
 
-def test_measure_lake_without_an_estimate_does_not_judge_by_one(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    report = measure_lake(small_lake.copy(tmp_path))
+def test_measure_lake_without_an_estimate_does_not_judge_by_one(lakehouse: Lakehouse) -> None:
+    report = measure_lake(lakehouse)
 
     standings = {one.name: one.standing for one in report.criteria}
     assert report.estimates_made == 0
@@ -185,10 +140,7 @@ def test_measure_lake_calls_an_audit_stale_after_repair_and_download(
     assert "1 sessions were stored since" in damaged.reason
 
 
-def test_measure_lake_does_not_know_hours_when_attempts_are_lost(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_measure_lake_does_not_know_hours_when_attempts_are_lost(lakehouse: Lakehouse) -> None:
     for file in lakehouse.layout.lake_dir.glob("ledger.sqlite*"):
         file.unlink()
     ensure_indexed(lakehouse)

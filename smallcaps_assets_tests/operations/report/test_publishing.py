@@ -74,8 +74,7 @@ def test_the_page_and_the_json_hold_no_key(published: PublishedReport) -> None:
         assert SECRET.encode() not in file.read_bytes()
 
 
-def test_the_page_escapes_and_cuts_messages(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_the_page_escapes_and_cuts_messages(lakehouse: Lakehouse) -> None:
     fail_session(lakehouse, EVIL)
 
     page = publish_report(lakehouse).page.read_text(encoding="utf-8")
@@ -86,10 +85,7 @@ def test_the_page_escapes_and_cuts_messages(small_lake: SmallLake, tmp_path: Pat
     assert KEY in page
 
 
-def test_the_page_shows_the_first_of_many_missing_sessions(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_the_page_shows_the_first_of_many_missing_sessions(lakehouse: Lakehouse) -> None:
     fail_session(lakehouse, "cut")
     report = measure_lake(lakehouse)
     many = report.missing * (SHOWN + 5)
@@ -118,9 +114,7 @@ def test_publish_report_of_a_plan_alone_draws_the_plan(
     assert "never audited" in page
 
 
-def test_profile_lake_counts_every_trade(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-
+def test_profile_lake_counts_every_trade(lakehouse: Lakehouse) -> None:
     found = profile(lakehouse)
 
     trades = Lake(lakehouse.layout.data_dir).trades(columns=["trading_phase"]).collect()
@@ -129,9 +123,8 @@ def test_profile_lake_counts_every_trade(small_lake: SmallLake, tmp_path: Path) 
     assert found.sessions == found.stored == 8
 
 
-def test_profile_lake_reads_a_session_once(small_lake: SmallLake, tmp_path: Path) -> None:
+def test_profile_lake_reads_a_session_once(lakehouse: Lakehouse) -> None:
     """Later reports read what is new: files that are gone are not missed."""
-    lakehouse = small_lake.copy(tmp_path)
     first = profile(lakehouse)
     for file in lakehouse.layout.lake_dir.rglob("trades.parquet"):
         file.unlink()
@@ -141,10 +134,7 @@ def test_profile_lake_reads_a_session_once(small_lake: SmallLake, tmp_path: Path
     assert again.trades.equals(first.trades)
 
 
-def test_profile_lake_reads_months_that_are_compacted(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_profile_lake_reads_months_that_are_compacted(lakehouse: Lakehouse) -> None:
     first = profile(lakehouse)
     lakehouse.layout.profile_file.unlink()
     compaction = Compaction(lakehouse, run_id="test")
@@ -158,19 +148,14 @@ def test_profile_lake_reads_months_that_are_compacted(
     assert (again.sessions, again.trades.equals(first.trades)) == (8, True)
 
 
-def test_profile_lake_goes_on_where_it_stopped(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-
+def test_profile_lake_goes_on_where_it_stopped(lakehouse: Lakehouse) -> None:
     sessions = [profile(lakehouse, limit=3).sessions for _ in range(4)]
 
     assert sessions == [3, 6, 8, 8]
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1 nothing PAR1"])
-def test_profile_lake_leaves_out_what_cannot_be_read(
-    small_lake: SmallLake, tmp_path: Path, content: bytes
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+@pytest.mark.parametrize("content", [b"", b"PAR1 nothing PAR1", bytes(4_000)])
+def test_profile_lake_leaves_out_what_cannot_be_read(lakehouse: Lakehouse, content: bytes) -> None:
     lakehouse.layout.trades_file(*decode_key(KEY)).write_bytes(content)
 
     found = profile(lakehouse)
@@ -178,18 +163,7 @@ def test_profile_lake_leaves_out_what_cannot_be_read(
     assert (found.sessions, found.stored) == (7, 8)
 
 
-def test_profile_lake_leaves_out_a_file_whose_bytes_were_damaged(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-    file = lakehouse.layout.trades_file(*decode_key(KEY))
-    file.write_bytes(bytes(len(file.read_bytes())))
-
-    assert profile(lakehouse).sessions == 7
-
-
-def test_profile_lake_makes_a_damaged_memory_anew(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_profile_lake_makes_a_damaged_memory_anew(lakehouse: Lakehouse) -> None:
     first = profile(lakehouse)
     lakehouse.layout.profile_file.write_bytes(b"PAR1")
 

@@ -1,6 +1,5 @@
 import dataclasses
 import datetime as dt
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.report.document import EstimateAndReality
 from smallcaps_assets.operations.report.history import gather_history
 from smallcaps_assets.operations.report.reality import measure_reality
-from smallcaps_assets_tests.lakehouse_factories import NOW, SESSIONS, SmallLake
+from smallcaps_assets_tests.lakehouse_factories import NOW, SESSIONS
 
 LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 
@@ -32,11 +31,7 @@ def promise(lakehouse: Lakehouse, made_at: dt.datetime, bytes_per_trade: float) 
     record_estimate(lakehouse.tables, dataclasses.replace(estimate, calibration=costs), made_at)
 
 
-def test_measure_reality_sums_what_landed_by_ticker_and_year(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-
+def test_measure_reality_sums_what_landed_by_ticker_and_year(lakehouse: Lakehouse) -> None:
     reality = measure(lakehouse)
 
     totals = lakehouse.ledger.totals()
@@ -53,11 +48,7 @@ def test_measure_reality_sums_what_landed_by_ticker_and_year(
             assert sum(getattr(row, name) for row in rows) == wanted, name
 
 
-def test_measure_reality_counts_trades_by_the_bars_alone(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    lakehouse = small_lake.copy(tmp_path)
-
+def test_measure_reality_counts_trades_by_the_bars_alone(lakehouse: Lakehouse) -> None:
     total = measure(lakehouse).total
 
     bars = lakehouse.tables.read_daily_bars().collect()
@@ -67,10 +58,9 @@ def test_measure_reality_counts_trades_by_the_bars_alone(
 
 
 def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_landed(
-    small_lake: SmallLake, tmp_path: Path
+    lakehouse: Lakehouse,
 ) -> None:
     """An estimate that learned from a session is not judged by it."""
-    lakehouse = small_lake.copy(tmp_path)
     promise(lakehouse, LONG_AGO, 100.0)
     promise(lakehouse, LONG_AGO + dt.timedelta(days=1), 10.0)
     later = max(lakehouse.ledger.receipts()["committed_timestamp"]) + dt.timedelta(seconds=1)
@@ -81,15 +71,14 @@ def test_measure_reality_holds_a_session_against_the_last_estimate_before_it_lan
     assert total.estimated_bytes == total.estimated_rows * 10
 
 
-def test_measure_reality_of_nothing_is_empty(small_lake: SmallLake, tmp_path: Path) -> None:
-    reality = measure(small_lake.copy(tmp_path), stored=0)
+def test_measure_reality_of_nothing_is_empty(lakehouse: Lakehouse) -> None:
+    reality = measure(lakehouse, stored=0)
 
     assert (reality.by_ticker, reality.by_year) == ([], [])
     assert (reality.total.sessions, reality.total.bytes_error_ratio) == (0, None)
 
 
-def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_record_estimate_adds_a_line(lakehouse: Lakehouse) -> None:
     estimate = estimate_lake(lakehouse)
 
     entries = [record_estimate(lakehouse.tables, estimate, NOW) for _ in range(2)]
@@ -98,8 +87,7 @@ def test_record_estimate_adds_a_line(small_lake: SmallLake, tmp_path: Path) -> N
     assert (entries[0].made_at, entries[0].requests) == (NOW, 3)
 
 
-def test_read_estimates_refuses_an_edited_history(small_lake: SmallLake, tmp_path: Path) -> None:
-    lakehouse = small_lake.copy(tmp_path)
+def test_read_estimates_refuses_an_edited_history(lakehouse: Lakehouse) -> None:
     record_estimate(lakehouse.tables, estimate_lake(lakehouse), lakehouse.clock())
     lakehouse.layout.estimates_file.write_text("{}\n", encoding="utf-8")
 

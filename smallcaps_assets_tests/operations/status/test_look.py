@@ -1,13 +1,11 @@
 import dataclasses
 import datetime as dt
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from smallcaps_assets.core.documents import decode_document, encode_document
 from smallcaps_assets.core.progress.pace import Step, Work
 from smallcaps_assets.core.states import STATES
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
@@ -15,7 +13,6 @@ from smallcaps_assets.lake.ledger.pulse import Pulse, encode_pulse, parse_pulse
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.storage.processes import identify_process
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.status.document import StatusDocument
 from smallcaps_assets.operations.status.look import count_partitions, cover, measure_status
 from smallcaps_assets_tests.lake.ledger_factories import make_attempt
 from smallcaps_assets_tests.lakehouse_factories import (
@@ -82,9 +79,8 @@ def test_measure_status_without_a_plan_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made_by", ["nobody", "a plan"])
 def test_measure_status_of_a_lake_that_lost_its_ledger_says_how_to_make_it(
-    small_lake: SmallLake, tmp_path: Path, made_by: str
+    lakehouse: Lakehouse, made_by: str
 ) -> None:
-    lakehouse = small_lake.copy(tmp_path)
     for file in lakehouse.layout.lake_dir.glob("ledger.sqlite*"):
         file.unlink()
     if made_by == "a plan":
@@ -94,25 +90,18 @@ def test_measure_status_of_a_lake_that_lost_its_ledger_says_how_to_make_it(
         measure_status(lakehouse)
 
 
-def test_measure_status_of_a_finished_lake(small_lake: SmallLake, tmp_path: Path) -> None:
-    status = measure_status(small_lake.copy(tmp_path))
+def test_measure_status_of_a_finished_lake(lakehouse: Lakehouse) -> None:
+    status = measure_status(lakehouse)
 
+    with_trades = {file.key: file.rows > 0 for file in status.recent}
+    assert len(with_trades) == 5
+    assert all(rows or key == EMPTY_KEY for key, rows in with_trades.items())
     assert (status.partitions.done, status.partitions.left) == (SESSIONS, 0)
     assert (status.partitions.complete, status.partitions.empty) == (SESSIONS - 1, 1)
     assert (status.stored.rows, status.stored.requests) == (1451, 3)
     assert (status.download.state, status.download.is_running) == ("finished", False)
     assert status.disk.needed_bytes == 0
     assert status.forecast.plan_seconds == 0
-
-
-def test_measure_status_lists_what_was_committed_last(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    status = measure_status(small_lake.copy(tmp_path))
-
-    with_trades = {file.key: file.rows > 0 for file in status.recent}
-    assert len(with_trades) == 5
-    assert all(rows or key == EMPTY_KEY for key, rows in with_trades.items())
 
 
 def test_measure_status_covers_years_and_tickers(open_lake: Lakehouse) -> None:
@@ -239,29 +228,12 @@ def test_measure_status_says_that_the_rest_does_not_fit(open_lake: Lakehouse) ->
     assert (disk.needed_bytes or 0) > 10**15
 
 
-def test_measure_status_takes_the_estimate_before_the_first_download(
-    open_lake: Lakehouse,
-) -> None:
-    shutil.rmtree(open_lake.layout.data_dir / "dagster", ignore_errors=True)
-
-    forecast = measure_status(open_lake).forecast
-
-    assert forecast.left_rows is None or forecast.left_rows > 0
-
-
 def test_a_pulse_of_an_earlier_version_is_read(open_lake: Lakehouse) -> None:
     """It had the costs that were fitted."""
     pulse = beat(open_lake)
     text = encode_pulse(pulse).removesuffix("}")
 
     assert parse_pulse(f'{text},"costs":{{"request_s":0.6,"row_s":2e-06}}}}') == pulse
-
-
-def test_a_status_is_a_document(open_lake: Lakehouse) -> None:
-    beat(open_lake)
-    status = measure_status(open_lake)
-
-    assert decode_document(encode_document(status), StatusDocument) == status
 
 
 @pytest.mark.parametrize("state", STATES)
