@@ -1,4 +1,4 @@
-"""What tests of runs share and has to be torn down: folders in memory, the emulator."""
+"""What tests of runs share and has to be torn down: folders in memory, the emulator, a site."""
 
 import shutil
 import tempfile
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets_tests.defs.defs_factories import MEMORY, EmulatorProcess
+from smallcaps_assets_tests.defs.run_factories import Site, open_site
+from smallcaps_assets_tests.lakehouse_factories import SmallLake
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +25,10 @@ def emulator() -> Iterator[EmulatorProcess]:
     """Serve the emulated market from a process of its own."""
     with EmulatorProcess() as process:
         yield process
+
+
+@pytest.fixture
+def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
+    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
+    with open_site(small_lake.copy(tmp_path)) as opened:
+        yield opened

@@ -11,6 +11,7 @@ from dagster._core.execution.plan.objects import UserFailureData
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.defs.defs_factories import MEMORY
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -84,3 +85,11 @@ def describe_failures(result: dg.ExecuteInProcessResult) -> str:
 def read_checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     """Return the evaluations of a run by the name of the check."""
     return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+def read_latest_checks(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
+    """Return the newest evaluation of every audit, as the page of checks shows it."""
+    keys = [dg.AssetCheckKey(dg.AssetKey("trades"), audit.name) for audit in AUDITS]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    evaluations = [record.evaluation for record in found.values()]
+    return {one.check_name: one for one in evaluations if one is not None}

@@ -110,6 +110,13 @@ def home(template: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def storage(home: Path) -> Iterator[KeptEventLogStorage]:
+    storage = KeptEventLogStorage(str(home))
+    yield storage
+    storage.dispose()
+
+
 EXPECTED = {
     key: AssetPartitionStatus.FAILED if key in SPOILT else AssetPartitionStatus.MATERIALIZED
     for key in KEYS
@@ -147,9 +154,9 @@ def test_ours_goes_on_where_dagsters_class_has_begun(home: Path) -> None:
     assert [record.partition_key for record in records[:4]] == [KEYS[3], KEYS[2], KEYS[1], KEYS[0]]
 
 
-def test_a_commit_waits_for_no_disk_and_no_database_is_opened_twice(home: Path) -> None:
-    storage = KeptEventLogStorage(str(home))
-
+def test_a_commit_waits_for_no_disk_and_no_database_is_opened_twice(
+    storage: KeptEventLogStorage,
+) -> None:
     with storage.index_connection() as connection:
         first = connection.connection.dbapi_connection
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
@@ -157,12 +164,8 @@ def test_a_commit_waits_for_no_disk_and_no_database_is_opened_twice(home: Path) 
     with storage.index_connection() as connection:
         assert connection.connection.dbapi_connection is first
 
-    storage.dispose()
 
-
-def test_databases_of_old_runs_do_not_stay_open(home: Path) -> None:
-    storage = KeptEventLogStorage(str(home))
-
+def test_databases_of_old_runs_do_not_stay_open(home: Path, storage: KeptEventLogStorage) -> None:
     for number in range(3 * OPEN_SHARDS):
         assert not storage.get_records_for_run(f"run-{number}").records
 
@@ -172,8 +175,7 @@ def test_databases_of_old_runs_do_not_stay_open(home: Path) -> None:
     assert not list((home / "history" / "runs").glob("*.db-wal"))
 
 
-def test_wipe_forgets_everything(home: Path) -> None:
-    storage = KeptEventLogStorage(str(home))
+def test_wipe_forgets_everything(home: Path, storage: KeptEventLogStorage) -> None:
     run_id = storage.get_all_run_ids()[0]
     assert storage.get_records_for_run(run_id).records
 
@@ -182,17 +184,13 @@ def test_wipe_forgets_everything(home: Path) -> None:
     assert not storage.get_records_for_run(run_id).records
     own = SqliteEventLogStorage(str(home / "history" / "runs"))
     assert not own.has_asset_key(dg.AssetKey("prints"))
-    storage.dispose()
 
 
-def test_an_error_within_a_connection_leaves_nothing(home: Path) -> None:
-    storage = KeptEventLogStorage(str(home))
-
+def test_an_error_within_a_connection_leaves_nothing(storage: KeptEventLogStorage) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         forget_and_fail(storage)
 
     assert storage.has_asset_key(dg.AssetKey("prints"))
-    storage.dispose()
 
 
 def test_a_forked_process_opens_its_own_connections(home: Path) -> None:

@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 from msgspec import structs
 
-from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.automation.sensors import (
     THEN_PLAN,
     build_session_schedule,
@@ -109,24 +108,18 @@ def test_the_schedule_follows_the_exchange_calendar(
     assert isinstance(tick(lakehouse, now), dg.RunRequest) == is_due
 
 
-def test_a_tick_asks_for_the_open_month_and_then_for_a_plan(lakehouse: Lakehouse) -> None:
+@pytest.mark.parametrize(("now", "last"), [(at(1, 17), "2024-01-01"), (at(3, 12), "2024-03-01")])
+def test_a_tick_asks_for_the_months_since_and_then_for_a_plan(
+    lakehouse: Lakehouse, now: dt.datetime, last: str
+) -> None:
     hold(lakehouse, SATURDAY)
 
-    request = tick(lakehouse, at(1, 17))
-
-    assert isinstance(request, dg.RunRequest)
-    assert request.tags[RANGE_END] == "2024-01-01"
-    assert THEN_PLAN in request.tags
-
-
-def test_after_a_pause_the_tick_asks_for_all_months_since(lakehouse: Lakehouse) -> None:
-    hold(lakehouse, SATURDAY)
-
-    request = tick(lakehouse, at(3, 12))
+    request = tick(lakehouse, now)
 
     assert isinstance(request, dg.RunRequest)
     assert request.tags[RANGE_START] <= "2024-01-01"
-    assert request.tags[RANGE_END] == "2024-03-01"
+    assert request.tags[RANGE_END] == last
+    assert THEN_PLAN in request.tags
 
 
 def test_without_a_plan_the_schedule_fetches_nothing(lakehouse: Lakehouse) -> None:
@@ -274,14 +267,3 @@ def test_the_sensor_evaluates_freshness_when_it_changes(site: Site) -> None:
 def test_what_was_never_made_is_not_called_old(lakehouse: Lakehouse) -> None:
     with open_site(lakehouse) as site:
         assert isinstance(watch(site, at(1, 18), None), dg.SkipReason)
-
-
-def test_the_checks_say_what_to_do(lakehouse: Lakehouse) -> None:
-    graph = build_definitions(lakehouse).resolve_asset_graph()
-
-    for asset, name in (
-        ("daily_bars", "daily_bars_are_fresh"),
-        ("event_window_plan", "plan_is_fresh"),
-    ):
-        spec = graph.get_check_spec(dg.AssetCheckKey(dg.AssetKey(asset), name))
-        assert "add_yesterdays_session" in (spec.description or "")

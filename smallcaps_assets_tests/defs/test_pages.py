@@ -11,8 +11,9 @@ import pytest
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.instance.internals import find_target
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.operations.audit.last_audit import AUDITS
-from smallcaps_assets_tests.defs.run_factories import Site, open_site
+from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_latest_checks
 from smallcaps_assets_tests.lakehouse_factories import (
     WATCHLIST_TEXT,
     make_lakehouse,
@@ -20,30 +21,36 @@ from smallcaps_assets_tests.lakehouse_factories import (
 )
 
 
-@pytest.fixture
-def site(market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(small_market: Market, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return a site that has downloaded its plan."""
-    watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
-    lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
-    with open_site(lakehouse) as opened:
-        assert opened.run("plan_pilot").success
-        assert opened.download().success
-        yield opened
+    folder = tmp_path_factory.mktemp("pages")
+    watchlist = write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+    with EmulatorServer(small_market) as server:
+        lakehouse = make_lakehouse(folder / "data", server.url, watchlist=watchlist)
+        with open_site(lakehouse) as opened:
+            assert opened.run("plan_pilot").success
+            assert opened.download().success
+            yield opened
 
 
-def read_targets(site: Site) -> set[int | None]:
-    """Return the materializations that the newest verdicts are about."""
-    keys = [dg.AssetCheckKey(dg.AssetKey("trades"), audit.name) for audit in AUDITS]
-    found = site.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    evaluations = [record.evaluation for record in found.values()]
-    targets = [e.target_materialization_data for e in evaluations if e is not None]
-    return {target.storage_id if target else None for target in targets}
+def test_checks_beside_a_download_open_no_file_and_are_about_its_last_materialization(
+    site: Site,
+) -> None:
+    """Checks of a backfill run read the ledger, and say that no file was opened yet.
 
-
-def test_verdicts_of_a_download_are_about_its_last_materialization(site: Site) -> None:
+    L27: nothing was compared with a bar either, because none is stored: that is yellow.
+    """
     (newest,) = site.instance.fetch_materializations(dg.AssetKey("trades"), limit=1).records
 
-    assert read_targets(site) == {newest.storage_id}
+    checks = read_latest_checks(site.instance)
+
+    open_ones = {audit.name for audit in AUDITS if audit.is_deep} | {"bars_prove_sessions"}
+    assert {name for name, check in checks.items() if not check.passed} == open_ones
+    assert {checks[name].severity for name in open_ones} == {dg.AssetCheckSeverity.WARN}
+    targets = [check.target_materialization_data for check in checks.values()]
+    assert {target and target.storage_id for target in targets} == {newest.storage_id}
+    assert len(checks) == len(AUDITS)
 
 
 def test_before_any_download_there_is_nothing_to_be_about() -> None:

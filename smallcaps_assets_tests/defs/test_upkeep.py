@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from smallcaps_assets.defs.instance.runs import OWNER_TAG
 from smallcaps_assets.lake.interchange.export import export_dates
 from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
-from smallcaps_assets_tests.defs.run_factories import Site, describe_failures, open_site
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS, SmallLake
+from smallcaps_assets_tests.defs.run_factories import Site, describe_failures
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS
 
 KEY: Final = "BCPC_2024-01-10"
 JOBS: Final = {
@@ -27,13 +27,6 @@ JOBS: Final = {
     "relocate_lake": "relocate",
 }
 """Each job with its op, whose config it takes."""
-
-
-@pytest.fixture
-def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
-    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
-    with open_site(small_lake.copy(tmp_path)) as opened:
-        yield opened
 
 
 def run(site: Site, job: str, **config: object) -> dg.ExecuteInProcessResult:

@@ -1,11 +1,10 @@
 """The report in Dagster: what its metadata show, and when it is made by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 from msgspec.structs import replace
 
 from smallcaps_assets.defs.assets.audit import describe_report, download_report
@@ -13,14 +12,7 @@ from smallcaps_assets.defs.automation.sensors import report_changes
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS, SmallLake, make_lakehouse
-
-
-@pytest.fixture
-def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
-    """Return a site whose lake is finished."""
-    with open_site(small_lake.copy(tmp_path)) as opened:
-        yield opened
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, make_lakehouse
 
 
 def materialize(site: Site) -> Mapping[str, Any]:

@@ -1,6 +1,3 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import dagster as dg
 import pytest
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
@@ -10,18 +7,17 @@ from smallcaps_assets.defs.instance.runs import OWNER_TAG
 from smallcaps_assets.defs.instance.states import TRADES_KEY
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
-from smallcaps_assets_tests.defs.run_factories import Site, open_site
-from smallcaps_assets_tests.lakehouse_factories import SmallLake, planned_keys
+from smallcaps_assets_tests.defs.run_factories import Site
+from smallcaps_assets_tests.lakehouse_factories import planned_keys
 
 DEAD = "0123456789ab-999999999-1"
 
 
 @pytest.fixture
-def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
-    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
-    with open_site(small_lake.copy(tmp_path)) as opened:
-        opened.instance.add_dynamic_partitions(PLANNED_SET, planned_keys(opened.lakehouse))
-        yield opened
+def site(site: Site) -> Site:
+    """Return a site whose lake is finished, and whose Dagster knows the keys alone."""
+    site.instance.add_dynamic_partitions(PLANNED_SET, planned_keys(site.lakehouse))
+    return site
 
 
 def add_run(site: Site, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:

@@ -1,5 +1,4 @@
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,37 +10,21 @@ from smallcaps_assets.defs.checks.trades import judge_severity, lake_audits
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
-from smallcaps_assets_tests.defs.run_factories import Site, open_site, read_checks
+from smallcaps_assets_tests.defs.run_factories import (
+    Site,
+    open_site,
+    read_checks,
+    read_latest_checks,
+)
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
-    SmallLake,
     make_lakehouse,
     write_text,
 )
 
 NAMES: Final = {audit.name for audit in AUDITS}
 DEEP: Final = {audit.name for audit in AUDITS if audit.is_deep}
-LEDGER: Final = NAMES - DEEP
-
-
-@pytest.fixture
-def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
-    """Return a site with a finished lake."""
-    with open_site(small_lake.copy(tmp_path)) as opened:
-        yield opened
-
-
-def latest_checks(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
-    """Return the newest evaluation of every audit, as the page of checks shows it."""
-    keys = [dg.AssetCheckKey(dg.AssetKey("trades"), name) for name in sorted(NAMES)]
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    events = {record.key.name: record.event for record in records.values()}
-    return {
-        name: entry.get_dagster_event().asset_check_evaluation_data
-        for name, entry in events.items()
-        if entry is not None
-    }
 
 
 def offenders(check: dg.AssetCheckEvaluation) -> list[dict[str, object]]:
@@ -81,27 +64,6 @@ def test_audit_lake_shows_the_damaged_session_in_a_table(site: Site) -> None:
     assert {row["session_date"] for row in offenders(damaged)} == {"2024-01-30"}
 
 
-def test_checks_beside_a_download_open_no_file(
-    market_server: EmulatorServer, tmp_path: Path
-) -> None:
-    """Checks of a backfill run read the ledger, and say that no file was opened yet.
-
-    L27: nothing was compared with a bar either, because none is stored: that is yellow.
-    """
-    watchlist = write_text(tmp_path / "watchlist.csv", WATCHLIST_TEXT)
-    lakehouse = make_lakehouse(tmp_path / "data", market_server.url, watchlist=watchlist)
-    with open_site(lakehouse) as site:
-        assert site.run("plan_pilot").success
-        assert site.download().success
-
-        checks = latest_checks(site.instance)
-
-    assert set(checks) == NAMES
-    unknown = {"bars_prove_sessions"}
-    assert {name for name, check in checks.items() if check.passed} == LEDGER - unknown
-    assert {checks[name].severity for name in DEEP | unknown} == {dg.AssetCheckSeverity.WARN}
-
-
 def test_checks_after_a_failed_download_show_what_is_missing(
     market_server: EmulatorServer, tmp_path: Path
 ) -> None:
@@ -113,7 +75,7 @@ def test_checks_after_a_failed_download_show_what_is_missing(
         site.run("plan_pilot")
         site.download()
 
-        covered = latest_checks(site.instance)["planned_sessions_are_covered"]
+        covered = read_latest_checks(site.instance)["planned_sessions_are_covered"]
 
     assert not covered.passed
     assert covered.metadata["green"].value == SESSIONS - 3

@@ -56,36 +56,29 @@ def site(market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
         yield opened
 
 
+@pytest.fixture
+def registered(site: Site) -> Site:
+    """Return a site whose plan of three keys is registered."""
+    publish(site.lakehouse, KEYS)
+    register_plan(site.instance, site.lakehouse)
+    return site
+
+
 def test_register_plan_makes_the_partition_set_equal_to_the_plan(site: Site) -> None:
-    plan_hash = publish(site.lakehouse, KEYS)
-
-    facts = register_plan(site.instance, site.lakehouse)
-
-    assert site.keys == KEYS
-    assert (facts.keys, facts.added, facts.removed) == (3, 3, 0)
-    assert facts.plan_hash == plan_hash == hash_keys(site.keys)
-    assert site.lakehouse.ledger.counts() == {PLANNED: 3}
-
-
-def test_register_plan_again_changes_nothing(site: Site) -> None:
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-
-    facts = register_plan(site.instance, site.lakehouse)
-
-    assert (facts.added, facts.removed, site.keys) == (0, 0, KEYS)
-
-
-def test_register_plan_adds_and_removes_the_difference(site: Site) -> None:
     """L10: a larger plan registers only what is new."""
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    publish(site.lakehouse, [KEYS[0], "BRK.A_2024-01-10", KEYS[2]])
+    larger = [KEYS[0], "BRK.A_2024-01-10", KEYS[2]]
 
-    facts = register_plan(site.instance, site.lakehouse)
+    plan_hash = publish(site.lakehouse, KEYS)
+    first = register_plan(site.instance, site.lakehouse)
+    assert (site.keys, site.lakehouse.ledger.counts()) == (KEYS, {PLANNED: 3})
+    assert first.plan_hash == plan_hash == hash_keys(site.keys)
+    again = register_plan(site.instance, site.lakehouse)
+    publish(site.lakehouse, larger)
+    changed = register_plan(site.instance, site.lakehouse)
 
-    assert (facts.added, facts.removed) == (1, 1)
-    assert sorted(site.keys) == sorted([KEYS[0], "BRK.A_2024-01-10", KEYS[2]])
+    counts = [(facts.keys, facts.added, facts.removed) for facts in (first, again, changed)]
+    assert counts == [(3, 3, 0), (3, 0, 0), (3, 1, 1)]
+    assert sorted(site.keys) == sorted(larger)
     assert set(site.lakehouse.ledger.states(KEYS)) == {KEYS[0], KEYS[2]}
 
 
@@ -123,17 +116,15 @@ def test_register_plan_shows_a_key_that_returns_without_its_data_as_missing(
         assert read_statuses(site.instance)["FAILED"] == {keys[0]}
 
 
-def test_register_plan_refuses_more_keys_than_dagster_bears(site: Site) -> None:
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    publish_many(site.lakehouse, MAX_KEYS + 1)
+def test_register_plan_refuses_more_keys_than_dagster_bears(registered: Site) -> None:
+    publish_many(registered.lakehouse, MAX_KEYS + 1)
 
     with pytest.raises(ConfigError, match=r"100,001 .*at most 100,000.*left as they are"):
-        register_plan(site.instance, site.lakehouse)
+        register_plan(registered.instance, registered.lakehouse)
 
-    assert site.keys == KEYS
+    assert registered.keys == KEYS
     with pytest.raises(LedgerMismatchError):
-        require_registered_plan(site.instance, site.lakehouse)
+        require_registered_plan(registered.instance, registered.lakehouse)
 
 
 def test_register_plan_needs_a_plan(site: Site) -> None:
@@ -143,19 +134,17 @@ def test_register_plan_needs_a_plan(site: Site) -> None:
 
 @pytest.mark.parametrize("more", [[], ["BRK.A_2024-01-10"], [*KEYS[2:], "CON_2024-01-31"]])
 def test_require_registered_plan_refuses_a_plan_that_was_not_registered(
-    site: Site, more: list[str]
+    registered: Site, more: list[str]
 ) -> None:
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    assert require_registered_plan(site.instance, site.lakehouse) == hash_keys(KEYS)
+    assert require_registered_plan(registered.instance, registered.lakehouse) == hash_keys(KEYS)
 
-    publish(site.lakehouse, [*KEYS[:2], *more])
-    refused = site.download()
+    publish(registered.lakehouse, [*KEYS[:2], *more])
+    refused = registered.download()
 
-    assert drop_foreign_keys(site.instance, site.lakehouse) == []
+    assert drop_foreign_keys(registered.instance, registered.lakehouse) == []
     assert "materialize download_queue" in describe_failures(refused)
-    assert site.keys == KEYS
-    assert not list(site.lakehouse.layout.lake_dir.rglob("_SUCCESS"))
+    assert registered.keys == KEYS
+    assert not list(registered.lakehouse.layout.lake_dir.rglob("_SUCCESS"))
 
 
 foreign_keys = st.lists(
@@ -183,41 +172,35 @@ def test_keys_added_by_hand_are_left_out_and_then_removed(site: Site, foreign: l
     assert site.keys == KEYS
 
 
-def test_a_run_skips_keys_added_by_hand_and_fetches_the_others(site: Site) -> None:
+def test_a_run_skips_keys_added_by_hand_and_fetches_the_others(registered: Site) -> None:
     """L48: the range ends in the typo, and the plan is fetched all the same."""
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    site.instance.add_dynamic_partitions(PLANNED_SET, ["BCPC_2024-01-1O", "con"])
+    registered.instance.add_dynamic_partitions(PLANNED_SET, ["BCPC_2024-01-1O", "con"])
 
-    done = site.download()
+    done = registered.download()
 
     assert done.success
-    assert set(site.lakehouse.ledger.states(KEYS).values()) == {"complete"}
-    assert site.keys == KEYS
-    assert read_statuses(site.instance)["MATERIALIZED"] == set(KEYS)
+    assert set(registered.lakehouse.ledger.states(KEYS).values()) == {"complete"}
+    assert registered.keys == KEYS
+    assert read_statuses(registered.instance)["MATERIALIZED"] == set(KEYS)
 
 
-def test_a_run_of_nothing_but_keys_added_by_hand_says_so(site: Site) -> None:
+def test_a_run_of_nothing_but_keys_added_by_hand_says_so(registered: Site) -> None:
     """L48."""
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    site.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
+    registered.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
 
-    refused = site.run_range("download_missing", "typo", "typo")
+    refused = registered.run_range("download_missing", "typo", "typo")
 
     assert "nothing to fetch: not in the published plan" in describe_failures(refused)
     assert "'typo'" in describe_failures(refused)
 
 
-def test_keys_added_by_hand_stay_while_a_run_may_hold_them(site: Site) -> None:
+def test_keys_added_by_hand_stay_while_a_run_may_hold_them(registered: Site) -> None:
     """L48: a backfill whose key is gone ends as failed, whatever it has fetched."""
-    publish(site.lakehouse, KEYS)
-    register_plan(site.instance, site.lakehouse)
-    site.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
-    site.instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED))
+    registered.instance.add_dynamic_partitions(PLANNED_SET, ["typo"])
+    registered.instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED))
 
-    assert drop_foreign_keys(site.instance, site.lakehouse) == []
-    assert site.keys == [*KEYS, "typo"]
+    assert drop_foreign_keys(registered.instance, registered.lakehouse) == []
+    assert registered.keys == [*KEYS, "typo"]
 
 
 # -- through the job -------------------------------------------------------------------
@@ -233,22 +216,33 @@ def test_plan_pilot_registers_what_it_publishes(site: Site) -> None:
     assert all(read_checks(result)[name].passed for name in publishable)
 
 
-def test_plan_pilot_publishes_no_bad_watchlist_now_or_later(
-    site: Site, market_server: EmulatorServer
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("BCPC,2024-01-10,E99", "name unknown events"),
+        ("BCPC,2024-01-15,E6", "weekends and holidays: BCPC 2024-01-15"),
+    ],
+    ids=["no such event", "no session"],
+)
+def test_plan_pilot_publishes_nothing_bad_now_or_later(
+    site: Site, market_server: EmulatorServer, row: str, words: str
 ) -> None:
     site.run("plan_pilot")
     before = site.keys
-    text = "ticker,date,events\nBCPC,2024-01-10,E99\n"
-    write_text(site.lakehouse.layout.data_dir.parent / "watchlist.csv", text)
+    write_text(
+        site.lakehouse.layout.data_dir.parent / "watchlist.csv", f"ticker,date,events\n{row}\n"
+    )
 
     result = site.run("plan_pilot")
     later = site.run_range("download_missing", before[0], before[2])
 
+    summaries = [c.metadata["summary"].value for c in read_checks(result).values() if not c.passed]
     assert not result.success
-    assert "name unknown events" in describe_failures(result)
+    assert words in f"{describe_failures(result)} {summaries}"
     assert site.keys == before == planned_keys(site.lakehouse)
     assert later.success
     assert count_trade_requests(market_server) == 1
+    assert register_plan(site.instance, site.lakehouse).removed == 0
 
 
 def test_plan_pilot_publishes_no_empty_watchlist_now_or_later(
@@ -275,23 +269,6 @@ def test_plan_pilot_publishes_no_empty_watchlist_now_or_later(
         assert site.keys == before == planned_keys(lakehouse)
         assert site.run("plan_pilot").success is False
         assert site.keys == before
-
-
-def test_plan_pilot_publishes_no_empty_plan_now_or_later(site: Site) -> None:
-    site.run("plan_pilot")
-    before = site.keys
-    write_text(
-        site.lakehouse.layout.data_dir.parent / "watchlist.csv",
-        "ticker,date,events\nBCPC,2024-01-15,E6\n",
-    )
-
-    result = site.run("plan_pilot")
-
-    check = read_checks(result)["plan_is_publishable"]
-    assert (result.success, check.passed) == (False, False)
-    assert str(check.metadata["summary"].value).endswith("weekends and holidays: BCPC 2024-01-15")
-    assert site.keys == before == planned_keys(site.lakehouse)
-    assert register_plan(site.instance, site.lakehouse).removed == 0
 
 
 def publish_many(lakehouse: Lakehouse, count: int) -> None:

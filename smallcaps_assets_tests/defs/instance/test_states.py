@@ -1,24 +1,17 @@
 """Dagster's partition states follow the lake in both directions."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import dagster as dg
 import pytest
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import FAILED, QUARANTINED
-from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states, mark_missing
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
-from smallcaps_assets_tests.defs.run_factories import Site, open_site
+from smallcaps_assets_tests.defs.run_factories import Site
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
-    SmallLake,
-    count_trade_requests,
     planned_keys,
 )
 
@@ -27,12 +20,10 @@ OTHER = "CON_2024-01-31"
 
 
 @pytest.fixture
-def site(small_lake: SmallLake, market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
-    """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
-    lakehouse = small_lake.copy(tmp_path, base_url=market_server.url)
-    with open_site(lakehouse) as opened:
-        opened.instance.add_dynamic_partitions(PLANNED_SET, planned_keys(lakehouse))
-        yield opened
+def site(site: Site) -> Site:
+    """Return a site whose lake is finished, and whose Dagster knows the keys alone."""
+    site.instance.add_dynamic_partitions(PLANNED_SET, planned_keys(site.lakehouse))
+    return site
 
 
 def quarantine(site: Site, *keys: str) -> None:
@@ -43,36 +34,21 @@ def quarantine(site: Site, *keys: str) -> None:
     site.lakehouse.ledger.record_failures(failures)
 
 
-def test_what_the_lake_has_turns_green(site: Site) -> None:
-    aligned = align_states(site.instance, site.lakehouse, site.keys)
-
-    assert aligned.marked_green == tuple(site.keys)
-    assert aligned.marked_missing == ()
+def test_states_follow_the_lake_and_then_are_left_alone(site: Site) -> None:
+    stored = align_states(site.instance, site.lakehouse, site.keys)
+    assert (stored.marked_green, stored.marked_missing) == (tuple(site.keys), ())
     assert read_statuses(site.instance)["MATERIALIZED"] == set(site.keys)
     assert len(site.keys) == SESSIONS
 
-
-def test_what_the_lake_has_no_more_turns_red_alone(site: Site) -> None:
-    align_states(site.instance, site.lakehouse, site.keys)
     quarantine(site, KEY, OTHER)
-
-    aligned = align_states(site.instance, site.lakehouse, site.keys)
-
-    assert aligned.marked_missing == (KEY, OTHER)
-    statuses = read_statuses(site.instance)
+    moved = align_states(site.instance, site.lakehouse, site.keys)
+    statuses, runs = read_statuses(site.instance), site.instance.get_runs_count()
+    assert (moved.marked_green, moved.marked_missing) == ((), (KEY, OTHER))
     assert statuses["FAILED"] == {KEY, OTHER}
     assert statuses["MATERIALIZED"] == set(site.keys) - {KEY, OTHER}
 
-
-def test_states_that_agree_are_left_alone(site: Site) -> None:
-    align_states(site.instance, site.lakehouse, site.keys)
-    quarantine(site, KEY)
-    align_states(site.instance, site.lakehouse, site.keys)
-    runs = site.instance.get_runs_count()
-
-    aligned = align_states(site.instance, site.lakehouse, site.keys)
-
-    assert (aligned.marked_green, aligned.marked_missing) == ((), ())
+    again = align_states(site.instance, site.lakehouse, site.keys)
+    assert (again.marked_green, again.marked_missing) == ((), ())
     assert site.instance.get_runs_count() == runs
 
 
@@ -115,20 +91,3 @@ def test_nothing_is_done_for_no_keys(site: Site) -> None:
 
     assert (aligned.marked_green, aligned.marked_missing) == ((), ())
     assert site.instance.get_runs_count() == 0
-
-
-def test_a_red_session_is_the_only_one_fetched_and_turns_green(
-    site: Site, market_server: EmulatorServer
-) -> None:
-    """L9: the next download asks for exactly what the lake lost."""
-    register_plan(site.instance, site.lakehouse)
-    align_states(site.instance, site.lakehouse, site.keys)
-    quarantine(site, KEY)
-    align_states(site.instance, site.lakehouse, site.keys)
-
-    result = site.download()
-
-    assert result.success
-    assert read_statuses(site.instance)["MATERIALIZED"] == set(site.keys)
-    assert [r.path for r in market_server.requests if "trades" in r.path] == ["/v3/trades/BCPC"]
-    assert count_trade_requests(market_server) == 1
