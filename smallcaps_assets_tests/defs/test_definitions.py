@@ -226,7 +226,7 @@ def test_a_month_that_lacks_a_session_is_red_with_its_reason(
     result = site.run_range("refresh_reference", "2024-01-01", "2024-02-01")
 
     months = site.instance.get_materialized_partitions(dg.AssetKey("daily_bars"))
-    assert "2024-02: no bars for 1 sessions, first 2024-02-15" in describe_failures(result)
+    assert "2024-02: no bars for 1 session, first 2024-02-15" in describe_failures(result)
     assert months == {"2024-01-01"}
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.progress import watch_bytes
 from smallcaps_assets.cli.screens.terminal import open_console
-from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.figures import format_bytes, format_count
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
 from smallcaps_assets.operations.repair.upkeep import list_leftovers
@@ -31,8 +31,8 @@ def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
         if dry_run:
             _, size = measure_move(work.lakehouse, dest, origin)
             click.echo(
-                f"{size.sessions:,} sessions, {format_bytes(size.bytes)}, would be moved; "
-                f"{format_bytes(size.needed_bytes)} are still to be copied, and fit"
+                f"{format_count(size.sessions, 'session')}, {format_bytes(size.bytes)}, would be "
+                f"moved; {format_bytes(size.needed_bytes)} are still to be copied, and fit"
             )
             return
         with work.lakehouse.lock.hold("smallcaps relocate", 0.0), watch_bytes(console) as watcher:
@@ -45,8 +45,8 @@ def print_facts(lakehouse: Lakehouse, facts: MoveFacts, console: Console) -> Non
     origins = ", ".join(map(str, facts.sources))
     done = f"moved from {origins}" if origins else "there already"
     console.print(
-        f"{facts.size.sessions:,} sessions, {format_bytes(facts.size.bytes)}, {done}; the lake is "
-        f"in {facts.target}",
+        f"{format_count(facts.size.sessions, 'session')}, {format_bytes(facts.size.bytes)}, "
+        f"{done}; the lake is in {facts.target}",
         highlight=False,
         soft_wrap=True,
     )

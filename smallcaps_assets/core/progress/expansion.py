@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
+from smallcaps_assets.core.figures import format_bytes, format_count, format_hours, format_share
 
 LONGEST_AUDIT_AGE_H: Final = 30 * 24.0
 """Disks lose bits without being asked: an older audit proves nothing of today."""
@@ -92,7 +92,7 @@ class AuditFacts:
     def staleness(self) -> str:
         """Return why it no longer speaks for the lake; empty: it does."""
         if self.unaudited:
-            return f"{self.unaudited:,} sessions were stored since"
+            return f"{format_count(self.unaudited, 'session')} stored since"
         if self.age_h > LONGEST_AUDIT_AGE_H:
             return f"it is older than {format_hours(LONGEST_AUDIT_AGE_H)}"
         return ""
@@ -233,10 +233,10 @@ def judge_damage_criterion(audit: AuditFacts | None) -> Criterion:
     threshold, audit_again = "0, every session audited", "run `smallcaps audit --deep`"
     if audit is None:
         return _unknown("undamaged", threshold, "not proven yet: never audited", audit_again)
-    seen = f"{audit.checked:,} sessions opened {format_hours(audit.age_h)} ago"
+    seen = f"{format_count(audit.checked, 'session')} opened {format_hours(audit.age_h)} ago"
     number = f"{audit.damaged:,} damaged"
     if audit.damages:
-        seen += f", {audit.damages:,} damages found"
+        seen += f", {format_count(audit.damages, 'damage')} found"
         remedy = "run `smallcaps repair`, `smallcaps download`, then `smallcaps audit --deep`"
         return Criterion("undamaged", Standing.NOT_MET, number, threshold, seen, remedy)
     if audit.staleness:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.ticks.tape import read_lists, read_narrow
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
@@ -71,7 +72,10 @@ def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
         SchemaError: A vendor column is missing or of another type.
     """
     if sum(sizes) != trades.height:
-        raise DataError(f"expected {sum(sizes)} rows of {len(sizes)} sessions, got {trades.height}")
+        raise DataError(
+            f"expected {format_count(sum(sizes), 'row')} of {format_count(len(sizes), 'session')}, "
+            f"got {trades.height:,}"
+        )
     hasher = TapeHasher(trades)
     ends = np.cumsum(sizes, dtype=np.int64).tolist()
     return [hasher.hash(end - size, end) for size, end in zip(sizes, ends, strict=True)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.plan.windows import widest_window
 from smallcaps_assets.core.reference.bar_gaps import judge_lives, measure_lives
 from smallcaps_assets.core.reference.daily_bars import measure_bars, parse_daily_bars
@@ -333,7 +334,8 @@ def _store_month(
     is_closed = is_over and bars.height > 0 and (is_file or not lacking)
     problem = ""
     if is_over and not is_closed:
-        problem = f"{month}: no bars for {len(lacking)} sessions, first {lacking[0]}"
+        lacked = format_count(len(lacking), "session")
+        problem = f"{month}: no bars for {lacked}, first {lacking[0]}"
     # Where a key was set aside, a ticker without a bar may have traded.
     covered = [] if is_file else sorted(held - sound.doubtful)
     today = lakehouse.clock().astimezone(dt.UTC).date()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.core.budget.calibration import SESSION_BYTES
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.errors import (
     DataError,
     LakeError,
@@ -132,7 +133,7 @@ class SessionCopies:
             commit_copies(self.target, self.fs, group)
         if damages:
             raise LakeError(
-                f"{len(damages)} sessions are damaged and cannot be moved, first "
+                f"{format_count(len(damages), 'session')} damaged, and not to be moved, first "
                 f"{'; '.join(damages[:SHOWN])}.  The lake is where it was: run `smallcaps repair`, "
                 "then the same command again"
             )

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
@@ -173,7 +174,8 @@ def recall_audit(
     age_h = (now - last.audited_at).total_seconds() / 3600
     # A session that was repaired and fetched again leaves the number of sessions as it was.
     since = ledger.count_committed_since(last.newest_commit_at or last.audited_at)
-    note = f" (deep audit of {last.audited_at:%Y-%m-%d %H:%M} UTC, {since} sessions since)"
+    fresh = format_count(since, "session")
+    note = f" (deep audit of {last.audited_at:%Y-%m-%d %H:%M} UTC, {fresh} since)"
     return {
         verdict.name: Verdict(
             verdict.passed,

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from smallcaps_assets.core.figures import format_bytes, format_hours, format_share
+from smallcaps_assets.core.figures import format_bytes, format_count, format_hours, format_share
 from smallcaps_assets.errors import show_controls
 from smallcaps_assets.operations.report.document import (
     RealityRow,
@@ -161,8 +161,8 @@ def describe_reality(row: RealityRow) -> tuple[str, ...]:
 
 def _describe_cost(requests: int, stored: int, on_disk: int, hours: float) -> str:
     return (
-        f"{requests:,} requests, {format_bytes(stored)} stored ({format_bytes(on_disk)} on disk), "
-        f"{format_hours(hours)}"
+        f"{format_count(requests, 'request')}, {format_bytes(stored)} stored "
+        f"({format_bytes(on_disk)} on disk), {format_hours(hours)}"
     )
 
 
@@ -177,7 +177,8 @@ def _describe_audit(report: ReportDocument) -> str:
     if report.audit_age_h is None:
         return "never audited: what deep checks would find is not known"
     since = max(check.sessions_since for check in report.checks.values())
-    state = f"STALE, {since:,} sessions stored since" if report.audit_is_stale else "up to date"
+    stale = f"STALE, {format_count(since, 'session')} stored since"
+    state = stale if report.audit_is_stale else "up to date"
     return f"{format_hours(report.audit_age_h)} ago, {state}"
 
 

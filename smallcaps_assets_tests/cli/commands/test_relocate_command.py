@@ -91,7 +91,7 @@ def test_a_damaged_lake_is_repaired_before_it_moves(
     filled.run("repair")
     moved, downloaded = filled.run("relocate", str(dest)), filled.run("download")
 
-    check_refusal(refused, 1, "1 sessions are damaged", "smallcaps repair")
+    check_refusal(refused, 1, "1 session damaged", "smallcaps repair")
     assert (moved.code, downloaded.code) == (0, 0)
     assert count_trade_requests(market_server) == 1
     assert hash_content(filled) == content

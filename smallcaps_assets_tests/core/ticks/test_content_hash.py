@@ -46,7 +46,7 @@ def test_hash_sessions_takes_texts_of_any_alphabet() -> None:
 
 
 def test_hash_sessions_refuses_sizes_that_are_not_all_rows() -> None:
-    with pytest.raises(DataError, match="expected 6 rows of 1 sessions, got 7"):
+    with pytest.raises(DataError, match="expected 6 rows of 1 session, got 7"):
         hash_sessions(TAPES[3], [6])
 
 

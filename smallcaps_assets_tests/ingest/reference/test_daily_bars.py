@@ -100,7 +100,7 @@ def test_refresh_daily_bars_says_which_session_a_month_lacks(
     month = refresh(lakehouse)
 
     assert not month.is_closed
-    assert month.problem == "2024-01: no bars for 1 sessions, first 2024-01-10"
+    assert month.problem == "2024-01: no bars for 1 session, first 2024-01-10"
     assert MONTH in due_months(lakehouse)
     assert LACKING not in lakehouse.tables.read_bar_months()[0].covered
 

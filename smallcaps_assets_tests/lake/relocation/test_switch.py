@@ -150,9 +150,7 @@ def test_a_damaged_session_is_told_and_stops_the_move(tmp_path: Path, name: str)
     file = home.home.session_dir("ABCD", SESSION) / name
     file.write_bytes(file.read_bytes()[:-9])
 
-    with pytest.raises(
-        LakeError, match=r"1 sessions are damaged.*ABCD_2024-03-15.*smallcaps repair"
-    ):
+    with pytest.raises(LakeError, match=r"1 session damaged.*ABCD_2024-03-15.*smallcaps repair"):
         move(home, FS, dest)
 
     assert [root.folder for root in locate_roots(home, FS).roots] == [home.lake_dir]

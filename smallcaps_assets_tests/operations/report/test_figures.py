@@ -137,7 +137,7 @@ def test_measure_lake_calls_an_audit_stale_after_repair_and_download(
     assert report.stored_sessions == SESSIONS
     assert report.audit_is_stale
     assert (damaged.standing, report.damaged) == ("unknown", [])
-    assert "1 sessions were stored since" in damaged.reason
+    assert "1 session stored since" in damaged.reason
 
 
 def test_measure_lake_does_not_know_hours_when_attempts_are_lost(lakehouse: Lakehouse) -> None:
