@@ -6,10 +6,24 @@ from contextlib import contextmanager
 import dagster as dg
 
 from smallcaps_assets.defs.instance.internals import DagsterAssetCheckFailedError, StepFailureData
-from smallcaps_assets.errors import RefusedFileError, SmallcapsError
+from smallcaps_assets.errors import ConfigError, RefusedFileError, SmallcapsError
 
 REFUSED = "is_refused"
 """Metadata of a failure: what a person handed in was refused."""
+
+
+class LaunchConfig(dg.PermissiveConfig):
+    """What a person gives a run in the launchpad; what is unknown is refused by `check`."""
+
+    def check(self) -> None:
+        """Refuse names that are none of the config's, which Dagster would by a class of its own.
+
+        Raises:
+            ConfigError: There is one; the message says which are allowed.
+        """
+        if unknown := sorted(self.model_extra or ()):
+            known = ", ".join(sorted(type(self).model_fields))
+            raise ConfigError(f"unknown config {unknown[0]!r}: expected any of {known}")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from smallcaps_assets.defs.assets.ticks import POOL
-from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
 from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_tickers
@@ -20,7 +20,7 @@ from smallcaps_assets.lakehouse import Lakehouse
 RECHECK_JOB = "recheck_sessions"
 
 
-class RecheckConfig(dg.Config):
+class RecheckConfig(LaunchConfig):
     """What is asked for again.
 
     Attributes:
@@ -44,6 +44,7 @@ def recheck(
 ) -> None:
     """Ask the vendor again, list what differs, and show the partitions that changed."""
     with dagster_failures():
+        config.check()
         selection = Selection(parse_tickers(config.tickers or None))
         choice = RecheckChoice(
             parse_share(config.sample), config.seed, config.older_than_days, selection

@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 
 from smallcaps_assets.defs.assets.ticks import POOL
-from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
 from smallcaps_assets.defs.instance.reconciliation import (
     preview_reconciliation,
     reconcile_partitions,
@@ -28,7 +28,7 @@ from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.archive.document import count_left_out, list_lines, list_stored
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import ImportedSession
-from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
+from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog, require_lake
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import measure_move, move_lake
@@ -42,7 +42,7 @@ from smallcaps_assets.operations.repair.upkeep import (
 from smallcaps_assets.paths import expand_path
 
 
-class RepairConfig(dg.Config):
+class RepairConfig(LaunchConfig):
     """How damage is repaired.
 
     Attributes:
@@ -54,7 +54,7 @@ class RepairConfig(dg.Config):
     delete: bool = False
 
 
-class ReconcileConfig(dg.Config):
+class ReconcileConfig(LaunchConfig):
     """How Dagster is made equal to the lake.
 
     Attributes:
@@ -64,7 +64,7 @@ class ReconcileConfig(dg.Config):
     dry_run: bool = False
 
 
-class ReindexConfig(dg.Config):
+class ReindexConfig(LaunchConfig):
     """How the ledger is made again.
 
     Attributes:
@@ -76,7 +76,7 @@ class ReindexConfig(dg.Config):
     forget_root: str = ""
 
 
-class ImportConfig(dg.Config):
+class ImportConfig(LaunchConfig):
     """What is imported.
 
     Attributes:
@@ -90,7 +90,7 @@ class ImportConfig(dg.Config):
     dry_run: bool = False
 
 
-class RelocateConfig(dg.Config):
+class RelocateConfig(LaunchConfig):
     """Where the lake goes.
 
     Attributes:
@@ -109,7 +109,7 @@ def repair(
     context: dg.OpExecutionContext, config: RepairConfig, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> None:
     """Move damaged files to quarantine and turn their partitions red."""
-    with dagster_failures(), _writing(context, lakehouse):
+    with _keeping(config, lakehouse), _writing(context, lakehouse):
         facts = repair_and_serve(lakehouse, is_dry_run=config.dry_run)
         deleted = []
         if not config.dry_run:
@@ -137,7 +137,7 @@ def reconcile(
     context: dg.OpExecutionContext, config: ReconcileConfig, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> None:
     """Register the published plan and align the state of every key."""
-    with dagster_failures():
+    with _keeping(config, lakehouse):
         ensure_indexed(lakehouse)
         if config.dry_run:
             done = preview_reconciliation(context.instance, lakehouse)
@@ -153,7 +153,7 @@ def reindex(
     context: dg.OpExecutionContext, config: ReindexConfig, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> None:
     """Index every receipt, and move a damaged ledger aside."""
-    with dagster_failures():
+    with _keeping(config, lakehouse):
         lost = _read_folder("forget_root", config.forget_root) if config.forget_root else None
         if config.dry_run:
             context.add_output_metadata({"receipts": count_receipts(lakehouse)})
@@ -169,6 +169,7 @@ def import_files(
 ) -> None:
     """Judge an archive of other downloaders, and store what agrees with its daily bars."""
     with dagster_failures():
+        config.check()
         run = Import(
             lakehouse,
             _read_folder("archive", config.archive),
@@ -204,6 +205,7 @@ def relocate(
 ) -> None:
     """Copy the lake to another disk, prove the copy, switch, and empty the old place."""
     with dagster_failures():
+        config.check()
         dest = _read_folder("dest", config.dest)
         origin = _read_folder("origin", config.origin) if config.origin else None
         if config.dry_run:
@@ -268,6 +270,15 @@ def _note(
         if len(lines) < SHOWN_ROWS:
             lines += list_lines(item)
         yield item
+
+
+@contextmanager
+def _keeping(config: LaunchConfig, lakehouse: Lakehouse) -> Iterator[None]:
+    """Do for a lake that there is what a config asks for that is understood."""
+    with dagster_failures():
+        config.check()
+        require_lake(lakehouse.home)
+        yield
 
 
 @contextmanager

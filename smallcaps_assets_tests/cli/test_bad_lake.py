@@ -33,9 +33,12 @@ def test_a_data_folder_that_is_a_file(user: User, command: list[str]) -> None:
     assert user.data_dir.read_text(encoding="utf-8") == "not a folder"
 
 
-@pytest.mark.parametrize("command", [["audit"], ["audit", "--deep"], ["catalog"]])
-def test_what_looks_at_a_lake_begins_none(user: User, command: list[str]) -> None:
-    finished = user.run(*command)
+@pytest.mark.parametrize(
+    "line",
+    ["audit", "audit --deep", "catalog", "repair", "reindex", "reconcile", "reconcile --dry-run"],
+)
+def test_what_looks_after_a_lake_begins_none(user: User, line: str) -> None:
+    finished = user.run(*line.split())
 
     check_refusal(finished, FAILED, f"there is no lake in {user.data_dir} yet", "smallcaps plan")
     assert not user.data_dir.exists()

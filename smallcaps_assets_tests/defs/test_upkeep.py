@@ -15,8 +15,8 @@ from smallcaps_assets.defs.instance.runs import OWNER_TAG
 from smallcaps_assets.lake.interchange.export import export_dates
 from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
-from smallcaps_assets_tests.defs.run_factories import Site, describe_failures
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS
+from smallcaps_assets_tests.defs.run_factories import Site, describe_failures, open_site
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, make_lakehouse
 
 KEY: Final = "BCPC_2024-01-10"
 JOBS: Final = {
@@ -26,12 +26,13 @@ JOBS: Final = {
     "import_archive": "import_files",
     "relocate_lake": "relocate",
 }
+RECHECK: Final = {"recheck_sessions": "recheck"}
 """Each job with its op, whose config it takes."""
 
 
 def run(site: Site, job: str, **config: object) -> dg.ExecuteInProcessResult:
     """Run a job with the config that a person gives it in the launchpad."""
-    return site.run(job, ops={JOBS[job]: {"config": config}})
+    return site.run(job, ops={(JOBS | RECHECK)[job]: {"config": config}})
 
 
 def read_facts(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
@@ -130,6 +131,13 @@ def test_a_job_while_another_process_writes_is_refused(
 @pytest.mark.parametrize(
     ("job", "config", "words"),
     [
+        (
+            "repair_lake",
+            {"dryrun": True},
+            "unknown config 'dryrun': expected any of delete",
+        ),
+        ("relocate_lake", {"to": "/mnt"}, "unknown config 'to': expected any of dest, dry_run,"),
+        ("recheck_sessions", {"share": "1%"}, "unknown config 'share': expected any of older"),
         ("import_archive", {}, "archive='': expected the absolute path of a folder"),
         ("import_archive", {"archive": "~nobody-here/x"}, "expected the home of a user"),
         ("import_archive", {"archive": "/no/such/archive"}, "expected a folder of an archive"),
@@ -140,7 +148,7 @@ def test_a_job_while_another_process_writes_is_refused(
     ],
 )
 def test_bad_config_is_refused_in_words_of_ours(
-    site: Site, job: str, config: dict[str, str], words: str
+    site: Site, job: str, config: dict[str, object], words: str
 ) -> None:
     described = describe_failures(run(site, job, **config))
 
@@ -152,6 +160,15 @@ def test_a_job_without_a_plan_says_what_to_do(site: Site) -> None:
     shutil.rmtree(site.lakehouse.layout.data_dir / "plan")
 
     assert "smallcaps plan" in describe_failures(run(site, "reconcile_partitions"))
+
+
+@pytest.mark.parametrize("job", ["repair_lake", "reconcile_partitions", "reindex_ledger"])
+def test_a_job_without_a_lake_begins_none(job: str, tmp_path: Path) -> None:
+    with open_site(make_lakehouse(tmp_path / "data", "http://127.0.0.1:9")) as site:
+        described = describe_failures(run(site, job))
+
+    assert "there is no lake in" in described
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_run_at_work_is_claimed_so_that_its_death_is_noticed(site: Site) -> None:

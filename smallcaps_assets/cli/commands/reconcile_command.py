@@ -3,7 +3,7 @@
 import click
 
 from smallcaps_assets.cli.runs.workplace import find_damaged_databases, open_workplace, set_aside
-from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed, require_lake
 
 
 @click.command("reconcile")
@@ -16,6 +16,7 @@ def command(*, dry_run: bool) -> None:
     is moved aside and made again: what it knew of runs is lost, and nothing else.
     """
     with open_workplace() as work:
+        require_lake(work.lakehouse.home)
         from smallcaps_assets.defs.instance.reconciliation import (  # noqa: PLC0415  loads Dagster
             preview_reconciliation,
             reconcile_partitions,

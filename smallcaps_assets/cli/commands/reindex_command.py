@@ -6,6 +6,7 @@ import click
 
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.operations.repair.upkeep import count_receipts, rebuild_ledger
 
 
@@ -24,6 +25,7 @@ def command(*, dry_run: bool, lost_root: Path | None) -> None:
     """
     with open_workplace() as work:
         lakehouse = work.lakehouse
+        require_lake(lakehouse.home)
         if dry_run:
             click.echo(f"{format_count(count_receipts(lakehouse), 'receipt')} would be indexed")
             return

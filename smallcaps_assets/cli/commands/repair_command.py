@@ -1,7 +1,5 @@
 """`smallcaps repair`: damaged files into quarantine, their sessions missing again."""
 
-import sys
-
 import click
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +8,7 @@ from rich.table import Table
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.operations.repair.sessions import RepairFacts
 from smallcaps_assets.operations.repair.upkeep import empty_quarantine, repair_and_serve
 
@@ -27,17 +26,17 @@ def command(*, dry_run: bool, delete: bool) -> None:
     Nothing is fetched: `smallcaps download`, or a backfill of failed and missing partitions,
     then asks for exactly those sessions.  Nothing is deleted without --delete.
     """
-    with open_workplace() as work, work.lakehouse.writing("smallcaps repair", 0.0):
-        facts = repair_and_serve(work.lakehouse, is_dry_run=dry_run)
-        if not dry_run:
-            from smallcaps_assets.defs.instance.reconciliation import show_repair  # noqa: PLC0415  loads Dagster
+    with open_workplace() as work:
+        require_lake(work.lakehouse.home)
+        with work.lakehouse.writing("smallcaps repair", 0.0):
+            facts = repair_and_serve(work.lakehouse, is_dry_run=dry_run)
+            if not dry_run:
+                from smallcaps_assets.defs.instance.reconciliation import show_repair  # noqa: PLC0415  loads Dagster
 
-            show_repair(work.instance, work.lakehouse, facts)
-        print_facts(facts, open_console(), is_dry_run=dry_run)
-        if delete and not dry_run:
-            for folder in empty_quarantine(work.lakehouse):
+                show_repair(work.instance, work.lakehouse, facts)
+            print_facts(facts, open_console(), is_dry_run=dry_run)
+            for folder in empty_quarantine(work.lakehouse) if delete and not dry_run else ():
                 click.echo(f"deleted {folder}")
-    sys.exit(0)
 
 
 def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from smallcaps_assets.defs.assets.serve import report_catalog
 from smallcaps_assets.defs.checks.trades import report_ledger_checks
-from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
 from smallcaps_assets.defs.instance.queue import (
     describe_foreign,
     drop_foreign_keys,
@@ -45,7 +45,7 @@ INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 Event = dg.AssetMaterialization | dg.AssetObservation
 
 
-class TradesConfig(dg.Config):
+class TradesConfig(LaunchConfig):
     """What a run of `trades` may be told.
 
     Attributes:
@@ -129,9 +129,10 @@ def open_backfill(
     """Return the backfill of this run, after refusing what could lose data.
 
     Raises:
-        ConfigError: The instance is ephemeral, or the range is empty.
+        ConfigError: The config is unknown, the instance ephemeral, or the range empty.
         LedgerMismatchError: The published plan is not the registered one.
     """
+    config.check()
     if context.instance.is_ephemeral:
         raise ConfigError(
             "this Dagster instance is ephemeral and would forget what is finished: run "
