@@ -18,7 +18,6 @@ from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, parse_windows
 from smallcaps_assets.core.states import GREEN, STATES
 from smallcaps_assets.core.verdicts import parse_thresholds
 from smallcaps_assets.operations.audit.last_audit import AUDITS
-from smallcaps_assets.schemas import TABLES
 from smallcaps_assets.settings import NOT_SETTINGS, Settings
 
 REPO_ROOT: Final = Path(__file__).parents[1]
@@ -267,11 +266,6 @@ def test_settings_named_by_documents_and_messages_exist() -> None:
     named = {name for text in texts for name in re.findall(r"\bSMALLCAPS_[A-Z_]+[A-Z]\b", text)}
 
     assert named <= known
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_every_table_is_in_the_dictionary(name: str) -> None:
-    assert f"\n## {name}\n" in read("docs/data-dictionary.md")
 
 
 @pytest.mark.parametrize("page", ["docs/glossary.md", "docs/operations.md"])

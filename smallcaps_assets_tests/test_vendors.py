@@ -1,8 +1,8 @@
 """The simulated vendors do what they say, so that a rule may be judged by them."""
 
 import datetime as dt
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,21 +10,16 @@ import pytest
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.conditions import measure_volume
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.polygon.reference import BarRow
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.ingest.ingest_factories import download, hash_stored, make_keys
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,
-    GROUPED,
     HEALS_ON,
     MODELS,
     Clock,
-    DateDoubled,
     Loss,
     Model,
-    Recalculated,
     SimulatedVendor,
-    WithoutCounts,
     label_counted,
     open_lakehouse,
     store_bars,
@@ -38,8 +33,8 @@ def make_vendor(model: Model, today: dt.date = TODAY, **sizes: int) -> Simulated
     return SimulatedVendor(model, Clock(today), sizes or {"ABCD": 240})
 
 
-def read_bar(vendor: SimulatedVendor, date: dt.date = DATES[0]) -> dict[str, object]:
-    return vendor.read_bars(date, date).row(0, named=True)
+def read_bar(vendor: SimulatedVendor, date: dt.date, ticker: str = "ABCD") -> dict[str, Any]:
+    return vendor.read_bars(date, date).row(by_predicate=pl.col("ticker") == ticker, named=True)
 
 
 def count_lost(vendor: SimulatedVendor, page_limit: int | None = None) -> list[int]:
@@ -100,15 +95,6 @@ def test_a_vendor_heals_by_being_asked_or_by_a_date(by: str) -> None:
     assert sum(count_lost(dated)) == 0
 
 
-def test_losses_may_be_of_some_dates_and_of_a_share() -> None:
-    half = make_vendor(Model(Loss(share=0.5, by="row", dates=frozenset(DATES[2:3]))))
-
-    lost = count_lost(half)
-
-    rows = measure_volume(half.truth("ABCD", DATES[2])).trade_count
-    assert lost == [0, 0, round(rows * 0.5), 0, 0]
-
-
 @pytest.mark.parametrize("page", ["first", "middle", "last"])
 def test_losses_may_be_of_one_page(page: str) -> None:
     vendor = make_vendor(Model(Loss(rows=2, page=page)))
@@ -118,44 +104,33 @@ def test_losses_may_be_of_one_page(page: str) -> None:
     assert lost == 2 * (vendor.asked[-1].pages - 2 if page == "middle" else 1)
 
 
-def test_counts_are_higher_in_sessions_of_enough_trades() -> None:
-    vendor = make_vendor(MODELS["counts higher by two"], ABCD=240, TINY=20)
-    honest = replace(vendor, model=MODELS["honest"])
-    more = pl.col("trade_count").sub(honest.read_bars(DATES[0], DATES[-1])["trade_count"])
-
-    bars = vendor.read_bars(DATES[0], DATES[-1]).with_columns(more=more)
-
-    assert dict(bars.select("ticker", "more").unique().rows()) == {"ABCD": 2, "TINY": 0}
+FRESH = DATES[-1] + dt.timedelta(days=1)
 
 
-def test_one_date_is_doubled_until_the_vendor_mends_it() -> None:
-    vendor = make_vendor(Model(bars=(DateDoubled(DOUBLED_DATE, HEALS_ON),)))
-    volume = measure_volume(vendor.truth("ABCD", DOUBLED_DATE)).volume
+@pytest.mark.parametrize(
+    ("name", "today", "ticker", "more", "factor"),
+    [
+        ("counts higher by two", TODAY, "ABCD", 2, 1),
+        ("counts higher by two", TODAY, "TINY", 0, 1),  # of few trades
+        ("bars older than a cancel", TODAY, "ABCD", 3, None),
+        ("one date doubled until a date", TODAY, "ABCD", 0, 2),
+        ("one date doubled until a date", HEALS_ON, "ABCD", 0, 1),
+        ("bars recalculated after days", FRESH, "ABCD", None, 1.026),
+        ("bars recalculated after days", TODAY, "ABCD", 0, 1),
+        ("bars without counts", TODAY, "ABCD", None, 1),
+    ],
+)
+def test_bars_differ_from_the_tape_as_their_model_says(
+    name: str, today: dt.date, ticker: str, more: int | None, factor: float | None
+) -> None:
+    vendor = make_vendor(MODELS[name], today, ABCD=240, TINY=20)
+    own = measure_volume(vendor.truth(ticker, DOUBLED_DATE))
 
-    doubled = [read_bar(vendor, date)["volume"] for date in (DOUBLED_DATE, DATES[0])]
-    vendor.clock = Clock(HEALS_ON)
+    bar = read_bar(vendor, DOUBLED_DATE, ticker)
 
-    assert doubled[0] == pytest.approx(volume * 2)
-    assert doubled[1] == pytest.approx(measure_volume(vendor.truth("ABCD", DATES[0])).volume)
-    assert read_bar(vendor, DOUBLED_DATE)["volume"] == pytest.approx(volume)
-
-
-def test_bars_are_recalculated_after_some_days() -> None:
-    vendor = make_vendor(Model(bars=(Recalculated(days=5),)), DATES[0] + dt.timedelta(days=4))
-    own = measure_volume(vendor.truth("ABCD", DATES[0])).trade_count
-
-    fresh = read_bar(vendor)["trade_count"]
-    vendor.clock.advance()
-
-    assert fresh == own + -(-own * 26 // 1000)
-    assert read_bar(vendor)["trade_count"] == own
-
-
-def test_bars_older_than_a_cancel_count_the_withdrawn_originals() -> None:
-    vendor = make_vendor(MODELS["bars older than a cancel"])
-    trades = vendor.truth("ABCD", DATES[0])
-
-    assert read_bar(vendor)["trade_count"] == measure_volume(trades).trade_count + 3
+    assert more is None or bar["trade_count"] == own.trade_count + more
+    assert factor is None or bar["volume"] == pytest.approx(own.volume * factor)
+    assert (bar["trade_count"] is None) == (name == "bars without counts")
 
 
 def test_bars_of_another_vendor_are_near_and_never_the_same() -> None:
@@ -166,20 +141,6 @@ def test_bars_of_another_vendor_are_near_and_never_the_same() -> None:
     assert bars["volume"].to_list() == pytest.approx(own, rel=0.031)
     assert bars["volume"].to_list() != pytest.approx(own, rel=0.001)
     assert not vendor.model.has_own_bars
-
-
-def test_bars_may_lack_counts_on_some_dates() -> None:
-    vendor = make_vendor(Model(bars=(WithoutCounts(frozenset(DATES[:1])),)))
-
-    counts = vendor.read_bars(DATES[0], DATES[-1])["trade_count"]
-
-    assert counts.is_null().to_list() == [True, False, False, False, False]
-    assert (
-        make_vendor(MODELS["bars without counts"])
-        .read_bars(DATES[0], DATES[0])["trade_count"]
-        .is_null()
-        .all()
-    )
 
 
 def test_the_download_core_runs_on_a_simulated_vendor(tmp_path: Path) -> None:
@@ -194,18 +155,3 @@ def test_the_download_core_runs_on_a_simulated_vendor(tmp_path: Path) -> None:
     truth = vendor.hash_truth([(ticker, date) for ticker in vendor.sizes for date in DATES])
     assert hash_stored(lakehouse) == truth
     assert {asked.on for asked in vendor.asked} == {TODAY}
-
-
-def test_bars_may_be_asked_for_by_date() -> None:
-    vendor = make_vendor(MODELS["honest"], ABCD=240, TINY=3)
-
-    rows = [
-        row
-        for page in vendor.iter_pages(f"{GROUPED}{DATES[0]}", {}, row_type=BarRow)
-        for row in page
-    ]
-
-    assert [row.trade_count for row in rows] == vendor.read_bars(DATES[0], DATES[0])[
-        "trade_count"
-    ].to_list()
-    assert vendor.asked_bars == [(DATES[0], TODAY)]

@@ -101,11 +101,12 @@ def test_a_watchlist_that_is_no_parquet_file(user: User) -> None:
     ("text", "words"),
     [
         ("[windows]\nE1_VolExplosion = -1\n", ("E1_VolExplosion", "-1", "from 0 to 60")),
+        ("[windows]\nE6 = { before = 0, after = 61 }\n", ("E6: bad event window 0, 61",)),
         ("[windows]\nE99_Doom = 1\n", ("'E99_Doom' is unknown", "E1_VolExplosion")),
         ("[thresholds]\ncoverage = 95\n", ("coverage", "95")),
         ("[windows\n", ("events.toml",)),
     ],
-    ids=["below 0", "unknown event", "threshold", "no toml"],
+    ids=["below 0", "too wide", "unknown event", "threshold", "no toml"],
 )
 def test_windows_and_thresholds_out_of_range(
     user: User, market_server: EmulatorServer, text: str, words: tuple[str, ...]

@@ -38,16 +38,13 @@ def test_everything_else_stays_outside() -> None:
     assert not any(fnmatch.fnmatch(secret, name) for secret in (".env", "data") for name in COPIED)
 
 
-def test_it_runs_as_a_user_without_rights() -> None:
+def test_it_runs_as_a_user_without_rights_on_a_volume() -> None:
     words = [word for word, _ in STEPS]
 
-    assert find_step("USER") == "smallcaps"
-    assert words.index("USER") > max(place for place, word in enumerate(words) if word == "RUN")
-
-
-def test_the_lake_is_the_volume() -> None:
     assert find_step("VOLUME") == "/data"
     assert find_step("ENV") == "SMALLCAPS_DATA_DIR=/data"
+    assert find_step("USER") == "smallcaps"
+    assert words.index("USER") > max(place for place, word in enumerate(words) if word == "RUN")
 
 
 def test_its_python_is_one_that_is_supported() -> None:

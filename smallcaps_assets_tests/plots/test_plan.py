@@ -77,14 +77,10 @@ PICTURES: Final = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_text_is_whole_and_overlaps_no_other(name: str) -> None:
-    check_texts(PICTURES[name]())
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_every_axis_says_what_it_counts(name: str) -> None:
+def test_every_text_is_whole_overlaps_no_other_and_axes_say_what_they_count(name: str) -> None:
     figure = PICTURES[name]()
 
+    check_texts(figure)
     for axes in figure.axes:
         x_label, y_label = axes.get_xlabel(), axes.get_ylabel()
         assert x_label or y_label

@@ -140,15 +140,6 @@ def test_plan_refuses_bad_options_before_any_request(
     assert market_server.requests == []
 
 
-def test_plan_refuses_windows_wider_than_sixty_sessions(user: User) -> None:
-    config = write_text(user.folder / "events.toml", "[windows]\nE6 = { before = 0, after = 61 }\n")
-
-    finished = user.run("plan", SMALLCAPS_EVENT_CONFIG=config)
-
-    assert finished.code == 2
-    assert "E6: bad event window 0, 61: expected whole sessions from 0 to 60" in finished.text
-
-
 def test_join_paths_of_none_is_no_setting(tmp_path: Path) -> None:
     assert join_paths([]) is None
     assert join_paths([tmp_path]) == str(tmp_path)
