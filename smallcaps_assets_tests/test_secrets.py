@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import threading
 import zlib
@@ -21,10 +20,10 @@ import duckdb
 import polars as pl
 import psutil
 import pytest
-import requests
 
 from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
-from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT, WATCHLIST_TEXT, write_text
+from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
+from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
 from smallcaps_assets_tests.secret_search import find_secret, holds_secret
 
 KEY: Final = "Zk9/plant+ed=Key~7781"
@@ -109,30 +108,10 @@ def watched(process: "subprocess.Popen[str]", seen: set[str]) -> Iterator[None]:
         thread.join()
 
 
-@contextmanager
-def served_market() -> Iterator[str]:
-    """Serve the emulated market from a process of its own; yield its address."""
-    command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve", *MARKET]
-    process = subprocess.Popen(
-        [*command, "--parent-pid", str(os.getpid())],
-        cwd=REPO_ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.communicate()
-
-
 def run_watched(user: User, witness: Witness, *arguments: str) -> None:
     with user.start(*arguments) as process, watched(process, witness.command_lines):
         out, err = process.communicate(timeout=TIMEOUT_S)
         witness.keep(Finished(process.returncode, out, err))
-
-
-def put_faults(url: str, *faults: dict[str, object]) -> None:
-    requests.post(f"{url}/_emulator/faults", json=faults, timeout=TIMEOUT_S).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +120,14 @@ def witness() -> Iterator[Witness]:
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
     write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
     witness = Witness(folder)
-    with served_market() as url:
-        user = User(folder, {"SMALLCAPS_BASE_URL": url, "POLYGON_API_KEY": KEY})
+    with EmulatorProcess(*MARKET) as vendor:
+        user = User(folder, {"SMALLCAPS_BASE_URL": vendor.url, "POLYGON_API_KEY": KEY})
         run_watched(user, witness, "plan", "--watchlist", "watchlist.csv")
-        put_faults(url, *ECHOES)
+        vendor.set_faults(*ECHOES)
         run_watched(user, witness, "download")
-        put_faults(url, *REFUSALS)
+        vendor.set_faults(*REFUSALS)
         witness.keep(user.run("download"))
-        put_faults(url)
+        vendor.set_faults()
         witness.keep(user.run("download"))
         for command in ("audit --deep", "status --json", "report --json", "report --html"):
             witness.keep(user.run(*command.split()))

@@ -5,7 +5,6 @@ does not: what the pages look like (``pages``).
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import requests
 
 from smallcaps_assets.defs.instance.runs import OWNER_TAG
 from smallcaps_assets.lake.storage.processes import parse_identity
+from smallcaps_assets_tests.cli.cli_factories import find_free_port
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
 PATIENCE_S: Final = 180.0
@@ -177,13 +177,6 @@ class DagsterUi:
             return requests.get(f"{self.url}/server_info", timeout=1).ok
         except requests.RequestException:
             return False
-
-
-def find_free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(is_true: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:

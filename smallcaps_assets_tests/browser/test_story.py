@@ -6,7 +6,6 @@ longer than any step.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, PartitionCounts, wait_for
 from smallcaps_assets_tests.browser.pages import CHECKS, GROUPS, LINEAGE, PARTITIONS, Pages
 from smallcaps_assets_tests.browser.terminal import MORE_TICKERS, Terminal, range_tags
+from smallcaps_assets_tests.lakehouse_factories import flip_byte
 
 pytestmark = pytest.mark.browser
 
@@ -261,10 +261,3 @@ def take_last_pictures(story: Story) -> None:
     # Dagster looks at its backfills every 30 s, which is too long for the test itself.
     wait_for(lambda: story.ui.find_backfills()[0]["status"] == "COMPLETED_SUCCESS", "it is over")
     pages.take_picture("backfill", f"/runs/b/{story.ui.find_backfills()[0]['id']}", "trades")
-
-
-def flip_byte(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)

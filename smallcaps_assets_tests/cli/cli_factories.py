@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -138,6 +139,13 @@ def check_refusal(finished: Finished, code: int, *words: str) -> None:
     assert [match.group() for match in CLASSES.finditer(finished.text)] == [], finished.text
     missing = [word for word in words if word not in finished.text]
     assert not missing, finished.text
+
+
+def find_free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager

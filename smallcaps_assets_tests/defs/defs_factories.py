@@ -26,7 +26,7 @@ from dagster import AssetPartitionStatus
 from smallcaps_assets.core.events.rules import IMPORTED_EVENT
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
-from smallcaps_assets.core.ticks.content_hash import hash_lake, hash_trades
+from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
 from smallcaps_assets.lake.paths.layout import LakeLayout
@@ -37,6 +37,7 @@ from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES
 from smallcaps_assets.settings import Settings
+from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
 
 REPO_ROOT: Final = Path(__file__).parents[2]
 MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: SIGKILL does not care, SQLite does
@@ -63,7 +64,8 @@ class EmulatorProcess:
     """
 
     def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve", *MARKET, *options]
+        command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve"]
+        command += options or MARKET
         command += ["--parent-pid", str(os.getpid())]
         self._process = subprocess.Popen(command, cwd=REPO_ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -88,7 +90,7 @@ class EmulatorProcess:
         hits: int = stats["faults"].get(kind, 0)
         return hits
 
-    def set_faults(self, *faults: str) -> None:
+    def set_faults(self, *faults: str | dict[str, object]) -> None:
         """Put these faults in force, in place of the others."""
         answer = requests.post(f"{self.url}/_emulator/faults", json=list(faults), timeout=10)
         answer.raise_for_status()
@@ -222,13 +224,7 @@ class Home:
 
     def hash_lake(self) -> str:
         """Return the hash of what is stored, from the files themselves."""
-        store = LakeStore(LakeLayout(self.folder), FileSystem(), "any")
-        return hash_lake(
-            {
-                receipt.key: hash_trades(store.read_trades(receipt.ticker, receipt.session_date))
-                for receipt in store.iter_receipts()
-            }
-        )
+        return hash_lake(hash_stored(self.lakehouse))
 
 
 def publish(lakehouse: Lakehouse, keys: Iterable[str]) -> str:

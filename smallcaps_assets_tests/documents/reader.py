@@ -12,7 +12,6 @@ import re
 import runpy
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +26,7 @@ from typing import Any, Final, Self
 import polars as pl
 import psutil
 
-from smallcaps_assets_tests.cli.cli_factories import MEMORY, OURS
+from smallcaps_assets_tests.cli.cli_factories import MEMORY, OURS, find_free_port
 from smallcaps_assets_tests.documents.blocks import (
     PYTHON,
     SHELL,
@@ -258,14 +257,6 @@ def open_folder(folder: Path, linked: Sequence[str] = LINKED) -> Iterator[Path]:
         (place / ".venv").symlink_to(sys.prefix)
     yield place
     shutil.rmtree(place)
-
-
-def find_free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def answers(port: int, path: str) -> bool:

@@ -13,8 +13,8 @@ UI: Final = Served(path="/server_info")
 RULES: Final[Rules] = {
     r"^make test$": Left("the suite that this test belongs to", shows=".venv/bin/pytest -n 2"),
     r"^make setup$": Left("this test runs in what it made", shows=""),
-    r"^make ui$": Left("`make dev` with other settings", shows=".venv/bin/smallcaps ui --port"),
-    r"^make dev$|dagster dev|smallcaps ui": UI,
+    r"^make (ui|dev)$": Left("test_ui_command serves it", shows=".venv/bin/smallcaps ui --port"),
+    r"dagster dev|smallcaps ui": UI,
     r"smallcaps status --watch": Served(says="sessions done"),
     r"smallcaps emulator": Served(says="http://127.0.0.1:"),
 }

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from smallcaps_assets_tests.cli.cli_factories import find_free_port
 from smallcaps_assets_tests.documents.blocks import (
     OUTPUT,
     PYTHON,
@@ -16,7 +17,7 @@ from smallcaps_assets_tests.documents.blocks import (
     read_blocks,
     split_commands,
 )
-from smallcaps_assets_tests.documents.reader import Left, Reader, Rules, find_free_port, open_folder
+from smallcaps_assets_tests.documents.reader import Left, Reader, Rules, open_folder
 from smallcaps_assets_tests.documents.rules import RULES
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
@@ -41,7 +42,7 @@ NOT_RUN: Final = {
 """Languages of blocks that nothing runs, and why."""
 SPANS: Final = {
     "make help": "it prints the targets",
-    "smallcaps ui": "`make dev` runs it",
+    "smallcaps ui": "test_ui_command serves it",
     "smallcaps emulator": "operations run it, and so do the tests of the wheel",
 }
 """Commands in the text that no block of the tested pages types, and why."""

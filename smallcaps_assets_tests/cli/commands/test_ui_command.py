@@ -11,8 +11,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, find_free_port, wait_for
-from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
+from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, wait_for
+from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal, find_free_port
 
 SET: Final = "planned_ticker_sessions"
 ADD: Final = f"""mutation {{ addDynamicPartition(partitionsDefName: "{SET}",
