@@ -178,6 +178,13 @@ def rewrite_session(
     layout.receipt_file(ticker, session_date).write_bytes(encode_receipt(receipt))
 
 
+def flip_byte(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def count_trade_requests(server: EmulatorServer) -> int:
     """Return the requests for trades that a server has seen."""
     return sum(request.path.startswith("/v3/trades/") for request in server.requests)

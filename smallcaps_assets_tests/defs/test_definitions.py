@@ -13,7 +13,6 @@ from typing import Final
 import dagster as dg
 import pytest
 
-from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.assets.ticks import NO_WAIT_TAG
 from smallcaps_assets.defs.partitions import PLANNED_SET
@@ -34,7 +33,6 @@ from smallcaps_assets_tests.lakehouse_factories import (
     REPO_ROOT,
     SmallLake,
     make_lakehouse,
-    write_bars,
 )
 
 LINEAGE: Final = {
@@ -76,6 +74,12 @@ def site(market_server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
     )
     with open_site(lakehouse) as opened:
         yield opened
+
+
+def plan(site: Site, keys: list[str]) -> None:
+    """Publish a plan of these keys, and register it."""
+    publish(site.lakehouse, keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
 
 
 def test_lineage_of_the_assets(definitions: dg.Definitions) -> None:
@@ -154,8 +158,7 @@ def test_trades_refuses_an_ephemeral_instance(small_lake: SmallLake, tmp_path: P
 def test_trades_refuses_a_range_that_holds_no_key(site: Site) -> None:
     """A reversed range would end well without doing anything."""
     keys = ["BCPC_2024-01-10", "BCPC_2024-01-11"]
-    publish(site.lakehouse, keys)
-    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    plan(site, keys)
 
     result = site.run_range("download_missing", keys[1], keys[0])
 
@@ -168,8 +171,7 @@ def test_a_failing_session_is_red_with_its_reason_and_the_rest_green(
 ) -> None:
     """L12: a bad session fails alone."""
     keys = ["BCPC_2024-01-10", "CON_2024-01-10"]
-    publish(site.lakehouse, keys)
-    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    plan(site, keys)
     market_server.faults = [Fault("cut_json", ticker="CON")]
 
     result = site.download()
@@ -177,7 +179,9 @@ def test_a_failing_session_is_red_with_its_reason_and_the_rest_green(
     (record,) = site.instance.fetch_observations(dg.AssetKey("trades"), limit=9).records
     observed = record.asset_observation
     assert observed is not None
-    assert describe_failures(result) == "1 fetched; 0 reused; 1 failed (1 payload)"
+    (failure,) = find_failures(result)
+    assert failure.description == "1 fetched; 0 reused; 1 failed (1 payload)"
+    assert failure.metadata["failures_by_kind"].value == {"payload": 1}
     assert observed.partition == "CON_2024-01-10"
     assert observed.metadata["kind"].value == "payload"
     assert site.lakehouse.ledger.states(keys) == {keys[0]: "complete", keys[1]: "failed"}
@@ -185,8 +189,7 @@ def test_a_failing_session_is_red_with_its_reason_and_the_rest_green(
 
 def test_a_run_of_the_ui_waits_for_the_download_that_holds_the_lake(site: Site) -> None:
     keys = ["BCPC_2024-01-10"]
-    publish(site.lakehouse, keys)
-    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    plan(site, keys)
     held, ended = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -205,8 +208,7 @@ def test_a_run_of_the_ui_waits_for_the_download_that_holds_the_lake(site: Site) 
 
 def test_a_run_of_a_terminal_refuses_a_held_lake_and_names_the_holder(site: Site) -> None:
     keys = ["BCPC_2024-01-10"]
-    publish(site.lakehouse, keys)
-    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
+    plan(site, keys)
     tags = {RANGE_START: keys[0], RANGE_END: keys[0], NO_WAIT_TAG: "true"}
 
     with LakeLock(site.lakehouse.layout.lock_file).hold("run abc"):
@@ -228,26 +230,3 @@ def test_a_month_that_lacks_a_session_is_red_with_its_reason(
     months = site.instance.get_materialized_partitions(dg.AssetKey("daily_bars"))
     assert "2024-02: no bars for 1 session, first 2024-02-15" in describe_failures(result)
     assert months == {"2024-01-01"}
-
-
-def test_a_file_of_bars_that_cannot_be_used_fails_with_the_reason(tmp_path: Path) -> None:
-    bars = write_bars(tmp_path / "bars.csv", {"../x": [1.0]}, dt.date(2024, 1, 2))
-    lakehouse = make_lakehouse(tmp_path / "data", "http://127.0.0.1:9", daily_bars=bars)
-    with open_site(lakehouse) as site:
-        result = site.run_range("refresh_reference", "2024-01-01", "2024-01-01")
-
-    assert str(bars) in describe_failures(result)
-    assert "'../x'" in describe_failures(result)
-
-
-def test_the_failure_of_a_step_counts_by_kind(site: Site, market_server: EmulatorServer) -> None:
-    keys = ["BCPC_2024-01-10", "CON_2024-01-10"]
-    publish(site.lakehouse, keys)
-    site.instance.add_dynamic_partitions(PLANNED_SET, keys)
-    market_server.faults = [Fault("404", endpoint="trades")]
-
-    result = site.download()
-
-    (failure,) = find_failures(result)
-    assert failure.metadata["failures_by_kind"].value == {"bad_request": 2}
-    assert PLANNED not in site.lakehouse.ledger.states(keys).values()

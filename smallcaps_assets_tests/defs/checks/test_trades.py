@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.defs.checks.trades import judge_severity, lake_audits
+from smallcaps_assets.defs.checks.trades import judge_severity
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -19,6 +19,7 @@ from smallcaps_assets_tests.defs.run_factories import (
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
+    flip_byte,
     make_lakehouse,
     write_text,
 )
@@ -34,13 +35,6 @@ def offenders(check: dg.AssetCheckEvaluation) -> list[dict[str, object]]:
     return [dict(record.data) for record in table.records]
 
 
-def flip_byte(site: Site) -> None:
-    path = site.lakehouse.layout.trades_file("CON", dt.date(2024, 1, 30))
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content)
-
-
 def test_audit_lake_evaluates_every_audit_with_numbers(site: Site) -> None:
     result = site.run("audit_lake")
 
@@ -54,7 +48,7 @@ def test_audit_lake_evaluates_every_audit_with_numbers(site: Site) -> None:
 
 def test_audit_lake_shows_the_damaged_session_in_a_table(site: Site) -> None:
     """L17: the check of the asset is red, and its table says which session."""
-    flip_byte(site)
+    flip_byte(site.lakehouse.layout.trades_file("CON", dt.date(2024, 1, 30)))
 
     checks = read_checks(site.run("audit_lake"))
 
@@ -80,35 +74,6 @@ def test_checks_after_a_failed_download_show_what_is_missing(
     assert not covered.passed
     assert covered.metadata["green"].value == SESSIONS - 3
     assert {row["ticker"] for row in offenders(covered)} == {"CON"}
-
-
-def test_checks_remember_the_last_deep_audit_and_its_age(site: Site) -> None:
-    flip_byte(site)
-    site.run("audit_lake")
-
-    later = run_quick_checks(site)
-
-    damaged = later["files_are_undamaged"]
-    assert not damaged.passed
-    assert damaged.metadata["audit_age_h"].value == 0
-    assert damaged.metadata["sessions_since"].value == 0
-    assert {row["ticker"] for row in offenders(damaged)} == {"CON"}
-
-
-def run_quick_checks(site: Site) -> dict[str, dg.AssetCheckEvaluation]:
-    """Evaluate the audits in a run that is not there for them alone."""
-
-    @dg.asset(name="trades")
-    def stand_in() -> None:
-        """Stand for the download, which has nothing to do."""
-
-    result = dg.materialize(
-        [stand_in, lake_audits],
-        instance=site.instance,
-        resources={"lakehouse": site.lakehouse},
-        raise_on_error=False,
-    )
-    return read_checks(result)
 
 
 @pytest.mark.parametrize(

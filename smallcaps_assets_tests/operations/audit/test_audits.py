@@ -18,6 +18,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
     SmallLake,
+    flip_byte,
     publish_plan,
     rewrite_session,
     write_text,
@@ -40,12 +41,6 @@ def named_sessions(verdict: Verdict) -> set[tuple[str, dt.date]]:
 
 def trades_file(lakehouse: Lakehouse) -> Path:
     return lakehouse.layout.trades_file(TICKER, DATE)
-
-
-def flip_byte(lakehouse: Lakehouse) -> None:
-    content = bytearray(trades_file(lakehouse).read_bytes())
-    content[len(content) // 2] ^= 1
-    trades_file(lakehouse).write_bytes(content)
 
 
 def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
@@ -227,7 +222,7 @@ def test_recall_verdicts_takes_a_damaged_result_for_none(lakehouse: Lakehouse) -
 
 
 def test_recall_verdicts_remembers_verdicts_offenders_and_age(lakehouse: Lakehouse) -> None:
-    flip_byte(lakehouse)
+    flip_byte(trades_file(lakehouse))
     audit_lake(lakehouse)
 
     later = Lakehouse(lakehouse.settings, clock=lambda: NOW + dt.timedelta(hours=30))

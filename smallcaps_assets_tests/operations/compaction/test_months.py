@@ -32,7 +32,7 @@ from smallcaps_assets_tests.ingest.month_lakes import (
     read_rows,
     store_session,
 )
-from smallcaps_assets_tests.lakehouse_factories import NOW
+from smallcaps_assets_tests.lakehouse_factories import NOW, flip_byte
 
 
 def list_month_files(lakehouse: Lakehouse) -> dict[str, bytes]:
@@ -147,10 +147,7 @@ def test_a_session_planned_later_makes_its_month_stale(filled: Lakehouse) -> Non
 
 
 def test_a_damaged_session_fails_its_month_alone(filled: Lakehouse) -> None:
-    path = filled.layout.trades_file(*decode_key(KEYS[0]))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip_byte(filled.layout.trades_file(*decode_key(KEYS[0])))
 
     done = compact(filled)
 

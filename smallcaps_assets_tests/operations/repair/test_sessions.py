@@ -30,6 +30,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
     SmallLake,
+    flip_byte,
     make_settings,
 )
 
@@ -49,9 +50,7 @@ def find_receipt(lakehouse: Lakehouse, key: str = KEY) -> Path:
 
 
 def flip_bit(lakehouse: Lakehouse) -> None:
-    content = bytearray(find_data(lakehouse).read_bytes())
-    content[len(content) // 2] ^= 1
-    find_data(lakehouse).write_bytes(content)
+    flip_byte(find_data(lakehouse))
 
 
 def truncate_data(lakehouse: Lakehouse) -> None:
