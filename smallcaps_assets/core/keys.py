@@ -47,13 +47,13 @@ def is_ticker_expression(column: str = "ticker") -> pl.Expr:
     return (matches & ~has_dots & ~has_line_end).fill_null(value=False)
 
 
-def is_symbol_expression(column: str = "ticker") -> pl.Expr:
-    """Return whether each value of ``column`` may be a symbol in an answer of the vendor.
+def is_symbol_expression() -> pl.Expr:
+    """Tell of each ``ticker`` whether it may be a symbol in an answer of the vendor.
 
     Its symbols begin with a capital or a digit (``BRK.A``, ``BCpC``); what else passes for a
     ticker, such as ``ztest``, is a person's slip or a test of an exchange.
     """
-    return is_ticker_expression(column) & pl.col(column).str.contains(r"^[A-Z0-9]")
+    return is_ticker_expression() & pl.col("ticker").str.contains(r"^[A-Z0-9]")
 
 
 def show_symbol(symbol: str) -> str:

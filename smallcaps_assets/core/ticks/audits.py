@@ -145,15 +145,13 @@ def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
     return Verdict(damages.is_empty(), summary, {"checked": checked, **counts}, damages)
 
 
-def judge_orphans(
-    orphans: pl.DataFrame, tolerated_kinds: Collection[str] = (UNPLANNED,)
-) -> Verdict:
+def judge_orphans(orphans: pl.DataFrame) -> Verdict:
     """Judge files without a receipt and receipts without a plan, a row of ``kind`` and place each.
 
-    Tolerated kinds are listed without being a fault.
+    What is whole, but in no plan any more, is listed without being a fault.
     """
     counts = _count_kinds(orphans)
-    faults = sum(count for kind, count in counts.items() if kind not in tolerated_kinds)
+    faults = orphans.height - counts.get(UNPLANNED, 0)
     summary = f"{faults} orphans are faults, of {orphans.height}" + _list_counts(counts)
     return Verdict(faults == 0, summary, {"orphans": orphans.height, **counts}, orphans)
 
