@@ -261,10 +261,8 @@ class LakeStore:
     def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
         """Return every file that belongs to no receipt, and every receipt no one asked for.
 
-        A commit under way looks like a file without a receipt: hold the lock of the lake.
-
-        Args:
-            planned_keys: Keys of the published plan.
+        A commit under way looks like a file without a receipt: hold the lock of the lake.  What is
+        asked for are the keys of the published plan.
         """
         orphans = [
             Orphan(path, OrphanKind.TEMPORARY, "the process that wrote it is dead")

@@ -37,11 +37,8 @@ class Replay:
     """The flat files below a folder, ``.../trades_v1/YYYY/MM/YYYY-MM-DD.csv.gz``.
 
     A file is read when its date is first asked for.  Bars are built from its trades; there are no
-    splits and no renamings, and every ticker found is an active listing.
-
-    Args:
-        folder: The folder ``trades_v1`` or one above it.
-        cache_bytes: Rendered trades kept in memory.
+    splits and no renamings, and every ticker found is an active listing.  The folder is
+    ``trades_v1`` or one above it.
 
     Raises:
         SourceError: There is no flat file.

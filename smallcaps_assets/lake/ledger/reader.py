@@ -249,11 +249,7 @@ class LedgerReader(LedgerHistory):
         return {mark: count for mark, count in counts.items() if count}
 
     def revisions(self, since: dt.datetime | None = None, limit: int = 1000) -> pl.DataFrame:
-        """Return answers that differed from what was stored, the newest first.
-
-        Args:
-            since: Only those recorded since an instant; all by default.
-            limit: Rows at most.
+        """Return answers that differed from what was stored, ``limit`` at most, the newest first.
 
         Returns:
             :data:`REVISION_COLUMNS`; ``counts`` says which of both answers does, ``old`` or

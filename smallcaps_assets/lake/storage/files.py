@@ -358,10 +358,7 @@ def refuse_links(path: Path, root: Path) -> None:
 def find_syncfs(release: str | None = None) -> Callable[[int], None] | None:
     """Return a function that writes a whole file system to the disk; ``None``: there is none.
 
-    Linux has ``syncfs``, which tells of failed writes from version 5.8 on.
-
-    Args:
-        release: Version of the kernel; that of this machine by default.
+    Linux has ``syncfs``, which tells of failed writes from version 5.8 of the kernel on.
     """
     version = re.match(r"(\d+)\.(\d+)", release or platform.release())
     if not sys.platform.startswith("linux") or version is None:

@@ -70,10 +70,7 @@ class LakeLock:
     ) -> None:
         """Name the lock; nothing is locked or written yet.
 
-        Args:
-            path: File of the lock.
-            fs: The disk.
-            locks_folder: Lock the folder of the file too, which one lock of a folder can do.
+        The folder of its file is locked too, which not every system can do.
         """
         self._locks_folder = locks_folder
         self._path = path

@@ -25,10 +25,7 @@ NO_FACTS: Final[Mapping[str, object]] = {}
 def encode_table(table: Table, rows: pl.DataFrame, facts: Mapping[str, object] = NO_FACTS) -> bytes:
     """Return a Parquet file; equal rows and facts give equal bytes on one version of polars.
 
-    Args:
-        table: The contract.
-        rows: Its rows, in the order they are to lie.
-        facts: What is known about them and they do not tell; anything JSON can hold.
+    Rows lie as they come; facts are what they do not tell, anything JSON can hold.
 
     Raises:
         SchemaError: The rows break the contract.

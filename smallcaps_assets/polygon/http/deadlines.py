@@ -122,8 +122,7 @@ class BoundedAdapter(HTTPAdapter):
 def make_trust(scheme: str) -> ssl.SSLContext:
     """Return what OpenSSL trusts: SSL_CERT_FILE, else the list of the machine.
 
-    Args:
-        scheme: Of the address; the list is long and is read for ``https`` alone.
+    The list is long and is read for ``https`` alone.
     """
     trust = create_urllib3_context()
     if scheme == "https":

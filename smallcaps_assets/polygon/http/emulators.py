@@ -39,10 +39,7 @@ class Counterpart:
         self._is_known = not config.emulated_market
 
     def confirm(self, *, deadline_s: float) -> None:
-        """Ask who answers, once.
-
-        Args:
-            deadline_s: Reading of ``time.monotonic`` at which an answer is given up.
+        """Ask who answers, once, and give up at a reading of ``time.monotonic``.
 
         Raises:
             PartitionConflictError: It is an emulator of another market, or none.

@@ -111,12 +111,7 @@ class Transport:
         self._proxies = {"no_proxy": host} if host and is_loopback(host) else None
 
     def get(self, path: str, parameters: Mapping[str, str], *, deadline_s: float) -> Answer:
-        """Ask once.
-
-        Args:
-            path: Path below the configured address, percent-encoded.
-            parameters: The query.
-            deadline_s: Reading of ``time.monotonic`` at which even a flowing answer is given up.
+        """Ask once; even a flowing answer is given up at a reading of ``time.monotonic``.
 
         Raises:
             VendorError: The subclass says what happened.

@@ -41,9 +41,6 @@ WIRE_FAULTS: Final = (*DECODER_FAULTS, pl.exceptions.PolarsError, pa.ArrowExcept
 def disbelieving(url: str) -> Iterator[None]:
     """Turn whatever reading a body raises into the failure of its page.
 
-    Args:
-        url: Address without its query, for errors.
-
     Raises:
         PayloadError: The body cannot be read.
     """
