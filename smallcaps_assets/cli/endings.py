@@ -20,7 +20,6 @@ from smallcaps_assets.core.documents import Document, encode_document
 from smallcaps_assets.errors import SmallcapsError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import explain_refusal
 
-USAGE: Final = 2
 INTERRUPTED: Final = 130
 """Exit code of what Ctrl-C ended, as shells give it: 128 and the number of the signal."""
 

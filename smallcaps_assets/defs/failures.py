@@ -1,10 +1,11 @@
 """Our errors, told to Dagster as one :class:`dagster.Failure`, and what a run says of its own."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.defs.instance.internals import DagsterAssetCheckFailedError, StepFailureData
 from smallcaps_assets.errors import ConfigError, RefusedFileError, SmallcapsError
 
@@ -42,6 +43,16 @@ def dagster_failures() -> Iterator[None]:
         if isinstance(error, RefusedFileError):
             metadata[REFUSED] = True
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
+
+
+def fail_months(failed: Sequence[str], what: str) -> dg.Failure:
+    """Return the one failure that ends a step some of whose months are red."""
+    months = format_count(len(failed), "month")
+    return dg.Failure(
+        description=f"{months} {what}: {'; '.join(failed[:3])}",
+        metadata={"problems": dg.MetadataValue.json(list(failed))},
+        allow_retries=False,
+    )
 
 
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:

@@ -84,6 +84,20 @@ def show_verdict(verdict: Verdict) -> dict[str, Any]:
     return shown
 
 
+def show_check(
+    verdict: Verdict,
+    check_name: str | None = None,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    """Return the result of a check; unless told otherwise it warns and stops nothing."""
+    return dg.AssetCheckResult(
+        check_name=check_name,
+        passed=verdict.passed,
+        severity=severity,
+        metadata=show_verdict(verdict),
+    )
+
+
 def _round(value: Number) -> Number:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

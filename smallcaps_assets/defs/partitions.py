@@ -41,5 +41,10 @@ def month_spans(months: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"{span[0]}-01", f"{span[-1]}-01") for span in spans]
 
 
+def name_months(partition_keys: Sequence[str]) -> list[str]:
+    """Name months, ``YYYY-MM``, by Dagster's keys of them."""
+    return [key[:7] for key in partition_keys]
+
+
 def _month_number(month: str) -> int:
     return int(month[:4]) * 12 + int(month[5:7])

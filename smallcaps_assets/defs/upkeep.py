@@ -232,34 +232,33 @@ def relocate(
     )
 
 
-@dg.job(name="repair_lake")
-def repair_job() -> None:
-    """Move damaged files to quarantine; their sessions are missing again."""
-    repair()
+def _make_job(name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+    @dg.job(name=name, description=description)
+    def job() -> None:
+        op()
+
+    return job
 
 
-@dg.job(name="reconcile_partitions")
-def reconcile_job() -> None:
-    """Make the partition states of Dagster equal to the lake's."""
-    reconcile()
-
-
-@dg.job(name="reindex_ledger")
-def reindex_job() -> None:
-    """Rebuild the ledger from the receipts and the published plan."""
-    reindex()
-
-
-@dg.job(name="import_archive")
-def import_job() -> None:
-    """Judge an archive of other files; import what agrees with its daily bars."""
-    import_files()
-
-
-@dg.job(name="relocate_lake")
-def relocate_job() -> None:
-    """Move the ticker-sessions to a folder on another disk, and empty the old place."""
-    relocate()
+repair_job = _make_job(
+    "repair_lake", repair, "Move damaged files to quarantine; their sessions are missing again."
+)
+reconcile_job = _make_job(
+    "reconcile_partitions", reconcile, "Make the partition states of Dagster equal to the lake's."
+)
+reindex_job = _make_job(
+    "reindex_ledger", reindex, "Rebuild the ledger from the receipts and the published plan."
+)
+import_job = _make_job(
+    "import_archive",
+    import_files,
+    "Judge an archive of other files; import what agrees with its daily bars.",
+)
+relocate_job = _make_job(
+    "relocate_lake",
+    relocate,
+    "Move the ticker-sessions to a folder on another disk, and empty the old place.",
+)
 
 
 def _note(

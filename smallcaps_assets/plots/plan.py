@@ -103,7 +103,11 @@ def draw_comparison(comparison: Comparison) -> Figure:
         if title == "time":
             requests = (naive.requests, optimised.requests)
             labels = [f"{text}\n{n:,} requests" for text, n in zip(labels, requests, strict=True)]
-        _finish(axes, title, unit, [(bars, labels)])
+        axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
+        axes.set_title(title)
+        axes.set_ylabel(unit)
+        axes.margins(y=0.3)  # room for the numbers of the bars
+        axes.yaxis.set_major_formatter(format_count)
     return figure
 
 
@@ -213,21 +217,6 @@ def _label_rungs(
     axes.margins(x=0.6)
     axes.xaxis.set_major_formatter(format_count)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _finish(
-    axes: Axes,
-    title: str,
-    unit: str,
-    drawn: Sequence[tuple[BarContainer, Sequence[str]]],
-) -> None:
-    """Add title, unit and the numbers of the bars, with room for them."""
-    axes.set_title(title)
-    axes.set_ylabel(unit)
-    for bars, labels in drawn:
-        axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
-    axes.margins(y=0.3)
-    axes.yaxis.set_major_formatter(format_count)
 
 
 def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:

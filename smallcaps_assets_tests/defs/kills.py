@@ -137,11 +137,11 @@ def download_until(environment: Mapping[str, str], fuse: Fuse) -> None:
 def start_download(home: Home, fuse: Fuse) -> BaseProcess:
     """Start a download that dies when it meets a moment.
 
-    Each is a process of its own.  They are forked from one that has loaded the command, which
-    saves seconds each; that importing wakes no thread of polars is a promise (L20).
+    Each is a process of its own.  They are forked from one that has loaded libraries and
+    nothing of ours, which saves a second each.
     """
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["smallcaps_assets.cli.runs.download", "matplotlib.axes"])
+    context.set_forkserver_preload(["dagster", "exchange_calendars", "matplotlib.axes", "rich"])
     process = context.Process(target=download_until, args=(home.environment, fuse))
     process.start()
     return process

@@ -1,7 +1,7 @@
 """`smallcaps import`: archives of other downloaders, judged file by file."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
+from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.progress import count_along
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
@@ -63,20 +63,12 @@ def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: boo
             stored = list_stored(found)
             if not dry_run:
                 refresh_catalog(lakehouse)
-                align_dagster(work, stored)
+                work.align_dagster(stored)
     if as_json:
         click.echo(encode_document(document_import(found, run.summary)))
     else:
         print_summary(run.summary, console, is_dry_run=dry_run)
     sys.exit(1 if count_left_out(run.summary) else 0)
-
-
-def align_dagster(work: Workplace, keys: Sequence[str]) -> None:
-    """Turn the partitions of stored sessions green, where Dagster has a plan."""
-    if work.lakehouse.layout.dagster_dir.is_dir():
-        from smallcaps_assets.defs.instance.states import align_changed  # noqa: PLC0415  loads Dagster
-
-        align_changed(work.instance, work.lakehouse, keys)
 
 
 def show_lines(run: Import, console: Console) -> Iterator[ImportedSession | Stray]:

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from smallcaps_assets.cli.commands.download_command import DATE
-from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
+from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.summaries import print_revisions
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.ingest.derived import ensure_indexed
@@ -56,18 +56,10 @@ def command(
         facts = choose_stored(work.lakehouse.ledger, choice, begun.date())
         run_id = f"recheck {begun:%Y-%m-%dT%H:%M:%S}"
         recheck_sessions(Backfill(work.lakehouse, run_id=run_id, asks_again=True), facts)
-        align_dagster(work, facts)
+        work.align_dagster(facts.changed)
         print_facts(facts, console)
         print_revisions(work.lakehouse.ledger.revisions(begun), console)
     sys.exit(1 if facts.revisions or facts.unanswered or facts.aborted else 0)
-
-
-def align_dagster(work: Workplace, facts: RecheckFacts) -> None:
-    """Make Dagster show the sessions whose colour changed as they are."""
-    if facts.changed:
-        from smallcaps_assets.defs.instance.states import align_changed  # noqa: PLC0415  loads Dagster
-
-        align_changed(work.instance, work.lakehouse, facts.changed)
 
 
 def print_facts(facts: RecheckFacts, console: Console) -> None:

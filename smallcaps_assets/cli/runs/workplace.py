@@ -11,7 +11,7 @@ import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,6 +90,13 @@ class Workplace:
         if is_interrupted or run.status is dg.DagsterRunStatus.CANCELED:
             raise KeyboardInterrupt
         return run
+
+    def align_dagster(self, keys: Sequence[str]) -> None:
+        """Make Dagster show sessions whose colour changed as they are, where it has a plan."""
+        if keys and self.lakehouse.layout.dagster_dir.is_dir():
+            from smallcaps_assets.defs.instance.states import align_changed  # noqa: PLC0415  loads it
+
+            align_changed(self.instance, self.lakehouse, keys)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ import dagster as dg
 
 from smallcaps_assets.defs.assets.serve import report_catalog
 from smallcaps_assets.defs.assets.ticks import GROUP, INTERRUPTS, POOL, lock_wait
-from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.failures import dagster_failures, fail_months
 from smallcaps_assets.defs.instance.runs import cancel_run, claim_run
-from smallcaps_assets.defs.metadata import column_schema, show_verdict
+from smallcaps_assets.defs.metadata import column_schema, show_check
+from smallcaps_assets.defs.partitions import name_months
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.compaction.months import (
     MonthOutcome,
@@ -53,11 +54,11 @@ def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsD
         compaction = Compaction(lakehouse, run_id=context.run.run_id)
         with dagster_failures(), _canceling(context), compaction.held(wait_s=lock_wait(context)):
             claim_run(context.instance, context.run.run_id)
-            for outcome in compaction.run(_month_names(context.partition_keys)):
+            for outcome in compaction.run(name_months(context.partition_keys)):
                 yield describe_month(outcome)
             report_catalog(context.instance, lakehouse, compaction.catalog)
         if compaction.failed:
-            raise compaction_failure(compaction)
+            raise fail_months(compaction.failed, "not compacted")
 
     return compacted_trades
 
@@ -97,16 +98,6 @@ def describe_month(outcome: MonthOutcome) -> Event:
     )
 
 
-def compaction_failure(compaction: Compaction) -> dg.Failure:
-    """Return the one failure that ends a step with months that could not be written."""
-    failed = compaction.failed
-    return dg.Failure(
-        description=f"{len(failed)} months could not be compacted: {'; '.join(failed[:3])}",
-        metadata={"problems": dg.MetadataValue.json(failed)},
-        allow_retries=False,
-    )
-
-
 @dg.asset_check(
     asset=COMPACTED_TRADES.name,
     description="Month files hold what the lake holds now.  Red: run `compact_closed_months` "
@@ -119,14 +110,4 @@ def compacted_months_are_fresh(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.Ass
     """
     with dagster_failures():
         months = judge_months(lakehouse.ledger, lakehouse.store, lakehouse.bounds)
-        verdict = judge_staleness(months)
-    return dg.AssetCheckResult(
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=show_verdict(verdict),
-    )
-
-
-def _month_names(partition_keys: list[str]) -> list[str]:
-    """Return ``YYYY-MM`` of Dagster's month keys."""
-    return [key[:7] for key in partition_keys]
+        return show_check(judge_staleness(months))

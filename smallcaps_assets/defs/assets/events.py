@@ -10,11 +10,11 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import (
     NO_PICTURES,
     column_schema,
+    show_check,
     show_file,
     show_numbers,
     show_pictures,
     show_tables,
-    show_verdict,
 )
 from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
 from smallcaps_assets.lakehouse import Lakehouse
@@ -108,12 +108,5 @@ def publish_result(
             **show_tables(made.tables),
             **show_pictures(pictures),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=check_name,
-                passed=made.verdict.passed,
-                severity=dg.AssetCheckSeverity.ERROR,
-                metadata=show_verdict(made.verdict),
-            )
-        ],
+        check_results=[show_check(made.verdict, check_name, dg.AssetCheckSeverity.ERROR)],
     )

@@ -8,10 +8,10 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.metadata import (
     column_schema,
+    show_check,
     show_file,
     show_numbers,
     show_pictures,
-    show_verdict,
 )
 from smallcaps_assets.ingest.budget.estimate_history import record_estimate
 from smallcaps_assets.ingest.budget.estimates import (
@@ -82,12 +82,8 @@ def planned_tickers_are_known(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.Asse
         verdict = judge_unknown_tickers(
             record.tickers, record.judged_tickers, record.unknown_tickers, lakehouse.thresholds
         )
-    is_red = bool(verdict.numbers["is_red"])
-    return dg.AssetCheckResult(
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.ERROR if is_red else dg.AssetCheckSeverity.WARN,
-        metadata=show_verdict(verdict),
-    )
+    red, yellow = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+    return show_check(verdict, severity=red if verdict.numbers["is_red"] else yellow)
 
 
 @dg.asset(
@@ -116,14 +112,7 @@ def download_estimate(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeR
             "arithmetic": dg.MetadataValue.md(describe_estimate(estimate)),
             **show_pictures(pictures),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=download_fits_the_disk.name,
-                passed=verdict.passed,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata=show_verdict(verdict),
-            )
-        ],
+        check_results=[show_check(verdict, download_fits_the_disk.name)],
     )
 
 

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.assets.events import publish_result
-from smallcaps_assets.defs.failures import dagster_failures
+from smallcaps_assets.defs.failures import dagster_failures, fail_months
 from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.defs.metadata import (
     column_schema,
+    show_check,
     show_file,
     show_numbers,
     show_tables,
-    show_verdict,
 )
+from smallcaps_assets.defs.partitions import name_months
 from smallcaps_assets.ingest.reference.daily_bars import (
     BarMonth,
     judge_bar_lives,
@@ -60,16 +60,12 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
         """
         failed: list[str] = []
         with dagster_failures():
-            for month in refresh_daily_bars(lakehouse, _month_names(context.partition_keys)):
+            for month in refresh_daily_bars(lakehouse, name_months(context.partition_keys)):
                 failed += [month.problem] if month.problem else []
                 yield describe_month(month)
             align_changed(context.instance, lakehouse, judge_new_bars(lakehouse))
         if failed:
-            raise dg.Failure(
-                description=f"{len(failed)} months are not whole: {'; '.join(failed[:3])}",
-                metadata={"problems": dg.MetadataValue.json(failed)},
-                allow_retries=False,
-            )
+            raise fail_months(failed, "not whole")
 
     return daily_bars
 
@@ -93,7 +89,7 @@ def daily_bars_are_whole(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetChec
     """Judge all stored months at once, and list bars that no rule can use."""
     with dagster_failures():
         verdict = judge_daily_bars(lakehouse)
-    return _warn(verdict)
+    return show_check(verdict)
 
 
 @dg.asset_check(
@@ -108,7 +104,7 @@ def daily_bars_have_no_unrecorded_splits(
     """List what splits on record leave unexplained; some jumps are prices that doubled."""
     with dagster_failures():
         verdict = judge_split_jumps(lakehouse)
-    return _warn(verdict)
+    return show_check(verdict)
 
 
 @dg.asset_check(
@@ -123,7 +119,7 @@ def daily_bars_cover_listing_lives(
     """Count missing sessions by listing, or by ticker where there is no universe."""
     with dagster_failures():
         verdict = judge_bar_lives(lakehouse)
-    return _warn(verdict)
+    return show_check(verdict)
 
 
 universe_holds_delisted_listings = dg.AssetCheckSpec(
@@ -195,20 +191,5 @@ def splits(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
             **show_numbers(made.numbers),
             **show_tables(made.tables),
         },
-        check_results=[_warn(made.verdict, splits_do_not_contradict.name)],
+        check_results=[show_check(made.verdict, splits_do_not_contradict.name)],
     )
-
-
-def _warn(verdict: Verdict, check_name: str | None = None) -> dg.AssetCheckResult:
-    """Return a result that warns and stops nothing."""
-    return dg.AssetCheckResult(
-        check_name=check_name,
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=show_verdict(verdict),
-    )
-
-
-def _month_names(partition_keys: list[str]) -> list[str]:
-    """Return ``YYYY-MM`` of Dagster's month keys."""
-    return [key[:7] for key in partition_keys]

@@ -7,14 +7,14 @@ is not materialized, forever.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.instance.internals import find_target
-from smallcaps_assets.defs.metadata import show_verdict
+from smallcaps_assets.defs.metadata import show_check, show_verdict
 from smallcaps_assets.errors import MissingPartitionError, SmallcapsError
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.automation.freshness import (
@@ -115,8 +115,4 @@ def _describe(evaluation: dg.AssetCheckEvaluation) -> str:
 
 def _judge(judge: Judge, lakehouse: Lakehouse) -> dg.AssetCheckResult:
     with dagster_failures():
-        verdict = judge(lakehouse, lakehouse.settings.freshness_grace_h)
-    shown: dict[str, Any] = show_verdict(verdict)
-    return dg.AssetCheckResult(
-        passed=verdict.passed, severity=dg.AssetCheckSeverity.WARN, metadata=shown
-    )
+        return show_check(judge(lakehouse, lakehouse.settings.freshness_grace_h))

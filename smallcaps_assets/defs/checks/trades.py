@@ -16,14 +16,10 @@ from smallcaps_assets.defs.instance.internals import find_target
 from smallcaps_assets.defs.metadata import show_verdict
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake, recall_verdicts
-from smallcaps_assets.operations.audit.last_audit import AUDITS, Audit
+from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets.schemas import TRADES
 
 AUDIT_JOB = "audit_lake"
-
-
-def _name_color(audit: Audit) -> str:
-    return "Yellow" if audit.is_warning else "Red"
 
 
 DEEP_AUDITS = frozenset(audit.name for audit in AUDITS if audit.is_deep)
@@ -31,7 +27,8 @@ SPECS = [
     dg.AssetCheckSpec(
         name=audit.name,
         asset=TRADES.name,
-        description=f"{audit.description}  {_name_color(audit)}: {audit.remedy}",
+        description=f"{audit.description}  "
+        f"{'Yellow' if audit.is_warning else 'Red'}: {audit.remedy}",
     )
     for audit in AUDITS
 ]

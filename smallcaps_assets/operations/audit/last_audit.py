@@ -30,15 +30,15 @@ class Audit:
     Attributes:
         name: Name of the check.
         description: What it demands.
-        is_deep: It reads the files.
         remedy: What to do when it does not hold.
+        is_deep: It reads the files.
         is_warning: It is yellow then, not red.
     """
 
     name: str
     description: str
+    remedy: str
     is_deep: bool = False
-    remedy: str = "docs/operations.md says what to do."
     is_warning: bool = False
 
 

@@ -6,7 +6,7 @@ concluded (``core.progress.health``, ``forecast``), and how it looks (``cli``).
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 from typing import Final
@@ -125,12 +125,7 @@ class Look:
             data_dir=str(self.lakehouse.layout.data_dir),
             download=self._describe_download(health, holder, pulse),
             partitions=partitions,
-            stored=StoredPart(
-                sessions=totals.sessions,
-                rows=totals.rows,
-                bytes=totals.bytes,
-                requests=totals.requests,
-            ),
+            stored=StoredPart(**asdict(totals)),
             disk=self._measure_disk(outlook.left, totals, told),
             rates=self._measure_rates(now, pulse, limit),
             forecast=_describe_forecast(outlook, now),
