@@ -80,7 +80,7 @@ def _find_problems(home: Home, emulator: EmulatorProcess, truth: str) -> list[st
 def _download(home: Home) -> str:
     finished = home.run("download")
     hashes = {key: receipt.content_hash for key, receipt in home.read_receipts().items()}
-    return hash_lake(hashes) if finished.code == 0 else finished.output[-200:]
+    return hash_lake(hashes) if finished.code == 0 else finished.out[-200:]
 
 
 def _copy(home: Home, folder: Path) -> Home:

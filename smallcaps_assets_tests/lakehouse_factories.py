@@ -7,7 +7,9 @@ import datetime as dt
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -32,6 +34,7 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings
 
 REPO_ROOT: Final = Path(__file__).parents[1]
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: Dagster on SQLite waits for disks
 NOW: Final = dt.datetime(2025, 1, 15, 17, tzinfo=dt.UTC)
 """The time in tests: the whole emulated market is over and published."""
 
@@ -44,6 +47,14 @@ CON,2024-01-30,E6
 """Three windows of three sessions; on 2024-01-09 nobody traded BCpC."""
 SESSIONS: Final = 9
 EMPTY_KEY: Final = "BCpC_2024-01-09"
+
+
+@contextmanager
+def open_memory() -> Iterator[Path]:
+    """Yield a folder that goes with the block, in memory where there is such a disk."""
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="smallcaps-", dir=memory) as folder:
+        yield Path(folder)
 
 
 def find_shared(name: str) -> Path:

@@ -3,8 +3,6 @@
 import datetime as dt
 import functools
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,14 @@ import pytest
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
+from smallcaps_assets_tests.cli.cli_factories import TIMEOUT_S, Finished, User
 from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
 from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
 from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     find_shared,
     make_lakehouse,
+    open_memory,
     write_text,
 )
 
@@ -74,10 +73,8 @@ class Replay:
 def replay() -> Iterator[Replay]:
     """Return the replay after a download in each time zone, all at once."""
     flat_files = find_shared("us_stocks_sip/trades_v1")
-    root = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-    with EmulatorProcess("--replay", str(flat_files)) as vendor:
+    with open_memory() as root, EmulatorProcess("--replay", str(flat_files)) as vendor:
         yield Replay(flat_files, vendor, *download_all(root, vendor.url, flat_files))
-    shutil.rmtree(root)
 
 
 def download_all(

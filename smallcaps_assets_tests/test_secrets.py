@@ -3,10 +3,8 @@
 import base64
 import gzip
 import os
-import shutil
 import sqlite3
 import subprocess
-import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,9 +19,9 @@ import polars as pl
 import psutil
 import pytest
 
-from smallcaps_assets_tests.cli.cli_factories import MEMORY, TIMEOUT_S, Finished, User
+from smallcaps_assets_tests.cli.cli_factories import TIMEOUT_S, Finished, User
 from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
-from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, write_text
+from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, open_memory, write_text
 from smallcaps_assets_tests.secret_search import find_secret, holds_secret
 
 KEY: Final = "Zk9/plant+ed=Key~7781"
@@ -117,10 +115,9 @@ def run_watched(user: User, witness: Witness, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def witness() -> Iterator[Witness]:
     """Return the witness of plan, downloads that fail and resume, audit, status and report."""
-    folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-    write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
-    witness = Witness(folder)
-    with EmulatorProcess(*MARKET) as vendor:
+    with open_memory() as folder, EmulatorProcess(*MARKET) as vendor:
+        write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+        witness = Witness(folder)
         user = User(folder, {"SMALLCAPS_BASE_URL": vendor.url, "POLYGON_API_KEY": KEY})
         run_watched(user, witness, "plan", "--watchlist", "watchlist.csv")
         vendor.set_faults(*ECHOES)
@@ -132,8 +129,7 @@ def witness() -> Iterator[Witness]:
         for command in ("audit --deep", "status --json", "report --json", "report --html"):
             witness.keep(user.run(*command.split()))
         witness.keep(user.run("plan", POLYGON_API_KEY=f"{KEY} {KEY}"))
-    yield witness
-    shutil.rmtree(folder)
+        yield witness
 
 
 @pytest.mark.slow
@@ -166,51 +162,6 @@ def test_the_key_is_on_no_command_line(witness: Witness) -> None:
 # -- the search itself -----------------------------------------------------------------
 
 
-def plant_text(folder: Path) -> None:
-    write_text(folder / "log.txt", f"GET /v3/trades/A?apiKey={KEY}\n")
-
-
-def plant_url(folder: Path) -> None:
-    write_text(
-        folder / "log.txt", f"GET /v3/trades/A?apiKey={quote(KEY, safe='').replace('%2F', '%2f')}\n"
-    )
-
-
-def plant_hex(folder: Path) -> None:
-    write_text(folder / "dump.txt", f"f{KEY.encode().hex().upper()}0")
-
-
-def plant_gzip(folder: Path) -> None:
-    (folder / "log.gz").write_bytes(b"junk" + gzip.compress(f"key {KEY}".encode()))
-
-
-def plant_gzip_in_gzip(folder: Path) -> None:
-    (folder / "log.gz").write_bytes(gzip.compress(gzip.compress(KEY.encode())))
-
-
-def plant_sqlite(folder: Path) -> None:
-    insert_row(folder, "x" * 4_000 + KEY + "x" * 4_000)
-
-
-def plant_packed_in_sqlite(folder: Path) -> None:
-    insert_row(folder, zlib.compress(f'{{"key": "{KEY}"}}'.encode()))
-
-
-def plant_parquet(folder: Path) -> None:
-    frame = pl.DataFrame({"note": [f"number {number}" for number in range(100)] + [KEY]})
-    frame.write_parquet(folder / "notes.parquet", compression="zstd")
-
-
-def plant_parquet_metadata(folder: Path) -> None:
-    frame = pl.DataFrame({"note": ["x"]})
-    frame.write_parquet(folder / "notes.parquet", metadata={"run": f"by {KEY}"})
-
-
-def plant_duckdb(folder: Path) -> None:
-    with duckdb.connect(str(folder / "catalog.duckdb")) as catalog:
-        catalog.execute(f"CREATE VIEW trades AS SELECT '{KEY}' AS source")
-
-
 def insert_row(folder: Path, value: str | bytes) -> None:
     with sqlite3.connect(folder / "runs.db") as connection:
         connection.execute("CREATE TABLE logs (body)")
@@ -218,25 +169,39 @@ def insert_row(folder: Path, value: str | bytes) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "plant",
-    [
-        plant_text,
-        plant_url,
-        plant_hex,
-        plant_gzip,
-        plant_gzip_in_gzip,
-        plant_sqlite,
-        plant_packed_in_sqlite,
-        plant_parquet,
-        plant_parquet_metadata,
-        plant_duckdb,
-    ],
-)
-def test_the_search_finds_a_planted_key(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+def make_view(folder: Path) -> None:
+    with duckdb.connect(str(folder / "catalog.duckdb")) as catalog:
+        catalog.execute(f"CREATE VIEW trades AS SELECT '{KEY}' AS source")
+
+
+QUOTED: Final = quote(KEY, safe="").replace("%2F", "%2f")
+NOTES: Final = pl.DataFrame({"note": [*map(str, range(100)), KEY]})
+PLANTS: Final[dict[str, Callable[[Path], object]]] = {
+    "text": lambda folder: write_text(folder / "log", f"GET /v3/trades/A?apiKey={KEY}\n"),
+    "url": lambda folder: write_text(folder / "log", f"GET /v3/trades/A?apiKey={QUOTED}\n"),
+    "hex": lambda folder: write_text(folder / "dump", f"f{KEY.encode().hex().upper()}0"),
+    "gzip": lambda folder: (folder / "log").write_bytes(
+        b"junk" + gzip.compress(f"key {KEY}".encode())
+    ),
+    "gzip in gzip": lambda folder: (folder / "log").write_bytes(
+        gzip.compress(gzip.compress(KEY.encode()))
+    ),
+    "sqlite": lambda folder: insert_row(folder, "x" * 4_000 + KEY + "x" * 4_000),
+    "packed in sqlite": lambda folder: insert_row(folder, zlib.compress(f"key {KEY}".encode())),
+    "parquet": lambda folder: NOTES.write_parquet(folder / "notes", compression="zstd"),
+    "parquet metadata": lambda folder: NOTES.head(1).write_parquet(
+        folder / "notes", metadata={"run": f"by {KEY}"}
+    ),
+    "duckdb": make_view,
+}
+"""Ways in which a key may be written somewhere, each into a folder."""
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_the_search_finds_a_planted_key(tmp_path: Path, name: str) -> None:
     assert find_secret(tmp_path, KEY) == []
 
-    plant(tmp_path)
+    PLANTS[name](tmp_path)
 
     assert find_secret(tmp_path, KEY) != []
 

@@ -1,8 +1,6 @@
 """What the browser tests tear down: the vendor, the UI, Chromium, a folder in memory."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,16 +12,14 @@ from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi
 from smallcaps_assets_tests.browser.pages import Pages, start_chromium
 from smallcaps_assets_tests.browser.terminal import MARKET, Terminal, ui_settings
-from smallcaps_assets_tests.defs.defs_factories import MEMORY
-from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
+from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT, open_memory
 
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """Return a folder in memory, where there is such a disk."""
-    folder = Path(tempfile.mkdtemp(prefix="smallcaps-", dir=MEMORY if MEMORY.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
+    with open_memory() as folder:
+        yield folder
 
 
 @pytest.fixture

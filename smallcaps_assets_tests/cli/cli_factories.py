@@ -38,7 +38,6 @@ CLASSES: Final = re.compile(
     r"|Programming|Schema|Shape|UnicodeDecode)Error\b|\bPanicException\b"
 )
 """What only a programmer reads: traces, and names of the libraries below us."""
-MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: Dagster on SQLite waits for disks
 
 
 @dataclass(frozen=True)
@@ -101,22 +100,6 @@ class User:
         with self.start(*arguments, **settings) as process:
             out, err = process.communicate(timeout=TIMEOUT_S)
             return Finished(process.returncode, out, err)
-
-    def materialize(self, asset: str) -> Finished:
-        """Materialize an asset by plain Dagster, without a command of ours."""
-        home = {"DAGSTER_HOME": str(self.data_dir / "dagster")}
-        command = ["dagster", "asset", "materialize", "--select", asset]
-        command += ["-m", "smallcaps_assets.definitions"]
-        with changed_environment(self._settings(home)):
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", *command],
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=TIMEOUT_S,
-            )
-        return Finished(done.returncode, done.stdout, done.stderr)
 
     def list_files(self) -> list[str]:
         """Return the files below the data folder that are not Dagster's own."""

@@ -1,7 +1,6 @@
 """Folders and files whose names mean something to others: patterns, addresses, homes."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,26 +10,30 @@ import pytest
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
-from smallcaps_assets_tests.cli.conftest import make_folder
 from smallcaps_assets_tests.cli.homes import count_rows
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS, WATCHLIST_TEXT, write_text
+from smallcaps_assets_tests.lakehouse_factories import (
+    SESSIONS,
+    WATCHLIST_TEXT,
+    open_memory,
+    write_text,
+)
 
 
 @pytest.fixture
 def bracketed(market_server: EmulatorServer, tmp_path: Path) -> Iterator[User]:
     """Return a user in `a[1]`, beside a folder `a1` that the name matches as a pattern."""
-    folder = make_folder()
-    for name in ("a[1]", "a1"):
-        (folder / name).mkdir()
-        write_text(folder / name / "watchlist[1].csv", WATCHLIST_TEXT)
-        write_text(folder / name / "watchlist1.csv", "ticker,date,events\nNOPE,2024-01-10,E6\n")
     environment = {
         "SMALLCAPS_SOURCE": "emulator",
         "SMALLCAPS_BASE_URL": market_server.url,
         "XDG_STATE_HOME": str(tmp_path),
     }
-    yield User(folder / "a[1]", environment)
-    shutil.rmtree(folder)
+    with open_memory() as folder:
+        for name in ("a[1]", "a1"):
+            (folder / name).mkdir()
+            write_text(folder / name / "watchlist[1].csv", WATCHLIST_TEXT)
+            other = "ticker,date,events\nNOPE,2024-01-10,E6\n"
+            write_text(folder / name / "watchlist1.csv", other)
+        yield User(folder / "a[1]", environment)
 
 
 def test_brackets_are_letters(bracketed: User) -> None:

@@ -1,23 +1,20 @@
 """What tests of runs share and has to be torn down: folders in memory, the emulator, a site."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from smallcaps_assets_tests.defs.defs_factories import MEMORY, EmulatorProcess
+from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
 from smallcaps_assets_tests.defs.run_factories import Site, open_site
-from smallcaps_assets_tests.lakehouse_factories import SmallLake
+from smallcaps_assets_tests.lakehouse_factories import SmallLake, open_memory
 
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[Path]:
     """Return a folder in memory, where there is such a disk, for all tests of a module."""
-    folder = Path(tempfile.mkdtemp(prefix="smallcaps-", dir=MEMORY if MEMORY.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
+    with open_memory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -37,11 +37,9 @@ from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES
 from smallcaps_assets.settings import Settings
+from smallcaps_assets_tests.cli.cli_factories import Finished
 from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
-
-REPO_ROOT: Final = Path(__file__).parents[2]
-MEMORY: Final = Path("/dev/shm")  # noqa: S108  a disk in memory: SIGKILL does not care, SQLite does
-"""Where lakes and instances of these tests lie: Dagster on SQLite is bound by the disk."""
+from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
 TICKERS: Final = ("BCPC", "BCpC", "BRK.A", "CON")
 """Tickers of a market of four companies."""
@@ -53,7 +51,8 @@ MARKET: Final = (
     *("--tickers", "4", "--from", "2024-01-02", "--to", "2024-03-28"),
     *("--trades-scale", "0.1", "--busy-trades", "0"),
 )
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 300.0
+"""Longer than anything takes on a busy machine."""
 
 
 class EmulatorProcess:
@@ -107,19 +106,6 @@ def find_asked_keys(asked: Iterable[Mapping[str, Any]]) -> set[str]:
         if int(request["query"]["timestamp.gte"]) < end_ns
         and int(request["query"]["timestamp.lt"]) > start_ns
     }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that ran to its end.
-
-    Attributes:
-        code: Its exit code.
-        output: What it said, errors included.
-    """
-
-    code: int
-    output: str
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
@@ -197,7 +183,7 @@ class Home:
         """Run a command to its end."""
         process = self.start(*arguments, module=module)
         output, _ = process.communicate(timeout=PATIENCE_S)
-        return Finished(process.returncode, output)
+        return Finished(process.returncode, output, "")
 
     def start(
         self, *arguments: str, module: str = "smallcaps_assets.cli"
@@ -215,7 +201,7 @@ class Home:
 
     def report(self) -> dict[str, Any]:
         """Return the figures of `smallcaps report --json`."""
-        return msgspec.json.decode(self.run("report", "--json").output, type=dict[str, Any])
+        return msgspec.json.decode(self.run("report", "--json").out, type=dict[str, Any])
 
     def read_receipts(self) -> dict[str, Receipt]:
         """Return every receipt in the lake by key; one that is damaged raises."""

@@ -1,6 +1,5 @@
 """Runs in this process: the code location of a lakehouse on an instance of its own."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from smallcaps_assets.definitions import build_definitions
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.last_audit import AUDITS
-from smallcaps_assets_tests.defs.defs_factories import MEMORY
+from smallcaps_assets_tests.lakehouse_factories import open_memory
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -62,10 +61,9 @@ class Site:
 @contextmanager
 def open_site(lakehouse: Lakehouse) -> Iterator[Site]:
     """Open an instance that lies in memory, where there is such a disk, and ends with the block."""
-    memory = MEMORY if MEMORY.is_dir() else None
     with (
-        tempfile.TemporaryDirectory(prefix="smallcaps-", dir=memory) as folder,
-        dg.DagsterInstance.local_temp(folder, overrides=NO_TELEMETRY) as instance,
+        open_memory() as folder,
+        dg.DagsterInstance.local_temp(str(folder), overrides=NO_TELEMETRY) as instance,
     ):
         yield Site(lakehouse, instance)
 

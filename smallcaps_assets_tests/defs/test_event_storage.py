@@ -13,8 +13,8 @@ from dagster import AssetPartitionStatus
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from smallcaps_assets.defs.event_storage import OPEN_SHARDS, KeptEventLogStorage
-from smallcaps_assets_tests.defs.defs_factories import REPO_ROOT
 from smallcaps_assets_tests.defs.run_factories import QUIET, RANGE_END, RANGE_START
+from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
 
 KEYS = [f"AAA_2024-03-{day}" for day in range(10, 30)]
 SPOILT = KEYS[12:]

@@ -122,6 +122,6 @@ def test_two_downloads_at_once(memory: Path, vendor: EmulatorProcess) -> None:
     output, _ = waiting.communicate(timeout=60)
 
     assert refused.code == 2
-    assert f"pid {holder.pid}" in refused.output
+    assert f"pid {holder.pid}" in refused.out
     assert waiting.returncode == 0, output
     assert home.read_receipts().keys() == set(KEYS)

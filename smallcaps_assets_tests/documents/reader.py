@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 import polars as pl
 import psutil
 
-from smallcaps_assets_tests.cli.cli_factories import MEMORY, OURS, find_free_port
+from smallcaps_assets_tests.cli.cli_factories import OURS, find_free_port
 from smallcaps_assets_tests.documents.blocks import (
     PYTHON,
     SHELL,
@@ -35,7 +35,7 @@ from smallcaps_assets_tests.documents.blocks import (
     find_unprinted,
     split_commands,
 )
-from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
+from smallcaps_assets_tests.lakehouse_factories import MEMORY, REPO_ROOT
 
 PATIENCE_S: Final = 120.0
 LINKED: Final = ("Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml", "docs")

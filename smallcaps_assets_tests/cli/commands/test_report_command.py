@@ -12,11 +12,11 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
-from smallcaps_assets_tests.cli.conftest import make_folder
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
     flip_byte,
+    open_memory,
     write_text,
 )
 
@@ -37,16 +37,14 @@ def standings(report: dict[str, Any]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def broken_lake(small_market: Market) -> Iterator[Path]:
     """Return a data folder with a gap, and with a file that was damaged after its download."""
-    folder = make_folder()
-    write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
-    with EmulatorServer(small_market) as server:
+    with open_memory() as folder, EmulatorServer(small_market) as server:
+        write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
         server.faults = [Fault("cut_json", ticker="CON", endpoint="trades")]
         user = User(folder, {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url})
         assert user.run("download", "--watchlist", "watchlist.csv").code == 1
         flip_byte(user.data_dir / DAMAGED_FILE)
         assert user.run("audit", "--deep").code == 1
-    yield user.data_dir
-    shutil.rmtree(folder)
+        yield user.data_dir
 
 
 @pytest.fixture

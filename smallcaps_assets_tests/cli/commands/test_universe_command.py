@@ -57,3 +57,4 @@ def test_plan_refuses_a_file_of_survivors(user: User) -> None:
     assert finished.code == 1
     assert "the universe is not published" in finished.text
     assert "only survivors would be studied" in finished.text
+    assert not (user.data_dir / "reference" / "universe.parquet").exists()
