@@ -63,6 +63,7 @@ def damage_catalog(user: User) -> None:
     ("lose", "command"),
     [
         (remove_ledger, "reindex"),
+        (remove_ledger, "download"),
         (damage_ledger, "reindex"),
         (garble_schema, "reindex"),
         (remove_home, "reconcile"),
@@ -127,30 +128,6 @@ def test_only_the_garbled_database_of_dagster_is_made_anew(filled: User) -> None
     assert (reconciled.code, history.joinpath("runs.db.damaged").exists()) == (0, True)
     assert (history / "runs" / "index.db").stat().st_ino == before
     assert filled.run("download").code == 0
-
-
-@pytest.mark.slow
-def test_the_catalog_is_an_asset_too(filled: User) -> None:
-    rows = count_rows(filled)
-    remove_catalog(filled)
-
-    made = filled.materialize("lake_catalog")
-
-    assert made.code == 0, made.text
-    assert count_rows(filled) == rows
-
-
-def test_a_download_makes_a_lost_ledger_again_by_itself(
-    filled: User, market_server: EmulatorServer
-) -> None:
-    content = hash_content(filled)
-    remove_ledger(filled)
-
-    downloaded = filled.run("download")
-
-    assert "nothing is missing" in downloaded.text
-    assert hash_content(filled) == content
-    assert market_server.requests == []
 
 
 def test_an_old_copy_of_the_ledger_is_brought_up_to_date(filled: User) -> None:

@@ -13,7 +13,7 @@ import pytest
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
 from smallcaps_assets_tests.lakehouse_factories import write_text
 
-Preparation = Callable[[User], None]
+Preparation = Callable[[User], object]
 
 
 def do_nothing(_: User) -> None:
@@ -22,11 +22,7 @@ def do_nothing(_: User) -> None:
 
 def overwrite(name: str, content: bytes) -> Preparation:
     """Return what puts other content into a file of the data folder."""
-
-    def prepare(user: User) -> None:
-        (user.data_dir / name).write_bytes(content)
-
-    return prepare
+    return lambda user: (user.data_dir / name).write_bytes(content)
 
 
 def garble(name: str) -> Preparation:
@@ -48,11 +44,7 @@ def remove(name: str) -> Preparation:
 
 def hand_in(name: str, text: str) -> Preparation:
     """Return what writes a file beside the data folder."""
-
-    def prepare(user: User) -> None:
-        write_text(user.folder / name, text)
-
-    return prepare
+    return lambda user: write_text(user.folder / name, text)
 
 
 LEDGER, CONFIG = "lake/ledger.sqlite", "dagster/dagster.yaml"

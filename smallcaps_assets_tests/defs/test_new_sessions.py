@@ -54,12 +54,12 @@ def hold(lakehouse: Lakehouse, now: dt.datetime) -> Lakehouse:
 @pytest.fixture
 def lakehouse(tmp_path: Path) -> Lakehouse:
     """Return a lakehouse on a vendor that nobody asks."""
-    return make_lakehouse(
-        tmp_path / "data",
-        "http://127.0.0.1:9",
-        source="vendor",
-        first_session=dt.date(2024, 1, 2),
-    )
+    return make(tmp_path)
+
+
+def make(folder: Path, **changes: object) -> Lakehouse:
+    values = {"source": "vendor", "first_session": dt.date(2024, 1, 2)} | changes
+    return make_lakehouse(folder / "data", "http://127.0.0.1:9", **values)
 
 
 def tick(lakehouse: Lakehouse, now: dt.datetime) -> dg.RunRequest | dg.SkipReason:
@@ -149,10 +149,7 @@ def test_on_an_emulated_market_that_has_ended_nothing_is_due(tmp_path: Path) -> 
 def test_a_plan_follows_the_run_of_the_schedule_alone(
     tmp_path: Path, mode: dict[str, object], job: str
 ) -> None:
-    lakehouse = make_lakehouse(
-        tmp_path / "data", "http://127.0.0.1:9", first_session=dt.date(2024, 1, 2), **mode
-    )
-    with open_site(lakehouse) as site:
+    with open_site(make(tmp_path, **mode)) as site:
         asked = follow(site, {THEN_PLAN: "true"})
         unasked = follow(site, {})
 
@@ -215,14 +212,7 @@ def test_keys_that_became_available_make_a_plan_old(lakehouse: Lakehouse) -> Non
 
 
 def test_bars_that_no_rule_reads_are_never_old(tmp_path: Path) -> None:
-    lakehouse = make_lakehouse(
-        tmp_path / "data",
-        "http://127.0.0.1:9",
-        source="vendor",
-        first_session=dt.date(2024, 1, 2),
-        plan_mode="sessions",
-        plan_tickers="BCPC",
-    )
+    lakehouse = make(tmp_path, plan_mode="sessions", plan_tickers="BCPC")
 
     assert judge_bar_freshness(lakehouse, 0.0).passed
 

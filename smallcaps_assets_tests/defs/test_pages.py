@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 
 from smallcaps_assets.definitions import build_definitions
-from smallcaps_assets.defs.instance.internals import find_target
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -53,11 +52,6 @@ def test_checks_beside_a_download_open_no_file_and_are_about_its_last_materializ
     assert len(checks) == len(AUDITS)
 
 
-def test_before_any_download_there_is_nothing_to_be_about() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert find_target(instance, dg.AssetKey("trades")) is None
-
-
 def test_checks_executed_by_themselves_open_the_files(site: Site) -> None:
     checks = dg.AssetSelection.checks(
         dg.AssetCheckKey(dg.AssetKey("trades"), "files_are_undamaged"),
@@ -81,6 +75,7 @@ def test_a_download_shows_the_catalog_as_built(site: Site) -> None:
     assert built.asset_materialization.metadata["path"].value == str(
         site.lakehouse.layout.catalog_file
     )
+    assert site.run("refresh_catalog").success
 
 
 def test_the_open_month_says_why_it_is_not_green(

@@ -8,13 +8,11 @@ from typing import Any, Final
 import dagster as dg
 import pytest
 
-from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.schemas import UNIVERSE
 from smallcaps_assets_tests.defs.run_factories import (
     Site,
-    describe_failures,
     open_site,
     read_checks,
 )
@@ -29,21 +27,14 @@ JOB: Final = "refresh_universe"
 CHECK: Final = "universe_holds_delisted_listings"
 
 
-@pytest.fixture(scope="module")
-def market() -> Market:
-    """Return a market of twelve companies, and 300 that never trade."""
-    return Market(MarketConfig(tickers=12, busy_trades=0, trades_scale=0.1, listings=300))
-
-
 @pytest.fixture
-def server(market: Market) -> Iterator[EmulatorServer]:
-    with EmulatorServer(market) as server:
-        yield server
-
-
-@pytest.fixture
-def site(server: EmulatorServer, tmp_path: Path) -> Iterator[Site]:
-    with open_site(make_lakehouse(tmp_path, server.url)) as opened:
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Return a site on a market of twelve companies, and 300 that never trade."""
+    market = Market(MarketConfig(tickers=12, busy_trades=0, trades_scale=0.1, listings=300))
+    with (
+        EmulatorServer(market) as server,
+        open_site(make_lakehouse(tmp_path, server.url)) as opened,
+    ):
         yield opened
 
 
@@ -65,36 +56,6 @@ def test_refresh_universe_shows_what_it_loaded(site: Site) -> None:
     check = read_checks(result)[CHECK]
     assert check.passed
     assert check.metadata["delisted"].value == universe.filter(~universe["is_active"]).height
-
-
-def test_a_run_that_the_vendor_ends_is_resumed_by_the_next(
-    site: Site, server: EmulatorServer
-) -> None:
-    server.faults = [Fault("outage", after=40, requests=9_999)]
-    failed = site.run(JOB)
-    server.faults = []
-
-    result = site.run(JOB)
-
-    assert (failed.success, result.success) == (False, True)
-    assert "Service Unavailable" in describe_failures(failed)
-    shown = read_metadata(result)
-    assert shown["pages_resumed"] == 2
-    assert server.stats.by_status[200] == 2 + shown["details_asked"]
-
-
-def test_a_universe_of_survivors_is_red_and_not_published(tmp_path: Path) -> None:
-    """L22."""
-    file = write_text(tmp_path / "listings.csv", "ticker\nAAAA\nBBBB\n")
-    lakehouse = make_lakehouse(tmp_path / "data", "http://127.0.0.1:9", universe=file)
-
-    with open_site(lakehouse) as site:
-        result = site.run(JOB)
-
-    check = read_checks(result)[CHECK]
-    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert "only survivors would be studied" in str(check.metadata["summary"].value)
-    assert lakehouse.tables.read_universe() is None
 
 
 def test_plan_pilot_warns_of_jumps_and_gaps_and_goes_on(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
 import datetime as dt
 import string
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.events.rules import IMPORTED_EVENT
-from smallcaps_assets.core.keys import hash_keys
+from smallcaps_assets.core.keys import encode_key, hash_keys
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.defs.instance.queue import (
@@ -23,9 +22,6 @@ from smallcaps_assets.defs.instance.queue import (
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
-from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN
 from smallcaps_assets_tests.defs.defs_factories import publish, read_statuses
 from smallcaps_assets_tests.defs.run_factories import (
     Site,
@@ -116,8 +112,15 @@ def test_register_plan_shows_a_key_that_returns_without_its_data_as_missing(
         assert read_statuses(site.instance)["FAILED"] == {keys[0]}
 
 
+def list_keys(site: Site, count: int) -> list[str]:
+    """Return so many keys, whole tickers but for the last."""
+    dates = site.lakehouse.calendar.dates(dt.date(2023, 1, 3), dt.date(2024, 12, 31))
+    keys = (encode_key(f"T{number}", date) for number in range(100, 999) for date in dates)
+    return list(islice(keys, count))
+
+
 def test_register_plan_refuses_more_keys_than_dagster_bears(registered: Site) -> None:
-    publish_many(registered.lakehouse, MAX_KEYS + 1)
+    publish(registered.lakehouse, list_keys(registered, MAX_KEYS + 1))
 
     with pytest.raises(ConfigError, match=r"100,001 .*at most 100,000.*left as they are"):
         register_plan(registered.instance, registered.lakehouse)
@@ -269,24 +272,3 @@ def test_plan_pilot_publishes_no_empty_watchlist_now_or_later(
         assert site.keys == before == planned_keys(lakehouse)
         assert site.run("plan_pilot").success is False
         assert site.keys == before
-
-
-def publish_many(lakehouse: Lakehouse, count: int) -> None:
-    """Publish a plan of ``count`` sessions."""
-    dates = lakehouse.calendar.dates(dt.date(2023, 1, 3), dt.date(2024, 12, 31))
-    numbers = range(100, 100 + count // len(dates) + 1)
-    tickers = pl.DataFrame({"ticker": [f"T{number}" for number in numbers]})
-    event = {"events": [IMPORTED_EVENT], "event_dates": [dates[0]], "offsets": [0]}
-    plan = (
-        tickers.join(pl.DataFrame({"session_date": dates}), how="cross")
-        .head(count)
-        .with_columns(*(pl.lit(value).alias(name) for name, value in event.items()))
-        .cast(EVENT_WINDOW_PLAN.schema)
-    )
-    record = PlanRecord(
-        plan_hash=hash_plan(plan),
-        sessions=plan.height,
-        tickers=tickers.height,
-        created_at=lakehouse.clock(),
-    )
-    lakehouse.tables.write_plan(plan, record, is_published=True)
