@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS, count_trade_requests
@@ -40,16 +39,17 @@ def test_repair_makes_just_the_damaged_sessions_red_and_the_download_heals_them(
     filled: User, market_server: EmulatorServer
 ) -> None:
     """L17: the content is what it was, and nothing else is fetched."""
-    before = hash_content(filled)
+    before, rows = hash_content(filled), count_rows(filled)
     os.truncate(find_folder(filled, DAMAGED) / "trades.parquet", 1_000)
 
     repaired = filled.run("repair")
-    red = show_partitions(filled)
+    red, left = show_partitions(filled), count_rows(filled)
     downloaded = filled.run("download")
 
     assert (repaired.code, downloaded.code) == (0, 0), downloaded.text
     assert "9 sessions checked, 1 damaged and 0 lost" in repaired.text
     assert f"{DAMAGED} │ bytes" in repaired.text
+    assert 0 < left < rows
     assert red["FAILED"] == {DAMAGED}
     assert len(red["MATERIALIZED"]) == SESSIONS - 1
     assert count_trade_requests(market_server) == 1
@@ -57,32 +57,18 @@ def test_repair_makes_just_the_damaged_sessions_red_and_the_download_heals_them(
     assert hash_content(filled) == before
 
 
-def test_repair_finds_what_the_ledger_calls_stored_and_is_not_there(hurt: User) -> None:
-    repaired = hurt.run("repair")
-
-    assert "1 damaged and 1 lost" in repaired.text
-    assert show_partitions(hurt)["FAILED"] == {DAMAGED, LOST}
-    assert hurt.run("repair").text.startswith("7 sessions checked, 0 damaged and 0 lost")
-
-
-def test_the_catalog_shows_no_damaged_session_after_a_repair(filled: User) -> None:
-    rows = count_rows(filled)
-    os.truncate(find_folder(filled, DAMAGED) / "trades.parquet", 1_000)
-
-    filled.run("repair")
-
-    assert 0 < count_rows(filled) < rows
-
-
-def test_a_dry_run_moves_nothing_and_marks_nothing(hurt: User) -> None:
+def test_a_dry_run_finds_what_a_repair_moves_and_changes_nothing(hurt: User) -> None:
     before = list_kept(hurt)
 
     said = hurt.run("repair", "--dry-run")
+    kept, shown = list_kept(hurt), set(show_partitions(hurt))
+    repaired = hurt.run("repair")
 
-    assert "1 damaged and 1 lost" in said.text
     assert "would be moved to quarantine: 1" in said.text
-    assert list_kept(hurt) == before
-    assert set(show_partitions(hurt)) == {"MATERIALIZED"}
+    assert (kept, shown) == (before, {"MATERIALIZED"})
+    assert all("1 damaged and 1 lost" in finished.text for finished in (said, repaired))
+    assert show_partitions(hurt)["FAILED"] == {DAMAGED, LOST}
+    assert hurt.run("repair").text.startswith("7 sessions checked, 0 damaged and 0 lost")
 
 
 def test_nothing_is_deleted_unless_it_is_said(hurt: User) -> None:
@@ -95,11 +81,3 @@ def test_nothing_is_deleted_unless_it_is_said(hurt: User) -> None:
     assert names == {"trades.parquet", "_SUCCESS", "evidence.json"}
     assert f"deleted {hurt.data_dir / 'quarantine'}" in deleted.text
     assert not (hurt.data_dir / "quarantine").exists()
-
-
-def test_a_repair_while_a_download_runs_is_refused(filled: User) -> None:
-    with LakeLock(filled.data_dir / "lake" / "lake.lock").hold("a download"):
-        refused = filled.run("repair")
-
-    assert refused.code == 2
-    assert "in use by a download" in refused.text

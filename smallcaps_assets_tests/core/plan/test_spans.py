@@ -9,22 +9,11 @@ from smallcaps_assets.core.plan.spans import BRIDGED_KEYS, count_spans, find_spa
 KEYS = [f"ABCD_{number:04d}" for number in range(400)]
 
 
-def test_find_spans_bridges_finished_keys() -> None:
-    wanted = [KEYS[0], KEYS[BRIDGED_KEYS]]
+def test_find_spans_bridges_finished_keys_and_no_longer_gap() -> None:
+    near, far = [KEYS[0], KEYS[BRIDGED_KEYS]], [KEYS[0], KEYS[BRIDGED_KEYS + 1]]
 
-    assert find_spans(KEYS, wanted, wanted) == [(KEYS[0], KEYS[BRIDGED_KEYS])]
-
-
-def test_find_spans_starts_anew_after_a_long_gap() -> None:
-    wanted = [KEYS[0], KEYS[BRIDGED_KEYS + 1]]
-
-    assert find_spans(KEYS, wanted, wanted) == [(key, key) for key in wanted]
-
-
-def test_find_spans_never_fetches_what_was_not_asked_for() -> None:
-    wanted, missing = [KEYS[0], KEYS[2]], KEYS[:3]
-
-    assert find_spans(KEYS, wanted, missing) == [(KEYS[0], KEYS[0]), (KEYS[2], KEYS[2])]
+    assert find_spans(KEYS, near, near) == [(near[0], near[1])]
+    assert find_spans(KEYS, far, far) == [(key, key) for key in far]
 
 
 @given(st.sets(st.integers(0, 399)), st.sets(st.integers(0, 399)))
