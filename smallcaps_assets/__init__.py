@@ -14,7 +14,7 @@ __all__ = ["Lake"]
 
 
 def __getattr__(name: str) -> object:
-    """Return ``Lake``, imported now.
+    """Import ``Lake`` once its name is asked for.
 
     Raises:
         AttributeError: It is another name.

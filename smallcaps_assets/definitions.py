@@ -52,7 +52,7 @@ from smallcaps_assets.settings import load_settings
 
 
 def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
-    """Return the code location of one lakehouse."""
+    """Build the code location of one lakehouse."""
     months = build_months(*_bar_bounds(lakehouse))
     return dg.Definitions(
         assets=[
@@ -114,7 +114,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
 
 
 def _bar_bounds(lakehouse: Lakehouse) -> tuple[dt.date, dt.date | None]:
-    """Return the first date of daily bars, and the last one where the source has an end.
+    """Find the first date of daily bars, and the last one where the source has an end.
 
     What is wrong with a source shows when it is used.
     """

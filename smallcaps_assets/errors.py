@@ -42,7 +42,7 @@ and a tab are text."""
 
 
 def show_controls(text: str) -> str:
-    """Return a text of others with its control characters shown, as Python spells them."""
+    """Show the control characters in a text of others, as Python spells them."""
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

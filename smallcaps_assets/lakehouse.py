@@ -64,7 +64,7 @@ WARM_UP_SESSIONS = 252
 
 
 def adopt_source(settings: Settings) -> Settings:
-    """Return settings that name the source of their lake, where they name none.
+    """Adopt the source of the lake in its settings, where they name none.
 
     A lake is bound to its source forever, so nobody has to say it again; only what fetches from
     the vendor needs more: the key.
@@ -90,7 +90,7 @@ def names_market(settings: Settings) -> bool:
 
 
 def take_market(settings: Settings, name: str) -> Settings:
-    """Return settings with the market that ``lake.json`` or an emulator calls ``name``."""
+    """Take into the settings the market that ``lake.json`` or an emulator calls ``name``."""
     kind, _, value = name.partition("=")
     if kind == "seed" and value.isdecimal():
         return settings.model_copy(update={"emulator_seed": int(value)})
@@ -119,12 +119,12 @@ class Lakehouse:
 
     @cached_property
     def home(self) -> LakeLayout:
-        """Return the paths of the data folder, whatever disks the lake has besides."""
+        """The paths of the data folder, whatever disks the lake has besides."""
         return LakeLayout(self.settings.data_dir.absolute())
 
     @cached_property
     def layout(self) -> LakeLayout:
-        """Return the paths, those of all roots of the lake among them.
+        """The paths, those of all roots of the lake among them.
 
         Raises:
             StorageError: A root is not mounted.
@@ -133,7 +133,7 @@ class Lakehouse:
 
     @cached_property
     def placement(self) -> Placement:
-        """Return which roots take new sessions: those of the settings, else all."""
+        """The roots that take new sessions: those of the settings, else all."""
         wanted = [folder.resolve() for folder in self.settings.lake_roots or ()]
         roots = {root.folder.resolve(): root for root in self.layout.roots}
         chosen = [roots[folder] for folder in wanted if folder in roots]
@@ -148,12 +148,12 @@ class Lakehouse:
 
     @cached_property
     def calendar(self) -> SessionCalendar:
-        """Return the XNYS sessions."""
+        """The XNYS sessions."""
         return load_calendar()
 
     @cached_property
     def source(self) -> LakeSource:
-        """Return the source that the lake is bound to.
+        """The source that the lake is bound to.
 
         Without a key nothing can be asked of a vendor, so a vendor's lake is what it says it is.
 
@@ -175,7 +175,7 @@ class Lakehouse:
 
     @cached_property
     def identity(self) -> LakeIdentity:
-        """Return what the lake is bound to, after it has agreed to the source.
+        """What the lake is bound to, after it has agreed to the source.
 
         Store, ledger and client ask for it first: a lake of another source is refused before
         the first request and the first write.
@@ -184,7 +184,7 @@ class Lakehouse:
 
     @cached_property
     def store(self) -> "LakeStore":
-        """Return the store of ticker-sessions."""
+        """The store of ticker-sessions."""
         from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
 
         _ = self.identity
@@ -195,19 +195,19 @@ class Lakehouse:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Return the ledger."""
+        """The ledger of the lake."""
         _ = self.identity
         return Ledger(self.home.ledger_file, clock=self.clock)
 
     @cached_property
     def tables(self) -> TableStore:
-        """Return the store of whole tables; those of a lake of another source are refused."""
+        """The store of whole tables; those of a lake of another source are refused."""
         check_lake(self.home, self.fs, self.source)
         return TableStore(self.home, self.fs)
 
     @cached_property
     def lock(self) -> LakeLock:
-        """Return the lock that only one download holds."""
+        """The lock that only one download holds."""
         return LakeLock(self.home.lock_file)
 
     @contextmanager
@@ -242,7 +242,7 @@ class Lakehouse:
 
     @cached_property
     def client(self) -> "PolygonClient":
-        """Return the vendor's client.
+        """The vendor's client.
 
         Raises:
             ConfigError: The key is missing, or the emulator was not started.
@@ -275,7 +275,7 @@ class Lakehouse:
 
     @cached_property
     def limiter(self) -> "RequestLimiter":
-        """Return the request rate that all processes of this machine share."""
+        """The request rate that all processes of this machine share."""
         from smallcaps_assets.polygon.http.limiter import RequestLimiter  # noqa: PLC0415  as above
 
         folder = self.settings.limiter_dir or user_state_path("smallcaps_assets") / "limiter"
@@ -283,7 +283,7 @@ class Lakehouse:
 
     @cached_property
     def event_config(self) -> Mapping[str, Any]:
-        """Return the file of windows and thresholds, empty when none is set.
+        """What the file of windows and thresholds says, empty when none is set.
 
         Raises:
             ConfigError: It cannot be read, is no TOML, or has an unknown section.
@@ -303,12 +303,12 @@ class Lakehouse:
 
     @cached_property
     def windows(self) -> dict[str, EventWindow]:
-        """Return the window of each event."""
+        """The window of each event."""
         return parse_windows(self.event_config.get("windows", {}))
 
     @cached_property
     def thresholds(self) -> Thresholds:
-        """Return the thresholds of the checks."""
+        """The thresholds of the checks."""
         return parse_thresholds(self.event_config.get("thresholds", {}))
 
     @property
@@ -341,7 +341,7 @@ class Lakehouse:
 
     @property
     def last_available(self) -> dt.date:
-        """Return the newest session that is closed and published."""
+        """The newest session that is closed and published."""
         newest = self.calendar.last_available(self.clock(), self.settings.publication_delay_h)
         return min(newest, EMULATED_LAST_SESSION) if self.is_synthetic else newest
 
@@ -354,7 +354,7 @@ class Lakehouse:
 
     @property
     def bounds(self) -> PlanBounds:
-        """Return the sessions that a plan may hold."""
+        """The sessions that a plan may hold."""
         last = EMULATED_LAST_SESSION if self.is_synthetic else None
         return PlanBounds(
             first=self.settings.first_session,
@@ -365,7 +365,7 @@ class Lakehouse:
 
     @property
     def first_wanted(self) -> dt.date:
-        """Return the first session in which an event is wanted."""
+        """The first session in which an event is wanted."""
         if self.settings.first_session:
             return self.settings.first_session
         if self.is_synthetic:
@@ -374,9 +374,9 @@ class Lakehouse:
 
     @property
     def last_wanted(self) -> dt.date:
-        """Return the last session in which an event is wanted, or that can be had."""
+        """The last session in which an event is wanted, or that can be had."""
         return self.bounds.last or self.bounds.last_available
 
     def describe_wanted(self) -> str:
-        """Return the dates that the settings ask for, the first and the last one."""
+        """Name the dates that the settings ask for, the first and the last one."""
         return f"{self.first_wanted} to {self.last_wanted}"

@@ -13,7 +13,7 @@ _UNTAKEN = re.compile("\\?|%[0-9a-fA-F]{2}")
 
 
 def expand_path(path: Path) -> Path:
-    """Return a path whose ``~`` is the home it stands for: no shell reads a line of ``.env``.
+    """Expand the ``~`` of a path to the home it stands for: no shell reads a line of ``.env``.
 
     Raises:
         ValueError: There is no such user.
@@ -41,7 +41,7 @@ def check_folder(folder: Path) -> None:
 
 
 def split_paths(value: str | Path) -> tuple[Path, ...] | None:
-    """Return the paths of a list separated by commas, or as in PATH; ``None``: it has none.
+    """Split a list of paths at its commas, or as in PATH; ``None``: it has none.
 
     What names a file or a folder as it stands is one path, whatever it contains.
 

@@ -50,15 +50,15 @@ class Table:
 
     @property
     def schema(self) -> pl.Schema:
-        """Return names and types in storage order."""
+        """The names and types in storage order."""
         return pl.Schema({name: column.dtype for name, column in self.columns.items()})
 
     def empty(self) -> pl.DataFrame:
-        """Return the table without rows."""
+        """Make the table without rows."""
         return pl.DataFrame(schema=self.schema)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return ``frame`` in storage order, or say how it breaks the contract.
+        """Put ``frame`` in storage order, or say how it breaks the contract.
 
         Nothing is cast or filled: a producer that gets a type wrong should hear of it.
 
@@ -76,7 +76,7 @@ class Table:
         return ordered
 
     def _reorder(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns in storage order, or say which is not as declared."""
+        """Put the columns in storage order, or say which is not as declared."""
         try:
             return frame.match_to_schema(self.schema)
         except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:

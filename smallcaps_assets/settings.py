@@ -330,7 +330,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_source(self) -> Source:
-        """Return the source in force.
+        """The source in force.
 
         Raises:
             ConfigError: Neither a source nor a key is set; the emulator is never a silent default.
@@ -345,7 +345,7 @@ class Settings(BaseSettings):
         )
 
     def require_key(self) -> str:
-        """Return the vendor's key.
+        """Demand the vendor's key.
 
         Raises:
             ConfigError: It is not set although the vendor is the source, or it is not a key.
@@ -365,7 +365,7 @@ class Settings(BaseSettings):
 
 
 def parse_batch(text: str) -> tuple[tuple[int, ...], int]:
-    """Return the numbers of the batches that ``text`` names, from 1 on, and how many there are.
+    """Parse the numbers of the batches that ``text`` names, from 1 on, and how many there are.
 
     Raises:
         ValueError: It is none, or batches overlap: one is named twice, or they divide a plan
@@ -381,7 +381,7 @@ def parse_batch(text: str) -> tuple[tuple[int, ...], int]:
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process.
+    """Load the settings of this process.
 
     Raises:
         ConfigError: A value is not of its kind, or a name behind ``SMALLCAPS_`` is unknown.

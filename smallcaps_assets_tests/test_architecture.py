@@ -21,6 +21,14 @@ REPO_ROOT: Final = Path(__file__).parents[1]
 LINT_IMPORTS: Final = "import sys; from importlinter.cli import lint_imports_command as c; c()"
 
 FOLDER_LIMIT: Final = 12
+PASSING_ROOMS = (
+    "lake/sessions",
+    "lake/months",
+    "lake/roots",
+    "lake/relocation",
+    "operations/compaction",
+)
+"""Rooms that segments replace: nobody polishes them."""
 ONE_KIND: Final = {"smallcaps_assets/cli/commands"}
 """Folders whose modules are all of one kind, so that more of them confuse nobody."""
 
@@ -144,6 +152,21 @@ def test_modules_that_a_docstring_points_to_exist() -> None:
     ]
 
     assert lost == []
+
+
+def test_docstrings_begin_with_what_is_special() -> None:
+    """What a function hands back its type says already."""
+    package = REPO_ROOT / "smallcaps_assets"
+    plain = [
+        f"{module.relative_to(package)}:{node.lineno}"
+        for module in package.rglob("*.py")
+        if not str(module.relative_to(package)).startswith(PASSING_ROOMS)
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and (ast.get_docstring(node) or "").startswith(("Return", "Get"))
+    ]
+
+    assert plain == []
 
 
 def test_only_cli_and_definitions_read_settings_and_the_environment() -> None:

@@ -69,11 +69,11 @@ class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the names, sorted."""
+        """List the names, sorted."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Return the command, imported now."""
+        """Import the command, now that it is asked for."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"smallcaps_assets.cli.commands.{cmd_name}_command")

@@ -49,7 +49,7 @@ class ErrorDocument(Document, frozen=True, kw_only=True):
 
 
 def point_to(page: str) -> str:
-    """Return the line that leads to a page, or to a section of it."""
+    """Write the line that leads to a page, or to a section of it."""
     return f"see: smallcaps docs {page.replace('#', ' ')}"
 
 
@@ -89,7 +89,7 @@ def run_to_end(command: click.Command, arguments: Sequence[str]) -> int:
 
 
 def _run(command: click.Command, arguments: Sequence[str]) -> int:
-    """Return the exit code of a command that says itself how it ended."""
+    """Run a command that says itself how it ended, for its exit code."""
     try:
         code = command.main(args=list(arguments), prog_name="smallcaps", standalone_mode=False)
     except SystemExit as end:

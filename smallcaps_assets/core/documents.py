@@ -75,7 +75,7 @@ AnyDocument = TypeVar("AnyDocument", bound=Document)
 
 
 def encode_document(document: Document) -> str:
-    """Return a document as indented JSON, after reading it back as strictly as anyone could.
+    """Encode a document as indented JSON that was read back as strictly as anyone could.
 
     Raises:
         DataError: It is not what its type says.  A number that is not finite has no JSON and
@@ -90,7 +90,7 @@ def encode_document(document: Document) -> str:
 
 
 def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
-    """Return the document that :func:`encode_document` wrote.
+    """Decode the document that :func:`encode_document` wrote.
 
     Raises:
         DataError: It is none, or one of another version.
@@ -113,7 +113,7 @@ def describe_document(kind: type[Document], name: str) -> dict[str, Any]:
 
 
 def read_attributes(kind: type) -> dict[str, str]:
-    """Return what the section ``Attributes:`` of a docstring says of each name."""
+    """Read what the section ``Attributes:`` of a docstring says of each name."""
     _, _, section = inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")
     body = inspect.cleandoc(f"\n{section.partition(chr(10) * 2)[0]}")
     pieces = _ENTRY.split(body)[1:]
@@ -123,7 +123,7 @@ def read_attributes(kind: type) -> dict[str, str]:
 
 
 def name_fault(error: BaseException) -> str:
-    """Return why content could not be decoded, in one line of words."""
+    """Say why content could not be decoded, in one line of words."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
@@ -145,7 +145,7 @@ def _describe_members(schema: dict[str, Any], kind: type) -> None:
 
 
 def _gather_structs(kind: type[msgspec.Struct]) -> set[type]:
-    """Return a struct and every struct that it holds."""
+    """Gather a struct and every struct that it holds."""
     found: set[type] = set()
     queue: list[Any] = [msgspec.inspect.type_info(kind)]
     while queue:

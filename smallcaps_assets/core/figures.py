@@ -26,7 +26,7 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """Return bytes in the largest unit that suits, ``2,684.6 GB``; many GB in TB as well."""
+    """Format bytes in the largest unit that suits, ``2,684.6 GB``; many GB in TB as well."""
     if abs(size) >= _TERABYTES_FROM:
         return f"{size / GB:,.1f} GB = {size / TB:,.1f} TB"
     for unit, name in ((GB, "GB"), (MB, "MB"), (KB, "KB")):
@@ -36,7 +36,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_hours(hours: float) -> str:
-    """Return hours, and days as well where they are many; less than one in minutes or seconds."""
+    """Format hours, and days as well where they are many; less than one in minutes or seconds."""
     if hours < 1:
         seconds = hours * _SECONDS_PER_HOUR
         is_minutes = seconds >= _SECONDS_PER_MINUTE
@@ -50,7 +50,7 @@ def format_hours(hours: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time in the two largest units that suit: ``3 d 4 h``, ``12 min``, ``9 s``."""
+    """Format a time in the two largest units that suit: ``3 d 4 h``, ``12 min``, ``9 s``."""
     whole = round(seconds)
     days, rest = divmod(whole, _HOURS_PER_DAY * _SECONDS_PER_HOUR)
     hours, rest = divmod(rest, _SECONDS_PER_HOUR)
@@ -65,5 +65,5 @@ def format_duration(seconds: float) -> str:
 
 
 def format_share(ratio: float) -> str:
-    """Return a ratio as per cent with one decimal: ``26.1 %``."""
+    """Format a ratio as per cent with one decimal: ``26.1 %``."""
     return f"{ratio:.1%}".replace("%", " %")

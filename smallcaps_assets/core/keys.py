@@ -28,7 +28,7 @@ _TICKER: Final = re.compile(TICKER_PATTERN)
 
 
 def check_ticker(ticker: str) -> str:
-    """Return ``ticker``, or refuse what could not be a symbol of the vendor.
+    """Pass ``ticker`` on, or refuse what could not be a symbol of the vendor.
 
     Raises:
         DataError: It is empty, too long, or holds other characters than a ticker does.
@@ -39,7 +39,7 @@ def check_ticker(ticker: str) -> str:
 
 
 def is_ticker_expression(column: str = "ticker") -> pl.Expr:
-    """Return whether each value of ``column`` passes :func:`check_ticker`; null does not."""
+    """Tell whether each value of ``column`` passes :func:`check_ticker`; null does not."""
     ticker = pl.col(column)
     matches = ticker.str.contains(rf"^{TICKER_PATTERN}$")
     has_dots = ticker.str.contains("..", literal=True)
@@ -57,13 +57,13 @@ def is_symbol_expression() -> pl.Expr:
 
 
 def show_symbol(symbol: str) -> str:
-    """Return what stands where a symbol should, cut and with control characters spelt out."""
+    """Show what stands where a symbol should, cut and with control characters spelt out."""
     shown = symbol if symbol.isprintable() else ascii(symbol)[1:-1]
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
 
 
 def encode_key(ticker: str, session_date: dt.date) -> str:
-    """Return the key of a ticker on a session.
+    """Make the key of a ticker on a session.
 
     Raises:
         DataError: The ticker is not one.
@@ -72,7 +72,7 @@ def encode_key(ticker: str, session_date: dt.date) -> str:
 
 
 def decode_key(key: str) -> tuple[str, dt.date]:
-    """Return the ticker and the session of ``key``.
+    """Split ``key`` into its ticker and its session.
 
     Raises:
         DataError: It is not a key as :func:`encode_key` writes it.
@@ -88,11 +88,11 @@ def decode_key(key: str) -> tuple[str, dt.date]:
 
 
 def key_expression() -> pl.Expr:
-    """Return the column ``key`` made from ``ticker`` and ``session_date``."""
+    """Make the column ``key`` from ``ticker`` and ``session_date``."""
     session_date = pl.col("session_date").dt.to_string("%Y-%m-%d")
     return pl.concat_str("ticker", session_date, separator="_").alias("key")
 
 
 def hash_keys(keys: Iterable[str]) -> str:
-    """Return sha256, as hex, of the sorted keys joined by line ends."""
+    """Hash the sorted keys, joined by line ends, to sha256 as hex."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()

@@ -96,14 +96,14 @@ def check_unique(frame: pl.DataFrame, key: tuple[str, ...], *, table: str) -> No
 
 
 def name_row(frame: pl.DataFrame, index: int) -> str:
-    """Return a row as a message names it, ``row 3 (ABCD 2024-03-04)``; ``index`` is from 0."""
+    """Name a row as a message does, ``row 3 (ABCD 2024-03-04)``; ``index`` is from 0."""
     names = [name for name in _NAMED_BY if name in frame.columns]
     values = [str(frame[name][index]) for name in names if frame[name][index] is not None]
     return f"row {index + 1}" + (f" ({' '.join(values)})" if values else "")
 
 
 def parse_dates(frame: pl.DataFrame, column: str, *, table: str) -> pl.DataFrame:
-    """Return ``frame`` with ``column`` as Date, from Date, ISO text or a naive midnight.
+    """Parse ``column`` of ``frame`` to Date, from Date, ISO text or a naive midnight.
 
     Raises:
         SchemaError: The column is of another type.
@@ -136,7 +136,7 @@ def parse_dates(frame: pl.DataFrame, column: str, *, table: str) -> pl.DataFrame
 def parse_numbers(
     frame: pl.DataFrame, columns: Collection[str], dtype: type[pl.DataType], *, table: str
 ) -> pl.DataFrame:
-    """Return ``frame`` with ``columns`` as ``dtype``, null where a number is unknown.
+    """Parse ``columns`` of ``frame`` to ``dtype``, null where a number is unknown.
 
     Text is read as a number with a decimal point; empty, ``nan``, ``null`` and ``n/a`` are unknown.
     For an integer ``dtype`` 10.0 is a whole number and NaN is unknown.  Nothing is rounded.
@@ -159,7 +159,7 @@ def parse_numbers(
 
 
 def parse_flags(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return ``frame`` with a column of text as Boolean, where it says true and false.
+    """Parse a column of text in ``frame`` to Boolean, where it says true and false.
 
     ``True``, ``FALSE`` and the like are what other programs write; any other text stays, for the
     table's own rules to refuse.
@@ -175,7 +175,7 @@ def parse_flags(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 def _number_expressions(
     frame: pl.DataFrame, name: str, dtype: type[pl.DataType]
 ) -> tuple[pl.Expr, pl.Expr]:
-    """Return the numbers of a column, and where there is something else."""
+    """Read the numbers of a column, and find where there is something else."""
     given, column = frame.schema[name], pl.col(name)
     is_known = column.is_not_null()
     if given == pl.String():
@@ -200,13 +200,13 @@ def _number_expressions(
 
 
 def _round(fraction: pl.Expr, dtype: type[pl.DataType]) -> pl.Expr:
-    """Return fractions that are whole as whole numbers, null where they are not."""
+    """Turn fractions that are whole into whole numbers, null where they are not."""
     is_whole = (fraction == fraction.floor()) & (fraction.abs() < _EXACT)
     return pl.when(is_whole).then(fraction).cast(dtype)
 
 
 def _say_difference(alike: pl.DataFrame) -> str:
-    """Return in which columns rows of one key differ, with the values of the first."""
+    """Say in which columns rows of one key differ, with the values of the first."""
     differing = [column for column in alike.columns if alike[column].n_unique() > 1]
     if not differing:
         return "are equal"

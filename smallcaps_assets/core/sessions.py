@@ -53,16 +53,16 @@ class SessionCalendar:
 
     @property
     def first(self) -> dt.date:
-        """Return the first session."""
+        """The first session."""
         return self._dates[0]
 
     @property
     def last(self) -> dt.date:
-        """Return the last session."""
+        """The last session."""
         return self._dates[-1]
 
     def is_session(self, date: dt.date) -> bool:
-        """Return whether the exchange trades on ``date``.
+        """Tell whether the exchange trades on ``date``.
 
         Raises:
             CoverageError: The calendar does not reach that date.
@@ -71,7 +71,7 @@ class SessionCalendar:
         return date in self._indexes
 
     def index_of(self, date: dt.date) -> int:
-        """Return the place of a session in the calendar, from 0.
+        """Find the place of a session in the calendar, from 0.
 
         Raises:
             CoverageError: The calendar does not reach that date.
@@ -82,7 +82,7 @@ class SessionCalendar:
         return self._indexes[date]
 
     def dates(self, first: dt.date, last: dt.date) -> list[dt.date]:
-        """Return the sessions from ``first`` to ``last``, both included.
+        """List the sessions from ``first`` to ``last``, both included.
 
         Raises:
             CoverageError: The calendar does not reach one of them.
@@ -95,7 +95,7 @@ class SessionCalendar:
         return self._dates[start : bisect_right(self._dates, last)]
 
     def shift(self, date: dt.date, n: int) -> dt.date:
-        """Return the session ``n`` sessions after the session ``date``; negative is before.
+        """Find the session ``n`` sessions after the session ``date``; negative is before.
 
         Raises:
             CoverageError: The calendar does not reach that far.
@@ -109,7 +109,7 @@ class SessionCalendar:
         return self._dates[index]
 
     def closed_days_before(self, date: dt.date) -> list[dt.date]:
-        """Return the dates between the session before ``date`` and the session ``date``, in order.
+        """List the dates between the session before ``date`` and the session ``date``, in order.
 
         They belong to it: every date belongs to exactly one session, which is the next one.  A
         Monday has Saturday and Sunday.  What lies before the first session belongs to none.
@@ -123,7 +123,7 @@ class SessionCalendar:
         return [before + dt.timedelta(days=day) for day in range(1, (date - before).days)]
 
     def last_available(self, now: dt.datetime, delay_h: float) -> dt.date:
-        """Return the newest session that is closed and published at ``now``.
+        """Find the newest session that is closed and published at ``now``.
 
         A session is published ``delay_h`` hours after the New York midnight that ends it.
 
@@ -156,7 +156,7 @@ class SessionCalendar:
 
 @cache
 def load_calendar() -> SessionCalendar:
-    """Return the calendar, built once per process."""
+    """Build the calendar, once per process."""
     import exchange_calendars  # noqa: PLC0415  loads pandas, half a second that status does without
 
     xnys = exchange_calendars.get_calendar("XNYS", start=CALENDAR_START.isoformat())
@@ -174,7 +174,7 @@ def load_calendar() -> SessionCalendar:
 
 
 def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
-    """Return New York midnight of ``first`` and the one that ends ``last``, as ns since 1970 UTC.
+    """Find New York midnight of ``first`` and the one that ends ``last``, as ns since 1970 UTC.
 
     The bounds are half-open, exact, and defined for any dates, sessions or not; a day has 23 or
     25 hours when daylight saving changes.
@@ -187,7 +187,7 @@ def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
 
 
 def month_bounds(month: str) -> tuple[dt.date, dt.date]:
-    """Return the first and the last date of a month, given as ``YYYY-MM``.
+    """Find the first and the last date of a month, given as ``YYYY-MM``.
 
     Raises:
         ValueError: It is not a month.
@@ -197,7 +197,7 @@ def month_bounds(month: str) -> tuple[dt.date, dt.date]:
 
 
 def date_of_ns(instant_ns: int) -> dt.date:
-    """Return the New York date of an instant, given as ns since 1970 UTC."""
+    """Find the New York date of an instant, given as ns since 1970 UTC."""
     return dt.datetime.fromtimestamp(instant_ns // _SECOND_NS, NEW_YORK).date()
 
 
@@ -219,7 +219,7 @@ def _label_phases(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _localize(naive: pl.Expr) -> pl.Expr:
-    """Return the UTC instant of a New York wall time, in ns whatever unit a literal brought in."""
+    """Convert New York wall time to its UTC instant, in ns whatever unit a literal brought in."""
     return naive.dt.replace_time_zone(NEW_YORK.key).dt.convert_time_zone("UTC").cast(INSTANT)
 
 
@@ -229,7 +229,7 @@ def _midnight_ns(date: dt.date) -> int:
 
 
 def _to_ns(instant: dt.datetime) -> int:
-    """Return exact nanoseconds; a float would be off by up to 128 ns."""
+    """Count exact nanoseconds; a float would be off by up to 128 ns."""
     return (instant.astimezone(dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
 
 
@@ -239,7 +239,7 @@ def _check_order(first: dt.date, last: dt.date) -> None:
 
 
 def session_range(sessions: pl.DataFrame) -> tuple[dt.date, dt.date]:
-    """Return the first and last ``session_date`` of at least one row."""
+    """Find the first and last ``session_date`` of at least one row."""
     first, last = sessions["session_date"].min(), sessions["session_date"].max()
     if not isinstance(first, dt.date) or not isinstance(last, dt.date):
         raise DataError("expected at least one session, got none")

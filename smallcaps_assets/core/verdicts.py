@@ -117,13 +117,13 @@ class MadeTable:
 def judge_problems(
     problems: tuple[str, ...], numbers: dict[str, Number], offenders: pl.DataFrame
 ) -> Verdict:
-    """Return the verdict of a candidate: it passes without problems."""
+    """Judge a candidate by its problems: it passes without any."""
     summary = "; ".join(problems) or "nothing is wrong with it"
     return Verdict(not problems, summary, numbers, offenders)
 
 
 def _parse_ratio(name: str, value: object) -> float:
-    """Return a number from 0 to 1; NaN is none, and true is no number here."""
+    """Parse a number from 0 to 1; NaN is none, and true is no number here."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise ConfigError(f"threshold {name}: expected a number from 0 to 1, got {value!r}")

@@ -51,14 +51,14 @@ class KeptEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Return what ``dagster.yaml`` says of it."""
+        """Declare what ``dagster.yaml`` says of it."""
         return {"home": StringSource}
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "KeptEventLogStorage":
-        """Return the storage that ``dagster.yaml`` asks for."""
+        """Make the storage that ``dagster.yaml`` asks for."""
         return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
@@ -122,7 +122,7 @@ class KeptEventLogStorage(SqliteEventLogStorage):
 
 
 def make_engine(url: str) -> Engine:
-    """Return what keeps one connection to a database, for one thread at a time."""
+    """Make the engine that keeps one connection to a database, for one thread at a time."""
     engine = create_engine(
         url,
         poolclass=QueuePool,

@@ -46,7 +46,7 @@ def dagster_failures() -> Iterator[None]:
 
 
 def fail_months(failed: Sequence[str], what: str) -> dg.Failure:
-    """Return the one failure that ends a step some of whose months are red."""
+    """Make the one failure that ends a step some of whose months are red."""
     months = format_count(len(failed), "month")
     return dg.Failure(
         description=f"{months} {what}: {'; '.join(failed[:3])}",
@@ -56,7 +56,7 @@ def fail_months(failed: Sequence[str], what: str) -> dg.Failure:
 
 
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """Return one line per failed step or blocking check of a run."""
+    """Describe every failed step or blocking check of a run in one line."""
     lines = []
     for record in instance.all_logs(run.run_id):
         event = record.dagster_event
@@ -87,7 +87,7 @@ def is_refusal(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 def list_warnings(
     instance: dg.DagsterInstance, run: dg.DagsterRun, names: Collection[str]
 ) -> list[tuple[str, bool]]:
-    """Return a line, and whether it is red, of each check of ``names`` that did not hold."""
+    """List the checks of ``names`` that did not hold: a line of each, and whether it is red."""
     records = instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ).records
@@ -104,7 +104,7 @@ def list_warnings(
 
 
 def _explain_step(data: StepFailureData, run_id: str) -> str:
-    """Return why a step failed, in words of ours; empty where a blocking check says it."""
+    """Explain why a step failed, in words of ours; empty where a blocking check says it."""
     failure, error = data.user_failure_data, data.error
     if failure and failure.description:
         return failure.description.strip()

@@ -50,7 +50,7 @@ COLUMN_LINEAGE: Final[Mapping[str, Mapping[str, Upstream]]] = {
 
 
 def describe_upstream(table: str, column: str) -> str:
-    """Return what a column is made of as a sentence, empty where it has no upstream here.
+    """Describe what a column is made of as a sentence, empty where it has no upstream here.
 
     The open-source UI stores column lineage and shows it nowhere; descriptions it shows.
     """
@@ -62,7 +62,7 @@ def describe_upstream(table: str, column: str) -> str:
 
 
 def column_lineage(table: str) -> dict[str, Any]:
-    """Return the metadata that shows where the columns of a table come from; nothing: unknown."""
+    """Show as metadata where the columns of a table come from; nothing: unknown."""
     declared = COLUMN_LINEAGE.get(table)
     if declared is None:
         return {}

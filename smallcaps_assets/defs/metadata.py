@@ -23,7 +23,7 @@ NO_PICTURES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def column_schema(table: Table) -> dict[str, Any]:
-    """Return the metadata that shows a table's contract on its asset."""
+    """Make the metadata that shows a table's contract on its asset."""
     columns = [
         dg.TableColumn(
             name=name,
@@ -43,12 +43,12 @@ def column_schema(table: Table) -> dict[str, Any]:
 
 
 def show_file(table: Table, path: Path) -> dict[str, Any]:
-    """Return where a table lies, and its column lineage, which Dagster takes from events."""
+    """Show where a table lies, and its column lineage, which Dagster takes from events."""
     return {"path": dg.MetadataValue.path(str(path)), **column_lineage(table.name)}
 
 
 def show_numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:
-    """Return plain numbers; Dagster plots them over time by itself.
+    """Show plain numbers; Dagster plots them over time by itself.
 
     It shows every digit of a float, so these are rounded to six significant ones.
     """
@@ -56,7 +56,7 @@ def show_numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:
 
 
 def show_table(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
-    """Return the first rows of ``frame`` as a table."""
+    """Show the first rows of ``frame`` as a table."""
     records = [
         dg.TableRecord({name: _plain(value) for name, value in row.items()})
         for row in frame.head(SHOWN_ROWS).iter_rows(named=True)
@@ -66,17 +66,17 @@ def show_table(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
 
 
 def show_tables(frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """Return the tables that have rows."""
+    """Show the tables that have rows."""
     return {title: show_table(frame) for title, frame in frames.items() if frame.height}
 
 
 def show_pictures(pictures: Mapping[str, str]) -> dict[str, Any]:
-    """Return pictures given as Markdown."""
+    """Show pictures given as Markdown."""
     return {name: dg.MetadataValue.md(text) for name, text in pictures.items()}
 
 
 def show_verdict(verdict: Verdict) -> dict[str, Any]:
-    """Return summary, numbers and offenders of a verdict."""
+    """Show summary, numbers and offenders of a verdict."""
     shown = {"summary": verdict.summary, **show_numbers(verdict.numbers)}
     if verdict.offenders.height:
         shown["offender_count"] = verdict.offenders.height
@@ -89,7 +89,7 @@ def show_check(
     check_name: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
 ) -> dg.AssetCheckResult:
-    """Return the result of a check; unless told otherwise it warns and stops nothing."""
+    """Show a verdict as a check's result; unless told otherwise it warns and stops nothing."""
     return dg.AssetCheckResult(
         check_name=check_name,
         passed=verdict.passed,
@@ -103,7 +103,7 @@ def _round(value: Number) -> Number:
 
 
 def _plain(value: object) -> str | int | float | bool | None:
-    """Return what a table cell can hold."""
+    """Turn a value into what a table cell can hold."""
     if isinstance(value, float):
         return _round(value)
     if value is None or isinstance(value, str | int | bool):

@@ -14,7 +14,7 @@ planned_ticker_sessions = dg.DynamicPartitionsDefinition(name=PLANNED_SET)
 
 
 def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyPartitionsDefinition:
-    """Return the months from that of ``first`` on, in New York time.
+    """Build the months from that of ``first`` on, in New York time.
 
     Args:
         first: A date of the first month.
@@ -30,7 +30,7 @@ def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyParti
 
 
 def month_spans(months: Sequence[str]) -> list[tuple[str, str]]:
-    """Return first and last key of each run of neighbouring months (``YYYY-MM``)."""
+    """Join neighbouring months (``YYYY-MM``) into runs: first and last key of each."""
     spans: list[list[str]] = []
     for month in months:
         is_next = spans and _month_number(month) == _month_number(spans[-1][-1]) + 1

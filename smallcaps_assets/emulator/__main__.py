@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m smallcaps_assets.emulator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _describe_faults() -> str:
-    """Return every kind of fault and every option, a paragraph each."""
+    """Describe every kind of fault and every option, a paragraph each."""
     lists = {
         "KIND of a fault, and its own options": KINDS,
         "options of every fault": OPTIONS,

@@ -26,18 +26,18 @@ class ByteCache(Generic[Key, Value]):
 
     @property
     def size_bytes(self) -> int:
-        """Return what the values take."""
+        """The bytes that the values take."""
         return self._bytes
 
     def find(self, key: Key) -> Value | None:
-        """Return a value that is kept, or ``None``."""
+        """Look up a value that is kept; ``None``: it is not."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of ``key``; of several threads one makes it, the others wait."""
+        """Look up the value of ``key`` or make it; of several threads one makes it, others wait."""
         if (value := self.find(key)) is not None:
             return value
         with self._lock:

@@ -35,28 +35,28 @@ class Source(TradeHistory, Protocol):
 
     @property
     def name(self) -> str:
-        """Return the identity of the rows."""
+        """The identity of the rows."""
 
     @property
     def is_immutable(self) -> bool:
-        """Return whether answers may be kept."""
+        """Tell whether answers may be kept."""
 
     def read_grouped_bars(self, session_date: dt.date) -> Sequence[WireRow]:
-        """Return the unadjusted bars of a date, sorted by ticker: ``T o h l c v vw n``."""
+        """Read the unadjusted bars of a date, sorted by ticker: ``T o h l c v vw n``."""
 
     def read_ticker_bars(
         self, ticker: str, first: dt.date, last: dt.date
     ) -> Sequence[tuple[dt.date, WireRow]]:
-        """Return a ticker's unadjusted bars from ``first`` to ``last``, both included."""
+        """Read a ticker's unadjusted bars from ``first`` to ``last``, both included."""
 
     def read_splits(self) -> Sequence[WireRow]:
-        """Return all splits."""
+        """Read all splits."""
 
     def read_listings(self) -> Sequence[WireRow]:
-        """Return all listings, active or not, with ``list_date`` where it is known."""
+        """Read all listings, active or not, with ``list_date`` where it is known."""
 
     def read_changes(self, ticker: str) -> Sequence[tuple[dt.date, str]]:
-        """Return the tickers that a company had and since when, newest first."""
+        """Read the tickers that a company had and since when, newest first."""
 
 
 class StaticSource:
@@ -97,13 +97,13 @@ class StaticSource:
         )
 
     def read_grouped_bars(self, session_date: dt.date) -> Sequence[WireRow]:
-        """Return the rows given for that date."""
+        """Look up the rows given for that date."""
         return self.bars.get(session_date.isoformat(), ())
 
     def read_ticker_bars(
         self, ticker: str, first: dt.date, last: dt.date
     ) -> Sequence[tuple[dt.date, WireRow]]:
-        """Return the ticker's rows among the bars."""
+        """Find the ticker's rows among the bars."""
         dates = ((dt.date.fromisoformat(day), rows) for day, rows in sorted(self.bars.items()))
         return [
             (date, row)
@@ -114,13 +114,13 @@ class StaticSource:
         ]
 
     def read_splits(self) -> Sequence[WireRow]:
-        """Return the rows given."""
+        """Pass on the rows given as splits."""
         return self.splits
 
     def read_listings(self) -> Sequence[WireRow]:
-        """Return the rows given."""
+        """Pass on the rows given as tickers."""
         return self.tickers
 
     def read_changes(self, ticker: str) -> Sequence[tuple[dt.date, str]]:
-        """Return the changes given."""
+        """Look up the changes given."""
         return self.changes.get(ticker, ())

@@ -66,7 +66,7 @@ class Tape:
 
     @classmethod
     def from_texts(cls, times: npt.NDArray[np.int64], texts: Sequence[bytes]) -> Self:
-        """Return rows that are rendered already, sorted by ``times``."""
+        """Make a tape of rows that are rendered already, sorted by ``times``."""
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
         return cls(times, _locate_ends(lengths), b",".join(texts))
 
@@ -90,22 +90,22 @@ class Tape:
 
     @property
     def size_bytes(self) -> int:
-        """Return roughly what the tape takes in memory."""
+        """The bytes that the tape takes in memory, roughly."""
         return len(self.body) + self.times.nbytes + self.ends.nbytes
 
     def split_rows(self) -> list[bytes]:
-        """Return the JSON of each row."""
+        """Split the tape into the JSON of each row."""
         starts = [0, *(self.ends[:-1] + 1).tolist()]
         ends = self.ends.tolist()
         return [self.body[start:end] for start, end in zip(starts, ends, strict=False)]
 
     def locate(self, span: Span) -> tuple[int, int]:
-        """Return the half-open row numbers of ``span``."""
+        """Locate the half-open row numbers of ``span``."""
         low, high = np.searchsorted(self.times, (span.gte_ns, span.lt_ns), side="left")
         return int(low), max(int(low), int(high))
 
     def cut(self, low: int, high: int, *, is_descending: bool = False) -> bytes:
-        """Return rows ``[low, high)`` joined by commas, last first if descending."""
+        """Cut out rows ``[low, high)`` joined by commas, last first if descending."""
         if high <= low:
             return b""
         starts = np.concatenate(([0], self.ends[:-1] + 1))
@@ -140,7 +140,7 @@ def _locate_ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _render_row(quoted_id: pl.Expr) -> pl.Expr:
-    """Return one JSON object per row."""
+    """Render each row as one JSON object."""
     fields = {name: _render_number(name) for name in _REQUIRED + _OPTIONAL}
     fields["size"] = _render_number("size")
     conditions = pl.col("conditions")
@@ -165,7 +165,7 @@ def _render_number(name: str) -> pl.Expr:
 
 
 def _escape(ids: pl.Series) -> pl.Series:
-    """Return ids as JSON text, where one holds a character that JSON must escape."""
+    """Escape ids as JSON text, where one holds a character that JSON must escape."""
     return pl.Series([_ENCODER.encode(text).decode() for text in ids], dtype=pl.String)
 
 

@@ -150,7 +150,7 @@ class LakeStore:
     def read_receipt(
         self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
     ) -> Receipt:
-        """Return the receipt of a session.
+        """Read the receipt of a session.
 
         Raises:
             MissingPartitionError: The session is not stored.
@@ -164,7 +164,7 @@ class LakeStore:
         return receipt
 
     def find_receipt(self, key: str) -> Receipt | None:
-        """Return the receipt of a key; ``None`` when the session is not stored.
+        """Find the receipt of a key; ``None`` when the session is not stored.
 
         Raises:
             LedgerMismatchError: The receipt is damaged, edited, or another session's.
@@ -212,7 +212,7 @@ class LakeStore:
         verify: bool = True,
         tree: Tree = Tree.TRADES,
     ) -> pl.DataFrame:
-        """Return the trades of a session that has a receipt.
+        """Read the trades of a session that has a receipt.
 
         Args:
             ticker: Vendor's symbol.
@@ -240,7 +240,7 @@ class LakeStore:
     def verify_session(
         self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
     ) -> list[Damage]:
-        """Return everything that is wrong with a stored session.
+        """Find everything that is wrong with a stored session.
 
         Args:
             receipt: What is believed of it, by its receipt or by the ledger.
@@ -259,7 +259,7 @@ class LakeStore:
         ]
 
     def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
-        """Return every file that belongs to no receipt, and every receipt no one asked for.
+        """Find every file that belongs to no receipt, and every receipt no one asked for.
 
         A commit under way looks like a file without a receipt: hold the lock of the lake.  What is
         asked for are the keys of the published plan.
@@ -319,7 +319,7 @@ class LakeStore:
         return self.fs.read(path)
 
     def _read_content(self, receipt: Receipt) -> bytes:
-        """Return the data file of a stored session, made again where a month alone has its rows."""
+        """Read the data file of a stored session, made again where a month alone has its rows."""
         if not receipt.rows:
             return b""
         root = self.layout.find_root(receipt.ticker, receipt.session_date)
@@ -354,7 +354,7 @@ class LakeStore:
         return decode_trades(content, verify=verify)
 
     def _read_compacted(self, receipt: Receipt, tree: Tree, *, verify: bool) -> pl.DataFrame | None:
-        """Return the rows of a session from its month; ``None``: no month has it."""
+        """Read the rows of a session from its month; ``None``: no month has it."""
         if tree is not Tree.TRADES:
             return None
         key = (receipt.ticker, receipt.session_date, receipt.content_hash)
@@ -372,7 +372,7 @@ class LakeStore:
     def _verify_compacted(
         self, receipt: Receipt, tree: Tree, *, deep: bool
     ) -> list[tuple[DamageKind, str]]:
-        """Return what is wrong with a session that has no landing file."""
+        """Find what is wrong with a session that has no landing file."""
         found = None
         if tree is Tree.TRADES:
             found = self.month_sessions.find_damages(receipt, deep=deep)

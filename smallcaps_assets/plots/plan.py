@@ -168,7 +168,7 @@ def draw_calendar(plan: pl.DataFrame) -> Figure:
 
 
 def _style_widths(widths: Sequence[int]) -> dict[int, tuple[tuple[float, ...], str]]:
-    """Return colour and hatch of each width, wider ones darker."""
+    """Choose colour and hatch of each width, wider ones darker."""
     distinct = sorted(set(widths))
     steps = max(1, len(distinct) - 1)
     return {
@@ -220,7 +220,7 @@ def _label_rungs(
 
 
 def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Return ``ticker`` and a column of sessions per month, and how many tickers there are."""
+    """Count sessions by ``ticker``, with a column per month, and how many tickers there are."""
     ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
     labelled = plan.join(ranked.head(MAX_TICKERS), on="ticker", how="semi").select(
         "ticker", month=pl.col("session_date").dt.to_string("%Y-%m")

@@ -245,7 +245,7 @@ def draw_failures(attempts: pl.DataFrame) -> Figure:
 
 
 def _share_months(states: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Return ``ticker`` and the share green of each month, and how many share the last row."""
+    """Measure the share green of each ``ticker`` and month, and how many share the last row."""
     ranked = (
         states.group_by("ticker")
         .agg(missing=(~pl.col("is_green")).sum(), planned=pl.len())
@@ -296,11 +296,11 @@ def _name_rare(failed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _list_starts(first: dt.datetime, last: dt.datetime, width: str) -> pl.DataFrame:
-    """Return the column ``start`` with every bin from the first attempt to the last."""
+    """List in the column ``start`` every bin from the first attempt to the last."""
     ends = pl.Series("start", [first, last]).dt.truncate(width)
     return pl.datetime_range(ends[0], ends[1], width, eager=True).alias("start").to_frame()
 
 
 def _escape(ticker: str) -> str:
-    """Return a ticker as matplotlib shows it, which else takes dollars for formulas."""
+    """Escape a ticker for matplotlib, which else takes dollars for formulas."""
     return ticker.replace("$", r"\$")

@@ -33,28 +33,28 @@ PIXELS_PER_INCH: Final = 110
 
 
 def render_figure(figure: Figure) -> bytes:
-    """Return a figure as PNG, the same bytes for the same figure."""
+    """Render a figure as PNG, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def embed(picture: bytes, title: str) -> str:
-    """Return a PNG as a Markdown image: Dagster's UI shows it without a file."""
+    """Embed a PNG as a Markdown image: Dagster's UI shows it without a file."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode('ascii')})"
 
 
 def scale_values(
     values: Sequence[float], units: Mapping[str, float]
 ) -> tuple[tuple[float, ...], str]:
-    """Return values in the largest unit that the greatest one reaches, and its name."""
+    """Scale values to the largest unit that the greatest one reaches, and name that unit."""
     fitting = [name for name, size in units.items() if max(values) >= size]
     name = fitting[0] if fitting else list(units)[-1]
     return tuple(value / units[name] for value in values), name
 
 
 def format_count(value: float, _place: float) -> str:
-    """Return the text of a tick."""
+    """Write the text of a tick."""
     return f"{value:,.6g}"
 
 

@@ -71,12 +71,12 @@ class PolygonClient(TradeSource):
 
     @property
     def counters(self) -> SourceCounters:
-        """Return what the client has spent so far."""
+        """What the client has spent so far."""
         return self._gateway.meter.read()
 
     @property
     def occupation(self) -> Occupation:
-        """Return what the client's threads wait for now."""
+        """What the client's threads wait for now."""
         return self._gateway.meter.look()
 
     @property
@@ -188,7 +188,7 @@ class PolygonClient(TradeSource):
         return trail
 
     def _ask_trades(self, fetch: Fetch, chain: TradesChain, limit: int) -> CheckedPage:
-        """Return the next page of a chain; a suspicious seam or end of it has to be proven."""
+        """Ask for the next page of a chain; a suspicious seam or end of it has to be proven."""
         path = chain.trail.path
         decode = partial(decode_trades_page, ticker=chain.ticker)
         first = _ask_for(chain.gte_ns, chain.lt_ns, limit)
@@ -204,7 +204,7 @@ class PolygonClient(TradeSource):
 
 
 def _ask_for(gte_ns: int, lt_ns: int, limit: int) -> dict[str, str]:
-    """Return the query of a first page: exact bounds and an order, because neither is default."""
+    """Make the query of a first page: exact bounds and an order, because neither is default."""
     return {
         "timestamp.gte": str(gte_ns),
         "timestamp.lt": str(lt_ns),
@@ -215,7 +215,7 @@ def _ask_for(gte_ns: int, lt_ns: int, limit: int) -> dict[str, str]:
 
 
 def _report(chain: TradesChain, fetch: Fetch) -> FetchedTrades:
-    """Return the trades of a finished chain with what they cost."""
+    """Report the trades of a finished chain with what they cost."""
     logger.info(
         "fetched ticker=%s rows=%d pages=%d requests=%d",
         chain.ticker,

@@ -106,7 +106,7 @@ def fetch_details(client: PolygonClient, ticker: str, date: dt.date) -> DatedDet
 
 
 def frame_listings(rows: Iterable[ListingRow], *, active: bool) -> pl.DataFrame:
-    """Return rows of one of the two lists as ``core.listings.LISTING_COLUMNS``, order kept."""
+    """Frame rows of one of the two lists as ``core.listings.LISTING_COLUMNS``, order kept."""
     listings = [
         (
             row.ticker,
@@ -126,7 +126,7 @@ def frame_listings(rows: Iterable[ListingRow], *, active: bool) -> pl.DataFrame:
 
 
 def frame_details(answers: Iterable[DatedDetails]) -> pl.DataFrame:
-    """Return answers as ``core.listings.DETAIL_COLUMNS``, order kept."""
+    """Frame answers as ``core.listings.DETAIL_COLUMNS``, order kept."""
     empty = DetailsRow(ticker="")
     rows = [
         (

@@ -96,7 +96,7 @@ def fetch_splits(client: PolygonClient, first: dt.date, last: dt.date) -> pl.Dat
 
 
 def _fetch_all_splits(client: PolygonClient, query: Mapping[str, str]) -> list[SplitRow]:
-    """Return all rows by date; a full last page has to prove that it is the last.
+    """Fetch all rows by date; a full last page has to prove that it is the last.
 
     Raises:
         PayloadError: More rows follow it, so its ``next_url`` was lost.

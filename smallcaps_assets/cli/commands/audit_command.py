@@ -34,7 +34,7 @@ def command(*, deep: bool, as_json: bool) -> None:
 
 
 def run_audit(work: Workplace, *, deep: bool) -> dict[str, Verdict]:
-    """Return the verdicts; a deep audit runs through Dagster, so that its UI shows it too.
+    """Collect the verdicts; a deep audit runs through Dagster, so that its UI shows it too.
 
     Raises:
         SmallcapsError: The audit itself failed.

@@ -100,7 +100,7 @@ def command(  # noqa: PLR0913  an option each
 
 
 def join_paths(paths: Sequence[Path]) -> str | None:
-    """Return paths as the setting of a list has them; ``None``: there is none."""
+    """Join paths as the setting of a list has them; ``None``: there is none."""
     return os.pathsep.join(str(path.absolute()) for path in paths) or None
 
 
@@ -121,7 +121,7 @@ def _plan(options: dict[str, object | None], *, by_constants: bool) -> bool:
 def _find_too_large(
     lakehouse: Lakehouse, begun: dt.datetime
 ) -> tuple[PlanRecord, pl.DataFrame] | None:
-    """Return the plan that was refused since then for its size alone; ``None``: none was."""
+    """Find the plan that was refused since then for its size alone; ``None``: none was."""
     try:
         record, plan = lakehouse.tables.read_plan_candidate()
     except (DataError, LakeError):

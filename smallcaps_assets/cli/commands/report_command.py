@@ -81,7 +81,7 @@ def print_verdict(report: ReportDocument, console: Console) -> None:
 
 
 def _list_reality(grain: str, rows: Sequence[RealityRow]) -> Table:
-    """Return estimates beside what landed, a row a ticker or a year, and their sum."""
+    """List estimates beside what landed, a row a ticker or a year, and their sum."""
     table = Table(grain, *REALITY, title=f"estimate / reality by {grain}")
     for row in rows:
         name = getattr(row, grain)

@@ -32,7 +32,7 @@ def command(port: int, host: str) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that has the address, before anything is started for it.
+    """Bind a socket to the address, before anything is started for it.
 
     Raises:
         ConfigError: Another program has it, or it is none of this machine.
@@ -75,7 +75,7 @@ def serve(work: Workplace, listener: socket.socket, host: str) -> None:
 
 
 def _list_names(host: str) -> tuple[str, ...]:
-    """Return the names that one gets by listening on a host; all addresses together have none."""
+    """List the names that one gets by listening on a host; all addresses together have none."""
     try:
         return () if ipaddress.ip_address(host).is_unspecified else (host,)
     except ValueError:
@@ -83,7 +83,7 @@ def _list_names(host: str) -> tuple[str, ...]:
 
 
 def _explain_host(host: str, error: OSError) -> str:
-    """Return what is wrong with the name of a host; empty: nothing is."""
+    """Explain what is wrong with the name of a host; empty: nothing is."""
     if isinstance(error, socket.gaierror):
         return f"--host {host}: no address is known by this name ({error.strerror})"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -46,7 +46,7 @@ BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "le
 
 
 def render_dictionary() -> str:
-    """Return the data dictionary as Markdown."""
+    """Render the data dictionary as Markdown."""
     listed = [f"- [`{name}`](#{name}): {table.grain}" for name, table in TABLES.items()]
     views = ", ".join(f"`{view}` (`{phase}`)" for view, phase in PHASE_VIEWS.items())
     parts = [
@@ -62,7 +62,7 @@ def render_dictionary() -> str:
 
 
 def render_table(table: Table) -> str:
-    """Return the section of one table."""
+    """Render the section of one table."""
     key = ", ".join(f"`{name}`" for name in table.key) or "none; rows may be equal"
     rows = [render_column(name, column) for name, column in table.columns.items()]
     return "\n".join(
@@ -79,14 +79,14 @@ def render_table(table: Table) -> str:
 
 
 def render_column(name: str, column: Column) -> str:
-    """Return the line of one column."""
+    """Render the line of one column."""
     dtype = "instant" if column.dtype == INSTANT else str(column.dtype)
     nullable = "yes" if column.nullable else "no"
     return f"| `{name}` | {dtype} | {nullable} | {column.description} |"
 
 
 def render_env_example() -> str:
-    """Return ``.env.example``: every setting with its description, its bounds and its default."""
+    """Render ``.env.example``: every setting with its description, its bounds and its default."""
     head = [
         "# Every setting with its default, made by `make docs`; do not edit it.",
         "# Copy it to .env, remove the `#` of what you change; the environment wins over .env.",
@@ -96,7 +96,7 @@ def render_env_example() -> str:
 
 
 def render_settings() -> str:
-    """Return the page of settings, for whoever has the wheel and no ``.env.example``."""
+    """Render the page of settings, for whoever has the wheel and no ``.env.example``."""
     head = [
         "# Settings",
         "",
@@ -108,7 +108,7 @@ def render_settings() -> str:
 
 
 def _wrap(page: str) -> str:
-    """Return a page whose lines are no longer than others are; rows of tables cannot be parted."""
+    """Wrap a page so that no line is longer than others are; rows of tables cannot be parted."""
     lines = [
         line
         if line.startswith(("|", "#")) or not line
@@ -141,14 +141,14 @@ def _render_settings(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
 
 
 def setting_names(name: str, field: FieldInfo) -> list[str]:
-    """Return the environment variables a setting is read from."""
+    """List the environment variables a setting is read from."""
     if isinstance(field.validation_alias, AliasChoices):
         return [str(choice) for choice in field.validation_alias.choices]
     return [f"{Settings.model_config['env_prefix']}{name.upper()}"]
 
 
 def format_default(default: object) -> str:
-    """Return a default as a line of ``.env`` holds it; empty where there is none."""
+    """Format a default as a line of ``.env`` holds it; empty where there is none."""
     if default is None:
         return ""
     if isinstance(default, bool):
@@ -176,7 +176,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
 
 
 def find_stale(root: Path) -> list[Path]:
-    """Return the pages below ``root`` that are missing or not what the code says."""
+    """Find the pages below ``root`` that are missing or not what the code says."""
     return [
         page
         for page, render in PAGES.items()

@@ -19,7 +19,7 @@ _FENCE: Final = "```"
 
 
 def find_folder() -> Path:
-    """Return the folder of the documents: that of the checkout, else the one a wheel brought.
+    """Find the folder of the documents: that of the checkout, else the one a wheel brought.
 
     Raises:
         ConfigError: There is none.
@@ -36,7 +36,7 @@ def find_folder() -> Path:
 
 
 def list_pages() -> dict[str, str]:
-    """Return the title of each page by its name, ``decisions/0001-own-client`` for example."""
+    """List the title of each page by its name, ``decisions/0001-own-client`` for example."""
     folder = find_folder()
     return {
         page.relative_to(folder).with_suffix("").as_posix(): _read_title(page)
@@ -45,7 +45,7 @@ def list_pages() -> dict[str, str]:
 
 
 def read_page(name: str, section: str | None = None) -> str:
-    """Return the text of a page, or of one of its sections.
+    """Read the text of a page, or of one of its sections.
 
     Args:
         name: Name of the page as listed, with or without its suffix, or with ``#SECTION``.
@@ -65,7 +65,7 @@ def read_page(name: str, section: str | None = None) -> str:
 
 
 def make_anchor(heading: str) -> str:
-    """Return what a link to a heading says behind its ``#``."""
+    """Make what a link to a heading says behind its ``#``."""
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 

@@ -55,11 +55,11 @@ class Contract:
 
     @property
     def schema_file(self) -> Path:
-        """Return where the schema lies, below the repository."""
+        """The path of the schema, below the repository."""
         return SCHEMAS / f"{self.command.split()[0]}.json"
 
     def render_schema(self) -> str:
-        """Return the schema as the text of its file."""
+        """Render the schema as the text of its file."""
         return json.dumps(describe_document(self.document, self.command), indent=1) + "\n"
 
 
@@ -99,7 +99,7 @@ CONTRACTS: Final = (
 
 
 def render_page() -> str:
-    """Return the page that lists every document, its members and its exit codes."""
+    """Render the page that lists every document, its members and its exit codes."""
     contracts = (_render_contract(item) for item in CONTRACTS)
     return "\n\n".join([INTRODUCTION, *contracts, _render_errors()]) + "\n"
 
@@ -143,7 +143,7 @@ def _render_members(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _describe_type(member: Mapping[str, Any]) -> str:
-    """Return the words for the type of a member."""
+    """Describe the type of a member in words."""
     if "anyOf" in member:
         return " or ".join(dict.fromkeys(_describe_type(choice) for choice in member["anyOf"]))
     if "enum" in member:

@@ -50,7 +50,7 @@ class RunOptions:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Return the tags of a run."""
+        """The tags of a run."""
         chosen = {
             ACCEPT_EMPTY_TAG: self.accept_empty,
             ACCEPT_DISPUTED_TAG: self.accept_disputed,
@@ -103,7 +103,7 @@ def run_download(
 def _select(
     work: Workplace, selection: Selection, ordered: Sequence[str], options: RunOptions
 ) -> tuple[list[str], Sequence[str]]:
-    """Return the keys to ask for, and those that may lie in no span unless they are among them."""
+    """Select the keys to ask for, and those that may lie in no span unless they are among them."""
     tables, ledger = work.lakehouse.tables, work.lakehouse.ledger
     if options.again:
         return select_planned(tables, selection), ordered

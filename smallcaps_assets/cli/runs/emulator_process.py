@@ -18,14 +18,14 @@ STOP_TIMEOUT_S = 10.0
 
 
 def emulator_arguments(settings: Settings) -> list[str]:
-    """Return the arguments that make the emulator serve the source of ``settings``."""
+    """List the arguments that make the emulator serve the source of ``settings``."""
     if settings.emulator_replay is not None:
         return ["--replay", str(settings.emulator_replay.expanduser().absolute())]
     return ["--seed", str(settings.emulator_seed)]
 
 
 def adopt_served_market(settings: Settings) -> Settings:
-    """Return settings that name the market which an emulator of the user's own serves.
+    """Adopt into the settings the market which an emulator of the user's own serves.
 
     A lake that is made now is bound to it, and no setting has to say again what
     `smallcaps emulator --replay` was told.  The processes started meanwhile are told too.
@@ -41,7 +41,7 @@ def adopt_served_market(settings: Settings) -> Settings:
 
 
 def _ask_market(base_url: str) -> str:
-    """Return what an emulator calls its market; empty: nothing there says it."""
+    """Ask an emulator what it calls its market; empty: nothing there says it."""
     request = urllib.request.Request(f"{base_url}/_emulator/identity")  # noqa: S310  http or https
     try:
         with urllib.request.urlopen(request, timeout=STOP_TIMEOUT_S) as answer:  # noqa: S310  the same

@@ -122,6 +122,6 @@ def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> l
 
 
 def _explain(work: Workplace, run: dg.DagsterRun) -> SmallcapsError:
-    """Return why a run failed, as an error that ends the command as it should."""
+    """Explain why a run failed, as an error that ends the command as it should."""
     text = "; ".join(describe_failure(work.instance, run))
     return RefusedFileError(text) if is_refusal(work.instance, run) else SmallcapsError(text)

@@ -83,7 +83,7 @@ class LocalGuard:
 
 
 def judge_request(scope: Scope, names: Collection[str] = ()) -> Refusal | None:
-    """Return why a request must not reach Dagster; ``None``: it may.
+    """Refuse a request that must not reach Dagster, and say why; ``None``: it may.
 
     Args:
         scope: The request, of ASGI type ``http`` or ``websocket``.
@@ -100,7 +100,7 @@ def judge_request(scope: Scope, names: Collection[str] = ()) -> Refusal | None:
 
 
 def _judge_host(scope: Scope, headers: Headers, names: Collection[str]) -> Refusal | None:
-    """Return why the name under which the UI is asked for is none of this machine."""
+    """Refuse a request that asks for the UI under a name that is none of this machine."""
     # The address that the connection came in by is a number, so no foreign name can become it.
     server = scope.get("server") or ("", None)
     known = {*names, str(server[0]).lower()}
@@ -117,7 +117,7 @@ def _judge_host(scope: Scope, headers: Headers, names: Collection[str]) -> Refus
 
 
 def _judge_origin(headers: Headers, names: Collection[str]) -> Refusal | None:
-    """Return why a request comes from a page of another origin; no origin is a program."""
+    """Refuse a request that comes from a page of another origin; no origin is a program."""
     given = headers.getlist("origin")
     host = _HOST.fullmatch(headers["host"].lower())
     if not given or host is None:
@@ -135,7 +135,7 @@ def _judge_origin(headers: Headers, names: Collection[str]) -> Refusal | None:
 
 
 def _judge_read(scope: Scope, headers: Headers) -> Refusal | None:
-    """Return why a GET must not be answered: it would change something, or a page asks for it."""
+    """Refuse a GET that must not be answered: it would change something, or a page asks for it."""
     texts = QueryParams(scope.get("query_string", b"")).getlist("query")
     if any(map(_may_mutate, texts)):
         return Refusal(405, "A mutation by GET is not executed: send it by POST, as JSON")
@@ -148,7 +148,7 @@ def _judge_read(scope: Scope, headers: Headers) -> Refusal | None:
 
 
 def _judge_write(method: str, headers: Headers) -> Refusal | None:
-    """Return why a request that may change something must not be obeyed."""
+    """Refuse a request that may change something and must not be obeyed."""
     if method != "POST":
         return Refusal(405, f"{method} is not used by this UI: expected GET or POST")
     if headers.get("sec-fetch-site") in FOREIGN_SITES:
@@ -165,7 +165,7 @@ def _judge_write(method: str, headers: Headers) -> Refusal | None:
 
 
 def _may_mutate(text: str) -> bool:
-    """Return whether a GraphQL document may change something."""
+    """Tell whether a GraphQL document may change something."""
     if not _KEYWORD.search(text):
         return False
     try:
@@ -179,7 +179,7 @@ def _may_mutate(text: str) -> bool:
 
 
 def _is_own(name: str, names: Collection[str]) -> bool:
-    """Return whether a name, in brackets where it is of IPv6, is one of this machine."""
+    """Tell whether a name, in brackets where it is of IPv6, is one of this machine."""
     bare = name.strip("[]").removesuffix(".")
     if bare == LOCALHOST or bare in names:
         return True
@@ -190,12 +190,12 @@ def _is_own(name: str, names: Collection[str]) -> bool:
 
 
 def _port(found: re.Match[str], scheme: str = "") -> str:
-    """Return the port of a host or an origin, that of its scheme where none is named."""
+    """Look up the port of a host or an origin, that of its scheme where none is named."""
     return found["port"] or _PORTS[scheme or found["scheme"]]
 
 
 def _forbid_frames(send: Send) -> Callable[[Message], Awaitable[None]]:
-    """Return ``send`` for pages that no other site may show inside its own, under its buttons."""
+    """Wrap ``send`` for pages that no other site may show inside its own, under its buttons."""
 
     async def send_marked(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -59,7 +59,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         super().__init__(context, live_data_poll_rate=POLL_RATE_MS)
 
     def build_middleware(self) -> list[Middleware]:
-        """Return Dagster's own middleware behind the guard."""
+        """Put Dagster's own middleware behind the guard."""
         return [Middleware(LocalGuard, names=self._names), *super().build_middleware()]
 
 

@@ -49,18 +49,18 @@ class Workplace:
 
     @cached_property
     def lakehouse(self) -> Lakehouse:
-        """Return the lakehouse."""
+        """The lakehouse of the settings."""
         return Lakehouse(self.settings)
 
     @cached_property
     def instance(self) -> "dg.DagsterInstance":
-        """Return Dagster's instance below the data folder."""
+        """Dagster's instance below the data folder."""
         prepare_dagster_home(self.settings)
         return open_instance()
 
     @cached_property
     def definitions(self) -> "dg.Definitions":
-        """Return the code location, built from the same settings."""
+        """The code location, built from the same settings."""
         from smallcaps_assets.definitions import build_definitions  # noqa: PLC0415  loads Dagster
 
         return build_definitions(self.lakehouse)
@@ -209,7 +209,7 @@ def prepare_dagster_home(settings: Settings) -> str:
 
 
 def find_alias(home: Path) -> Path:
-    """Return a link to a home whose path Dagster would take for a pattern, made where it is not.
+    """Find or make a link to a home whose path Dagster would take for a pattern.
 
     Dagster looks for ``dagster.yaml`` by a pattern, and would find none, or another lake's.
 
@@ -228,7 +228,7 @@ def find_alias(home: Path) -> Path:
 
 
 def open_instance() -> "dg.DagsterInstance":
-    """Return the instance of DAGSTER_HOME, its storage migrated.
+    """Open the instance of DAGSTER_HOME, its storage migrated.
 
     Raises:
         ConfigError: Its ``dagster.yaml`` cannot be taken.
@@ -265,7 +265,7 @@ def check_yaml(config: Path) -> None:
 
 
 def find_damaged_databases(settings: Settings) -> dict[Path, str]:
-    """Return the databases of Dagster that cannot be believed, with what is wrong; all are read."""
+    """Find the databases of Dagster that cannot be believed, with what is wrong; all are read."""
     home = settings.data_dir.absolute() / "dagster"
     files = [path for name in DATABASE_FOLDERS for path in sorted((home / name).rglob("*.db"))]
     found = {path: find_damage(path) for path in files}
@@ -292,7 +292,7 @@ def _storage_errors() -> tuple[type[Exception], ...]:
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
-    """Return what the databases of Dagster raise, damaged ones above all."""
+    """List what the databases of Dagster raise, damaged ones above all."""
     return (*_storage_errors(), *DAMAGES)
 
 
@@ -303,7 +303,7 @@ def _refuse_config(config: Path, why: str) -> ConfigError:
 
 
 def _explain_config(error: Exception) -> str:
-    """Return what Dagster says of a wrong entry, without its long list of all right ones."""
+    """Explain a wrong entry as Dagster does, without its long list of all right ones."""
     causes = [error]
     while causes[-1].__cause__ is not None and isinstance(causes[-1].__cause__, Exception):
         causes.append(causes[-1].__cause__)

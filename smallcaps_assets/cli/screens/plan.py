@@ -80,7 +80,7 @@ def print_change(change: PlanChange, console: Console) -> None:
 
 
 def _describe_plan(lakehouse: Lakehouse, record: PlanRecord) -> str:
-    """Return where the plan comes from in one line."""
+    """Describe in one line where the plan comes from."""
     plan = f"plan {record.plan_hash[:12]}, {record.mode}" + (
         f", batch {record.batch}" if record.batch else ""
     )
@@ -124,7 +124,7 @@ def _print_costs(sides: Mapping[str, Estimate | None], console: Console) -> None
 
 
 def _list_changes(sides: Sequence[Side]) -> dict[str, list[str]]:
-    """Return the rows of a difference, a column a side."""
+    """List the rows of a difference, a column a side."""
     return {
         "ticker-sessions": [f"{side.ticker_sessions:,}" for side in sides],
         "tickers": [f"{side.tickers:,}" for side in sides],

@@ -58,7 +58,7 @@ WHOLE = "ok"
 
 
 def render_status(status: StatusDocument, width: int, height: int) -> RenderableType:
-    """Return the screen: at most ``height`` lines of ``width`` columns."""
+    """Render the screen: at most ``height`` lines of ``width`` columns."""
     head = [*_describe_download(status), *_describe_progress(status, width)]
     facts = [*_describe_facts(status), *_describe_errors(status), *_describe_unknown(status)]
     tail = list(_describe_recent(status))
@@ -237,6 +237,6 @@ def _label(name: str, text: str, style: str = "") -> Text:
 
 
 def _list_kinds(counts: Mapping[str, int]) -> str:
-    """Return counts by kind, the most frequent first."""
+    """List counts by kind, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} x {KINDS.get(kind, kind)}" for kind, count in ordered)

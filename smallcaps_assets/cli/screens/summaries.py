@@ -138,7 +138,7 @@ def print_places(lakehouse: Lakehouse, console: Console) -> None:
 
 
 def shorten(path: Path) -> str:
-    """Return a path relative to the working folder where it lies below it."""
+    """Shorten a path to a relative one where it lies below the working folder."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 

@@ -23,5 +23,5 @@ class ShowingConsole(Console):
 
 
 def open_console() -> Console:
-    """Return the terminal."""
+    """Make a console of the terminal."""
     return ShowingConsole()

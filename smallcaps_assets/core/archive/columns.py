@@ -102,14 +102,14 @@ def parse_archive(rows: pl.DataFrame, ticker: str, phase: str | None = None) -> 
 
 
 def list_sources(columns: list[str]) -> list[str]:
-    """Return those columns of a file that :func:`parse_archive` looks at; the rest is not read."""
+    """List those columns of a file that :func:`parse_archive` looks at; the rest is not read."""
     known = {*VENDOR_COLUMNS, *TICKER_NAMES, EXACT_SIZE}
     known.update(alias for aliases in ALIASES.values() for alias in aliases)
     return [column for column in columns if column in known]
 
 
 def _match_columns(rows: pl.DataFrame) -> tuple[dict[str, str], list[Finding]]:
-    """Return the source of each vendor column, and what is missing, doubtful or renamed."""
+    """Match each vendor column to its source, and say what is missing, doubtful or renamed."""
     names: dict[str, str] = {}
     missing: list[str] = []
     ambiguous: list[str] = []
@@ -131,7 +131,7 @@ def _match_columns(rows: pl.DataFrame) -> tuple[dict[str, str], list[Finding]]:
 
 
 def _convert(name: str, column: pl.Series, phase: str | None = None) -> _Converted:
-    """Return a column in the type of ``name``; the column keeps its own name for messages."""
+    """Convert a column to the type of ``name``; the column keeps its own name for messages."""
     dtype = VENDOR_TYPES[name]
     if dtype == INSTANT:
         instants = parse_instants(column, phase)
@@ -158,7 +158,7 @@ def _convert_integers(column: pl.Series, dtype: pl.DataType) -> _Converted:
 
 
 def _convert_floats(column: pl.Series, dtype: pl.DataType) -> _Converted:
-    """Return prices or sizes; whole prices and short floats have lost digits, or may have."""
+    """Convert prices or sizes; whole prices and short floats have lost digits, or may have."""
     values = _to_float(column)
     if values is None:
         return _leave_out(column, dtype)
@@ -177,7 +177,7 @@ def _convert_texts(column: pl.Series, dtype: pl.DataType) -> _Converted:
 
 
 def _convert_lists(column: pl.Series, dtype: pl.DataType) -> _Converted:
-    """Return condition ids from lists of numbers or texts, or from texts that list them."""
+    """Read condition ids from lists of numbers or texts, or from texts that list them."""
     if column.dtype == pl.String:
         if not column.drop_nulls().str.contains(_CONDITIONS).all():
             return _leave_out(column, dtype)
@@ -204,7 +204,7 @@ _CONVERTERS: Final[dict[object, Callable[[pl.Series, pl.DataType], _Converted]]]
 
 
 def _to_float(column: pl.Series) -> pl.Series | None:
-    """Return numbers or texts of numbers as floats, NaN as null; ``None``: they are neither."""
+    """Convert numbers or texts of numbers to floats, NaN to null; ``None``: they are neither."""
     if not (column.dtype.is_numeric() or column.dtype == pl.String):
         return None
     if column.dtype == pl.String:
@@ -227,7 +227,7 @@ def _note(column: pl.Series, dtype: pl.DataType, values: pl.Series) -> _Converte
 
 
 def _leave_out(column: pl.Series, dtype: pl.DataType) -> _Converted:
-    """Return no values, and name the first row with one of another type."""
+    """Leave all values out, and name the first row with one of another type."""
     rows = _find_unfit(column, dtype).arg_true()
     row = int(rows[0]) if rows.len() else 0
     message = (
@@ -238,7 +238,7 @@ def _leave_out(column: pl.Series, dtype: pl.DataType) -> _Converted:
 
 
 def _find_unfit(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return where a column has values that are none of a type; everywhere, if no value can be."""
+    """Find where a column has values that are none of a type; everywhere, if no value can be."""
     present = column.is_not_null()
     if isinstance(dtype, pl.List) and column.dtype == pl.String:
         return present & ~column.str.contains(_CONDITIONS).fill_null(value=True)
@@ -254,7 +254,7 @@ def _find_unfit(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _build(columns: dict[str, pl.Series], height: int) -> pl.DataFrame:
-    """Return the vendor's columns, those that are not there as null; no correction is 0."""
+    """Build the vendor's columns, those that are not there as null; no correction is 0."""
     frame = pl.DataFrame(
         [
             columns.get(name, pl.Series(name, [None], dtype).new_from_index(0, height))
@@ -286,7 +286,7 @@ def _find_bad_values(trades: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _find_missing_values(trades: pl.DataFrame, converted: dict[str, pl.Series]) -> list[Finding]:
-    """Return what the vendor sends with every trade and some rows lack."""
+    """Find what the vendor sends with every trade and some rows lack."""
     counts = trades.select(pl.col(ALWAYS_SENT).null_count()).row(0, named=True)
     lacking = [f"{name} in {n}" for name, n in counts.items() if n and name in converted]
     if not lacking:

@@ -154,7 +154,7 @@ def _look_at_lags(timely: pl.DataFrame) -> Iterator[Finding]:
 
 
 def _judge_lags(sip: Integers, clock: Integers) -> str:
-    """Return what is wrong with the times trades took to the tape; empty: nothing."""
+    """Say what is wrong with the times trades took to the tape; empty: nothing."""
     lags = sip - clock
     if not lags.any() and (sip % _US).any():
         return f"equal in all of {lags.size} trades: one of them is a copy"
@@ -208,7 +208,7 @@ _PHASES: Final = (PRE_MARKET, REGULAR, AFTER_HOURS)
 
 
 def _lead(is_inside: Bools, is_extended: Bools) -> Bools:
-    """Return the extended-hours trades of a phase that come before all others of it."""
+    """Mark the extended-hours trades of a phase that come before all others of it."""
     others = np.flatnonzero(is_inside & ~is_extended)
     led: Bools = is_inside & is_extended
     led[others[0] if others.size else led.size :] = False

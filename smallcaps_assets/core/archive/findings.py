@@ -23,7 +23,7 @@ class ArchiveVerdict(StrEnum):
 
     @property
     def word(self) -> str:
-        """Return what was found out: a session ``agrees`` with its bar, or it does not."""
+        """Say what was found out: a session ``agrees`` with its bar, or it does not."""
         return "agrees" if self is ArchiveVerdict.PROVEN else self.value
 
 
@@ -104,13 +104,13 @@ class Finding:
         return self.kind in NOTES
 
     def describe(self) -> str:
-        """Return one line."""
+        """Describe it in one line."""
         where = f"{self.file}: " if self.file else ""
         return f"{where}{self.kind.value}: {self.message}"
 
 
 def judge_findings(rows: int, findings: Iterable[Finding]) -> ArchiveVerdict:
-    """Return the verdict on a session of some rows with its findings."""
+    """Judge a session of some rows by its findings."""
     if not rows:
         return ArchiveVerdict.UNUSABLE
     agrees = all(finding.is_note for finding in findings)

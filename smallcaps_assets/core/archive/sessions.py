@@ -120,7 +120,7 @@ def classify_file(
 
 
 def refuse_file(file: ArchiveFile, why: str) -> FileRows:
-    """Return a file that cannot be read."""
+    """Refuse a file that cannot be read: it has no rows, and a finding says why."""
     finding = Finding(FindingKind.UNREADABLE, why, file.name)
     return FileRows(file, pl.DataFrame(schema=VENDOR_TYPES), (finding,))
 
@@ -184,7 +184,7 @@ def _look_at_rows(
 
 
 def _cut_day(trades: pl.DataFrame, session_date: dt.date) -> tuple[pl.DataFrame, list[Finding]]:
-    """Return the rows on the New York day, and what is to be said of the others."""
+    """Cut trades to the rows on the New York day, and say what is to be said of the others."""
     instants = read_instants(trades, "sip_timestamp")
     start, end = day_bounds_ns(session_date, session_date)
     is_inside = (instants >= start) & (instants < end)

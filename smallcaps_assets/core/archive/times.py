@@ -107,7 +107,7 @@ def measure_resolution(instants: Integers) -> Iterator[Finding]:
 
 
 def show_value(column: pl.Series, row: int) -> str:
-    """Return a value of a column for a message, cut to what a line takes."""
+    """Show a value of a column in a message, cut to what a line takes."""
     value = column[row] if row < column.len() else None
     return "null" if value is None else repr(value)[:_SHOWN_LETTERS]
 

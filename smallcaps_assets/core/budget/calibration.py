@@ -92,7 +92,7 @@ class Calibration:
             raise ConfigError(f"expected amounts of 0 or more and a page limit above 0, got {self}")
 
     def predict_bytes(self, rows: float, files: int) -> float:
-        """Return the bytes of files with so many trades in all."""
+        """Predict the bytes of files with so many trades in all."""
         if not files:
             return 0.0
         growth = 1 + FILE_GROWTH * math.log1p(rows / files)
@@ -129,7 +129,7 @@ class SizeFit:
 def size_expression(
     rows: pl.Expr, files: pl.Expr, bytes_per_trade: pl.Expr, file_bytes: pl.Expr
 ) -> pl.Expr:
-    """Return the bytes of files with trades: a part per file, and a part per trade.
+    """Predict the bytes of files with trades: a part per file, and a part per trade.
 
     A file is more than its trades: footer, page headers and dictionaries, of which the last grow
     with the logarithm of the trades.
@@ -184,7 +184,7 @@ def fit_bytes_per_trade(
 
 
 def _bring_to_total(prior: Calibration, files: pl.DataFrame) -> Calibration:
-    """Return what is believed, with the trades brought to the total size of files.
+    """Bring what is believed to the total size of files, by its trades alone.
 
     What a file takes besides its trades is a matter of the format, and alike on every tape.
     """
@@ -196,12 +196,12 @@ def _bring_to_total(prior: Calibration, files: pl.DataFrame) -> Calibration:
 
 
 def _grow(rows: pl.Expr) -> pl.Expr:
-    """Return how many times its smallest cost a file of so many trades takes besides them."""
+    """Tell how many times its smallest cost a file of so many trades takes besides them."""
     return 1 + FILE_GROWTH * rows.log1p()
 
 
 def _solve_file_share(parts: pl.DataFrame) -> float:
-    """Return how many times what is believed a file takes besides its trades, by relative errors.
+    """Work out how many times what is believed a file takes besides its trades, by relative errors.
 
     Args:
         parts: ``size``, ``file`` and ``trades`` of each file.
@@ -252,7 +252,7 @@ def label_expected_rows(
 
 
 def _estimate_bars(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars with ``bar_rows``: trades by count, else by volume, else null."""
+    """Estimate ``bar_rows`` of the bars: trades by count, else by volume, else null."""
     volume, count = pl.col("volume"), pl.col("trade_count")
     sound = bars.with_columns(
         volume=pl.when(volume.is_finite() & (volume >= 0)).then(volume),

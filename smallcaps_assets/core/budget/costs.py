@@ -44,12 +44,12 @@ class Estimate:
 
     @property
     def bytes_on_disk(self) -> int:
-        """Return the bytes that the disk must have."""
+        """The bytes that the disk must have."""
         return self.bytes_stored + self.bytes_overhead
 
     @property
     def days(self) -> float:
-        """Return the hours as days."""
+        """The hours as days."""
         return self.hours / 24
 
 
@@ -90,7 +90,7 @@ class DiskVerdict:
 
 
 def compare_estimates(naive: Estimate, optimised: Estimate) -> Comparison:
-    """Return what an optimised plan saves against the naive one."""
+    """Tell what an optimised plan saves against the naive one."""
     before, after = naive.ticker_sessions, optimised.ticker_sessions
     saved = 1 - after / before if before else 0.0
     steps = (
@@ -102,7 +102,7 @@ def compare_estimates(naive: Estimate, optimised: Estimate) -> Comparison:
 
 
 def judge_disk(estimate: Estimate, free_bytes: int, share: float = DISK_SHARE) -> DiskVerdict:
-    """Return whether an estimate fits a share of the free bytes.
+    """Judge whether an estimate fits a share of the free bytes.
 
     Raises:
         ConfigError: The share is not between 0 and 1, or the free bytes are negative.

@@ -252,7 +252,7 @@ def estimate_measured(
 
 
 def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, str]:
-    """Return the hours that requests take at a rate, and the computation in words."""
+    """Work out the hours that requests take at a rate, with the computation in words."""
     hours = requests / requests_per_minute / _MINUTES_PER_HOUR
     pace = f"{requests:,} requests / {requests_per_minute:,.4g} a minute / 60"
     return hours, f"{pace} = {format_hours(hours)}"
@@ -261,7 +261,7 @@ def _spend_requests(requests: int, requests_per_minute: float) -> tuple[float, s
 def _spend(
     calibration: Calibration, requests: int, rows: int, sessions: int, runs: int = 1
 ) -> tuple[float, str]:
-    """Return the hours of a download, by its work or by the rate, and the computation in words."""
+    """Work out the hours of a download, by its work or by the rate, and say the computation."""
     hours = calibration.predict_seconds(requests, rows, sessions, runs) / _SECONDS_PER_HOUR
     free = replace(calibration, requests_per_minute=0.0, start_s=0.0)
     work_h = free.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR

@@ -93,7 +93,7 @@ class PilotChoice:
 
 
 def rank_pilot(watchlist: pl.DataFrame, min_events: int | None) -> pl.DataFrame:
-    """Return the tickers by number of sessions with enough events, ties by ticker.
+    """Rank the tickers by number of sessions with enough events, ties by ticker.
 
     Args:
         watchlist: ``schemas.WATCHLIST``.
@@ -113,7 +113,7 @@ def rank_pilot(watchlist: pl.DataFrame, min_events: int | None) -> pl.DataFrame:
 def select_pilot(
     watchlist: pl.DataFrame, min_events: int | None, tickers: int | None
 ) -> pl.DataFrame:
-    """Return the rows with enough events of the highest-ranked tickers, order kept.
+    """Select the rows with enough events of the highest-ranked tickers, order kept.
 
     Args:
         watchlist: ``schemas.WATCHLIST``.
@@ -132,7 +132,7 @@ def select_pilot(
 def list_candidates(
     watchlist: pl.DataFrame, min_events: int | None, inputs: PilotInputs
 ) -> pl.DataFrame:
-    """Return the sessions that pilots may hold, so that their bars can be given to the others.
+    """List the sessions that pilots may hold, so that their bars can be given to the others.
 
     Args:
         watchlist: ``schemas.WATCHLIST``.
@@ -151,7 +151,7 @@ def build_ladder(
     inputs: PilotInputs,
     sizes: Sequence[int] = LADDER_SIZES,
 ) -> tuple[Rung, ...]:
-    """Return what pilots of several sizes cost, in the order given.
+    """Estimate what pilots of several sizes cost, in the order given.
 
     A size above the number of tickers is taken as all of them; equal ones are told once.
 
@@ -177,7 +177,7 @@ def choose_pilot(
     *,
     most: int | None = None,
 ) -> PilotChoice:
-    """Return the largest pilot whose calibrated estimate fits the disk.
+    """Choose the largest pilot whose calibrated estimate fits the disk.
 
     Every ticker costs what it costs whatever the others, so the sums along the ranking are the
     estimates of all sizes and none has to be tried.
@@ -218,7 +218,7 @@ def _select_top(rows: pl.DataFrame, ranked: pl.DataFrame, tickers: int) -> pl.Da
 
 
 def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
-    """Return the request ranges of all candidates, every session with a number of trades."""
+    """Plan the request ranges of all candidates, every session with a number of trades."""
     bounds = inputs.bounds
     sessions = label_expected_rows(
         _list_sessions(rows, inputs),
@@ -230,7 +230,7 @@ def _plan_ranges(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
 
 
 def _list_sessions(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
-    """Return the unique sessions that rows of the watchlist ask for and may have."""
+    """List the unique sessions that rows of the watchlist ask for and may have."""
     bounds = inputs.bounds
     merged = _merge(rows, inputs)
     wanted = clip_intervals(merged, bounds.first_index, bounds.last_available_index)
@@ -238,7 +238,7 @@ def _list_sessions(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
 
 
 def _merge(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
-    """Return the intervals that the events of ``rows`` ask for, merged."""
+    """Merge the intervals that the events of ``rows`` ask for."""
     calendar = inputs.bounds.calendar
     if inputs.months is None:
         return merge_windows(rows, inputs.windows, calendar)
@@ -247,7 +247,7 @@ def _merge(rows: pl.DataFrame, inputs: PilotInputs) -> pl.DataFrame:
 
 
 def _count_asked(rows: pl.DataFrame, inputs: PilotInputs) -> int:
-    """Return the sessions that the events of ``rows`` ask for, overlaps counted again."""
+    """Count the sessions that the events of ``rows`` ask for, overlaps more than once."""
     if inputs.months is None:
         sizes = {name: window.size for name, window in inputs.windows.items()}
         asked = rows["events"].explode().replace_strict(sizes, return_dtype=pl.Int64)

@@ -38,5 +38,5 @@ class Spending:
 
     @property
     def ratio(self) -> float:
-        """Return how many requests an expected one took; 1 where nothing is known."""
+        """How many requests an expected one took; 1 where nothing is known."""
         return self.requests / self.expected if self.expected else 1.0

@@ -125,7 +125,7 @@ def _label_streaks(history: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _history_rules() -> dict[str, pl.Expr]:
-    """Return the rules that compare a bar with itself and the bars before it."""
+    """Make the rules that compare a bar with itself and the bars before it."""
     opened = pl.col("open")
     gap = _move(pl.col("adjusted_open"), pl.col("close_before"))
     # A price that only rounding lifts above an equal one across a split is no breakout.
@@ -143,7 +143,7 @@ def _history_rules() -> dict[str, pl.Expr]:
 
 
 def _streak_rules() -> dict[str, pl.Expr]:
-    """Return the rules about streaks; they see green and red bars only."""
+    """Make the rules about streaks; they see green and red bars only."""
     is_green, starts = pl.col("is_green"), pl.col("streak") == 1
     length_before = pl.col("streak_before")
     run_up = _move(pl.col("peak_before"), pl.col("base_before"))
@@ -162,7 +162,7 @@ def _streak_rules() -> dict[str, pl.Expr]:
 
 
 def _select_fired(labelled: pl.LazyFrame, rules: Mapping[str, pl.Expr]) -> list[pl.LazyFrame]:
-    """Return the events of each rule as a frame of its own."""
+    """Select the events of each rule into a frame of its own."""
     return [
         labelled.filter(rule).select(
             "ticker", "session_date", event=pl.lit(name, dtype=EVENT_ORDER)
@@ -172,7 +172,7 @@ def _select_fired(labelled: pl.LazyFrame, rules: Mapping[str, pl.Expr]) -> list[
 
 
 def _has_volume(multiple: float) -> pl.Expr:
-    """Return whether the volume reaches ``multiple`` times the mean of the bars before.
+    """Tell whether the volume reaches ``multiple`` times the mean of the bars before.
 
     That the mean is above zero is read off the largest volume: a running mean over zeros may
     keep a rounding residue.
@@ -186,5 +186,5 @@ def _move(price: pl.Expr, reference: pl.Expr) -> pl.Expr:
 
 
 def _inclusive(threshold: float) -> float:
-    """Return the threshold, brought towards zero by the relative tolerance."""
+    """Bring the threshold towards zero by the relative tolerance."""
     return threshold * (1 - _TOLERANCE)

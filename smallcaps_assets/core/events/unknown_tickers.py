@@ -24,7 +24,7 @@ _MARKS: Final = re.compile(r"[^A-Z0-9]")
 
 
 def suggest_symbols(unknown: Collection[str], known: Collection[str]) -> dict[str, str]:
-    """Return the symbol that may be meant by each ticker, sorted; empty: none is near.
+    """Suggest the symbol that may be meant by each ticker, sorted; empty: none is near.
 
     Nearest is the symbol in capitals (``con``: ``CON``), then one that differs in case and marks
     alone (``BRK-A``: ``BRK.A``), then one that is spelt alike.

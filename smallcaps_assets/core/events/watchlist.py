@@ -105,7 +105,7 @@ def build_watchlist(events: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]:
-    """Return a watchlist from outside as the table, and what was merged on the way.
+    """Parse a watchlist from outside into the table, and tell what was merged on the way.
 
     Columns: ``ticker``; one of ``date``, ``trading_day`` and ``session_date``; optionally
     ``events`` (a list, or text separated by ``,``, ``|`` or ``;``), ``event_count`` (counted
@@ -144,7 +144,7 @@ def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]
 
 
 def measure_watchlist(watchlist: pl.DataFrame, calendar: SessionCalendar) -> WatchlistFacts:
-    """Return the facts about ``schemas.WATCHLIST``."""
+    """Gather the facts about ``schemas.WATCHLIST``."""
     per_event = watchlist.explode("events")["events"].value_counts()
     rows_per_event = dict.fromkeys((IMPORTED_EVENT, *EVENT_NAMES), 0) | {
         name: rows for name, rows in per_event.iter_rows() if name in EVENT_ORDER.categories
@@ -170,7 +170,7 @@ def measure_watchlist(watchlist: pl.DataFrame, calendar: SessionCalendar) -> Wat
 
 
 def judge_watchlist(facts: WatchlistFacts) -> tuple[str, ...]:
-    """Return why the watchlist is wrong; nothing when it is not.
+    """List the reasons why the watchlist is wrong; none when it is not.
 
     Rows on dates that are no session do not make it wrong: they are reported and make no window.
     """
@@ -214,7 +214,7 @@ def _select_wanted(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parse_events(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys with ``events`` as known names and ``is_unnamed`` for rows without any."""
+    """Parse ``events`` beside the keys to known names; ``is_unnamed`` is for rows without any."""
     raw = _split_names(rows)
     names = pl.col("events").list.eval(_name_element())
     parsed = raw.with_columns(names)
@@ -234,7 +234,7 @@ def _parse_events(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _split_names(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys with ``events`` as a list of names as they stand in the file."""
+    """Split ``events`` beside the keys into a list of names as they stand in the file."""
     dtype = rows.schema.get("events")
     events = pl.col("events")
     if dtype is None or rows["events"].null_count() == rows.height:
@@ -250,7 +250,7 @@ def _split_names(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _name_element() -> pl.Expr:
-    """Return the known name of each element, null where there is none."""
+    """Look up the known name of each element, null where there is none."""
     bare = pl.element().str.strip_chars().str.to_lowercase()
     return bare.replace_strict(_NAMES, default=None, return_dtype=pl.String)
 
@@ -264,7 +264,7 @@ def _list_events(named: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _count_wrong_counts(rows: pl.DataFrame, watchlist: pl.DataFrame) -> int:
-    """Return how many rows state another count of events than their merged row has."""
+    """Count the rows that state another count of events than their merged row has."""
     if "event_count" not in rows.columns:
         return 0
     if not (rows.schema["event_count"].is_numeric() or rows["event_count"].is_null().all()):

@@ -50,7 +50,7 @@ def assign_batches(
 def _deal(
     weights: Mapping[str, float], batches: int, assigned: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the batch of each ticker, given the heaviest first."""
+    """Deal each ticker its batch; they are given the heaviest first."""
     dealt = {ticker: assigned[ticker] for ticker in weights if ticker in assigned}
     held = dict.fromkeys(range(1, batches + 1), (0.0, 0))
     for ticker, batch in dealt.items():

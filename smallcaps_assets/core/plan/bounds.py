@@ -32,18 +32,18 @@ class PlanBounds:
 
     @property
     def first_index(self) -> int:
-        """Return the index of the first session wanted."""
+        """The index of the first session wanted."""
         return self._count_before(self.first) if self.first else 0
 
     @property
     def last_index(self) -> int:
-        """Return the index of the last session wanted, available or not."""
+        """The index of the last session wanted, available or not."""
         last = self.last or self.calendar.last
         return self._count_before(last + dt.timedelta(days=1)) - 1
 
     @property
     def last_available_index(self) -> int:
-        """Return the index of the newest session that is both wanted and available."""
+        """The index of the newest session that is both wanted and available."""
         available = self._count_before(self.last_available + dt.timedelta(days=1)) - 1
         return min(self.last_index, available)
 

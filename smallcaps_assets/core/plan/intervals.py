@@ -25,7 +25,7 @@ _STRIDE: Final = 1 << 20
 
 
 def session_index_expression(calendar: SessionCalendar, column: str = "session_date") -> pl.Expr:
-    """Return the session index of the dates in ``column``; null for a date that is no session."""
+    """Look up the session index of the dates in ``column``; null for one that is no session."""
     return pl.col(column).replace_strict(
         calendar.frame["session_date"],
         calendar.frame["session_index"],
@@ -58,7 +58,7 @@ def check_watchlist(
 
 
 def explode_events(watchlist: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
-    """Return ``ticker, event, event_index`` of a checked watchlist, sorted by ticker.
+    """Explode a checked watchlist into ``ticker, event, event_index``, sorted by ticker.
 
     ``event`` sorts in E order.  Rows dated on no session are left out.
     """
@@ -71,7 +71,7 @@ def explode_events(watchlist: pl.DataFrame, calendar: SessionCalendar) -> pl.Dat
 
 
 def merge_intervals(intervals: pl.DataFrame) -> pl.DataFrame:
-    """Return disjoint intervals that cover the same sessions and never adjoin, sorted.
+    """Merge intervals into disjoint ones that cover the same sessions and never adjoin, sorted.
 
     All tickers are laid on one line of integers, far apart, so one running maximum merges them
     all; nothing is expanded to sessions.
@@ -99,7 +99,7 @@ def merge_intervals(intervals: pl.DataFrame) -> pl.DataFrame:
 
 
 def clip_intervals(intervals: pl.DataFrame, first_index: int, last_index: int) -> pl.DataFrame:
-    """Return the parts of intervals inside ``[first_index, last_index]``, further columns kept."""
+    """Clip intervals to their parts inside ``[first_index, last_index]``, further columns kept."""
     return intervals.with_columns(
         pl.col("first_index").clip(lower_bound=first_index),
         pl.col("last_index").clip(upper_bound=last_index),
@@ -107,7 +107,7 @@ def clip_intervals(intervals: pl.DataFrame, first_index: int, last_index: int) -
 
 
 def expand_sessions(intervals: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
-    """Return ``ticker, session_date`` of every session of ``intervals``, in their order."""
+    """List ``ticker, session_date`` of every session of ``intervals``, in their order."""
     inside = clip_intervals(intervals, 0, calendar.frame.height - 1)
     first, last = pl.col("first_index"), pl.col("last_index")
     sessions = inside.select(
@@ -119,7 +119,7 @@ def expand_sessions(intervals: pl.DataFrame, calendar: SessionCalendar) -> pl.Da
 
 
 def count_sessions(intervals: pl.DataFrame) -> int:
-    """Return the sessions that intervals hold together, repeats counted."""
+    """Count the sessions that intervals hold together, repeats included."""
     return int(intervals.select(_size().sum()).item())
 
 
@@ -191,7 +191,7 @@ def _build_chunk(spans: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame
 
 
 def is_after_row_above() -> pl.Expr:
-    """Return whether a row's key is at least the one above it; the first row's is."""
+    """Tell whether a row's key is at least the one above it; the first row's is."""
     ticker, session_date = pl.col("ticker"), pl.col("session_date")
     above = ticker.shift(1)
     is_after = (ticker > above) | ((ticker == above) & (session_date >= session_date.shift(1)))
@@ -199,13 +199,13 @@ def is_after_row_above() -> pl.Expr:
 
 
 def repeats_row_above() -> pl.Expr:
-    """Return whether a row has the key of the one above it; the first row has not."""
+    """Tell whether a row has the key of the one above it; the first row has not."""
     ticker, session_date = pl.col("ticker"), pl.col("session_date")
     is_repeat = (ticker == ticker.shift(1)) & (session_date == session_date.shift(1))
     return is_repeat.fill_null(value=False)
 
 
 def sort_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return the sessions sorted by key; most are, and a look costs less than a sort."""
+    """Sort the sessions by key; most are sorted, and a look costs less than a sort."""
     is_sorted = sessions.select(is_after_row_above().all()).item()
     return sessions if is_sorted else sessions.sort("ticker", "session_date")

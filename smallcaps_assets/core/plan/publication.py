@@ -92,7 +92,7 @@ def measure_plan(
 
 
 def judge_plan(facts: PlanFacts) -> tuple[str, ...]:
-    """Return why a plan must not be published; nothing when it may."""
+    """List the reasons why a plan must not be published; none when it may."""
     complaints = {
         "expected at least one session, got none": facts.rows == 0,
         f"{facts.unsorted_rows} rows are out of order": facts.unsorted_rows > 0,
@@ -124,7 +124,7 @@ class PlanDifference:
 
 
 def diff_plans(old: pl.DataFrame, new: pl.DataFrame) -> PlanDifference:
-    """Return what a new plan adds and drops, by ticker and session alone."""
+    """Find what a new plan adds and drops, by ticker and session alone."""
     before, after = old.select(_KEY), new.select(_KEY)
     added = after.join(before, on=_KEY, how="anti").sort(_KEY)
     removed = before.join(after, on=_KEY, how="anti").sort(_KEY)
@@ -138,7 +138,7 @@ def _select_unsorted(plan: pl.DataFrame) -> pl.DataFrame:
 def _measure_provenance(
     plan: pl.DataFrame, calendar: SessionCalendar, windows: Mapping[str, EventWindow] | None
 ) -> dict[str, pl.DataFrame]:
-    """Return the faulty rows by problem, found slice by slice to bound memory."""
+    """Collect the faulty rows by problem, slice by slice to bound memory."""
     slices = list(plan.iter_slices(SLICE_ROWS)) or [plan]
     parts = [_find_provenance_problems(rows, calendar, windows) for rows in slices]
     return {name: pl.concat(part[name] for part in parts) for name in parts[0]}
@@ -171,7 +171,7 @@ def _find_provenance_problems(
 
 
 def _is_outside(windows: Mapping[str, EventWindow]) -> pl.Expr:
-    """Return whether an offset lies outside its event's window; an unknown event has none."""
+    """Tell whether an offset lies outside its event's window; an unknown event has none."""
     event, offset = pl.col("events"), pl.col("offsets")
     before = {name: -window.before for name, window in windows.items()}
     after = {name: window.after for name, window in windows.items()}

@@ -80,7 +80,7 @@ def _weight(sessions: pl.DataFrame, max_rows: int) -> pl.Expr:
 
 
 def _find_run_starts(ordered: pl.DataFrame) -> pl.Series:
-    """Return which rows do not follow the session above them."""
+    """Mark the rows that do not follow the session above them."""
     ticker, index = pl.col("ticker"), pl.col("session_index")
     follows = (ticker == ticker.shift(1)) & (index == index.shift(1) + 1)
     return ordered.select(~follows.fill_null(value=False)).to_series()
@@ -99,7 +99,7 @@ def _check_sessions(ordered: pl.DataFrame, is_start: pl.Series) -> None:
 
 
 def _cut_runs(starts: Counts, weights: Counts, max_rows: int, max_sessions: int) -> Counts:
-    """Return the sorted first rows of all ranges.
+    """Cut the runs into ranges, and list the first rows of all of these, sorted.
 
     All runs are cut at once, one range of each per turn, so there are as many turns as the
     longest run has ranges.

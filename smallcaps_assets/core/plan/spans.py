@@ -16,7 +16,7 @@ BRIDGED_KEYS: Final = 100
 def find_spans(
     ordered: Sequence[str], wanted: Collection[str], missing: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Return first and last key of the runs that fetch what is wanted, and nothing else.
+    """Find first and last key of the runs that fetch what is wanted, and nothing else.
 
     Args:
         ordered: Registered keys in partition order.

@@ -56,7 +56,7 @@ class EventWindow:
 
     @property
     def size(self) -> int:
-        """Return the sessions of the window."""
+        """The number of sessions in the window."""
         return self.before + 1 + self.after
 
 
@@ -120,7 +120,7 @@ class WindowPlan:
 
 
 def parse_windows(overrides: Mapping[str, WindowValue]) -> dict[str, EventWindow]:
-    """Return the default windows with ``overrides`` in their place.
+    """Parse ``overrides`` and put them in their place among the default windows.
 
     An event is named in full or by its number (``E6``), in any case.
 
@@ -142,7 +142,7 @@ def parse_windows(overrides: Mapping[str, WindowValue]) -> dict[str, EventWindow
 
 
 def widest_window(windows: Mapping[str, EventWindow]) -> EventWindow:
-    """Return the one window that would serve every event, as earlier downloaders had it."""
+    """Build the one window that would serve every event, as earlier downloaders had it."""
     return EventWindow(
         max(window.before for window in windows.values()),
         max(window.after for window in windows.values()),
@@ -152,7 +152,7 @@ def widest_window(windows: Mapping[str, EventWindow]) -> EventWindow:
 def merge_windows(
     watchlist: pl.DataFrame, windows: Mapping[str, EventWindow], calendar: SessionCalendar
 ) -> pl.DataFrame:
-    """Return, by ticker, the disjoint and non-adjoining intervals that the windows cover.
+    """Merge the windows, by ticker, into the disjoint, non-adjoining intervals that they cover.
 
     Each row counts with the widest window of its events, so nothing is exploded: this is the
     way to a plan of millions of rows when its provenance is not needed.
@@ -231,7 +231,7 @@ def select_sessions(
 
 
 def _spell(event: str) -> tuple[str, str]:
-    """Return the full name and the number of an event, in lower case."""
+    """Spell an event by its full name and by its number, in lower case."""
     return event.lower(), event.lower().partition("_")[0]
 
 
@@ -255,7 +255,7 @@ def _parse_window(name: str, value: WindowValue) -> EventWindow:
 
 
 def _widest_side(sides: Mapping[str, int]) -> pl.Expr:
-    """Return the largest of the values that ``sides`` gives to the events of a row."""
+    """Find the largest of the values that ``sides`` gives to the events of a row."""
     side = pl.element().replace_strict(list(sides), list(sides.values()), return_dtype=pl.Int32)
     return pl.col("events").list.eval(side).list.max()
 
@@ -263,7 +263,7 @@ def _widest_side(sides: Mapping[str, int]) -> pl.Expr:
 def _label_spans(
     watchlist: pl.DataFrame, windows: Mapping[str, EventWindow], calendar: SessionCalendar
 ) -> pl.DataFrame:
-    """Return the window of every event of the watchlist, sorted by ticker."""
+    """Label every event of the watchlist with its window, sorted by ticker."""
     event, index = pl.col("event"), pl.col("event_index")
     before = {name: window.before for name, window in windows.items()}
     after = {name: window.after for name, window in windows.items()}
@@ -305,6 +305,6 @@ def _measure_windows(
 
 
 def _select_waiting(merged: pl.DataFrame, bounds: PlanBounds) -> pl.DataFrame:
-    """Return the parts of intervals that are wanted and not available yet."""
+    """Select the parts of intervals that are wanted and not available yet."""
     first_index = max(bounds.first_index, bounds.last_available_index + 1)
     return clip_intervals(merged, first_index, bounds.last_index)

@@ -90,7 +90,7 @@ class AuditFacts:
 
     @property
     def staleness(self) -> str:
-        """Return why it no longer speaks for the lake; empty: it does."""
+        """Say why it no longer speaks for the lake; empty: it does."""
         if self.unaudited:
             return f"{format_count(self.unaudited, 'session')} stored since"
         if self.age_h > LONGEST_AUDIT_AGE_H:
@@ -107,7 +107,7 @@ class Promise:
 
     @property
     def deviation(self) -> float:
-        """Return the distance over the estimate; without one, anything is infinitely far."""
+        """The distance over the estimate; without one, anything is infinitely far."""
         if self.estimated:
             return abs(self.real - self.estimated) / self.estimated
         return float("inf") if self.real else 0.0
@@ -331,6 +331,6 @@ def _name(criteria: Sequence[Criterion]) -> str:
 
 
 def _list(title: str, names: Sequence[str]) -> str:
-    """Return the first names, and how many there are."""
+    """List the first names, and say how many there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"{len(names):,} {title}: {', '.join(names[:NAMED])}{more}"

@@ -91,7 +91,7 @@ class Signs:
     stuck_after: dt.timedelta = dt.timedelta(minutes=10)
 
     def age_s(self, instant: dt.datetime | None) -> float:
-        """Return the seconds since an instant; 0 where there is none."""
+        """Count the seconds since an instant; 0 where there is none."""
         return 0.0 if instant is None else max(0.0, (self.now - instant).total_seconds())
 
     @property
@@ -101,7 +101,7 @@ class Signs:
 
     @property
     def idle_s(self) -> float:
-        """Return the seconds since the last commit of the run, or since its start."""
+        """The seconds since the last commit of the run, or since its start."""
         instants = [instant for instant in (self.last_commit_at, self.begun_at) if instant]
         return self.age_s(max(instants, default=None))
 
@@ -127,7 +127,7 @@ class Health:
 
 
 def judge_health(signs: Signs) -> Health:
-    """Return what a download does, and why it does not get on."""
+    """Judge what a download does, and why it does not get on."""
     if signs.holder and not signs.is_download:
         return Health(DownloadState.BUSY, f"the lake is in use by {signs.holder}", "wait for it")
     if signs.holder:

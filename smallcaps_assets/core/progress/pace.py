@@ -50,7 +50,7 @@ class Work:
         )
 
     def bound(self, most: "Work") -> "Work":
-        """Return this work, each part between nothing and that of ``most``."""
+        """Keep each part of this work between nothing and that of ``most``."""
         return Work(
             min(max(self.sessions, 0), most.sessions),
             min(max(self.requests, 0), most.requests),
@@ -111,7 +111,7 @@ def measure_pace(steps: Sequence[Step]) -> Pace | None:
 
 
 def predict_left(planned: Work, expected: Work, found: Work, under_way: Work) -> Work:
-    """Return the work left in the measure of what really comes.
+    """Predict the work left in the measure of what really comes.
 
     Args:
         planned: What the bars promise of all ranges that are not fetched whole.
@@ -126,10 +126,10 @@ def predict_left(planned: Work, expected: Work, found: Work, under_way: Work) ->
 
 
 def _scale(planned: int, expected: int, found: int) -> int:
-    """Return a promise, corrected by how promises were kept so far."""
+    """Correct a promise by how promises were kept so far."""
     return round(planned * found / expected) if expected and found else planned
 
 
 def choose_interval_s(elapsed_s: float) -> float:
-    """Return the seconds between two notes of a run: a share of it, within bounds."""
+    """Choose the seconds between two notes of a run: a share of it, within bounds."""
     return min(max(elapsed_s / STEPS_OF_A_RUN, MIN_INTERVAL_S), MAX_INTERVAL_S)

@@ -44,11 +44,11 @@ class BarFacts:
     asked_again: Mapping[dt.date, dt.date] = field(default_factory=dict)
 
     def find(self, ticker: str, session_date: dt.date) -> DailyBar | None:
-        """Return the bar of a session, ``None`` when none is known."""
+        """Look up the bar of a session, ``None`` when none is known."""
         return self.bars.get((ticker, session_date))
 
     def judge_empty(self, ticker: str, session_date: dt.date) -> str:
-        """Return the state of a session of which the vendor says that it had no trades."""
+        """Judge the state of a session of which the vendor says that it had no trades."""
         bar = self.find(ticker, session_date)
         if bar is not None:
             return states.EMPTY if bar.volume == 0 else states.EMPTY_DISPUTED
@@ -57,7 +57,7 @@ class BarFacts:
         return states.EMPTY_UNVERIFIED
 
     def expect_count(self, ticker: str, session_date: dt.date) -> int | None:
-        """Return the trades that a session should hold, ``None`` when nothing is known."""
+        """Look up how many trades a session should hold, ``None`` when nothing is known."""
         bar = self.find(ticker, session_date)
         if bar is not None:
             return bar.trade_count

@@ -112,7 +112,7 @@ def judge_lives(facts: LifeFacts, thresholds: Thresholds) -> Verdict:
 
 
 def _rank_sessions(bars: pl.LazyFrame, calendar: SessionCalendar) -> pl.LazyFrame:
-    """Return the sessions on which anything has a bar, and their ``rank`` among themselves."""
+    """Rank the sessions on which anything has a bar: ``rank`` is their place among themselves."""
     dates = bars.select("session_date").unique()
     sessions = calendar.frame.lazy().select("session_date")
     held = dates.join(sessions, on="session_date", how="semi").sort("session_date")
@@ -120,7 +120,7 @@ def _rank_sessions(bars: pl.LazyFrame, calendar: SessionCalendar) -> pl.LazyFram
 
 
 def _place_listings(universe: pl.LazyFrame, held: pl.LazyFrame) -> pl.LazyFrame:
-    """Return ``ticker``, ``first`` and ``last`` rank of listings that meet a held session.
+    """Place the listings that meet a held session: ``ticker``, ``first`` and ``last`` rank.
 
     The date of the delisting itself is not owed: the vendor does not say whether it traded.
     """

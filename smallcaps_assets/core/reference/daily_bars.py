@@ -88,7 +88,7 @@ def sift_bars(rows: pl.DataFrame) -> SiftedBars:
 
 
 def parse_daily_bars(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return bars from outside as the table.
+    """Parse bars from outside into the table.
 
     Columns ``ticker``, ``date`` (or ``session_date``), ``open``, ``high``, ``low``, ``close``,
     ``volume``, and optionally ``vwap`` and ``trade_count``.  Whole numbers become fractions,
@@ -125,7 +125,7 @@ def select_usable_bars(bars: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def measure_bars(bars: pl.DataFrame, calendar: SessionCalendar) -> BarTableFacts:
-    """Return the facts about ``schemas.DAILY_BARS``.
+    """Gather the facts about ``schemas.DAILY_BARS``.
 
     Raises:
         CoverageError: A date lies outside the calendar.
@@ -153,7 +153,7 @@ def measure_bars(bars: pl.DataFrame, calendar: SessionCalendar) -> BarTableFacts
 
 
 def show_offenders(rows: pl.DataFrame, problem: str) -> pl.DataFrame:
-    """Return the first of ``rows`` by ``ticker`` and ``session_date``, with their ``problem``."""
+    """Show the first of ``rows`` by ``ticker`` and ``session_date``, with their ``problem``."""
     first = rows.sort("ticker", "session_date").head(OFFENDERS_SHOWN)
     return first.select("ticker", "session_date", pl.lit(problem).alias("problem"))
 

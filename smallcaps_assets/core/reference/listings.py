@@ -140,7 +140,7 @@ def merge_records(
 
 
 def plan_details(listings: pl.DataFrame, as_of: dt.date) -> pl.DataFrame:
-    """Return the ``ticker`` and ``asked_date`` to ask details for, sorted and each once.
+    """Plan the ``ticker`` and ``asked_date`` to ask details for, sorted and each once.
 
     What is listed is asked for as of ``as_of``, what was delisted as of the day before.
     """
@@ -182,7 +182,7 @@ def attach_details(
 
 
 def parse_universe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return listings from a file, typed; columns that are not there are null.
+    """Parse listings from a file into their types; columns that are not there are null.
 
     ``ticker`` is required.  Without ``is_active``, what has no ``delisted_date`` is active.  The
     vendor's names of columns are understood.
@@ -221,7 +221,7 @@ def _asked_date(as_of: dt.date) -> pl.Expr:
 
 
 def _parse_optional_dates(listings: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return ``listings`` with ``name`` as Date, whose nulls stay."""
+    """Parse ``name`` of ``listings`` to Date; its nulls stay."""
     indexed = listings.with_row_index("_row")
     known = indexed.select("_row", name).drop_nulls()
     if known.is_empty():
@@ -232,7 +232,7 @@ def _parse_optional_dates(listings: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _parse_texts(listings: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of text with empty texts as null.
+    """Parse the columns of text; empty texts are null.
 
     Raises:
         SchemaError: A column holds something else.

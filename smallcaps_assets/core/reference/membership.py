@@ -78,7 +78,7 @@ def label_outside(
 
 
 def measure_outside(labelled: pl.DataFrame) -> OutsideFacts:
-    """Return the facts about rows with ``outside``, as :func:`label_outside` adds it."""
+    """Gather the facts about rows with ``outside``, as :func:`label_outside` adds it."""
     outside = labelled.drop_nulls("outside")
     counts = dict(outside["outside"].value_counts().iter_rows())
     sessions = pl.col("session_date")

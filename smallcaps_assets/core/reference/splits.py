@@ -58,7 +58,7 @@ class VendorSplits:
 
 
 def merge_splits(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Return splits of a file as the table, and how many repeated rows were dropped.
+    """Merge the splits of a file into the table, and count the repeated rows that were dropped.
 
     A repeat is a row of the same ticker, date and ratio (1:10 and 2:20 are equal).  The
     vendor's other columns are dropped.
@@ -177,7 +177,7 @@ def measure_split_like_jumps(bars: pl.DataFrame, splits: pl.DataFrame) -> pl.Dat
 
 
 def _label_moves(bars: pl.DataFrame, splits: pl.DataFrame) -> pl.LazyFrame:
-    """Return usable bars that have a comparable one before them.
+    """Keep usable bars that have a comparable one before them, with their moves.
 
     Columns: ``raw_move`` (open over the close before), ``move`` (the same with splits counted in),
     ``step`` (factor of the splits between) and ``split`` (the newest of them; null: none).
@@ -245,7 +245,7 @@ def _is_no_ratio() -> pl.Expr:
 
 
 def _is_contradicted() -> pl.Expr:
-    """Return whether another row of the ticker and date has another ratio."""
+    """Tell whether another row of the ticker and date has another ratio."""
     key, ratio = list(SPLITS.key), pl.col("split_to") / pl.col("split_from")
     return ratio.max().over(key) > ratio.min().over(key) * (1 + _RATIO_TOLERANCE)
 

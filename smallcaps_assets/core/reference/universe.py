@@ -193,7 +193,7 @@ def build_universe(
 
 
 def measure_universe(universe: pl.DataFrame) -> UniverseFacts:
-    """Return the facts about ``schemas.UNIVERSE``."""
+    """Gather the facts about ``schemas.UNIVERSE``."""
     active = universe.filter("is_active")
     delisted = universe.filter(~pl.col("is_active"))
     reused = universe.filter(pl.col("ticker").is_duplicated())
@@ -260,7 +260,7 @@ def judge_universe(facts: UniverseFacts) -> Verdict:
 
 
 def show_listings(rows: pl.DataFrame, problem: str) -> pl.DataFrame:
-    """Return the first of ``rows`` by ticker, with their ``problem``."""
+    """Show the first of ``rows`` by ticker, with their ``problem``."""
     first = rows.sort("ticker", "listed_date").head(SHOWN_LISTINGS)
     return first.select(*_SHOWN, pl.lit(problem).alias("problem"))
 
@@ -271,7 +271,7 @@ def _is_wanted(column: str, codes: frozenset[str] | None, *, keeps_unknown: bool
 
 
 def _is_below(max_cap_usd: float) -> pl.Expr:
-    """Return the label of the cap: null where it says nothing."""
+    """Make the label of the cap: null where it says nothing."""
     cap = pl.col("market_cap_usd")
     is_below = cap < max_cap_usd if max_cap_usd else cap.is_not_null()
     return pl.when(pl.col("is_active"), cap.is_not_null()).then(is_below)
@@ -288,7 +288,7 @@ def _find_unmatched(found: pl.Series, codes: frozenset[str] | None) -> list[str]
 
 
 def _find_overlaps(universe: pl.DataFrame) -> pl.DataFrame:
-    """Return listings that begin before an earlier one of their ticker ends."""
+    """Find listings that begin before an earlier one of their ticker ends."""
     dated = universe.drop_nulls("listed_date").sort("ticker", "listed_date", "delisted_date")
     end = pl.when("is_active").then(pl.date(9999, 12, 31)).otherwise("delisted_date")
     latest = end.cum_max().shift(1).over("ticker")

@@ -326,7 +326,7 @@ class _Share:
     def judge(
         self, demanded: float, numbers: Mapping[str, Number], offenders: pl.DataFrame
     ) -> Verdict:
-        """Return whether the share is as large as demanded."""
+        """Judge whether the share is as large as demanded."""
         ratio = self.green / self.planned if self.planned else 0.0
         summary = (
             f"{self.green} of {self.planned} planned {self.things} are green ({ratio:.2%}); "
@@ -357,7 +357,7 @@ def _list_counts(counts: Mapping[str, int]) -> str:
 
 
 def _list_conditions(conditions: pl.DataFrame) -> str:
-    """Return condition ids with their shares, the largest first."""
+    """List condition ids with their shares, the largest first."""
     shares = pl.col("counted_volume") + pl.col("excluded_volume")
     ranked = conditions.select("condition_id", shares=shares).sort("shares", descending=True)
     return ", ".join(
@@ -367,7 +367,7 @@ def _list_conditions(conditions: pl.DataFrame) -> str:
 
 
 def _residual_ratio(residuals: pl.DataFrame, residual: str, base: str) -> float:
-    """Return absolute residuals over what the bars hold; over nothing, a residual is all."""
+    """Divide absolute residuals by what the bars hold; over nothing, a residual is all."""
     compared = residuals.drop_nulls(residual)
     distance, total = float(compared[residual].abs().sum()), float(compared[base].sum())
     if total:
@@ -376,7 +376,7 @@ def _residual_ratio(residuals: pl.DataFrame, residual: str, base: str) -> float:
 
 
 def _sort_worst(offenders: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    """Return offenders with the largest values first, ties by key."""
+    """Sort offenders, the largest values first, ties by key."""
     descending = [True] * len(columns) + [False] * len(KEY)
     return offenders.sort(*columns, *KEY, descending=descending)
 

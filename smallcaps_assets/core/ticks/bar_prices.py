@@ -51,7 +51,7 @@ def compare_prices(trades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _measure_rounding(names: list[str]) -> pl.Expr:
-    """Return half a unit of the last decimal that the prices of a bar have among them."""
+    """Measure half a unit of the last decimal that the prices of a bar have among them."""
     is_penny = pl.min_horizontal(names) >= 1
     rounding = pl.lit(0.5 * 10**-_MOST_DECIMALS)
     for decimals in range(_MOST_DECIMALS - 1, _CENTS - 1, -1):

@@ -195,12 +195,12 @@ class VolumeMeter:
         self._sizes = trades["size"].to_numpy()
 
     def measure(self, first: int, last: int) -> TradedVolume:
-        """Return volume and count of the session that the rows ``[first, last)`` are."""
+        """Measure volume and count of the session that the rows ``[first, last)`` are."""
         sizes = self._sizes[first:last][self._is_counted[first:last]]
         return TradedVolume(float(sizes.sum()), sizes.size)
 
     def measure_originals(self, first: int, last: int) -> TradedVolume:
-        """Return the same with withdrawn originals counted, as an older bar has them."""
+        """Measure the same with withdrawn originals counted, as an older bar has them."""
         applied = self.measure(first, last)
         sizes = self._sizes[first:last][self._is_withdrawn[first:last]]
         if not sizes.size:
@@ -210,7 +210,7 @@ class VolumeMeter:
 
 
 def measure_volume(trades: pl.DataFrame) -> TradedVolume:
-    """Return volume and count of one session's trades; see :class:`VolumeMeter`."""
+    """Measure volume and count of one session's trades; see :class:`VolumeMeter`."""
     return VolumeMeter(trades).measure(0, trades.height)
 
 
@@ -261,18 +261,18 @@ def _label_conditions(measured: pl.DataFrame) -> pl.DataFrame:
 
 
 def _select_blocking(update_rule: str) -> list[int]:
-    """Return the conditions that forbid an update."""
+    """Select the conditions that forbid an update."""
     return [rule.id for rule in CONDITION_RULES.values() if not getattr(rule, update_rule)]
 
 
 def _has_condition(ids: list[int]) -> pl.Expr:
-    """Return whether one of a trade's conditions is among ``ids``; false without conditions."""
+    """Tell whether one of a trade's conditions is among ``ids``; false without conditions."""
     hits = pl.col("conditions").list.eval(pl.element().is_in(ids)).list.any()
     return hits.fill_null(value=False)
 
 
 def _select_prices(update_rule: str) -> pl.Expr:
-    """Return the prices that may update something, else all that update volume."""
+    """Select the prices that may update something, else all that update volume."""
     counted = pl.col("updates_volume")
     allowed = counted & pl.col(update_rule)
     return pl.col("price").filter(pl.when(allowed.any()).then(allowed).otherwise(counted))

@@ -46,7 +46,7 @@ class TapeHasher:
         self._columns = [(name.encode(), _slice_column(trades, name)) for name in VENDOR_COLUMNS]
 
     def hash(self, first: int, last: int) -> str:
-        """Return the sha256 over all vendor fields of the rows ``[first, last)``."""
+        """Hash all vendor fields of the rows ``[first, last)`` to sha256."""
         digest = hashlib.sha256(HASH_HEADER)
         parts = self._iter_parts(first, last)
         for part in (b"".join(parts),) if last - first <= SHORT_SESSION else parts:
@@ -60,7 +60,7 @@ class TapeHasher:
 
 
 def hash_trades(trades: pl.DataFrame) -> str:
-    """Return the content hash of one session; see :class:`TapeHasher`."""
+    """Hash the content of one session; see :class:`TapeHasher`."""
     return TapeHasher(trades).hash(0, trades.height)
 
 
@@ -88,7 +88,7 @@ def hash_lake(hashes: Mapping[str, str]) -> str:
 
 
 def _slice_column(trades: pl.DataFrame, name: str) -> Blocks:
-    """Return what cuts the canonical bytes of a column; see decision 15 for the calls.
+    """Make what cuts the canonical bytes of a column; see decision 15 for the calls.
 
     What is canonical already is not copied, and the rest not before it is asked for, so that a
     long tape is never in memory twice.
@@ -113,7 +113,7 @@ def _slice_fixed(values: npt.NDArray[Any], dtype: str) -> Blocks:
 
 
 def _read_texts(values: pl.Series) -> tuple[memoryview, memoryview]:
-    """Return the length of every text in bytes, null counting as empty, and all texts in one."""
+    """Read the length of every text in bytes, null counting as empty, and all texts in one."""
     whole = values.fill_null("") if values.null_count() else values
     texts: Any = whole.rechunk().to_arrow()
     _, offsets, content = texts.buffers()
@@ -132,5 +132,5 @@ def _slice_lists(values: pl.Series) -> Blocks:
 
 
 def _view_bytes(values: npt.NDArray[Any], dtype: str) -> memoryview:
-    """Return the bytes of values of a canonical type; a copy where they are of another."""
+    """View values of a canonical type as their bytes; a copy where they are of another."""
     return np.ascontiguousarray(values, dtype=dtype).view(np.uint8).data

@@ -133,12 +133,12 @@ class Deficit:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Return the fields in deficit."""
+        """The fields in deficit."""
         return frozenset(name for name in FIELDS if getattr(self, name))
 
     @property
     def worst(self) -> float:
-        """Return the larger of both shares; 0 where nothing lacks or was compared."""
+        """The larger of both shares; 0 where nothing lacks or was compared."""
         return max(self.volume or 0.0, self.trade_count or 0.0)
 
 
@@ -240,7 +240,7 @@ def choose_limit(rows: int, last_limits: Collection[int]) -> int:
 
 
 def count_dates(askings: Iterable[Asking], today: dt.date) -> frozenset[dt.date]:
-    """Return the dates of answers; one in the future, of a clock that was wrong, is today."""
+    """Collect the dates of answers; one in the future, of a clock that was wrong, is today."""
     return frozenset(min(asking.asked_on, today) for asking in askings)
 
 
@@ -250,7 +250,7 @@ def may_ask(askings: Sequence[Asking], today: dt.date) -> bool:
 
 
 def correct_dates(askings: Sequence[Asking], today: dt.date) -> tuple[Asking, ...]:
-    """Return answers of which none is of the future: a clock was wrong, and today is what counts.
+    """Correct answers so that none is of the future: a clock was wrong, and today is what counts.
 
     Until that is written down such an answer would count as one of each day to come.
     """
@@ -299,13 +299,13 @@ def count_tickers(deficits: pl.DataFrame, compared: pl.DataFrame) -> pl.DataFram
 
 
 def is_candidate() -> pl.Expr:
-    """Return whether so much lacks in a year and field that it may be set aside."""
+    """Tell whether so much lacks in a year and field that it may be set aside."""
     compared = pl.col("compared")
     return (compared >= YEAR_COMPARED) & (pl.col("deficits") > YEAR_SHARE * compared)
 
 
 def select_set_aside(years: pl.DataFrame) -> dict[int, frozenset[str]]:
-    """Return the fields that are set aside, by year.
+    """Select the fields that are set aside, by year.
 
     Args:
         years: One row per ``year`` and ``field``: ``compared`` and ``deficits`` count sessions,
@@ -321,7 +321,7 @@ def select_set_aside(years: pl.DataFrame) -> dict[int, frozenset[str]]:
 
 
 def select_bad_dates(dates: pl.DataFrame) -> frozenset[dt.date]:
-    """Return the dates whose bars are at fault: most tickers lack there, and not beside it.
+    """Select the dates whose bars are at fault: most tickers lack there, and not beside it.
 
     Args:
         dates: One row per compared ``session_date``: ``compared`` and ``deficits`` count its
@@ -336,7 +336,7 @@ def select_bad_dates(dates: pl.DataFrame) -> frozenset[dt.date]:
 
 
 def _find_excuse(deficit: Deficit, evidence: Evidence, thresholds: Thresholds) -> str | None:
-    """Return the mark under which a deficit is green all the same; ``None``: it is not."""
+    """Find the mark under which a deficit is green all the same; ``None``: it is not."""
     if evidence.is_accepted:
         return RESIDUAL
     if deficit.worst > thresholds.session_residual:
@@ -347,7 +347,7 @@ def _find_excuse(deficit: Deficit, evidence: Evidence, thresholds: Thresholds) -
 
 
 def _measure_distance(reading: tuple[float, int | None], bar: tuple[float, int | None]) -> float:
-    """Return how far a reading of a tape is from its bar, both fields relative."""
+    """Measure how far a reading of a tape is from its bar, both fields relative."""
     pairs = zip(reading, bar, strict=True)
     known = [(own, other) for own, other in pairs if own is not None and other is not None]
     return sum(abs(own - other) / (other or 1) for own, other in known)

@@ -62,13 +62,13 @@ def label_phases(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
 
 
 def count_phases(trades: pl.DataFrame) -> dict[str, int]:
-    """Return the number of trades in each phase, 0 included, in the order of ``PHASES``."""
+    """Count the trades in each phase, 0 included, in the order of ``PHASES``."""
     counts = dict(trades["trading_phase"].value_counts().iter_rows())
     return {phase: int(counts.get(phase, 0)) for phase in PHASES}
 
 
 def _label_dates(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
-    """Return ``session_date``; nearly always all trades are of one date."""
+    """Label trades with ``session_date``; nearly always all are of one date."""
     if not instants_ns.size:
         return pl.Series("session_date", dtype=pl.Date)
     first, last = (date_of_ns(int(ns)) for ns in (instants_ns.min(), instants_ns.max()))
@@ -82,13 +82,13 @@ def _label_dates(instants_ns: Integers, calendar: SessionCalendar) -> pl.Series:
 
 
 def _label_late(instants_ns: Integers, participant_ns: Integers) -> pl.Series:
-    """Return ``is_late_report``; a participant time of 0 is unknown."""
+    """Label trades with ``is_late_report``; a participant time of 0 is unknown."""
     is_late = (participant_ns > 0) & (instants_ns - participant_ns > LATE_REPORT_NS)
     return pl.Series("is_late_report", is_late)
 
 
 @cache
 def _list_phase_starts(calendar: SessionCalendar) -> Integers:
-    """Return the four instants of every session in one ascending row."""
+    """List the four instants of every session in one ascending row."""
     columns = [calendar.frame[name].to_physical().to_numpy() for name in _PHASE_STARTS]
     return np.stack(columns, axis=1).reshape(-1)

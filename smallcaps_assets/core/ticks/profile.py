@@ -64,7 +64,7 @@ def sum_profile(counts: pl.DataFrame, calendar: pl.DataFrame) -> pl.DataFrame:
 
 
 def _quarter(instant: pl.Expr) -> pl.Expr:
-    """Return the quarter of an instant's New York day, by the clock on the wall."""
+    """Find the quarter of an instant's New York day, by the clock on the wall."""
     local = instant.dt.convert_time_zone(NEW_YORK.key).dt
     minute = local.hour().cast(pl.Int32) * 60 + local.minute()
     return (minute // QUARTER_MIN).cast(pl.UInt8)

@@ -83,7 +83,7 @@ def label_residuals(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def select_residuals(facts: pl.DataFrame) -> pl.DataFrame:
-    """Return the sessions whose volume or count differs from their bar."""
+    """Select the sessions whose volume or count differs from their bar."""
     return facts.filter((pl.col("volume_residual") != 0) | (pl.col("count_residual") != 0))
 
 
@@ -97,7 +97,7 @@ def measure_residual_conditions(trades: pl.DataFrame, facts: pl.DataFrame) -> pl
 
 
 def _select_usable(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return the numbers to compare with, null where there is nothing to compare.
+    """Select the numbers to compare with, null where there is nothing to compare.
 
     NaN must go first: it compares as greater than everything.
     """
@@ -112,7 +112,7 @@ def _select_usable(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _count_rows() -> dict[str, pl.Expr]:
-    """Return the counts that follow from order and instants."""
+    """Count rows by order and instants: all, unsorted, outside the day, and by phase."""
     sip = pl.col("sip_timestamp")
     step = sip.to_physical().diff()
     is_tie_broken = pl.col("sequence_number").fill_null(0).diff() < 0
@@ -126,7 +126,7 @@ def _count_rows() -> dict[str, pl.Expr]:
 
 
 def _measure_prices() -> dict[str, pl.Expr]:
-    """Return the range of prices that may set high and low, and what lies outside the bar's."""
+    """Measure the range of prices that may set high and low, and what lies outside the bar's."""
     eligible = pl.col("updates_high_low")
     price = pl.col("price")
     is_above = price > pl.col("bar_high") * (1 + ROUNDING_RATIO)

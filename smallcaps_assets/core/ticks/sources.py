@@ -76,7 +76,7 @@ class TradeSource(Protocol):
         expected_rows: int | None = None,
         page_limit: int | None = None,
     ) -> FetchedTrades:
-        """Return every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
+        """Fetch every trade of ``ticker`` in ``[gte_ns, lt_ns)``, or raise."""
         ...
 
     @property

@@ -45,7 +45,7 @@ NO_OVERLAP: Final = SeamOverlap(rows=0, is_ambiguous=False)
 
 
 def label_unsorted(trades: pl.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return, for each row but the first, whether it belongs before its predecessor.
+    """Label each row but the first by whether it belongs before its predecessor.
 
     The order is ``(sip_timestamp, sequence_number)``, a missing number counting as 0.
     """
@@ -57,7 +57,7 @@ def label_unsorted(trades: pl.DataFrame) -> npt.NDArray[np.bool_]:
 
 
 def sort_tape(trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the trades of a ticker in tape order; rows are moved, never merged or dropped.
+    """Sort the trades of a ticker into tape order; rows are moved, never merged or dropped.
 
     Rows equal in ``sip_timestamp`` and ``sequence_number`` keep their order.  Sorted input, the
     usual case, is returned as it is: looking costs a hundredth of sorting.
@@ -125,24 +125,24 @@ def is_overlap_repeated(overlap: pl.DataFrame, instant: pl.DataFrame) -> bool | 
 
 
 def list_midnights(first: dt.date, last: dt.date) -> Integers:
-    """Return the New York midnights from that of ``first`` to the one that ends ``last``."""
+    """List the New York midnights from that of ``first`` to the one that ends ``last``."""
     _, end = day_bounds_ns(first, last)
     dates = (first + dt.timedelta(days=day) for day in range((last - first).days + 1))
     return np.array([*(day_bounds_ns(date, date)[0] for date in dates), end], dtype=np.int64)
 
 
 def read_instants(trades: pl.DataFrame, column: str) -> Integers:
-    """Return a column of instants as nanoseconds since 1970, null as 0."""
+    """Read a column of instants as nanoseconds since 1970, null as 0."""
     return read_integers(trades[column])
 
 
 def read_integers(values: pl.Series) -> Integers:
-    """Return integers or instants as 64 bits, null as 0."""
+    """Read integers or instants as 64 bits, null as 0."""
     return read_narrow(values).astype(np.int64, copy=False)
 
 
 def read_narrow(values: pl.Series) -> npt.NDArray[Any]:
-    """Return integers in their own width, or instants as 64 bits, null as 0.
+    """Read integers in their own width, or instants as 64 bits, null as 0.
 
     Null is looked for first, and written by Arrow: polars takes 40 times as long for a short
     column (see decision 15).
@@ -155,13 +155,13 @@ def read_narrow(values: pl.Series) -> npt.NDArray[Any]:
 
 
 def read_lists(values: pl.Series) -> tuple[Integers, Integers]:
-    """Return the length of every list, null counting as empty, and all members in one row."""
+    """Read the length of every list, null counting as empty, and all members in one row."""
     lists: Any = values.rechunk().to_arrow()
     return _measure_lists(lists), read_integers(pl.Series(lists.flatten()))
 
 
 def count_members(values: pl.Series) -> Integers:
-    """Return the length of every list, null counting as empty."""
+    """Count the members of every list, null counting as empty."""
     return _measure_lists(values.rechunk().to_arrow())
 
 
@@ -232,7 +232,7 @@ def _judge_overlap(tail: pl.DataFrame, head: pl.DataFrame) -> SeamOverlap:
 
 
 def _find_longest_border(tail: npt.NDArray[np.uint32], head: npt.NDArray[np.uint32]) -> int:
-    """Return the length of the longest suffix of ``tail`` that is a prefix of ``head``."""
+    """Find the length of the longest suffix of ``tail`` that is a prefix of ``head``."""
     longest = min(tail.size, head.size)
     candidates = np.flatnonzero(tail[tail.size - longest :] == head[0])
     for start in candidates:

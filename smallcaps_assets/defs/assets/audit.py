@@ -45,7 +45,7 @@ def download_report(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeRes
 
 
 def describe_report(report: ReportDocument, picture: str) -> str:
-    """Return verdict, criteria and the map of coverage as Markdown."""
+    """Describe verdict, criteria and the map of coverage as Markdown."""
     head = f"**{report.verdict}**: {_escape(report.recommendation)}"
     lines = [
         f"| {one.name} | {one.standing} | {_escape(one.number)} | {_escape(one.threshold)} |"
@@ -56,7 +56,7 @@ def describe_report(report: ReportDocument, picture: str) -> str:
 
 
 def show_report(report: ReportDocument) -> dict[str, Any]:
-    """Return the figures that Dagster plots from report to report."""
+    """Show the figures that Dagster plots from report to report."""
     numbers: dict[str, Number | None] = {
         "coverage_ratio": report.coverage_ratio,
         "left_sessions": report.left_sessions,
@@ -74,7 +74,7 @@ def show_report(report: ReportDocument) -> dict[str, Any]:
 
 
 def _escape(text: str) -> str:
-    """Return a text that Markdown and HTML leave as it is."""
+    """Escape a text so that Markdown and HTML leave it as it is."""
     for mark in "\\`*_{}[]<>|":
         text = text.replace(mark, f"\\{mark}" if mark not in "<>" else f"&{'lg'[mark == '>']}t;")
     return " ".join(text.split())

@@ -24,7 +24,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation
 
 
 def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    """Return the asset ``compacted_trades`` over ``months``."""
+    """Build the asset ``compacted_trades`` over ``months``."""
 
     @dg.asset(
         name=COMPACTED_TRADES.name,
@@ -74,7 +74,7 @@ def _canceling(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 def describe_month(outcome: MonthOutcome) -> Event:
-    """Return the event of one month: green, or why it is not."""
+    """Describe one month as an event: green, or why it is not."""
     key, partition = dg.AssetKey(COMPACTED_TRADES.name), f"{outcome.month}-01"
     if outcome.compacted is None:
         return dg.AssetObservation(

@@ -91,7 +91,7 @@ def publish_result(
     file: Mapping[str, Any],
     pictures: Mapping[str, str] = NO_PICTURES,
 ) -> dg.MaterializeResult:
-    """Return the result of a table that was published only if its check passed.
+    """Make the result of a table that was published only if its check passed.
 
     Args:
         made: The table and its verdict.

@@ -33,7 +33,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation
 
 
 def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    """Return the asset ``daily_bars`` over ``months``."""
+    """Build the asset ``daily_bars`` over ``months``."""
 
     @dg.asset(
         name=DAILY_BARS.name,
@@ -71,7 +71,7 @@ def build_daily_bars(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinit
 
 
 def describe_month(month: BarMonth) -> Event:
-    """Return the event of one month: green, or why it is not."""
+    """Describe one month as an event: green, or why it is not."""
     key, partition = dg.AssetKey(DAILY_BARS.name), f"{month.name}-01"
     metadata = {"dagster/row_count": month.rows, **show_numbers(month.numbers)}
     if month.is_closed:

@@ -53,6 +53,6 @@ def report_catalog(
 
 
 def show_catalog(lakehouse: Lakehouse, facts: Mapping[str, Number]) -> dict[str, Any]:
-    """Return the metadata of the catalog."""
+    """Show path and facts of the catalog as metadata."""
     path = dg.MetadataValue.path(str(lakehouse.layout.catalog_file))
     return {"path": path, **show_numbers(facts)}

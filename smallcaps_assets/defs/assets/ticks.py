@@ -126,7 +126,7 @@ def ending_run(context: dg.AssetExecutionContext) -> Iterator[None]:
 def open_backfill(
     context: dg.AssetExecutionContext, config: TradesConfig, lakehouse: Lakehouse
 ) -> Backfill:
-    """Return the backfill of this run, after refusing what could lose data.
+    """Open the backfill of this run, after refusing what could lose data.
 
     Raises:
         ConfigError: The config is unknown, the instance ephemeral, or the range empty.
@@ -157,7 +157,7 @@ def open_backfill(
 
 
 def select_planned(lakehouse: Lakehouse, keys: Sequence[str]) -> list[str]:
-    """Return those of the keys of a run that are planned.
+    """Select those of the keys of a run that are planned.
 
     Raises:
         ConfigError: None of them is.
@@ -169,7 +169,7 @@ def select_planned(lakehouse: Lakehouse, keys: Sequence[str]) -> list[str]:
 
 
 def describe_outcome(outcome: Outcome) -> Event:
-    """Return the event of one ticker-session: green, or why it is not.
+    """Describe one ticker-session as an event: green, or why it is not.
 
     Metadata are small, because each event is a row in SQLite.
     """
@@ -195,7 +195,7 @@ def describe_outcome(outcome: Outcome) -> Event:
 
 
 def backfill_failure(backfill: Backfill) -> dg.Failure:
-    """Return the one failure that ends a step with open sessions."""
+    """Make the one failure that ends a step with open sessions."""
     summary = backfill.summary
     return dg.Failure(
         description=summary.describe(),
@@ -210,5 +210,5 @@ def backfill_failure(backfill: Backfill) -> dg.Failure:
 
 
 def lock_wait(context: dg.AssetExecutionContext) -> float | None:
-    """Return how long to wait for the lake: not at all from a terminal, forever from the UI."""
+    """Choose how long to wait for the lake: not at all from a terminal, forever from the UI."""
     return 0.0 if context.run.tags.get(NO_WAIT_TAG) else None

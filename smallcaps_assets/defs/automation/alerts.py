@@ -12,7 +12,7 @@ from smallcaps_assets.operations.automation.alerts import Alert, send_alert
 
 
 def build_alert_sensor(lakehouse: Lakehouse) -> dg.SensorDefinition:
-    """Return the sensor; it is on where the settings say whom to tell."""
+    """Build the sensor of alerts; it is on where the settings say whom to tell."""
     settings = lakehouse.settings
     is_wanted = settings.alert_log is not None or settings.alert_webhook is not None
     status = dg.DefaultSensorStatus.RUNNING if is_wanted else dg.DefaultSensorStatus.STOPPED
@@ -43,7 +43,7 @@ def alert_on_failure(
 
 
 def describe_run(instance: dg.DagsterInstance, run: dg.DagsterRun, lakehouse: Lakehouse) -> Alert:
-    """Return the alert of a run: its failed steps and blocking checks, in our own words."""
+    """Describe a run as an alert: its failed steps and blocking checks, in our own words."""
     return Alert(
         at=lakehouse.clock(),
         job=run.job_name.strip("_").lower() if run.job_name.startswith("__") else run.job_name,

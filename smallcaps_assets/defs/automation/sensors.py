@@ -132,7 +132,7 @@ def retry_failed_sessions(
 
 
 def find_download(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
-    """Return what downloads now, or is about to; empty: nothing does."""
+    """Find what downloads now, or is about to; empty: nothing does."""
     if backfill := find_open_backfill(instance, TRADES_KEY):
         return f"the backfill {backfill}"
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=ALIVE)):
@@ -144,7 +144,7 @@ def find_download(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
 
 
 def find_left_over(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> list[str]:
-    """Return what the last backfill was to ask for and did not, where it ended as failed.
+    """Find what the last backfill was to ask for and did not, where it ended as failed.
 
     One that a person canceled leaves nothing over: it was not to go on.
     """
@@ -157,7 +157,7 @@ def find_left_over(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> list[s
 
 
 def build_session_schedule(lakehouse: Lakehouse) -> dg.ScheduleDefinition:
-    """Return the schedule that adds the newest session half an hour after its publication."""
+    """Build the schedule that adds the newest session half an hour after its publication."""
     minutes = round((lakehouse.settings.publication_delay_h + PUBLICATION_MARGIN_H) * 60)
     hour, minute = divmod(minutes % (24 * 60), 60)
     schedule: dg.ScheduleDefinition = dg.schedule(
@@ -237,7 +237,7 @@ def _request(keys: list[str], sensor: str) -> dg.RunRequest:
 
 
 def _read_cursor(text: str | None, today: str) -> RetryCursor:
-    """Return today's count; yesterday's, or none that can be read, is zero."""
+    """Read today's count; yesterday's, or none that can be read, counts as zero."""
     try:
         cursor = decode_json(text or "{}", RetryCursor)
     except DECODER_FAULTS:

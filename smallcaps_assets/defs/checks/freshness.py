@@ -86,7 +86,7 @@ def watch_freshness(
 def _evaluate(
     instance: dg.DagsterInstance, lakehouse: Lakehouse, name: str, asset: str, judge: Judge
 ) -> dg.AssetCheckEvaluation | None:
-    """Return the evaluation of a check; ``None``: there is nothing to judge."""
+    """Evaluate a check; ``None``: there is nothing to judge."""
     target = find_target(instance, dg.AssetKey(asset))
     if target is None:
         return None
@@ -107,7 +107,7 @@ def _evaluate(
 
 
 def _describe(evaluation: dg.AssetCheckEvaluation) -> str:
-    """Return what an evaluation says and of which materialization it says it."""
+    """Describe an evaluation: what it says, and of which materialization it says it."""
     target = evaluation.target_materialization_data
     about = target.storage_id if target else 0
     return f"{evaluation.check_name} #{about}: {evaluation.metadata['summary'].value}"

@@ -82,6 +82,6 @@ def report_ledger_checks(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
 
 
 def judge_severity(verdict: Verdict) -> dg.AssetCheckSeverity:
-    """Return WARN for what was not audited yet or needs a look, ERROR for what is wrong."""
+    """Judge as WARN what was not audited yet or needs a look, as ERROR what is wrong."""
     severity = dg.AssetCheckSeverity
     return severity.WARN if verdict.only_warns else severity.ERROR

@@ -74,7 +74,7 @@ def request_backfill(
     keys: Iterable[str],
     tags: Mapping[str, str],
 ) -> dg.RunRequest:
-    """Return what a sensor has to yield for Dagster's daemon to launch a backfill of ``keys``."""
+    """Make what a sensor has to yield for Dagster's daemon to launch a backfill of ``keys``."""
     subset = partitions.subset_with_partition_keys(list(keys))
     nothing = AssetGraphSubset.create_empty_subset()
     targets = nothing._replace(partitions_subsets_by_asset_key={asset: subset})
@@ -82,7 +82,7 @@ def request_backfill(
 
 
 def find_open_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str | None:
-    """Return the id of a backfill of an asset that is not over; ``None``: there is none."""
+    """Find the id of a backfill of an asset that is not over; ``None``: there is none."""
     for status in OPEN_BACKFILLS:
         for backfill in instance.get_backfills(status=status):
             if asset in (backfill.asset_selection or ()):
@@ -91,7 +91,7 @@ def find_open_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str 
 
 
 def newest_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> PartitionBackfill | None:
-    """Return the backfill of an asset that was requested last, of the newest few of all assets."""
+    """Find the backfill of an asset that was requested last, of the newest few of all assets."""
     found = instance.get_backfills(limit=20)
     return next((b for b in found if asset in (b.asset_selection or ())), None)
 
@@ -99,7 +99,7 @@ def newest_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Partiti
 def find_target(
     instance: dg.DagsterInstance, asset: dg.AssetKey
 ) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """Return the newest materialization of an asset, ``None`` before the first."""
+    """Find the newest materialization of an asset, ``None`` before the first."""
     found = instance.fetch_materializations(asset, limit=1).records
     if not found:
         return None

@@ -49,7 +49,7 @@ class QueueFacts:
     plan_hash: str
 
     def numbers(self) -> dict[str, Number]:
-        """Return the facts by name."""
+        """List the facts by name."""
         return asdict(self)
 
 
@@ -92,7 +92,7 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
 
 
 def require_registered_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
-    """Return the hash of the published plan after comparing it with the registered keys.
+    """Compare the published plan with the registered keys, and pass on its hash.
 
     The plan is the truth: keys that were added to the set by hand are told and left out.
 
@@ -115,7 +115,7 @@ def require_registered_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) 
 
 
 def split_keys(lakehouse: Lakehouse, keys: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return those of ``keys`` that the published plan holds, and the others, in their order.
+    """Split ``keys`` into those that the published plan holds and the others, in their order.
 
     Raises:
         MissingPartitionError: No plan is published.
@@ -151,7 +151,7 @@ def drop_foreign_keys(
 
 
 def describe_foreign(keys: Sequence[str]) -> str:
-    """Return what is told about keys that were added to the set and are not planned."""
+    """Describe the keys that were added to the set and are not planned."""
     shown = ", ".join(map(repr, keys[:SHOWN_KEYS])) + (", ..." if len(keys) > SHOWN_KEYS else "")
     return (
         f"not in the published plan, and left out: {len(keys):,} partition keys, {shown}. What is "
@@ -162,7 +162,7 @@ def describe_foreign(keys: Sequence[str]) -> str:
 def _is_registered(
     lakehouse: Lakehouse, record: PlanRecord, plan: pl.DataFrame, registered: Sequence[str]
 ) -> bool:
-    """Return whether a set differs from the plan by nothing but keys added by hand.
+    """Tell whether a set differs from the plan by nothing but keys added by hand.
 
     The ledger is told of a plan when it is registered, and never of a key added by hand: while it
     knows more planned sessions than the plan has, an earlier, larger plan is the registered one.
@@ -173,7 +173,7 @@ def _is_registered(
 
 
 def _is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Return whether a backfill of `trades`, or a run other than ``run_id``, is under way."""
+    """Tell whether a backfill of `trades`, or a run other than ``run_id``, is under way."""
     if find_open_backfill(instance, TRADES_KEY):
         return True
     alive = instance.get_runs(filters=dg.RunsFilter(statuses=ALIVE))

@@ -39,7 +39,7 @@ ALIVE = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
 
 
 def claim_tags() -> dict[str, str]:
-    """Return the tags of a run that this process executes."""
+    """Make the tags of a run that this process executes."""
     return {OWNER_TAG: str(identify_process())}
 
 
@@ -64,7 +64,7 @@ def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def settle_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
-    """Return a run that this process has executed to its end; one interrupted is canceled."""
+    """Settle a run that this process has executed to its end; one interrupted is canceled."""
     run = instance.get_run_by_id(run_id)
     if run is None or not _was_interrupted(run):
         return run
@@ -95,7 +95,7 @@ def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
 
 
 def find_broken_run(instance: dg.DagsterInstance) -> str | None:
-    """Return the claimed run that failed or was canceled last, of the newest few runs."""
+    """Find the claimed run that failed or was canceled last, of the newest few runs."""
     broken = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
     records = instance.get_run_records(broken, limit=LOOKED_AT, order_by="update_timestamp")
     claimed = (r.dagster_run.run_id for r in records if OWNER_TAG in r.dagster_run.tags)

@@ -57,7 +57,7 @@ class Payload:
     redo: Callable[[Fault], "Payload"] | None = None
 
     def encode(self, request_id: str) -> bytes:
-        """Return the body."""
+        """Encode the payload as the body of an answer."""
         if self.is_bare:
             return self.results or b"[]"
         members = {"status": "OK", **self.envelope, "request_id": request_id}
@@ -111,7 +111,7 @@ class Answer:
     delivery: Delivery = WHOLE
 
     def select_body(self, *, accepts_gzip: bool) -> bytes:
-        """Return the bytes to send to a client that does or does not read gzip."""
+        """Select the bytes to send to a client that does or does not read gzip."""
         if self.packed is None:
             return self.body
         if accepts_gzip:
@@ -120,13 +120,13 @@ class Answer:
 
 
 def pack(body: bytes) -> bytes:
-    """Return ``body`` as gzip, always the same bytes for the same body."""
+    """Pack ``body`` as gzip: the same body always gives the same bytes."""
     packed: bytes = igzip.compress(body, compresslevel=1, mtime=0)
     return packed
 
 
 def pack_bomb(size_mib: int) -> bytes:
-    """Return a small gzip stream, one member, that inflates to ``size_mib`` MiB of blanks.
+    """Pack ``size_mib`` MiB of blanks into a small gzip stream of one member.
 
     One deflated MiB is repeated: after a full flush a deflate block depends on nothing before it.
     """
@@ -141,12 +141,12 @@ def pack_bomb(size_mib: int) -> bytes:
 
 
 def answer_error(status: int, text: str, request_id: str, *, name: str = "ERROR") -> Answer:
-    """Return an error as the vendor words it."""
+    """Answer with an error as the vendor words it."""
     member = "error" if name == "ERROR" else "message"
     body = msgspec.json.encode({"status": name, "request_id": request_id, member: text})
     return Answer(status, body)
 
 
 def make_request_id(target: str) -> str:
-    """Return the request id of a path and query; the same request has the same id."""
+    """Make the request id of a path and query; the same request has the same id."""
     return hashlib.blake2b(target.encode(), digest_size=16).hexdigest()

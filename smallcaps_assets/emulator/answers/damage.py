@@ -68,7 +68,7 @@ _DEFAULT_BOMB_MIB: Final = 1_024
 
 
 def damage_answer(fault: Fault, payload: Payload, request_id: str) -> Answer:
-    """Return the answer that ``fault`` makes of what the endpoint has to say."""
+    """Answer with what ``fault`` makes of what the endpoint has to say."""
     if fault.kind in _REFUSALS:
         status, name, text = _REFUSALS[fault.kind]
         refusal = answer_error(status, text, request_id, name=name)
@@ -84,7 +84,7 @@ def _advise_retry(fault: Fault) -> dict[str, str]:
 
 
 def _answer_without_payload(fault: Fault) -> Answer | None:
-    """Return the answers that hold nothing of the payload."""
+    """Make the answer to a fault that leaves nothing of the payload."""
     if fault.kind == "response":
         return Answer(fault.status, fault.body, headers=fault.headers)
     if fault.kind == "gzip_bomb":
@@ -96,7 +96,7 @@ def _answer_without_payload(fault: Fault) -> Answer | None:
 
 
 def _damage_payload(fault: Fault, payload: Payload) -> Payload:
-    """Return what is said after the fault, with the error that it says beside."""
+    """Damage what the payload says, and add the error that the fault says beside it."""
     damaged = _damage_members(fault, payload)
     if not fault.error:
         return damaged
@@ -104,7 +104,7 @@ def _damage_payload(fault: Fault, payload: Payload) -> Payload:
 
 
 def _damage_members(fault: Fault, payload: Payload) -> Payload:
-    """Return what is said after the fault; most faults of delivery leave it as it is."""
+    """Damage what the payload says; most faults of delivery leave it as it is."""
     kind = fault.kind
     if kind in _CHAIN_FAULTS and payload.redo is not None:
         return payload.redo(fault)
@@ -127,7 +127,7 @@ def _reverse_rows(results: bytes | None) -> bytes | None:
 
 
 def _damage_delivery(fault: Fault, answer: Answer) -> Answer:
-    """Return the answer as it is sent."""
+    """Damage how the answer is sent."""
     deliveries = {
         "cut_body": Delivery(cut_at=0.5),
         "reset": Delivery(cut_at=0.5, ending="reset"),

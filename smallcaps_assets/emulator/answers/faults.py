@@ -195,14 +195,14 @@ class FaultBook:
 
     @property
     def hits(self) -> dict[str, int]:
-        """Return how often each kind has struck."""
+        """Count how often each kind has struck."""
         counts: Counter[str] = Counter()
         for fault, state in zip(self.faults, self._states, strict=True):
             counts[fault.kind] += state.hits
         return dict(counts)
 
     def strike(self, occasion: Occasion) -> Fault | None:
-        """Return the first fault that hits this request, and count it."""
+        """Find the first fault that hits this request, and count it."""
         with self._lock:
             if occasion.page == 1:
                 self._asked[occasion.chain or occasion.target] += 1
@@ -229,7 +229,7 @@ class FaultBook:
         return fault.probability >= 1 or _draw(fault.seed, occasion.target, met) < fault.probability
 
     def _is_out(self, fault: Fault, state: _State) -> bool:
-        """Return whether the outage lasts: by requests if they are given, else by time."""
+        """Tell whether the outage lasts: by requests if they are given, else by time."""
         if fault.requests is not None:
             return state.hits < fault.requests
         if state.ends_at is None:
@@ -254,7 +254,7 @@ def parse_fault(text: str) -> Fault:
 
 
 def build_fault(members: Mapping[str, Any]) -> Fault:
-    """Return a fault from its members as text or JSON.
+    """Build a fault from its members as text or JSON.
 
     Raises:
         FaultError: A name or a value cannot be understood.
@@ -275,7 +275,7 @@ def build_fault(members: Mapping[str, Any]) -> Fault:
 
 
 def _matches(fault: Fault, occasion: Occasion) -> bool:
-    """Return whether the restrictions of a fault allow this request."""
+    """Tell whether the restrictions of a fault allow this request."""
     if fault.endpoint not in {None, occasion.endpoint}:
         return False
     if fault.ticker not in {None, occasion.ticker}:
@@ -305,6 +305,6 @@ def _matches_page(page: int | str | None, occasion: Occasion) -> bool:
 
 
 def _draw(seed: int, target: str, count: int) -> float:
-    """Return a number in [0, 1) that depends on nothing else, whatever thread asks first."""
+    """Draw a number in [0, 1) that depends on nothing else, whatever thread asks first."""
     digest = hashlib.blake2b(f"{seed}|{count}|{target}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -30,7 +30,7 @@ _PRICES: Final = ("o", "h", "l", "c", "vw")
 
 
 def answer_grouped(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return the bars of all tickers on one date; without ``results`` if nothing traded."""
+    """Answer with the bars of all tickers on one date; without ``results`` if nothing traded."""
     date = _parse_date(names["date"])
     is_adjusted = query.get("adjusted", "true") != "false"
     splits = source.read_splits() if is_adjusted else ()
@@ -46,7 +46,7 @@ def answer_grouped(source: Source, names: Mapping[str, str], query: Mapping[str,
 
 
 def answer_range(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return daily bars of one ticker, stamped with New York midnight."""
+    """Answer with daily bars of one ticker, stamped with New York midnight."""
     if (names["multiplier"], names["timespan"]) != ("1", "day"):
         raise QueryError("the emulator has daily bars only: expected /range/1/day/")
     ticker, asked = names["ticker"], dict(query)
@@ -79,7 +79,7 @@ def answer_range(source: Source, names: Mapping[str, str], query: Mapping[str, s
 def adjust_bar(
     bar: WireRow, splits: Sequence[WireRow], ticker: str, date: dt.date
 ) -> dict[str, Any]:
-    """Return a bar in today's shares; without splits as it is."""
+    """Adjust a bar to today's shares; without splits it stays as it is."""
     ratio = 1.0
     for split in splits:
         if split["ticker"] == ticker and str(split["execution_date"]) > date.isoformat():
@@ -106,7 +106,7 @@ def _find_close_ms(date: dt.date) -> int:
 
 
 def _parse_date(text: str) -> dt.date:
-    """Return a date given as such or in milliseconds."""
+    """Parse a date given as such or in milliseconds."""
     try:
         if text.isdigit():
             return dt.datetime.fromtimestamp(int(text) // 1_000, NEW_YORK).date()

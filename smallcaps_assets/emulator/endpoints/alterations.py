@@ -38,7 +38,7 @@ _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def shorten_page(source: TradeHistory, ticker: str, asked: TradeQuery, fault: Fault) -> TradePage:
-    """Return a page of trades some rows of which the vendor has lost; the chain continues."""
+    """Shorten a page of trades by rows that the vendor has lost; the chain continues."""
     if fault.by == "row":
         return _read_kept_page(source, ticker, asked, fault)
     page = read_trade_page(source, ticker, asked)
@@ -55,7 +55,7 @@ def shorten_page(source: TradeHistory, ticker: str, asked: TradeQuery, fault: Fa
 def _read_kept_page(
     source: TradeHistory, ticker: str, asked: TradeQuery, fault: Fault
 ) -> TradePage:
-    """Return a full page of what is left where the same rows are lost whatever the pages.
+    """Read a full page of what is left where the same rows are lost whatever the pages.
 
     Cursors stand where they would in the honest history, so that honest pages may come between.
     """
@@ -77,7 +77,7 @@ def _read_kept_page(
 
 
 def _find_lost_rows(source: TradeHistory, ticker: str, date: dt.date, fault: Fault) -> set[bytes]:
-    """Return the rows of a New York date that are lost, by their text."""
+    """Find the rows of a New York date that are lost, by their text."""
     if fault.date not in {None, date}:
         return set()
     span = Span(*day_bounds_ns(date, date))
@@ -89,7 +89,7 @@ def _find_lost_rows(source: TradeHistory, ticker: str, date: dt.date, fault: Fau
 
 
 def _choose_lost(fault: Fault, ticker: str, names: Sequence[bytes]) -> set[bytes]:
-    """Return so many of the names, chosen by their hash; equal ones are lost or kept together."""
+    """Choose so many of the names by their hash; equal ones are lost or kept together."""
     number = _DEFAULT_LOST if fault.rows is None else fault.rows
     if fault.share is not None:
         number = int(fault.share * len(names) + 0.5)
@@ -105,7 +105,7 @@ def _choose_lost(fault: Fault, ticker: str, names: Sequence[bytes]) -> set[bytes
 
 
 def _split_page(page: TradePage) -> list[tuple[dt.date, bytes]]:
-    """Return New York date and JSON of each row."""
+    """Split a page into its rows: New York date and JSON of each."""
     body = b"[" + page.body + b"]"
     dates = (date_of_ns(row.sip_timestamp) for row in _INSTANTS.decode(body))
     return list(zip(dates, map(bytes, _ROWS.decode(body)), strict=True))
@@ -114,7 +114,7 @@ def _split_page(page: TradePage) -> list[tuple[dt.date, bytes]]:
 def read_revised_page(
     source: TradeHistory, ticker: str, asked: TradeQuery, fault: Fault
 ) -> TradePage:
-    """Return the page that stands at the place asked for in the revised history."""
+    """Read the page that stands at the place asked for in the revised history."""
     return read_trade_page(RevisedHistory(source, fault), ticker, asked)
 
 
@@ -141,7 +141,7 @@ class RevisedHistory:
 
 
 def _widen(span: Span) -> Span:
-    """Return the span from midnight to midnight in New York."""
+    """Widen the span to run from midnight to midnight in New York."""
     gte_ns, lt_ns = span.gte_ns, span.lt_ns
     if 0 < gte_ns < _LAST_DAY_NS:
         first = date_of_ns(gte_ns)
@@ -153,7 +153,7 @@ def _widen(span: Span) -> Span:
 
 
 def _revise_tape(tape: Tape, fault: Fault) -> Tape:
-    """Return a tape of whole dates with one trade of each date revised."""
+    """Revise one trade of each date in a tape of whole dates."""
     dates = [date_of_ns(instant) for instant in tape.times.tolist()]
     texts = tape.split_rows()
     rows: list[tuple[int, bytes]] = []
@@ -167,7 +167,7 @@ def _revise_tape(tape: Tape, fault: Fault) -> Tape:
 
 
 def _revise_day(day: list[tuple[int, bytes]], fault: Fault) -> list[tuple[int, bytes]]:
-    """Return the rows of one date with the one that the fault names revised."""
+    """Revise, among the rows of one date, the one that the fault names."""
     place = {"first": 0, "middle": len(day) // 2, "last": len(day) - 1}[fault.at]
     at_ns, text = day[place]
     if fault.revision == "removed":
@@ -178,7 +178,7 @@ def _revise_day(day: list[tuple[int, bytes]], fault: Fault) -> list[tuple[int, b
 
 
 def _insert(text: bytes) -> tuple[int, bytes]:
-    """Return another trade like the one given, a nanosecond later, with an id of its own."""
+    """Make another trade like the one given, a nanosecond later, with an id of its own."""
     row: dict[str, Any] = msgspec.json.decode(text)
     at_ns = row["sip_timestamp"] + 1
     row |= {"id": f"{row.get('id', '')}i", "sip_timestamp": at_ns}
@@ -186,7 +186,7 @@ def _insert(text: bytes) -> tuple[int, bytes]:
 
 
 def _change(text: bytes, revision: str) -> bytes:
-    """Return a trade with another price, half its size, or cancelled."""
+    """Change a trade to another price or half its size, or cancel it."""
     row: dict[str, Any] = msgspec.json.decode(text)
     if revision == "price":
         row["price"] = round(row["price"] + 0.01, 6)

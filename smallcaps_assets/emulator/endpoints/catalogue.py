@@ -45,7 +45,7 @@ _QUOTE_CONDITIONS: Final = ((1, "Regular, Two-Sided Open"), (41, "Cash Only Sett
 
 @cache
 def list_conditions() -> tuple[dict[str, Any], ...]:
-    """Return conditions of trades, and two of quotes that share their ids."""
+    """List conditions of trades, and two of quotes that share their ids."""
     trades = tuple(_describe_condition(rule) for rule in CONDITION_RULES.values())
     quotes = tuple(
         {
@@ -63,7 +63,7 @@ def list_conditions() -> tuple[dict[str, Any], ...]:
 
 @cache
 def list_exchanges() -> tuple[dict[str, Any], ...]:
-    """Return exchanges; id 4 is four reporting facilities."""
+    """List exchanges; id 4 is four reporting facilities."""
     names = ("id", "type", "name", "mic", "operating_mic", "participant_id")
     return tuple(
         {

@@ -23,7 +23,7 @@ _USUAL_CLOSE: Final = dt.time(16)
 
 
 def answer_holidays(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return closed days and early closes in the months to come, as a bare list."""
+    """Answer with closed days and early closes in the months to come, as a bare list."""
     del source, names, query
     today = dt.datetime.now(NEW_YORK).date()
     last = min(load_calendar().last, today + dt.timedelta(days=UPCOMING_DAYS))
@@ -31,7 +31,7 @@ def answer_holidays(source: Source, names: Mapping[str, str], query: Mapping[str
 
 
 def list_holidays(first: dt.date, last: dt.date) -> list[dict[str, Any]]:
-    """Return closed weekdays and early closes from ``first`` to ``last``, both included."""
+    """List closed weekdays and early closes from ``first`` to ``last``, both included."""
     days = {**dict(_iter_closed(first, last)), **dict(_iter_early(first, last))}
     return [
         {"exchange": exchange, "name": "Holiday", "date": str(date), **days[date]}

@@ -93,7 +93,7 @@ class TradeQuery:
             raise QueryError("cursor is not valid") from error
 
     def encode_cursor(self) -> str:
-        """Return the cursor that asks for this page."""
+        """Encode the cursor that asks for this page."""
         return encode_cursor(
             {
                 "as": self.position.sent,
@@ -124,7 +124,7 @@ class TradePage:
 
 
 def read_trade_page(source: TradeHistory, ticker: str, query: TradeQuery) -> TradePage:
-    """Return the page that ``query`` asks for."""
+    """Read the page that ``query`` asks for."""
     pieces: list[bytes] = []
     missing = query.limit
     position = query.position
@@ -144,12 +144,12 @@ def read_trade_page(source: TradeHistory, ticker: str, query: TradeQuery) -> Tra
 
 
 def encode_cursor(fields: Mapping[str, str | int]) -> str:
-    """Return fields as an opaque cursor."""
+    """Encode fields as an opaque cursor."""
     return base64.urlsafe_b64encode(urlencode(fields).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> dict[str, str]:
-    """Return the fields of a cursor.
+    """Decode the fields of a cursor.
 
     Raises:
         QueryError: It is none of ours.
@@ -162,7 +162,7 @@ def decode_cursor(cursor: str) -> dict[str, str]:
 
 
 def parse_limit(parameters: Mapping[str, str], *, default: int, maximum: int) -> int:
-    """Return the page size asked for.
+    """Parse the page size asked for.
 
     Raises:
         QueryError: It is no number from 1 to ``maximum``.
@@ -174,7 +174,7 @@ def parse_limit(parameters: Mapping[str, str], *, default: int, maximum: int) ->
 
 
 def _remaining_span(query: TradeQuery) -> Span:
-    """Return the span without the days that are behind the position."""
+    """Cut the days that are behind the position off the span."""
     at_ns = query.position.at_ns
     if at_ns is None or at_ns < 0:
         return query.span
@@ -184,7 +184,7 @@ def _remaining_span(query: TradeQuery) -> Span:
 
 
 def _locate_rest(tape: Tape, query: TradeQuery) -> tuple[int, int]:
-    """Return the rows of a tape that are still to be sent."""
+    """Locate the rows of a tape that are still to be sent."""
     low, high = tape.locate(_remaining_span(query))
     at_ns = query.position.at_ns
     if at_ns is None:
@@ -201,7 +201,7 @@ def _limit_rows(low: int, high: int, limit: int, span: Span) -> tuple[int, int, 
 
 
 def _stand_after(tape: Tape, row: int, query: TradeQuery) -> Position:
-    """Return the position once ``row`` is the last one sent."""
+    """Find the position once ``row`` is the last one sent."""
     at_ns = int(tape.times[row])
     first, end = tape.locate(Span(at_ns, at_ns + 1))
     sent = end - row if query.span.is_descending else row + 1 - first
@@ -209,7 +209,7 @@ def _stand_after(tape: Tape, row: int, query: TradeQuery) -> Position:
 
 
 def _parse_bounds(parameters: Mapping[str, str]) -> tuple[int, int]:
-    """Return ``[gte, lt)``; a date stands for its whole New York day."""
+    """Parse the bounds ``[gte, lt)``; a date stands for its whole New York day."""
     if unknown := [
         name for name in parameters if name.startswith("timestamp") and name not in _KNOWN
     ]:
@@ -231,7 +231,7 @@ def _parse_bounds(parameters: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _parse_instant(name: str, text: str) -> tuple[int, int]:
-    """Return the half-open span of a date or of one nanosecond."""
+    """Parse a date or one nanosecond as its half-open span."""
     try:
         if _DATE.fullmatch(text):
             date = dt.date.fromisoformat(text)

@@ -42,7 +42,7 @@ class NotFoundError(Exception):
 
 
 def answer_tickers(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return a page of listings; ``active`` is true unless asked otherwise."""
+    """Answer with a page of listings; ``active`` is true unless asked otherwise."""
     del names
     asked = _resolve_cursor(query)
     wanted = _select_listings(source.read_listings(), asked)
@@ -54,7 +54,7 @@ def answer_tickers(source: Source, names: Mapping[str, str], query: Mapping[str,
 
 
 def answer_details(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return one listing as of a date, today's if none is given."""
+    """Answer with one listing as of a date, today's if none is given."""
     ticker = names["ticker"]
     rows = _find_listings(source, ticker)
     alive = [row for row in rows if _is_listed(row, query.get("date"))]
@@ -64,7 +64,7 @@ def answer_details(source: Source, names: Mapping[str, str], query: Mapping[str,
 
 
 def answer_splits(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return a page of splits, newest first unless asked otherwise."""
+    """Answer with a page of splits, newest first unless asked otherwise."""
     del names
     asked = _resolve_cursor(query)
     rows = _filter_rows(source.read_splits(), asked, _SPLIT_FILTERS)
@@ -78,7 +78,7 @@ def answer_splits(source: Source, names: Mapping[str, str], query: Mapping[str, 
 def answer_conditions(
     source: Source, names: Mapping[str, str], query: Mapping[str, str]
 ) -> Payload:
-    """Return a page of conditions of trades and quotes."""
+    """Answer with a page of conditions of trades and quotes."""
     del source, names
     asked = _resolve_cursor(query)
     rows = [
@@ -92,7 +92,7 @@ def answer_conditions(
 
 
 def answer_exchanges(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return all exchanges of the asset class asked for."""
+    """Answer with all exchanges of the asset class asked for."""
     del source, names
     rows = [
         row
@@ -104,7 +104,7 @@ def answer_exchanges(source: Source, names: Mapping[str, str], query: Mapping[st
 
 
 def answer_changes(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return the tickers a company has had."""
+    """Answer with the tickers a company has had."""
     del query
     ticker = names["ticker"]
     listing = next(iter(_find_listings(source, ticker)), None)
@@ -124,7 +124,7 @@ def answer_changes(source: Source, names: Mapping[str, str], query: Mapping[str,
 
 
 def _find_listings(source: Source, ticker: str) -> Sequence[WireRow]:
-    """Return the listings of a ticker; those of a source that never changes are sorted once."""
+    """Find the listings of a ticker; those of a source that never changes are sorted once."""
     if not source.is_immutable:
         return [row for row in source.read_listings() if row["ticker"] == ticker]
     if source not in _LISTINGS:
@@ -136,7 +136,7 @@ def _find_listings(source: Source, ticker: str) -> Sequence[WireRow]:
 
 
 def _resolve_cursor(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of the first request, which a cursor repeats."""
+    """Resolve a cursor to the parameters of the first request, which it repeats."""
     if "cursor" not in query:
         return dict(query)
     if len(query) > 1:
@@ -147,7 +147,7 @@ def _resolve_cursor(query: Mapping[str, str]) -> dict[str, str]:
 def _cut_page(
     path: str, rows: Sequence[WireRow], asked: Mapping[str, str], *, default: int
 ) -> Payload:
-    """Return one page of rows; the cursor says after how many rows it starts."""
+    """Cut one page out of the rows; the cursor says after how many rows it starts."""
     limit = parse_limit(asked, default=default, maximum=1_000)
     start = int(asked.get("ap", "0"))
     page = rows[start : start + limit]
@@ -182,7 +182,7 @@ def _sort_rows(
 def _filter_rows(
     rows: Iterable[WireRow], asked: Mapping[str, str], names: Sequence[str]
 ) -> list[WireRow]:
-    """Return the rows that pass every ``name`` or ``name.gte`` asked for."""
+    """Filter the rows by every ``name`` or ``name.gte`` asked for."""
     tests = []
     for parameter, bound in asked.items():
         name, _, operator = parameter.partition(".")
@@ -200,7 +200,7 @@ _LISTINGS: Final[WeakKeyDictionary[Source, dict[str, list[WireRow]]]] = WeakKeyD
 
 
 def _select_listings(rows: Iterable[WireRow], asked: Mapping[str, str]) -> list[WireRow]:
-    """Return listings by filters, and by ``active`` as of ``date`` if there is one."""
+    """Select listings by filters, and by ``active`` as of ``date`` if there is one."""
     is_active = asked.get("active", "true") != "false"
     date = asked.get("date")
     kept = _filter_rows(rows, asked, _TICKER_FILTERS)
@@ -214,7 +214,7 @@ def _was_known(row: WireRow, date: str) -> bool:
 
 
 def _is_listed(row: WireRow, date: str | None) -> bool:
-    """Return whether a listing trades on a date, or now."""
+    """Tell whether a listing trades on a date, or now."""
     if date is None:
         return bool(row.get("active", True))
     delisted = str(row.get("delisted_utc", "9999"))[:10]

@@ -30,7 +30,7 @@ _DEFAULT_OVERLAP: Final = 3
 
 
 def answer_trades(source: Source, names: Mapping[str, str], query: Mapping[str, str]) -> Payload:
-    """Return one page of a ticker's trades."""
+    """Answer with one page of a ticker's trades."""
     ticker = names["ticker"]
     asked = TradeQuery.parse(query)
 
@@ -59,7 +59,7 @@ def _describe(ticker: str, asked: TradeQuery, page: TradePage) -> Payload:
 
 
 def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> TradePage:
-    """Return the page with what is wrong with its place in the chain."""
+    """Redo the page with what is wrong with its place in the chain."""
     if fault.kind == "seam_overlap" and asked.position.page > 1:
         return _overlap_page(source, ticker, asked, fault.rows or _DEFAULT_OVERLAP)
     page = read_trade_page(source, ticker, asked)
@@ -73,7 +73,7 @@ def _redo_page(source: Source, ticker: str, asked: TradeQuery, fault: Fault) -> 
 
 
 def _overlap_page(source: Source, ticker: str, asked: TradeQuery, rows: int) -> TradePage:
-    """Return a page that starts with the last rows of the page before and ends earlier."""
+    """Start a page with the last rows of the page before, and end it earlier."""
     before = _decode_rows(_read_page_before(source, ticker, asked))
     repeated = before[-min(rows, asked.limit - 1) :] if asked.limit > 1 else []
     page = read_trade_page(source, ticker, replace(asked, limit=asked.limit - len(repeated)))
@@ -87,14 +87,14 @@ def _decode_rows(page: TradePage) -> list[msgspec.Raw]:
 
 
 def _stand_at_end(asked: TradeQuery) -> TradeQuery:
-    """Return the query for the page after the last."""
+    """Make the query for the page after the last."""
     span = asked.span
     at_ns = span.gte_ns if span.is_descending else span.lt_ns - 1
     return replace(asked, position=Position(asked.position.page + 1, at_ns, asked.limit**2))
 
 
 def _read_page_before(source: Source, ticker: str, asked: TradeQuery) -> TradePage:
-    """Return the page before, found by walking the chain from its start."""
+    """Read the page before, found by walking the chain from its start."""
     page = read_trade_page(source, ticker, replace(asked, position=Position()))
     while page.next_query is not None and page.next_query.position.page < asked.position.page:
         page = read_trade_page(source, ticker, page.next_query)
@@ -102,7 +102,7 @@ def _read_page_before(source: Source, ticker: str, asked: TradeQuery) -> TradePa
 
 
 def _find_dates(span: Span) -> tuple[dt.date, dt.date]:
-    """Return the first and last New York date of a span."""
+    """Find the first and last New York date of a span."""
     last_ns = max(span.gte_ns, span.lt_ns - 1)
     return _find_date(span.gte_ns), _find_date(last_ns)
 

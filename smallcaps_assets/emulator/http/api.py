@@ -109,11 +109,11 @@ class Api:
 
     @property
     def stats(self) -> Stats:
-        """Return the counts."""
+        """The counts."""
         return self.log.measure(self.book.hits)
 
     def answer(self, request: Request) -> Answer:
-        """Return the answer to a request, and record it."""
+        """Answer a request, and record it."""
         if request.path.startswith(CONTROL):
             return self._answer_control(request)
         self.log.record_start(request)
@@ -155,7 +155,7 @@ class Api:
         return damage_answer(fault, make(), make_request_id(request.target))
 
     def _find_or_make(self, target: str, name: str, make: Callable[[], Payload]) -> _Kept:
-        """Return the undamaged answer, from the cache if the source never changes."""
+        """Make the undamaged answer, or find it in the cache if the source never changes."""
 
         def render() -> _Kept:
             return _render(target, name, make())
@@ -192,7 +192,7 @@ class Api:
 
 
 def _name_market(source_name: str) -> str:
-    """Return what a lake calls the source: its seed or its folder, empty for rows made by hand."""
+    """Name the source as a lake does: by its seed or its folder, empty for rows made by hand."""
     if source_name.startswith("replay="):
         return source_name
     return source_name.split(maxsplit=1)[0] if source_name.startswith("seed=") else ""

@@ -37,12 +37,12 @@ class Request:
 
     @property
     def key(self) -> str:
-        """Return the key sent in the header, or nothing."""
+        """The key sent in the header, or nothing."""
         scheme, _, key = self.headers.get("authorization", "").partition(" ")
         return key.strip() if scheme.lower() == "bearer" else ""
 
     def describe(self) -> dict[str, Any]:
-        """Return the request as JSON, without the key."""
+        """Describe the request as JSON, without the key."""
         shown = {name: text for name, text in self.headers.items() if name != "authorization"}
         return {
             "method": self.method,
@@ -77,7 +77,7 @@ class Stats:
     faults: dict[str, int] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Return the counts as JSON."""
+        """Describe the counts as JSON."""
         return asdict(self)
 
 
@@ -100,7 +100,7 @@ class RequestLog:
 
     @property
     def requests(self) -> list[Request]:
-        """Return the requests in the order of arrival."""
+        """The requests in the order of arrival."""
         with self._lock:
             return list(self._requests)
 
@@ -124,7 +124,7 @@ class RequestLog:
                 self._tickers[ticker] += 1
 
     def measure(self, faults: Mapping[str, int]) -> Stats:
-        """Return the counts."""
+        """Collect the counts."""
         with self._lock:
             return Stats(
                 requests=self._totals["requests"],

@@ -66,27 +66,27 @@ class EmulatorServer:
 
     @property
     def url(self) -> str:
-        """Return the base address for a client."""
+        """The base address for a client."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def source(self) -> Source:
-        """Return where rows come from."""
+        """The source that rows come from."""
         return self._api.source
 
     @property
     def requests(self) -> list[Request]:
-        """Return the requests so far, in the order of arrival."""
+        """The requests so far, in the order of arrival."""
         return self._api.log.requests
 
     @property
     def stats(self) -> Stats:
-        """Return the counts so far."""
+        """The counts so far."""
         return self._api.stats
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """Return the faults in force; setting them starts their counts again."""
+        """The faults in force; setting them starts their counts again."""
         return self._api.book.faults
 
     @faults.setter

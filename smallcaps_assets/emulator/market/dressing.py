@@ -68,7 +68,7 @@ class _Venues:
 def dress_prints(
     prints: Prints, hours: Hours, rng: np.random.Generator, *, tape: int, halts: int = 0
 ) -> pl.DataFrame:
-    """Return the trades as ``TAPE_COLUMNS``, in tape order."""
+    """Dress the trades as ``TAPE_COLUMNS``, in tape order."""
     times = _draw_times(prints, hours, rng, halts)
     order = np.argsort(times, kind="stable")
     sequence = _number(prints, order, rng)
@@ -96,7 +96,7 @@ def dress_prints(
 
 
 def _draw_times(prints: Prints, hours: Hours, rng: np.random.Generator, halts: int) -> Ints:
-    """Return when the SIP received each trade; some share a nanosecond."""
+    """Draw when the SIP received each trade; some share a nanosecond."""
     pre = _spread(hours.pre_open, hours.open, rng.beta(2, 0.8, prints.pre))
     shares = _skip_halts(np.sort(rng.beta(0.7, 0.7, prints.regular)), halts, rng)
     regular = _spread(hours.open, hours.close, shares)
@@ -118,7 +118,7 @@ def _spread(start: int, end: int, shares: npt.NDArray[np.float64]) -> Ints:
 def _skip_halts(
     shares: npt.NDArray[np.float64], halts: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return times, as shares of the regular phase, with none inside a halt of 5 to 20 minutes."""
+    """Move times, as shares of the regular phase, out of halts of 5 to 20 minutes."""
     lengths = rng.uniform(0.013, 0.05, halts)
     starts = np.sort(rng.uniform(0.05, 0.9, halts))
     shares = shares * (1 - lengths.sum())
@@ -136,7 +136,7 @@ def _share_times(times: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _follow(prints: Prints, ordinary: Ints, rng: np.random.Generator) -> Ints:
-    """Return times of official prices and of records, each after the trade it follows."""
+    """Time official prices and records, each after the trade it follows."""
     source = prints.source[len(ordinary) :]
     delay = rng.integers(30 * SECOND_NS, 1_200 * SECOND_NS, len(source))
     first, last = prints.pre, prints.pre + prints.regular - 1
@@ -147,7 +147,7 @@ def _follow(prints: Prints, ordinary: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _number(prints: Prints, order: Ints, rng: np.random.Generator) -> Ints:
-    """Return sequence numbers along the tape; a record has the number of its original."""
+    """Number the trades along the tape; a record has the number of its original."""
     sequence = np.empty(len(order), dtype=np.int64)
     sequence[order] = 1_000 + np.cumsum(rng.integers(1, 30, len(order)))
     is_record = prints.source >= 0
@@ -173,7 +173,7 @@ def _draw_venues(
 
 
 def _draw_reporting_lags(times: Ints, hours: Hours, rng: np.random.Generator) -> Ints:
-    """Return how long off-exchange trades waited: milliseconds, some hours, or overnight."""
+    """Draw how long off-exchange trades waited: milliseconds, some hours, or overnight."""
     lags = rng.lognormal(15.4, 1.3, len(times)).astype(np.int64)
     is_late = rng.random(len(times)) < _LATE_RATIO
     lags = np.where(is_late, rng.integers(11 * SECOND_NS, 3_000 * SECOND_NS, len(times)), lags)
@@ -185,7 +185,7 @@ def _draw_reporting_lags(times: Ints, hours: Hours, rng: np.random.Generator) ->
 def _draw_exchanges(
     prints: Prints, times: Ints, hours: Hours, rng: np.random.Generator, tape: int
 ) -> Ints:
-    """Return venues: fractions and prices below a cent only off exchange, crosses at home."""
+    """Draw venues: fractions and prices below a cent only off exchange, crosses at home."""
     limits = np.cumsum(_VENUE_SHARES) / _VENUE_SHARES.sum()
     exchange = _VENUES[np.searchsorted(limits[:-1], rng.random(len(prints)))]
     is_sweep = np.isin(prints.kind, _NEVER_OFF_EXCHANGE)
@@ -208,7 +208,7 @@ def _must_be_off_exchange(prints: Prints, times: Ints, hours: Hours) -> Bools:
 
 
 def _name(exchange: Ints, sequence: Ints) -> pl.Series:
-    """Return ids unique per exchange: long numbers, short ones, some with punctuation."""
+    """Make ids unique per exchange: long numbers, short ones, some with punctuation."""
     starts = np.zeros(64, dtype=np.int64)
     for venue, family in _ID_FAMILIES.items():
         starts[venue] = _ID_STARTS[family]
@@ -218,7 +218,7 @@ def _name(exchange: Ints, sequence: Ints) -> pl.Series:
 
 
 def _write_decimals(whole: Ints, part: Ints, exchange: Ints) -> pl.Series:
-    """Return exact sizes as text, sent for off-exchange trades and for fractions."""
+    """Write exact sizes as text, sent for off-exchange trades and for fractions."""
     texts = pl.Series(whole).cast(pl.String) + _DECIMALS.gather(part.astype(np.uint32))
     is_sent = pl.Series((exchange == TRF) | (part != 0))
     return texts.zip_with(is_sent, pl.Series([None], dtype=pl.String))

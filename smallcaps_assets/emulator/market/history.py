@@ -68,7 +68,7 @@ class Split:
 
     @property
     def price_ratio(self) -> float:
-        """Return what the price is multiplied by."""
+        """The factor that the price is multiplied by."""
         return self.split_from / self.split_to
 
 
@@ -128,7 +128,7 @@ _EPISODES: Final = (_PUMP, _CRASH, _PUMP, _BREAKOUT, _PUMP)
 def build_history(
     company: Company, sessions: int, rng: np.random.Generator, activity: Activity
 ) -> History:
-    """Return the history of ``company`` over so many sessions."""
+    """Build the history of ``company`` over so many sessions."""
     shape = _draw_calm_days(company, sessions, rng)
     starts = _place_episodes(company, sessions, rng)
     peaks = tuple(_write_episode(shape, number, start, rng) for number, start in starts)
@@ -143,7 +143,7 @@ def build_history(
 def _draw_calm_days(
     company: Company, sessions: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return one row per session: gap, body, upper and lower shadow, activity."""
+    """Draw one row per session: gap, body, upper and lower shadow, activity."""
     sigma = company.role.volatility
     shape = np.empty((sessions, len(_SHAPE)))
     shape[:, 0] = rng.normal(0, sigma * 0.4, sessions)
@@ -156,7 +156,7 @@ def _draw_calm_days(
 def _place_episodes(
     company: Company, sessions: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Return number and first session of each episode, apart from one another."""
+    """Place the episodes apart from one another: number and first session of each."""
     count = round(company.role.episodes * sessions / _FULL_YEARS)
     if company.role.episodes and sessions > _FULL_YEARS // 4:
         count = max(count, 2)
@@ -182,7 +182,7 @@ def _write_episode(
 
 
 def _plan_splits(company: Company, sessions: int, starts: list[int]) -> tuple[Split, ...]:
-    """Return reverse splits of some runners and forward splits of some others."""
+    """Plan reverse splits of some runners and forward splits of some others."""
     middle = int(sessions * 0.55)
     while any(start - 3 <= middle <= start + len(_PUMP) + 3 for start in starts):
         middle += 1
@@ -203,7 +203,7 @@ def _plan_trades(
     rng: np.random.Generator,
     activity: Activity,
 ) -> npt.NDArray[np.int64]:
-    """Return the trades of each session; thin companies have sessions without any."""
+    """Plan the trades of each session; thin companies have sessions without any."""
     noise = np.exp(rng.normal(-0.05, 0.35, len(activity_ratio)))
     trades = company.role.trades * activity.scale * noise * activity_ratio**0.75
     if company.role in {THIN, PREFERRED}:
@@ -268,7 +268,7 @@ def _walk(
 def _round_prices(
     first: float, last: float, upper: float, lower: float
 ) -> tuple[int, int, int, int]:
-    """Return open, high, low and close in units, on the tick of the price."""
+    """Round open, high, low and close to units, on the tick of the price."""
     high = max(first, last) * (1 + upper)
     low = min(first, last) * (1 - min(lower, 0.5))
     tick = find_tick(round(low * UNITS_PER_USD))
@@ -277,12 +277,12 @@ def _round_prices(
 
 
 def find_tick(low: int) -> int:
-    """Return the smallest price step, units: a cent, or 0.0001 USD below one dollar."""
+    """Find the smallest price step, in units: a cent, or 0.0001 USD below one dollar."""
     return 100 if low >= UNITS_PER_USD else 1
 
 
 def _size_trades(close: float, activity_ratio: float) -> float:
-    """Return shares of an ordinary trade: about the same money at any price."""
+    """Size an ordinary trade in shares: about the same money at any price."""
     return min(2_000.0, max(8.0, 900 / close)) * math.pow(activity_ratio, 0.25)
 
 

@@ -115,7 +115,7 @@ _CYCLE: Final = (RUNNER, SMALL, SMALL, RUNNER, SMALL, LARGE, RUNNER, SMALL, THIN
 
 
 def list_companies(count: int) -> list[Company]:
-    """Return the first ``count`` companies; the same whatever the count and the seed."""
+    """List the first ``count`` companies; the same whatever the count and the seed."""
     companies: list[Company] = []
     tickers = _iter_tickers({name for special in _SPECIALS for name, _ in special.names})
     rank = 0
@@ -155,7 +155,7 @@ def _iter_tickers(taken: set[str]) -> Iterator[str]:
 
 
 def list_lives(companies: Sequence[Company], sessions: Sequence[dt.date]) -> list[Life]:
-    """Return who trades under which ticker when, sorted by ticker and time."""
+    """List who trades under which ticker when, sorted by ticker and time."""
     lives = [life for company in companies for life in _list_names(company, sessions)]
     return sorted(lives, key=lambda life: (life.ticker, life.first))
 
@@ -169,7 +169,7 @@ def _list_names(company: Company, sessions: Sequence[dt.date]) -> Iterator[Life]
 
 
 def describe_life(life: Life, market_end: dt.date) -> dict[str, Any]:
-    """Return a listing as the reference endpoints show it."""
+    """Describe a life as the listing that the reference endpoints show."""
     number = life.company.number
     is_active = life.last >= market_end
     role = life.company.role
@@ -198,7 +198,7 @@ def describe_life(life: Life, market_end: dt.date) -> dict[str, Any]:
 
 
 def describe_bystanders(count: int, taken: set[str], market_end: dt.date) -> list[dict[str, Any]]:
-    """Return listings that never trade, one in five delisted, some under a ticker used twice.
+    """Describe listings that never trade, one in five delisted, some under a ticker used twice.
 
     Of two companies under one ticker the delisted one was there first.
     """
@@ -239,7 +239,7 @@ def describe_bystanders(count: int, taken: set[str], market_end: dt.date) -> lis
 
 
 def _describe_size(number: int) -> dict[str, Any]:
-    """Return shares and market cap; one cap in seven is large, and one in nineteen missing."""
+    """Describe shares and market cap; one cap in seven is large, and one in nineteen missing."""
     shares = 1_000_000 * (3 + number % 40)
     size: dict[str, Any] = {"share_class_shares_outstanding": shares}
     if number % 19:

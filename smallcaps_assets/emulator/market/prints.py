@@ -90,7 +90,7 @@ def _encode(kinds: tuple[str, ...]) -> Codes:
 
 
 def _tabulate(rule: str) -> Bools:
-    """Return by code whether all conditions of a sort allow an update."""
+    """Tabulate by code whether all conditions of a sort allow an update."""
     return np.array(
         [
             all(getattr(CONDITION_RULES[int(number)], rule) for number in ids.split(",") if number)
@@ -137,7 +137,7 @@ class Prints:
 
 
 def draw_prints(day: Day, rng: np.random.Generator) -> Prints:
-    """Return the trades of ``day``; equal generators give equal trades."""
+    """Draw the trades of ``day``; equal generators give equal trades."""
     pre, regular, post = _count_phases(day)
     is_regular = np.zeros(pre + regular + post, dtype=np.bool_)
     is_regular[pre : pre + regular] = True
@@ -165,7 +165,7 @@ def draw_prints(day: Day, rng: np.random.Generator) -> Prints:
 
 
 def build_bar(prints: Prints) -> dict[str, Any] | None:
-    """Return the daily bar as the vendor sends it, or ``None`` if nothing updates volume.
+    """Build the daily bar as the vendor sends it, or ``None`` if nothing updates volume.
 
     Where nothing may update a price, all that updates volume does, as in ``core``.
     """
@@ -202,7 +202,7 @@ def _count_phases(day: Day) -> tuple[int, int, int]:
 
 
 def _choose_anchors(day: Day, regular: int, rng: np.random.Generator) -> dict[int, int]:
-    """Return the regular rows that make the bar: row to price."""
+    """Choose the regular rows that make the bar: row to price."""
     if regular < 4:  # noqa: PLR2004  one row each for open, high, low and close
         prices = [day.open, day.high, day.close][:regular]
         return dict(enumerate([*prices[:-1], day.close] if prices else []))
@@ -213,7 +213,7 @@ def _choose_anchors(day: Day, regular: int, rng: np.random.Generator) -> dict[in
 
 
 def _draw_sizes(day: Day, is_anchor: Bools, rng: np.random.Generator) -> Ints:
-    """Return sizes in 1/64 share: odd lots, round lots, now and then a fraction of a share."""
+    """Draw sizes in 1/64 share: odd lots, round lots, now and then a fraction of a share."""
     count = len(is_anchor)
     shares = np.maximum(1, day.mean_size * np.exp(rng.normal(-0.5, 1.0, count))).astype(np.int64)
     shares = np.where(shares >= ROUND_LOT, shares // ROUND_LOT * ROUND_LOT, shares)
@@ -226,7 +226,7 @@ def _draw_sizes(day: Day, is_anchor: Bools, rng: np.random.Generator) -> Ints:
 
 
 def _draw_kinds(size: Ints, is_regular: Bools, is_anchor: Bools, rng: np.random.Generator) -> Codes:
-    """Return sorts; a lot below 100 shares has its own, and never makes a price of the bar."""
+    """Draw sorts; a lot below 100 shares has its own, and never makes a price of the bar."""
     pick = rng.integers(0, len(_REGULAR_MIX), len(size))
     kind = np.where(is_regular, _MIXES[True][pick], _MIXES[False][pick])
     kind = np.where(size < ROUND_LOT * FRACTION, _ODD_CODES[kind], kind)
@@ -247,7 +247,7 @@ def _draw_prices(
 
 
 def _draw_path(day: Day, count: int, anchors: dict[int, int], rng: np.random.Generator) -> Ints:
-    """Return a walk through the anchors that never leaves the day's range."""
+    """Draw a walk through the anchors that never leaves the day's range."""
     if count == 0:
         return np.empty(0, dtype=np.int64)
     tick = find_tick(day.low)
@@ -265,7 +265,7 @@ def _draw_path(day: Day, count: int, anchors: dict[int, int], rng: np.random.Gen
 
 
 def _scatter(price: Ints, sigma: float, rng: np.random.Generator, *, tick: int = 1) -> Ints:
-    """Return prices moved a little, never below one tick."""
+    """Scatter prices a little, never below one tick."""
     moved = price * (1 + rng.normal(0, sigma, len(price)))
     return (np.maximum(1, np.round(moved / tick)) * tick).astype(np.int64)
 
@@ -303,7 +303,7 @@ def _amend(prints: Prints, may_change: Bools, day: Day, rng: np.random.Generator
 def _append(
     prints: Prints, rows: Ints, kinds: Codes, corrections: Codes, *, source: Ints
 ) -> Prints:
-    """Return the trades with copies of ``rows`` behind them."""
+    """Append copies of ``rows`` to the trades."""
     return Prints(
         price=np.concatenate((prints.price, prints.price[rows])),
         size=np.concatenate((prints.size, prints.size[rows])),

@@ -109,7 +109,7 @@ class Market:
 
     @property
     def name(self) -> str:
-        """Return the seed, and the rest where it is not the default."""
+        """The seed, and the rest where it is not the default."""
         usual = MarketConfig()
         names = ("tickers", "first", "last", "trades_scale", "busy_trades")
         values = {name: getattr(self.config, name) for name in names}
@@ -119,12 +119,12 @@ class Market:
 
     @property
     def is_immutable(self) -> bool:
-        """Return true: a seed is a seed."""
+        """Always true: a seed is a seed."""
         return True
 
     @property
     def tickers(self) -> list[str]:
-        """Return the tickers that trade, sorted."""
+        """The tickers that trade, sorted."""
         return sorted(self._by_ticker)
 
     def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
@@ -134,14 +134,14 @@ class Market:
             yield self._find_tape(ticker, session)
 
     def read_trades(self, ticker: str, date: dt.date) -> pl.DataFrame:
-        """Return the trades of a ticker on a date as ``TAPE_COLUMNS``, in tape order."""
+        """Read the trades of a ticker on a date as ``TAPE_COLUMNS``, in tape order."""
         for session in self._by_ticker.get(ticker, ()):
             if session.date == date:
                 return _make_trades(self.config.seed, session)
         return pl.DataFrame(schema=TAPE_COLUMNS)
 
     def read_grouped_bars(self, session_date: dt.date) -> Sequence[WireRow]:
-        """Return the bars of one session, sorted by ticker."""
+        """Read the bars of one session, sorted by ticker."""
         rows: list[WireRow] = []
         for ticker in self.tickers:
             rows.extend(row for _, row in self.read_ticker_bars(ticker, session_date, session_date))
@@ -150,7 +150,7 @@ class Market:
     def read_ticker_bars(
         self, ticker: str, first: dt.date, last: dt.date
     ) -> Sequence[tuple[dt.date, WireRow]]:
-        """Return a ticker's bars; sessions without trades have none."""
+        """Read a ticker's bars; sessions without trades have none."""
         sessions = self._by_ticker.get(ticker, [])
         start = bisect_left(sessions, first, key=lambda session: session.date)
         bars = []
@@ -162,7 +162,7 @@ class Market:
         return bars
 
     def read_splits(self) -> Sequence[WireRow]:
-        """Return the splits executed while the market is served, newest first."""
+        """Read the splits executed while the market is served, newest first."""
         rows: list[dict[str, Any]] = [
             {
                 "id": f"E{life.company.number:05d}{split.session:05d}",
@@ -178,7 +178,7 @@ class Market:
         return sorted(rows, key=lambda row: (row["execution_date"], row["ticker"]), reverse=True)
 
     def read_listings(self) -> Sequence[WireRow]:
-        """Return the listings; a company that changed its ticker is listed under the last."""
+        """Read the listings; a company that changed its ticker is listed under the last."""
         known = [life for life in self._lives if life.first <= self.config.last]
         names = {life.company.number: life for life in sorted(known, key=lambda life: life.first)}
         rows = [
@@ -189,7 +189,7 @@ class Market:
         return rows + self._bystanders[: max(0, self.config.listings - len(rows))]
 
     def read_changes(self, ticker: str) -> Sequence[tuple[dt.date, str]]:
-        """Return the tickers of a company and since when, newest first."""
+        """Read the tickers of a company and since when, newest first."""
         numbers = [life.company.number for life in self._lives if life.ticker == ticker]
         lives = [life for life in self._lives if life.company.number in numbers[-1:]]
         return sorted(((life.first, life.ticker) for life in lives), reverse=True)
@@ -212,7 +212,7 @@ class Market:
         return sorted(lives, key=lambda life: life.first)
 
     def _list_sessions(self) -> dict[str, list[_Session]]:
-        """Return the dates a ticker trades on, within what is served."""
+        """List the dates that each ticker trades on, within what is served."""
         found: dict[str, list[_Session]] = {}
         for life in self._lives:
             sessions = [s for s in self._iter_life(life) if self._is_served(s.date)]
@@ -259,7 +259,7 @@ class Market:
 
 
 def _draw(seed: int, session: _Session) -> Prints:
-    """Return what a session's bar depends on."""
+    """Draw what a session's bar depends on."""
     return draw_prints(session.day, _seed(seed, session, stream=0))
 
 
@@ -284,7 +284,7 @@ def _overlaps(session: _Session, span: Span) -> bool:
 
 
 def _make_stray(company: Company, peak: dt.date, day: Day) -> _Session:
-    """Return a Saturday on which some trades of the week are reported."""
+    """Make a Saturday on which some trades of the week are reported."""
     date = peak + dt.timedelta(days=5 - peak.weekday())
     start, end = day_bounds_ns(date, date)
     hours = Hours(start + 10 * _HOUR_NS, start + 14 * _HOUR_NS, end, end)

@@ -42,12 +42,12 @@ class FlatFile:
 
     @property
     def tickers(self) -> list[str]:
-        """Return the tickers in the order of the file."""
+        """The tickers in the order of the file."""
         self._ensure_index()
         return list(self._spans)
 
     def read_trades(self, ticker: str) -> pl.DataFrame:
-        """Return a ticker's rows as ``TAPE_COLUMNS``, in the order of the file."""
+        """Read a ticker's rows as ``TAPE_COLUMNS``, in the order of the file."""
         self._ensure_index()
         if ticker not in self._spans:
             return pl.DataFrame(schema=TAPE_COLUMNS)
@@ -71,7 +71,7 @@ class FlatFile:
                 self._header, self._spans = self._build_index()
 
     def _build_index(self) -> tuple[bytes, dict[str, tuple[int, int]]]:
-        """Return the header line and where each ticker's lines begin and end."""
+        """Build the index: the header line, and where each ticker's lines begin and end."""
         lines = _iter_whole_lines(self._stream.iter_blocks())
         offset, first = next(lines, (0, b""))
         header, _, rest = first.partition(b"\n")
@@ -118,7 +118,7 @@ def _iter_whole_lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _find_tickers(block: bytes) -> list[tuple[str, int, int]]:
-    """Return each run of one ticker's lines: ticker, begin and end in the block."""
+    """Find each run of one ticker's lines: ticker, begin and end in the block."""
     if not block:
         return []
     tickers = pl.read_csv(
@@ -135,7 +135,7 @@ def _find_tickers(block: bytes) -> list[tuple[str, int, int]]:
 
 
 def _convert(name: str) -> pl.Expr:
-    """Return a wire column from the text of the file; zero stands for absent, as in the file."""
+    """Convert the text of the file to a wire column; zero stands for absent, as in the file."""
     text = pl.col(name)
     if name == "size":
         return text.str.split(".").list.first().cast(pl.Int64)
@@ -149,7 +149,7 @@ def _convert(name: str) -> pl.Expr:
 
 
 def _write_decimals() -> pl.Expr:
-    """Return sizes as text where the file has decimals, with one decimal at least."""
+    """Write sizes as text where the file has decimals, with one decimal at least."""
     text = pl.col("size")
     trimmed = text.str.strip_chars_end("0")
     padded = pl.when(trimmed.str.ends_with(".")).then(trimmed + "0").otherwise(trimmed)

@@ -57,7 +57,7 @@ class Replay:
 
     @property
     def dates(self) -> list[dt.date]:
-        """Return the dates there are files for, sorted."""
+        """The dates there are files for, sorted."""
         return list(self._files)
 
     def iter_tapes(self, ticker: str, span: Span) -> Iterator[Tape]:
@@ -67,13 +67,13 @@ class Replay:
             yield self._find_tape(ticker, date)
 
     def read_trades(self, ticker: str, date: dt.date) -> pl.DataFrame:
-        """Return the trades of a ticker on a date as ``TAPE_COLUMNS``, in the order of the file."""
+        """Read the trades of a ticker on a date as ``TAPE_COLUMNS``, in the order of the file."""
         if date not in self._files:
             return pl.DataFrame(schema=TAPE_COLUMNS)
         return self._files[date].read_trades(ticker)
 
     def read_grouped_bars(self, session_date: dt.date) -> Sequence[WireRow]:
-        """Return the bars of a date, built from the whole file once."""
+        """Read the bars of a date, built from the whole file once."""
         if session_date not in self._files:
             return ()
         if session_date not in self._bars:
@@ -85,7 +85,7 @@ class Replay:
     def read_ticker_bars(
         self, ticker: str, first: dt.date, last: dt.date
     ) -> Sequence[tuple[dt.date, WireRow]]:
-        """Return a ticker's bars, each built from its own rows."""
+        """Read a ticker's bars, each built from its own rows."""
         bars: list[tuple[dt.date, WireRow]] = []
         for date in self._files:
             if first <= date <= last:
@@ -94,11 +94,11 @@ class Replay:
         return bars
 
     def read_splits(self) -> Sequence[WireRow]:
-        """Return nothing: flat files of trades know no splits."""
+        """Read nothing: flat files of trades know no splits."""
         return ()
 
     def read_listings(self) -> Sequence[WireRow]:
-        """Return a listing for every ticker that occurs; this reads all files."""
+        """Make a listing for every ticker that occurs; this reads all files."""
         first_seen: dict[str, dt.date] = {}
         for date, file in self._files.items():
             for ticker in file.tickers:
@@ -116,7 +116,7 @@ class Replay:
         ]
 
     def read_changes(self, ticker: str) -> Sequence[tuple[dt.date, str]]:
-        """Return nothing: flat files of trades know no renamings."""
+        """Read nothing: flat files of trades know no renamings."""
         del ticker
         return ()
 
@@ -128,7 +128,7 @@ class Replay:
 
 
 def _find_files(folder: Path) -> dict[dt.date, FlatFile]:
-    """Return the flat files by date, sorted."""
+    """Find the flat files of a folder by date, sorted."""
     for root in _ROOTS:
         paths = sorted((folder / root).glob("[0-9]*/[0-9]*/*.csv.gz"))
         if paths:
@@ -149,7 +149,7 @@ def _overlaps(date: dt.date, span: Span) -> bool:
 
 
 def _build_bars(trades: pl.DataFrame, date: dt.date) -> list[WireRow]:
-    """Return the bars of ``ticker`` and ``TAPE_COLUMNS`` as the vendor sends them."""
+    """Build the bars of ``ticker`` and ``TAPE_COLUMNS`` as the vendor sends them."""
     size = pl.coalesce(pl.col("decimal_size").cast(pl.Float64), pl.col("size").cast(pl.Float64))
     ids = pl.col("conditions").str.split(",").list.eval(pl.element().cast(pl.Int32))
     rows = trades.lazy().with_columns(

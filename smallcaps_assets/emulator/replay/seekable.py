@@ -24,17 +24,17 @@ class Inflater(Protocol):
 
     @property
     def eof(self) -> bool:
-        """Return whether the stream has ended."""
+        """Tell whether the stream has ended."""
 
     @property
     def unused_data(self) -> bytes:
-        """Return what came after its end."""
+        """The bytes that came after its end."""
 
     def decompress(self, data: bytes, /) -> bytes:
-        """Return what ``data`` inflates to."""
+        """Inflate ``data``."""
 
     def copy(self) -> Self:
-        """Return an inflater in the same state."""
+        """Make an inflater in the same state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class SeekableGzip:
         return self._inflate(start, is_first_pass=True)
 
     def read(self, start: int, end: int) -> bytes:
-        """Return the inflated bytes ``[start, end)``; the first pass must have been made.
+        """Read the inflated bytes ``[start, end)``; the first pass must have been made.
 
         Raises:
             SourceError: As above.
@@ -111,7 +111,7 @@ def _start_inflater() -> Inflater:
 
 
 def _feed(inflater: Inflater, raw: bytes) -> tuple[bytes, Inflater]:
-    """Return what ``raw`` inflates to and the inflater to go on with; members follow each other."""
+    """Inflate ``raw``, and pass on the inflater to go on with; members follow each other."""
     pieces = []
     while raw:
         if inflater.eof:

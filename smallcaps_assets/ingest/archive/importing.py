@@ -114,7 +114,7 @@ class Import:
         logger.info("import finished sessions=%d", self.summary.sessions.total())
 
     def count(self) -> int:
-        """Return how many sessions and strays there are, without opening a file."""
+        """Count sessions and strays, without opening a file."""
         return sum(1 for _ in walk_archive(self._root))
 
     @contextmanager
@@ -164,7 +164,7 @@ class Import:
         bars: Mapping[str, Bar],
         ledger: LedgerReader | None,
     ) -> dict[str, ImportedSession]:
-        """Return the sessions that need no second look, by key."""
+        """Find the sessions that need no second look, by key."""
         if ledger is None:
             return {}
         keys = [session.key for session in sessions]
@@ -227,7 +227,7 @@ class Import:
 
 
 def _read_bars(tables: TableStore, sessions: Sequence[SessionFiles]) -> dict[str, Bar]:
-    """Return the usable daily bars of sessions, by key."""
+    """Read the usable daily bars of sessions, by key."""
     if not sessions:
         return {}
     keys = pl.DataFrame(

@@ -158,23 +158,23 @@ class ArchiveJudge:
 
 
 def _read_bar(bar: Bar | None) -> tuple[float | None, int | None]:
-    """Return shares and trades of a daily bar, as far as they are known."""
+    """Read shares and trades of a daily bar, as far as they are known."""
     return (bar["volume"], bar["trade_count"]) if bar else (None, None)
 
 
 def _identify(session: SessionFiles, bar: Bar | None) -> str:
-    """Return a hash of files and bar prices: equal ones are judged alike."""
+    """Hash files and bar prices: what has an equal hash is judged alike."""
     prices = [bar[figure] for figure in FIGURES] if bar else None
     return hashlib.sha256(f"{session.fingerprint} {prices}".encode()).hexdigest()
 
 
 def describe_session(session: SessionFiles, action: Action) -> ImportedSession:
-    """Return what becomes of a session, before anything else is known of it."""
+    """Describe what becomes of a session, before anything else is known of it."""
     return ImportedSession(session.key, tuple(file.facts.name for file in session.files), action)
 
 
 def recall_session(session: SessionFiles, record: ImportRecord) -> ImportedSession:
-    """Return what an earlier import found out about a session."""
+    """Recall what an earlier import found out about a session."""
     return replace(
         describe_session(session, Action.UNCHANGED),
         verdict=ArchiveVerdict(record.verdict),

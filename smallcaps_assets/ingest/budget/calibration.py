@@ -62,7 +62,7 @@ def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
 
 
 def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
-    """Return a calibration with the sizes of files that landed.
+    """Learn a calibration from the sizes of files that landed.
 
     Args:
         default: What is believed beforehand.
@@ -81,7 +81,7 @@ def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
 
 
 def _learn_requests(ledger: LedgerReader, before: Calibration) -> Calibration:
-    """Return a calibration with what requests, trades, sessions and runs took lately.
+    """Calibrate by what requests, trades, sessions and runs took lately.
 
     A pace under a limit of requests says nothing of what is done under another one.
     """

@@ -84,7 +84,7 @@ class EstimateEntry(msgspec.Struct, frozen=True, kw_only=True):
     learned_sessions: int = 0
 
     def restore(self) -> Calibration:
-        """Return what was taken to cost what."""
+        """Restore what was taken to cost what."""
         return Calibration(**{name: getattr(self, name) for name in COSTS})
 
 
@@ -120,7 +120,7 @@ def record_estimate(
 
 
 def read_estimates(layout: LakeLayout, fs: FileSystem) -> list[EstimateEntry]:
-    """Return the estimates that were made, the oldest first.
+    """Read the estimates that were made, the oldest first.
 
     Raises:
         LedgerMismatchError: The file was edited or is damaged.

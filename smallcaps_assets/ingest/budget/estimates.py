@@ -166,7 +166,7 @@ def judge_estimate(estimate: PlanEstimate, budget_gb: float | None) -> Verdict:
 
 
 def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
-    """Return the figures of an estimate by name."""
+    """List the figures of an estimate by name."""
     calibrated, remaining = estimate.calibrated, estimate.remaining
     numbers: dict[str, Number] = {
         "ticker_sessions": calibrated.ticker_sessions,
@@ -198,7 +198,7 @@ def estimate_numbers(estimate: PlanEstimate) -> dict[str, Number]:
 
 
 def describe_estimate(estimate: PlanEstimate) -> str:
-    """Return the arithmetic of each method as Markdown."""
+    """Describe the arithmetic of each method in Markdown."""
     parts = {
         "calibrated, the whole plan": estimate.calibrated.arithmetic,
         "calibrated, what is missing": estimate.remaining.arithmetic,
@@ -216,7 +216,7 @@ def _fill(labelled: pl.DataFrame) -> pl.DataFrame:
 
 
 def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
-    """Return an estimate whose arithmetic says where the numbers of trades come from."""
+    """Explain in the arithmetic of an estimate where the numbers of trades come from."""
     lacking = labelled["expected_rows"].null_count()
     text = f"{labelled.height - lacking:,} sessions by the trade count of their daily bar" + (
         f", {lacking:,} by its volume, by the usual day of their ticker or at "
@@ -228,7 +228,7 @@ def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
 
 
 def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
-    """Return the estimate of what a download would ask for now, in the ranges it would use."""
+    """Estimate what a download would ask for now, in the ranges it would use."""
     holdings = grounds.holdings
     missing = plan.join(holdings.stored, on=KEY, how="anti")
     failed = holdings.failed.select(*KEY, has_failed=pl.lit(value=True))
@@ -243,7 +243,7 @@ def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
 
 
 def _estimate_measured(planned: Estimate, grounds: Grounds) -> Estimate | None:
-    """Return the estimate by what landed; ``None`` when nothing did."""
+    """Estimate the plan by what landed; ``None`` when nothing did."""
     stored, costs = grounds.holdings.stored, grounds.holdings.costs
     if stored.is_empty():
         return None
@@ -261,7 +261,7 @@ def _estimate_measured(planned: Estimate, grounds: Grounds) -> Estimate | None:
 
 
 def _count_reference_requests(sessions: pl.DataFrame, grounds: Grounds) -> int:
-    """Return the requests for the months of daily bars that are lacking, one per session."""
+    """Count the requests for the months of daily bars that are lacking, one per session."""
     if grounds.last_asked is None:
         return 0
     stored = grounds.tables.list_bar_months()
@@ -273,12 +273,12 @@ def _count_reference_requests(sessions: pl.DataFrame, grounds: Grounds) -> int:
 
 
 def _read_windows(record: PlanRecord) -> dict[str, EventWindow]:
-    """Return the windows that a plan was made with."""
+    """Read from its record the windows that a plan was made with."""
     return {name: EventWindow(*sides) for name, sides in record.windows.items()}
 
 
 def _explain_naive(record: PlanRecord) -> str:
-    """Return where the sessions of the naive plan come from."""
+    """Explain where the sessions of the naive plan come from."""
     rows = record.facts.get("watchlist_rows", 0)
     if record.mode == PlanMode.EVENT_WINDOWS and record.windows:
         widest = widest_window(_read_windows(record)).size

@@ -48,7 +48,7 @@ def label_sessions(
 
 
 def gather_bars(tables: TableStore, sessions: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """Return what is known of the trades of sessions, and of those that teach about them.
+    """Gather what is known of the trades of sessions, and of those that teach about them.
 
     Args:
         tables: Where bars are.
@@ -117,7 +117,7 @@ def read_bar_facts(tables: TableStore, sessions: pl.DataFrame) -> BarFacts:
 
 
 def _read_counts(tables: TableStore, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return the stored bars of sessions."""
+    """Read the stored bars of sessions."""
     if sessions.is_empty():
         return COUNTS
     bars = tables.read_daily_bars(*session_range(sessions))
@@ -138,7 +138,7 @@ def _read_counts(tables: TableStore, sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _learn_counts(tables: TableStore, bars: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
-    """Return bars with the rows of sessions that landed where a count is lacking."""
+    """Learn the counts that bars lack from the rows of sessions that landed."""
     volumes = _read_counts(tables, landed).select(*KEY, "volume")
     taught = landed.select(*KEY, "rows").join(volumes, on=KEY, how="left", validate="1:1")
     known = bars.join(taught.select(*KEY, "rows"), on=KEY, how="left", validate="1:1").select(

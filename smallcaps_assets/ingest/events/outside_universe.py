@@ -32,7 +32,7 @@ class Compared:
     remark: str = ""
 
     def remark_on(self, verdict: Verdict) -> Verdict:
-        """Return the verdict with the remark added to its summary."""
+        """Add the remark to the summary of the verdict."""
         if not self.remark:
             return verdict
         return replace(verdict, summary=f"{verdict.summary}; {self.remark}")

@@ -83,7 +83,7 @@ def make_watchlist(lakehouse: Lakehouse) -> MadeTable:
 
 
 def find_watchlist(lakehouse: Lakehouse) -> pl.DataFrame:
-    """Return the watchlist that would be published now, and publish nothing.
+    """Find the watchlist that would be published now, and publish nothing.
 
     Raises:
         DataError: The input breaks its contract.
@@ -116,7 +116,7 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
 
 
 def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
-    """Return the fewest events of a session and the most tickers; 0 is no limit."""
+    """Work out the fewest events of a session and the most tickers; 0 is no limit."""
     settings = lakehouse.settings
     is_taken_whole = settings.watchlist is not None
     min_events, tickers = settings.pilot_min_events, settings.pilot_tickers
@@ -128,7 +128,7 @@ def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
 
 
 def take_pilot(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Pilot:
-    """Return the pilot of a watchlist by number of tickers, or the largest that fits the budget."""
+    """Take the pilot of a watchlist by number of tickers, or the largest that fits the budget."""
     min_events, tickers = pilot_size(lakehouse)
     ranked = rank_pilot(watchlist, min_events).height
     if lakehouse.settings.pilot_budget and ranked:
@@ -151,7 +151,7 @@ def weigh_sizes(lakehouse: Lakehouse) -> tuple[Rung, ...]:
 
 
 def _measure_ladder(lakehouse: Lakehouse, watchlist: pl.DataFrame, ranked: int) -> tuple[Rung, ...]:
-    """Return what pilots of several sizes cost, the size in force among them, largest first.
+    """Measure what pilots of several sizes cost, the size in force among them, largest first.
 
     Without a limit the size in force is all tickers.
     """
@@ -162,7 +162,7 @@ def _measure_ladder(lakehouse: Lakehouse, watchlist: pl.DataFrame, ranked: int) 
 
 
 def frame_ladder(ladder: tuple[Rung, ...]) -> pl.DataFrame:
-    """Return a ladder as a table, a row a size."""
+    """Frame a ladder as a table, a row a size."""
     return pl.DataFrame(
         {
             "tickers": [rung.tickers for rung in ladder],
@@ -179,7 +179,7 @@ def frame_ladder(ladder: tuple[Rung, ...]) -> pl.DataFrame:
 
 
 def _gather_inputs(lakehouse: Lakehouse, watchlist: pl.DataFrame, min_events: int) -> PilotInputs:
-    """Return what the cost of pilots of a watchlist depends on."""
+    """Gather what the cost of pilots of a watchlist depends on."""
     settings = lakehouse.settings
     holdings = read_holdings(lakehouse.layout.ledger_file, lakehouse.default_costs)
     held = holdings.stored.join(watchlist, on="ticker", how="semi")["bytes"]
@@ -202,7 +202,7 @@ def _gather_inputs(lakehouse: Lakehouse, watchlist: pl.DataFrame, min_events: in
 
 
 def _find_room(lakehouse: Lakehouse, held_bytes: int) -> tuple[int, float]:
-    """Return the bytes there are and the share of them that a pilot may take.
+    """Find the bytes there are and the share of them that a pilot may take.
 
     What the candidates already hold counts as free: a pilot must not shrink while it is fetched.
     """
@@ -214,7 +214,7 @@ def _find_room(lakehouse: Lakehouse, held_bytes: int) -> tuple[int, float]:
 
 
 def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
-    """Return why no ticker was chosen."""
+    """Explain why no ticker was chosen."""
     if lakehouse.settings.pilot_budget and pilot.ladder:
         smallest = pilot.ladder[-1]
         return (
@@ -234,7 +234,7 @@ def _explain_empty(lakehouse: Lakehouse, pilot: Pilot, min_events: int) -> str:
 
 
 def _find(lakehouse: Lakehouse) -> _Found:
-    """Return the events by the rules, or of the watchlists that the settings name."""
+    """Find the events by the rules, or take those of the watchlists that the settings name."""
     paths = lakehouse.settings.watchlist
     return _detect(lakehouse) if paths is None else _import(paths)
 
@@ -269,7 +269,7 @@ def _detect(lakehouse: Lakehouse) -> _Found:
 
 
 def read_watchlists(paths: Iterable[Path]) -> tuple[pl.DataFrame, dict[str, WatchlistImport]]:
-    """Return the union of some watchlists, and what was merged on reading each, by its path.
+    """Read the union of some watchlists, and what was merged on reading each, by its path.
 
     Raises:
         DataError: One of them cannot be read, or its rows break their contract.
@@ -329,7 +329,7 @@ def _publish(lakehouse: Lakehouse, found: _Found) -> MadeTable:
 
 
 def _explain_no_event(lakehouse: Lakehouse, found: _Found) -> str:
-    """Return why a watchlist holds no row."""
+    """Explain why a watchlist holds no row."""
     wanted = lakehouse.describe_wanted()
     if found.watchlist.height:
         found_rows = f"{found.watchlist.height:,} rows"

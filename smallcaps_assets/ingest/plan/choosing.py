@@ -85,7 +85,7 @@ def choose_sessions(lakehouse: Lakehouse, pilot: pl.DataFrame | None) -> ChosenS
 
 
 def weigh_tickers(lakehouse: Lakehouse, plan: pl.DataFrame) -> pl.DataFrame:
-    """Return ``ticker, weight``: the bytes that are estimated of each ticker of a plan.
+    """Weigh the tickers of a plan as ``ticker, weight``: the bytes that are estimated of each.
 
     They are estimated by the bars and the default costs, so that what lands changes no batch.
     """
@@ -138,7 +138,7 @@ def check_choice(lakehouse: Lakehouse) -> None:
 
 
 def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
-    """Return the record of the published plan, ``None`` when none is, or none that can be read."""
+    """Read the record of the published plan, ``None`` when none is, or none that can be read."""
     try:
         return lakehouse.tables.read_plan()[0]
     except (DataError, LakeError):
@@ -146,7 +146,7 @@ def read_record(lakehouse: Lakehouse) -> PlanRecord | None:
 
 
 def count_batches(lakehouse: Lakehouse, plan: pl.DataFrame, most: int = MAX_KEYS) -> int:
-    """Return a number of batches, each of which holds at most ``most`` ticker-sessions.
+    """Count how many batches it takes for each to hold at most ``most`` ticker-sessions.
 
     Batches are of about equal bytes, so a batch of many idle tickers may hold more sessions than
     its share; a single ticker is never divided.
@@ -167,7 +167,7 @@ def count_batches(lakehouse: Lakehouse, plan: pl.DataFrame, most: int = MAX_KEYS
 def _choose(
     lakehouse: Lakehouse, pilot: pl.DataFrame | None, tickers: Collection[str] | None
 ) -> ChosenSessions:
-    """Return what the mode asks for, of some tickers or of all."""
+    """Choose what the mode asks for, of some tickers or of all."""
     mode = lakehouse.settings.plan_mode
     if pilot is None or mode is PlanMode.SESSIONS:
         return _choose_plainly(lakehouse, tickers)
@@ -239,7 +239,7 @@ def _choose_plainly(lakehouse: Lakehouse, tickers: Collection[str] | None) -> Ch
 
 
 def _after(bounds: PlanBounds) -> PlanBounds:
-    """Return the bounds of what is wanted and not available yet."""
+    """Bound what is wanted and not available yet."""
     index = bounds.calendar.index_of(bounds.last_available) + 1
     following = bounds.calendar.frame["session_date"][index]
     first = max(following, bounds.first or following)
@@ -260,7 +260,7 @@ def _count_events(pilot: pl.DataFrame) -> dict[str, int]:
 
 
 def _assign_batches(lakehouse: Lakehouse, plan: pl.DataFrame, count: int) -> dict[str, int]:
-    """Return the batch of each ticker, by estimated bytes, as an earlier batch had it."""
+    """Assign a batch to each ticker, by estimated bytes, as an earlier batch had it."""
     record = read_record(lakehouse)
     is_alike = record is not None and record.batch and parse_batch(record.batch)[1] == count
     assigned = record.batches if record is not None and is_alike else {}
@@ -268,7 +268,7 @@ def _assign_batches(lakehouse: Lakehouse, plan: pl.DataFrame, count: int) -> dic
 
 
 def _count_overlap(lakehouse: Lakehouse, tickers: Collection[str], count: int) -> int:
-    """Return how many tickers are also in the published batch of another division."""
+    """Count the tickers that are also in the published batch of another division."""
     record = read_record(lakehouse)
     if record is None or not record.batch:
         return 0
@@ -278,7 +278,7 @@ def _count_overlap(lakehouse: Lakehouse, tickers: Collection[str], count: int) -
 
 
 def _advise(lakehouse: Lakehouse, plan: pl.DataFrame) -> str:
-    """Return what to do about a plan that is too large."""
+    """Advise what to do about a plan that is too large."""
     batch = lakehouse.settings.batch
     if batch:
         parts = f"Take smaller batches than {batch}"
@@ -298,7 +298,7 @@ def _advise(lakehouse: Lakehouse, plan: pl.DataFrame) -> str:
 
 
 def _explain_empty(lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataFrame | None) -> str:
-    """Return why a candidate holds no session."""
+    """Explain why a candidate holds no session."""
     waiting = chosen.not_yet_available.sort("session_date", "ticker")
     if waiting.height:
         return (
@@ -323,7 +323,7 @@ def _explain_empty(lakehouse: Lakehouse, chosen: ChosenSessions, pilot: pl.DataF
 
 
 def _name_rows(rows: pl.DataFrame) -> str:
-    """Return the first rows by ticker and date."""
+    """Name the first rows by ticker and date."""
     names = rows.head(SHOWN_ROWS).select(key_expression()).to_series().str.replace("_", " ")
     more = f" and {rows.height - SHOWN_ROWS:,} more" if rows.height > SHOWN_ROWS else ""
     return ", ".join(names) + more

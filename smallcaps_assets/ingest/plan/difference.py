@@ -54,7 +54,7 @@ class PlanChange:
 
 
 def measure_change(lakehouse: Lakehouse) -> PlanChange:
-    """Return what planning with the settings in force would add and remove.
+    """Measure what planning with the settings in force would add and remove.
 
     Raises:
         ConfigError: The settings ask for what there is not.
@@ -79,7 +79,7 @@ def measure_change(lakehouse: Lakehouse) -> PlanChange:
 
 
 def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
-    """Return the pilot that would be planned now; ``None``: the mode has no events."""
+    """Choose the pilot that would be planned now; ``None``: the mode has no events."""
     if lakehouse.settings.plan_mode is PlanMode.SESSIONS:
         return None
     return take_pilot(lakehouse, find_watchlist(lakehouse)).watchlist

@@ -58,7 +58,7 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
 
 
 def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
-    """Return how many sessions each event asked for, in E order; none without events."""
+    """Count the sessions that each event asked for, in E order; none without events."""
     events = plan.select(*EVENT_WINDOW_PLAN.key, event="events").explode("event").drop_nulls()
     return (
         events.group_by(pl.col("event").cast(EVENT_ORDER))
@@ -69,7 +69,7 @@ def count_by_event(plan: pl.DataFrame) -> pl.DataFrame:
 
 
 def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
-    """Return the record of a candidate: what it is and what it was made of."""
+    """Describe a candidate in a record: what it is and what it was made of."""
     settings = lakehouse.settings
     judged, unknown = _find_unknown_tickers(lakehouse.tables, chosen.plan)
     return PlanRecord(

@@ -14,7 +14,7 @@ from smallcaps_assets.lake.tables.store import TableStore
 def parse_selection(
     tickers: str | None, first: dt.datetime | None, last: dt.datetime | None
 ) -> Selection:
-    """Return the selection that options name; nothing given is everything.
+    """Parse the selection that options name; nothing given is everything.
 
     Raises:
         ConfigError: A ticker is none, or the dates are reversed.
@@ -44,7 +44,7 @@ def parse_tickers(text: str | None, origin: str = "--tickers") -> tuple[str, ...
 
 
 def select_missing(tables: TableStore, ledger: LedgerReader, selection: Selection) -> list[str]:
-    """Return the keys of planned sessions that are not green, within the selection.
+    """List the keys of planned sessions that are not green, within the selection.
 
     Raises:
         ConfigError: A ticker is not in the plan at all.
@@ -56,7 +56,7 @@ def select_missing(tables: TableStore, ledger: LedgerReader, selection: Selectio
 
 
 def select_planned(tables: TableStore, selection: Selection) -> list[str]:
-    """Return the keys of all planned sessions within the selection, finished or not.
+    """List the keys of all planned sessions within the selection, finished or not.
 
     Raises:
         ConfigError: A ticker is not in the plan at all.
@@ -71,7 +71,7 @@ def select_planned(tables: TableStore, selection: Selection) -> list[str]:
 
 
 def _check_tickers(tables: TableStore, selection: Selection) -> pl.DataFrame:
-    """Return the published plan once every ticker of the selection is in it."""
+    """Read the published plan, and check that every ticker of the selection is in it."""
     _, plan = tables.read_plan()
     unknown = sorted(set(selection.tickers or ()) - set(plan["ticker"].unique()))
     if unknown:

@@ -43,7 +43,7 @@ class BarJudge:
     set_aside: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def judge(self, receipt: Receipt) -> Receipt:
-        """Return a receipt with its bar, what lacks of it, and the state and marks that follow.
+        """Judge a receipt: add its bar, what lacks of it, and the state and marks that follow.
 
         One of a session without trades, or one that no rules measured, is returned as it is.
         """
@@ -70,7 +70,7 @@ class BarJudge:
         return Comparison(figures, deficit, self.proves(session_date))
 
     def mark(self, session_date: dt.date, found: "Comparison") -> tuple[str, ...]:
-        """Return the marks of a session that its bar does not dispute, whatever its rows."""
+        """Name the marks of a session that its bar does not dispute, whatever its rows."""
         evidence = Evidence(session_date, "", found.is_proving, self.today)
         return judge_tape(found.deficit, evidence, self.thresholds).marks
 
@@ -104,7 +104,7 @@ class Comparison:
     is_proving: bool
 
     def describe(self) -> dict[str, float | int | None]:
-        """Return the bar, and what lacks of one that proves, under the names of receipts."""
+        """Describe the bar, and what lacks of one that proves, under the names of receipts."""
         return {
             "bar_volume": self.figures.bar_volume,
             "bar_trade_count": self.figures.bar_trade_count,

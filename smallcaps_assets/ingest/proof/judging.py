@@ -162,7 +162,7 @@ def remember_answer(receipt: Receipt, page_limit: int) -> Receipt:
 
 
 def find_receipt(store: LakeStore, key: str) -> Receipt | None:
-    """Return the receipt of a key; ``None``: there is none that can be believed."""
+    """Find the receipt of a key; ``None``: there is none that can be believed."""
     try:
         return store.find_receipt(key)
     except (MissingPartitionError, LedgerMismatchError):
@@ -170,7 +170,7 @@ def find_receipt(store: LakeStore, key: str) -> Receipt | None:
 
 
 def _name_verdict(receipt: Receipt) -> tuple[object, ...]:
-    """Return what a bar makes of a session."""
+    """Name what a bar makes of a session: its state, its marks and what it lacks."""
     lacks = (receipt.volume_deficit, receipt.count_deficit)
     return (receipt.state, receipt.marks, *(lack or 0.0 for lack in lacks))
 
@@ -183,7 +183,7 @@ NOTED = ("bar_volume", "bar_trade_count", *LACKS, "marks")
 
 
 def _compare(judge: BarJudge, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the bar of now makes of a row of ``LedgerReader.figures``."""
+    """Compare a row of ``LedgerReader.figures`` with the bar of now."""
     own = Figures(*(row[name] for name in MEASURED))
     found = judge.compare(row["ticker"], row["session_date"], own)
     marks = ",".join(judge.mark(row["session_date"], found))

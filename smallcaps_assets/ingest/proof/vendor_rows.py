@@ -126,7 +126,7 @@ def _list_rows(frames: Iterable[pl.DataFrame], problem: str) -> list[LeftOutBar]
 
 
 def select_young_dates(facts: BarFacts, dates: Collection[dt.date], today: dt.date) -> set[dt.date]:
-    """Return those of some dates whose bars came within days of their session.
+    """Select from some dates those whose bars came within days of their session.
 
     When those of a date in the future came, by a clock that was wrong, nobody knows: they are
     among them.

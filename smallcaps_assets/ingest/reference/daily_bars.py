@@ -149,7 +149,7 @@ def refresh_splits(lakehouse: Lakehouse) -> MadeTable:
 
 
 def _find_splits(lakehouse: Lakehouse) -> tuple[VendorSplits, str]:
-    """Return the splits of the source, nothing decided yet, and where they come from."""
+    """Find the splits of the source, nothing decided yet, and where they come from."""
     settings = lakehouse.settings
     nothing = sift_splits(SPLITS.empty())
     if settings.splits is not None:
@@ -184,7 +184,7 @@ def _show_left_out(left_out: LeftOut) -> pl.DataFrame:
 
 
 def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
-    """Return the bars of SMALLCAPS_DAILY_BARS, ``None`` when the vendor is the source.
+    """Read the bars of SMALLCAPS_DAILY_BARS, ``None`` when the vendor is the source.
 
     Raises:
         DataError: The file cannot be read or breaks the contract.
@@ -194,7 +194,7 @@ def read_bar_file(lakehouse: Lakehouse) -> pl.DataFrame | None:
 
 
 def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
-    """Return the first and last date of daily bars that the rules need.
+    """Find the first and last date of daily bars that the rules need.
 
     From a file it is what the file holds; from the vendor it starts 252 sessions before the
     first session wanted.
@@ -220,7 +220,7 @@ def bar_months(lakehouse: Lakehouse) -> list[str]:
 
 
 def due_months(lakehouse: Lakehouse) -> list[str]:
-    """Return the months (``YYYY-MM``) of daily bars to refresh, oldest first.
+    """List the months (``YYYY-MM``) of daily bars to refresh, oldest first.
 
     A closed month from the vendor is final, unless bars of it were set aside, or an earlier version
     stored what is unsound.  A file is read again in whole, because it may have changed.
@@ -237,7 +237,7 @@ def due_months(lakehouse: Lakehouse) -> list[str]:
 
 
 def wanted_months(lakehouse: Lakehouse) -> list[str]:
-    """Return the months (``YYYY-MM``) of daily bars that the settings ask for, oldest first.
+    """List the months (``YYYY-MM``) of daily bars that the settings ask for, oldest first.
 
     The rules need the warm-up and all that follows.  With an imported watchlist only the months
     around its events are needed, with plain sessions only their own.
@@ -255,13 +255,13 @@ def wanted_months(lakehouse: Lakehouse) -> list[str]:
 
 
 def _watchlist_dates(lakehouse: Lakehouse) -> list[dt.date]:
-    """Return the dates of the imported watchlists, each once."""
+    """List the dates of the imported watchlists, each once."""
     watchlist, _ = read_watchlists(lakehouse.settings.watchlist or ())
     return list(watchlist["session_date"].unique())
 
 
 def _reach(lakehouse: Lakehouse, date: dt.date) -> tuple[dt.date, dt.date]:
-    """Return the first and last date that an event may ask for, or more than those."""
+    """Find the first and last date that an event may ask for, or more than those."""
     settings, calendar = lakehouse.settings, lakehouse.calendar
     # A slip such as the year 1 or 9999 makes no window; it must not leave the range of dates.
     date = min(max(date, calendar.first), calendar.last)
@@ -277,7 +277,7 @@ def _reach(lakehouse: Lakehouse, date: dt.date) -> tuple[dt.date, dt.date]:
 
 
 def _months_between(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> list[str]:
-    """Return the months with a session that is over, between two dates and inside the bounds."""
+    """List the months with a session that is over, between two dates and inside the bounds."""
     latest = min(last, lakehouse.last_available, lakehouse.settings.last_session or dt.date.max)
     earliest = max(first, lakehouse.calendar.first)
     sessions = lakehouse.calendar.dates(earliest, latest) if earliest <= latest else []

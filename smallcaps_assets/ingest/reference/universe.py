@@ -90,7 +90,7 @@ def refresh_universe(lakehouse: Lakehouse, tell: Tell = str) -> MadeTable:
 
 
 def read_rules(settings: Settings) -> UniverseRules:
-    """Return the filters of the settings.
+    """Read the filters from the settings.
 
     Raises:
         ConfigError: A list of codes is none.
@@ -150,7 +150,7 @@ def _describe_rules(settings: Settings) -> dict[str, Number]:
 
 
 def _count(facts: SelectionFacts | ListingRepairs) -> Mapping[str, Number]:
-    """Return the numbers and the texts among facts."""
+    """Pick the numbers and the texts among facts."""
     values = {member.name: getattr(facts, member.name) for member in fields(facts)}
     joined = {
         name: ", ".join(value) if isinstance(value, tuple) else value

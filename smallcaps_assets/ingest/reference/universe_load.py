@@ -112,7 +112,7 @@ class UniverseLoad:
         self.counts = LoadCounts()
 
     def fetch_list(self, *, active: bool) -> pl.DataFrame:
-        """Return a whole list of the vendor, as ``core.listings.LISTING_COLUMNS``.
+        """Fetch a whole list of the vendor, as ``core.listings.LISTING_COLUMNS``.
 
         Raises:
             VendorError: It did not come to its end; the pages that came are kept.
@@ -195,7 +195,7 @@ class UniverseLoad:
     def _fetch_batch(
         self, pool: ThreadPoolExecutor, batch: Sequence[tuple[str, dt.date]]
     ) -> list[DatedDetails]:
-        """Return the details of a batch; what came is kept, whatever ends it."""
+        """Fetch the details of a batch; what came is kept, whatever ends it."""
         futures = [pool.submit(fetch_details, self._client, *key) for key in batch]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
@@ -219,7 +219,7 @@ class UniverseLoad:
         self._parts.write(f"{_DETAILS_PREFIX}{number:06}", content)
 
     def _read_pages(self, prefix: str) -> list[PagePart]:
-        """Return the pages kept; none where they do not follow one another from the first on."""
+        """Read the pages kept; none where they do not follow one another from the first on."""
         pages = self._read_parts(prefix, PagePart)
         is_whole = [page.number for page in pages] == list(range(1, len(pages) + 1))
         has_gap = any(page.cursor is None for page in pages[:-1])
@@ -229,7 +229,7 @@ class UniverseLoad:
         return []
 
     def _read_parts(self, prefix: str, kind: type[Part]) -> list[Part]:
-        """Return the parts that can be read; a damaged one is removed and fetched again."""
+        """Read the parts that are sound; a damaged one is removed and fetched again."""
         found = []
         for name in self._parts.list_names(prefix):
             try:

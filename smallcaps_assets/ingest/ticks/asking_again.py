@@ -102,7 +102,7 @@ class AskingAgain:
 
     @property
     def unanswered(self) -> list[str]:
-        """Return keys that were asked for again without an answer, sorted."""
+        """The keys that were asked for again without an answer, sorted."""
         return sorted(self._asked - self.answered)
 
     def open_judge(self, facts: BarFacts) -> BarJudge:
@@ -151,7 +151,7 @@ class AskingAgain:
         return is_own and facts.asked_again.get(date) != self.judge.today
 
     def _find_young_dates(self, disputed: set[dt.date], evidence: BarEvidence) -> set[dt.date]:
-        """Return the dates of disputed and settled sessions whose bars may have changed since."""
+        """Find the dates of disputed and settled sessions whose bars may have changed since."""
         settled = evidence.deficits.filter(pl.col("marks").str.contains(RESIDUAL, literal=True))
         facts = read_bar_facts(self.stored.tables, settled)
         today = self.judge.today
@@ -262,7 +262,7 @@ class AskingAgain:
             yield receipt
 
     def _count_candidates(self) -> dict[int, int]:
-        """Return, of years that may be set aside, how many sessions are too few to tell (< 0)."""
+        """Count, for each year that may be set aside, the sessions it lacks to tell (< 0)."""
         lacking = self.evidence.years.filter(is_candidate())
         counts = {year: asked - YEAR_ASKED for year, asked in lacking["year", "asked"].iter_rows()}
         # Answers enough, and the field counts all the same: they heal, so all are asked for.
@@ -321,7 +321,7 @@ class AskingAgain:
     def _renew(
         self, prepared: PreparedSession, old: Receipt, askings: tuple[Asking, ...]
     ) -> PreparedSession:
-        """Return an answer that takes the place of another, with the memory of both."""
+        """Let an answer take the place of another, with the memory of both."""
         receipt = self._judge(replace(prepared.receipt, revision=old.revision), askings)
         return PreparedSession(receipt, prepared.content, prepared.tree)
 
@@ -386,7 +386,7 @@ def _count_askings(chain: Sequence[Receipt]) -> int:
 
 
 def _rank(receipt: Receipt) -> tuple[bool, float, int]:
-    """Return what is smaller for an answer that is nearer to its bar; fewer rows are no gain."""
+    """Rank an answer: smaller is nearer to its bar; fewer rows are no gain."""
     return (receipt.rows == 0, _worst(receipt), -receipt.rows)
 
 

@@ -79,7 +79,7 @@ class Backfill:
 
     @property
     def changed(self) -> list[str]:
-        """Return keys whose colour changed although nothing was asked about them, sorted."""
+        """The keys whose colour changed although nothing was asked about them, sorted."""
         return sorted(self.download.asking.changed)
 
     @contextmanager
@@ -189,7 +189,7 @@ def judge_new_bars(lakehouse: Lakehouse) -> list[str]:
 
 
 def plan_refresh(begun: float, ended: float, interval_s: float) -> float:
-    """Return when the catalog is to be built again, after one that began and ended then."""
+    """Plan when the catalog is to be built again, after a build that began and ended then."""
     return ended + max(interval_s, CATALOG_SHARE * (ended - begun))
 
 
@@ -230,12 +230,12 @@ class RecheckFacts:
 
     @property
     def unchanged(self) -> int:
-        """Return how many answers were what is stored."""
+        """The number of answers that were what is stored."""
         return len(self.keys) - len(self.unanswered) - len(self.revisions)
 
 
 def parse_share(text: str) -> float:
-    """Return a share given as ``1%`` or ``0.01``.
+    """Parse a share given as ``1%`` or ``0.01``.
 
     Raises:
         ConfigError: It is no number, or not above 0 and at most 1.

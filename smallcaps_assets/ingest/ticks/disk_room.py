@@ -86,7 +86,7 @@ class Room:
         return [self.bars.expect_count(span.ticker, date) for date in dates]
 
     def _need_bytes(self, expected: Sequence[int | None]) -> float:
-        """Return what sessions of so many trades take on their disk."""
+        """Estimate the bytes that sessions of so many trades take on their disk."""
         is_low = self.arrived_bytes > self.estimated_bytes
         correction = self.arrived_bytes / self.estimated_bytes if is_low else 1.0
         return self._estimate(expected) * correction
@@ -98,7 +98,7 @@ class Room:
         return sizes.predict_bytes(sum(counts), files) + len(expected) * SESSION_BYTES
 
     def _describe_disks(self) -> str:
-        """Return what is free on each disk, once each."""
+        """Describe what is free on each disk, once each."""
         placement = self.placement
         folders = [*(root.folder for root in placement.roots), self.data_dir]
         disks: dict[int, Path] = {}
@@ -112,6 +112,6 @@ class Room:
 
 
 def _measure(result: RangeResult) -> int:
-    """Return what the sessions of a range take on their disk."""
+    """Measure the bytes that the sessions of a range take on their disk."""
     sessions = (*result.sessions, *result.off_session)
     return sum(len(session.content) + SESSION_BYTES for session in sessions)

@@ -151,7 +151,7 @@ class Download:
     # -- what is there already ---------------------------------------------------------
 
     def _split_keys(self, keys: Sequence[str]) -> tuple[list[Outcome], dict[str, str]]:
-        """Return finished sessions and the states of the others.
+        """Split keys into finished sessions and the states of the others.
 
         A process that died between a receipt and the ledger leaves sessions that only their
         receipts know; the ledger learns them here, and they are not asked for again.
@@ -368,7 +368,7 @@ class Download:
         yield from self._refuse(refusals)
 
     def _replace(self, span: RequestRange, parts: list[RequestRange]) -> list[RequestRange]:
-        """Return the parts of a range, which are to be fetched in its place."""
+        """Replace a range by its parts, which are to be fetched instead."""
         self.workload.drop(span)
         self.workload.add(parts)
         return parts
@@ -425,7 +425,7 @@ class Download:
         yield from self._refuse([refusal for result in first for refusal in result.refusals])
 
     def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
-        """Return the entry of a range in the attempts, which are the history of the lake."""
+        """Describe a range as an entry of the attempts, which are the history of the lake."""
         return Attempt(
             span.ticker,
             span.first_session,
@@ -437,7 +437,7 @@ class Download:
         )
 
     def _plan_ranges(self, missing: pl.DataFrame, landed: pl.DataFrame) -> RangeQueue:
-        """Return the request ranges; sessions that failed before are in ranges of their own."""
+        """Plan the request ranges; sessions that failed before are in ranges of their own."""
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
         lakehouse = self._lakehouse
@@ -485,7 +485,7 @@ def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:
-    """Return ``ticker, session_date, state, has_failed`` of keys, sorted by session."""
+    """Frame keys as ``ticker, session_date, state, has_failed``, sorted by session."""
     rows = [(*decode_key(key), state, state == states.FAILED) for key, state in missing.items()]
     schema = {
         "ticker": pl.String,

@@ -66,7 +66,7 @@ class VendorWatch:
 
     @property
     def suspects(self) -> int:
-        """Return how many tickers failed since anything was answered."""
+        """The number of tickers that failed since anything was answered."""
         return len(self._suspects)
 
     def note_answer(self, ticker: str) -> None:
@@ -155,7 +155,7 @@ class FailurePolicy:
     def cut(
         self, span: RequestRange, error: SmallcapsError, bars: BarFacts, waiting: RangeQueue
     ) -> list[RequestRange]:
-        """Return the ranges to be asked for in place of one that failed; none: it is given up."""
+        """Cut a range that failed into those to be asked for in its place; none: it is given up."""
         if isinstance(error, NotEntitledError) and error.is_timeframe:
             return self._look_for_entitlement(span, bars, waiting)
         is_single = span.first_session == span.last_session
@@ -174,7 +174,7 @@ class FailurePolicy:
         return self._is_known(span) and self._watch.is_hopeless(span.ticker)
 
     def skip_closed_days(self, span: RequestRange) -> RequestRange:
-        """Return a range without days before its first session that the key may not see."""
+        """Skip those days before the first session of a range that the key may not see."""
         if span.first_date(self._calendar) > self.closed_until:
             return span
         return replace(span, not_before=self.closed_until + dt.timedelta(days=1))
@@ -182,7 +182,7 @@ class FailurePolicy:
     def _look_for_entitlement(
         self, span: RequestRange, bars: BarFacts, waiting: RangeQueue
     ) -> list[RequestRange]:
-        """Return the parts of a range that lies too far back for the key, the later first.
+        """List the parts to try of a range that lies too far back for the key, the later first.
 
         What a single session teaches holds for all tickers.  A closed day before it may lie too
         far back where the session does not.

@@ -80,7 +80,7 @@ class RangeFetcher:
 
     @property
     def bars(self) -> BarFacts:
-        """Return what the daily bars say."""
+        """What the daily bars say."""
         return self.judge.facts
 
     def fetch(self, span: RequestRange) -> RangeResult:

@@ -90,7 +90,7 @@ class Heartbeat:
             self._tell(outcome, reason)
 
     def _judge_end(self, error: BaseException | None) -> tuple[str, str]:
-        """Return in one word how the run ended, and why."""
+        """Tell in one word how the run ended, and why."""
         if isinstance(error, (*self.interrupts, GeneratorExit)):
             return "stopped", ""
         if error is not None:
@@ -113,7 +113,7 @@ class Heartbeat:
             self._note_overhead(now)
 
     def _take_step(self, now: float, counted: Work) -> Step:
-        """Return what was done since the last step, and how long ranges were at work."""
+        """Take a step: what was done since the last one, and how long ranges were at work."""
         worked_s = self.workload.measure_worked_s()
         step = Step(worked_s - self._worked_s, counted - self._counted)
         self._counted, self._counted_at, self._worked_s = counted, now, worked_s
@@ -127,7 +127,7 @@ class Heartbeat:
         self._overhead_ms = max(overhead_ms, self._overhead_ms)
 
     def _count(self) -> Work:
-        """Return what came since the client was made, whole or not."""
+        """Count what came since the client was made, whole or not."""
         counters = self._counters()
         sessions = self.workload.read().found.sessions
         return Work(sessions, counters.pages, counters.rows)

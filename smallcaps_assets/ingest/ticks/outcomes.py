@@ -87,7 +87,7 @@ class DownloadSummary:
             self.bytes += outcome.bytes
 
     def describe(self) -> str:
-        """Return one line for logs, errors and terminals."""
+        """Describe the download in one line for logs, errors and terminals."""
         failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
         parts = [
             f"{self.finished} fetched",
@@ -107,7 +107,7 @@ class DownloadSummary:
             yield f"{count} not reached, first {self.unreached[0]}"
 
     def _describe_unanswered(self) -> str:
-        """Return which tickers the vendor fails, and whether all else is done."""
+        """Name the tickers that the vendor fails, and tell whether all else is done."""
         tickers = sorted(self.unanswered)
         names = [*tickers[:SHOWN], *([f"{len(tickers) - SHOWN} more"] if tickers[SHOWN:] else [])]
         *most, last = names
@@ -121,7 +121,7 @@ class DownloadSummary:
 
 
 def describe_stored(receipt: Receipt, run_id: str) -> Outcome:
-    """Return the outcome of a session by its receipt: green, or disputed by its bar."""
+    """Describe the outcome of a session by its receipt: green, or disputed by its bar."""
     is_disputed = receipt.state == states.DISPUTED
     return Outcome(
         receipt.key,

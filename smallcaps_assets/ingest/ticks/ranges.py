@@ -48,11 +48,11 @@ class RequestRange:
     not_before: dt.date = dt.date.min
 
     def describe(self) -> str:
-        """Return ticker and bounds for logs and the ledger."""
+        """Describe the range by ticker and bounds, for logs and the ledger."""
         return f"{self.ticker} {self.first_session}..{self.last_session}"
 
     def first_date(self, calendar: SessionCalendar) -> dt.date:
-        """Return the first New York date that is asked for: a closed day, or the first session."""
+        """Find the first New York date that is asked for: a closed day, or the first session."""
         days = [*calendar.closed_days_before(self.first_session), self.first_session]
         return next((day for day in days if day >= self.not_before), self.first_session)
 
@@ -224,18 +224,18 @@ def queue_ranges(
 
 
 def rotate(spans: Sequence[RequestRange], run_id: str) -> list[RequestRange]:
-    """Return ranges in their order, beginning with one that depends on the run."""
+    """Rotate ranges in their order, to begin with one that depends on the run."""
     start = zlib.crc32(run_id.encode()) % len(spans) if spans else 0
     return [*spans[start:], *spans[:start]]
 
 
 def session_order(span: RequestRange) -> tuple[dt.date, str]:
-    """Return what ranges are ordered by: last session, then ticker."""
+    """Name what ranges are ordered by: last session, then ticker."""
     return span.last_session, span.ticker
 
 
 def _join_sessions(span: RequestRange, dates: Sequence[dt.date], bars: BarFacts) -> RequestRange:
-    """Return the part of a range that neighbouring sessions are, asked for as all of it was.
+    """Join neighbouring sessions to a part of their range, asked for as all of it was.
 
     Its expected rows are unknown where one session's are.
     """

@@ -80,7 +80,7 @@ class Workload:
         self._ended_at: float | None = None
 
     def weigh(self, span: RequestRange) -> Work:
-        """Return the work that the bars promise of a range."""
+        """Weigh the work that the bars promise of a range."""
         sessions = len(self._calendar.dates(span.first_session, span.last_session))
         rows = span.estimated_rows if span.expected_rows is None else span.expected_rows
         if rows is None:
@@ -133,7 +133,7 @@ class Workload:
         self.drop(result.span)
 
     def read(self) -> WorkloadFacts:
-        """Return how far the work is."""
+        """Tell how far the work is."""
         with self._lock:
             running = list(self._started)
             return WorkloadFacts(
@@ -186,7 +186,7 @@ def find_purposes(
 def _find_begun(
     ledger: LedgerReader, missing: pl.DataFrame, plan_ranges: PlanRanges
 ) -> dict[Key, Purpose]:
-    """Return the unasked sessions whose range of the plan was begun before."""
+    """Find the unasked sessions whose range of the plan was begun before."""
     stored = ledger.stored_sessions().filter("is_planned").select(*KEY, is_asked=pl.lit(value=True))
     is_asked = ~pl.col("state").is_in(UNASKED)
     unstored = ledger.missing_keys().select(*KEY, is_asked=is_asked)

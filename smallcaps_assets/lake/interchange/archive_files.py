@@ -73,7 +73,7 @@ class ArchivedFile:
 
 
 def read_archive(file: ArchivedFile, root: Path, bounds: Bounds = DAY_BOUNDS) -> pl.DataFrame:
-    """Return the columns of a file that matter, as they were written.
+    """Read the columns of a file that matter, as they were written.
 
     Raises:
         DataError: It is no whole Parquet file, too large, or lies outside the archive.
@@ -82,7 +82,7 @@ def read_archive(file: ArchivedFile, root: Path, bounds: Bounds = DAY_BOUNDS) ->
 
 
 def decode_archive(content: bytes, bounds: Bounds = DAY_BOUNDS) -> pl.DataFrame:
-    """Return the rows of a Parquet file of unknown origin, within bounds.
+    """Decode the rows of a Parquet file of unknown origin, within bounds.
 
     Raises:
         DataError: It is damaged or too large, has no column of trades, or names other files.
@@ -101,7 +101,7 @@ def decode_archive(content: bytes, bounds: Bounds = DAY_BOUNDS) -> pl.DataFrame:
 
 
 def _check_parquet(parquet: pq.ParquetFile, bounds: Bounds) -> list[str]:
-    """Return the columns to read, after a look at what the footer says.
+    """Check what the footer says, and list the columns to read.
 
     Raises:
         DataError: It is not to be read.
@@ -134,7 +134,7 @@ def _read_batches(
 
 
 def _read_bytes(path: Path, root: Path, bounds: Bounds) -> bytes:
-    """Return the content of a file that lies below ``root`` and is one."""
+    """Read the content of a file that lies below ``root`` and is one."""
     try:
         if not path.parent.resolve(strict=True).is_relative_to(root):
             raise DataError(f"{path} leads out of the archive")

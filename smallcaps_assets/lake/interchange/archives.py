@@ -55,12 +55,12 @@ class SessionFiles:
 
     @property
     def key(self) -> str:
-        """Return the partition key."""
+        """The partition key."""
         return encode_key(self.ticker, self.session_date)
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of names, sizes and times: equal files were looked at before."""
+        """A hash of names, sizes and times: equal files were looked at before."""
         facts = [(file.facts.name, file.bytes, file.changed_ns) for file in self.files]
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -79,7 +79,7 @@ class Stray:
 
 
 def open_archive(folder: Path, own: Iterable[Path]) -> Path:
-    """Return the folder of an archive with all links in its own path resolved.
+    """Find the folder of an archive, with all links in its own path resolved.
 
     Raises:
         ConfigError: It is no folder, or overlaps with a folder of the lake's ``own``.
@@ -202,7 +202,7 @@ class _Walk:
     def _judge_entry(
         self, entry: os.DirEntry[str] | Stray, names: Mapping[str, str | None]
     ) -> os.DirEntry[str] | Stray:
-        """Return an entry of a session's folder that is one of its files, or why it is not one."""
+        """Pass on an entry of a session's folder if it is one of its files, or say why not."""
         if isinstance(entry, Stray):
             return entry
         try:
@@ -224,12 +224,12 @@ class _Walk:
         return ArchivedFile(Path(entry.path), shown, facts.st_size, facts.st_mtime_ns)
 
     def _refuse(self, entry: os.DirEntry[str]) -> Stray:
-        """Return why something of the wrong kind is not looked at."""
+        """Say why something of the wrong kind is not looked at."""
         what = "a symbolic link, not followed" if entry.is_symlink() else "of the wrong kind"
         return Stray(self._relate(entry), what)
 
     def _reject(self, entry: os.DirEntry[str], expected: str) -> Stray:
-        """Return why a name is not looked at."""
+        """Say why a name is not looked at."""
         if entry.is_symlink():
             return self._refuse(entry)
         return Stray(self._relate(entry), f"expected {expected}")
@@ -239,7 +239,7 @@ class _Walk:
 
 
 def _parse_ticker(name: str) -> str:
-    """Return the ticker a folder is called after, written as it is or as the lake writes it.
+    """Parse the ticker a folder is called after, written as it is or as the lake writes it.
 
     Raises:
         DataError: It is called after none.
@@ -258,7 +258,7 @@ def _parse_date(name: str) -> dt.date | None:
 
 
 def _parse_day(name: str, month: str, year: str) -> dt.date | None:
-    """Return the date of a folder that lies in the month and year it names."""
+    """Parse the date of a folder that lies in the month and year it names."""
     session_date = _parse_date(f"{DATE_PREFIX}{name.removeprefix(_DAY_PREFIX)}")
     if session_date is None or not name.startswith(_DAY_PREFIX):
         return None

@@ -222,7 +222,7 @@ class _SessionExport:
         self.writer.add(files | {folder / RECEIPT_NAME: text})
 
     def _read(self, file: StoredFile, receipt: Receipt) -> bytes:
-        """Return the file of a session; encoded again where a month file alone has its rows."""
+        """Read the file of a session; encode it again where a month file alone has its rows."""
         try:
             content = self.writer.fs.read(file.path)
         except MissingPartitionError:

@@ -39,20 +39,20 @@ class SessionFolders(ABC):
         self.is_portable = is_portable
 
     def name_ticker(self, ticker: str) -> str:
-        """Return the name of the folder of a ticker."""
+        """Name the folder of a ticker."""
         return encode_ticker(ticker, is_portable=self.is_portable)
 
     @abstractmethod
     def locate(self, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of a session, relative to the destination."""
+        """Locate the folder of a session, relative to the destination."""
 
     @abstractmethod
     def list_files(self, receipt: Receipt) -> list[str]:
-        """Return the names of the files that a session has."""
+        """List the names of the files that a session has."""
 
     @abstractmethod
     def cut(self, content: bytes, receipt: Receipt) -> dict[str, bytes]:
-        """Return the files of a session by name, of the content of its file in the lake.
+        """Cut the content of a session's file in the lake into its exported files, by name.
 
         Raises:
             DataError: The file is damaged.
@@ -65,15 +65,15 @@ class DateFolders(SessionFolders):
     names = (TRADES_NAME,)
 
     def locate(self, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of a session, relative to the destination."""
+        """Locate the folder of a session, relative to the destination."""
         return Path(self.name_ticker(ticker), date_folder(session_date))
 
     def list_files(self, receipt: Receipt) -> list[str]:  # noqa: ARG002  the other layout needs it
-        """Return the names of the files that a session has."""
+        """List the names of the files that a session has."""
         return [TRADES_NAME]
 
     def cut(self, content: bytes, receipt: Receipt) -> dict[str, bytes]:  # noqa: ARG002  as above
-        """Return the file of a session."""
+        """Keep the file of a session whole."""
         return {TRADES_NAME: content}
 
 
@@ -83,18 +83,18 @@ class PhaseFolders(SessionFolders):
     names = tuple(PHASE_FILES.values())
 
     def locate(self, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of a session, relative to the destination."""
+        """Locate the folder of a session, relative to the destination."""
         year, month, _ = session_date.isoformat().split("-")
         return Path(
             self.name_ticker(ticker), f"year={year}", f"month={month}", f"day={session_date}"
         )
 
     def list_files(self, receipt: Receipt) -> list[str]:
-        """Return the names of the files that a session has."""
+        """List the names of the files that a session has."""
         return [PHASE_FILES[phase] for phase, rows in receipt.rows_by_phase.items() if rows]
 
     def cut(self, content: bytes, receipt: Receipt) -> dict[str, bytes]:
-        """Return the files of a session by name, with all columns of ``schemas.TRADES``.
+        """Cut a session into files by name, with all columns of ``schemas.TRADES``.
 
         Raises:
             DataError: The file is damaged.

@@ -45,7 +45,7 @@ Parsed = TypeVar("Parsed")
 
 
 def read_input(path: Path) -> pl.DataFrame:
-    """Return the rows of a file, or of a watchlist in folders by date.
+    """Read the rows of a file, or of a watchlist in folders by date.
 
     Args:
         path: A ``.parquet`` or ``.csv`` file (also ``.csv.gz`` and ``.csv.zst``), or a folder of
@@ -66,7 +66,7 @@ def read_input(path: Path) -> pl.DataFrame:
 
 
 def read_parsed(path: Path, parse: Callable[[pl.DataFrame], Parsed]) -> Parsed:
-    """Return what ``parse`` makes of the rows of a file or folder.
+    """Read the rows of a file or folder through ``parse``.
 
     Raises:
         RefusedFileError: It cannot be read, or its rows break their contract.
@@ -119,7 +119,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
 
 
 def _read_text(path: Path) -> bytes:
-    """Return the content of a CSV file, inflated, with line ends of one kind."""
+    """Read the content of a CSV file, inflated, with line ends of one kind."""
     content = path.read_bytes()
     if codec := _CODECS.get(path.suffix.lower()):
         import pyarrow as pa  # noqa: PLC0415  half a second
@@ -134,7 +134,7 @@ def _read_text(path: Path) -> bytes:
 
 
 def _find_separator(content: bytes) -> str:
-    """Return what separates the names of the header: a comma, unless there is none."""
+    """Find what separates the names of the header: a comma, unless there is none."""
     header = content.lstrip().partition(b"\n")[0].decode(errors="replace")
     return next((separator for separator in (",", ";", "\t") if separator in header), ",")
 
@@ -152,7 +152,7 @@ def _read_header(path: Path, content: bytes, separator: str) -> list[str]:
 
 
 def _find_ragged_line(content: bytes, separator: str) -> str:
-    """Return which line has more fields than the header; empty where that is not the fault."""
+    """Tell which line has more fields than the header; empty where that is not the fault."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -171,7 +171,7 @@ def _find_ragged_line(content: bytes, separator: str) -> str:
 
 
 def _clean(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with text without blanks around it, and without rows that hold nothing."""
+    """Strip text of the blanks around it, and drop rows that hold nothing."""
     schema = rows.schema
     texts = [
         name for name, dtype in schema.items() if dtype in (pl.String, pl.Categorical, pl.Enum)
@@ -200,7 +200,7 @@ def _read_folder(path: Path) -> pl.DataFrame:
 
 
 def _unite(days: Sequence[pl.DataFrame], paths: Sequence[Path]) -> pl.DataFrame:
-    """Return the rows of all files; only columns that mean something have to agree.
+    """Unite the rows of all files; only columns that mean something have to agree.
 
     Columns that nobody reads stay as names without values, so that they can be reported.
     """

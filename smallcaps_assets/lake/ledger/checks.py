@@ -167,7 +167,7 @@ def _make_schema(*statements: str) -> dict[tuple[str, str], object]:
 
 
 def _describe_schema(connection: sqlite3.Connection) -> dict[tuple[str, str], object]:
-    """Return what makes up each table, index and trigger, however its statement was laid out."""
+    """Describe what makes up each table, index and trigger, however its statement was laid out."""
     listed = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     return {
         (kind, name): _describe_table(connection, name)

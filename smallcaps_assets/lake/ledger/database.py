@@ -66,7 +66,7 @@ _PRIMARY_CODE: Final = 0xFF
 
 
 def open_database(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
-    """Return a connection to the ledger at ``path``, made again where there is none.
+    """Connect to the ledger at ``path``, which is made again where there is none.
 
     Readers never wait for the writer and see whole transactions only (write-ahead log).
 
@@ -141,7 +141,7 @@ def _connect(path: Path, *, is_read_only: bool) -> sqlite3.Connection:
 
 
 def _is_frozen(path: Path) -> bool:
-    """Return whether no process can be writing, as on a read-only disk.
+    """Tell whether no process can be writing, as on a read-only disk.
 
     A reader of a write-ahead log needs to create its index beside the file, which such a disk
     refuses; without a log there is nothing to index.
@@ -201,7 +201,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def find_damage(path: Path) -> str:
-    """Return what SQLite finds wrong with a database, whosever it is; empty: nothing.
+    """Ask SQLite what is wrong with a database, whosever it is; empty: nothing.
 
     A database that another process keeps locked, or that the disk refuses, is not called damaged.
     """
@@ -217,7 +217,7 @@ def find_damage(path: Path) -> str:
 
 
 def damaged_ledger(path: Path, what: object) -> LedgerMismatchError:
-    """Return the error that says what is wrong with the ledger at ``path``, and the remedy."""
+    """Make the error that says what is wrong with the ledger at ``path``, and the remedy."""
     return LedgerMismatchError(
         f"{path}: {what}; the ledger is damaged, rebuild it from the receipts: `smallcaps reindex`"
     )
@@ -243,7 +243,7 @@ def _find_code(error: Exception) -> int:
 
 
 def _quote(error: Exception) -> str:
-    """Return what SQLite says of a damaged file: it quotes what it cannot read, whatever it is."""
+    """Clean what SQLite says of a damaged file: it quotes what it cannot read, whatever it is."""
     what = str(error) if isinstance(error, sqlite3.Error) else "what it holds cannot be read"
     line = "".join(letter for letter in what.partition("\n")[0] if letter.isprintable())
     return line[:REASON_LENGTH]

@@ -29,18 +29,18 @@ class LedgerHistory(ABC):
 
     @abstractmethod
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
-        """Return the rows of a statement."""
+        """Fetch the rows of a statement."""
 
     def _has(self, table: str) -> bool:
         """Say whether there is a table that a ledger of an earlier version may lack."""
         return bool(self._fetch(ledger_sql.HAS_TABLE, {"name": table})[0][0])
 
     def _fetch_from(self, table: str, statement: str, parameters: Row | None = None) -> list[Any]:
-        """Return the rows of a statement about such a table; none where there is no table."""
+        """Fetch the rows of a statement about such a table; none where there is no table."""
         return self._fetch(statement, parameters) if self._has(table) else []
 
     def runs(self) -> pl.DataFrame:
-        """Return one row per run that asked for anything, the oldest first.
+        """List every run that asked for anything, a row a run, the oldest first.
 
         Returns:
             :data:`RUN_COLUMNS`; instants are those of its first and last answer, ``seconds`` how
@@ -51,7 +51,7 @@ class LedgerHistory(ABC):
         return frame.with_columns(instant)
 
     def spending(self, since: dt.datetime | None = None) -> dict[str, tuple[Spending, Spending]]:
-        """Return the requests of answered ranges by purpose, each in two halves of the ranges.
+        """Sum the requests of answered ranges by purpose, each in two halves of the ranges.
 
         Those of a ledger that did not keep purposes yet have an empty one.  ``since``: only those
         recorded after this instant, which has a time zone.
@@ -67,7 +67,7 @@ class LedgerHistory(ABC):
         return found
 
     def plan_requests_by_year(self) -> pl.DataFrame:
-        """Return ``ticker, year, requests, estimated_requests`` of answered ranges of the plan.
+        """List ``ticker, year, requests, estimated_requests`` of answered ranges of the plan.
 
         Ranges asked again, in pieces or after a repair are left out; one counts where it begins.
         """
@@ -82,16 +82,16 @@ class LedgerHistory(ABC):
         return int(self._fetch(ledger_sql.UNTIMED, start)[0][0])
 
     def newest_commit(self) -> dt.datetime | None:
-        """Return when the newest receipt was written; ``None``: nothing is stored."""
+        """Tell when the newest receipt was written; ``None``: nothing is stored."""
         return parse_instant(self._fetch(ledger_sql.NEWEST_COMMIT)[0][0])
 
     def count_committed_since(self, since: dt.datetime) -> int:
-        """Return the stored sessions whose receipts were written after an instant."""
+        """Count the stored sessions whose receipts were written after an instant."""
         found = self._fetch(ledger_sql.COMMITTED_SINCE, {"since": format_instant(since)})
         return int(found[0][0])
 
     def attempts_by_hour(self) -> pl.DataFrame:
-        """Return ``hour`` (UTC), ``kind`` (empty: it succeeded) and ``attempts``, sorted."""
+        """Count ``attempts`` by ``hour`` (UTC) and ``kind`` (empty: it succeeded), sorted."""
         rows = self._fetch(ledger_sql.ATTEMPTS_BY_HOUR)
         schema = {"hour": pl.String(), "kind": pl.String(), "attempts": pl.Int64()}
         frame = pl.DataFrame(rows, schema, orient="row")

@@ -43,7 +43,7 @@ class ImportRecord:
 
 
 def read_import(receipt: Receipt) -> ImportRecord:
-    """Return the record that the receipt of an unproven session proves."""
+    """Read the record that the receipt of an unproven session proves."""
     archive = receipt.archive
     return ImportRecord(
         receipt.key,
@@ -58,7 +58,7 @@ def read_import(receipt: Receipt) -> ImportRecord:
 
 
 def import_row(record: ImportRecord, now: str) -> Row:
-    """Return the row of ``imports``."""
+    """Make the row of ``imports`` from a record."""
     ticker, session_date = decode_key(record.key)
     return asdict(record) | {
         "ticker": ticker,
@@ -69,7 +69,7 @@ def import_row(record: ImportRecord, now: str) -> Row:
 
 
 def parse_import(row: Sequence[Any]) -> ImportRecord:
-    """Return the record that a row of ``ledger_sql.IMPORTS`` holds."""
+    """Parse the record that a row of ``ledger_sql.IMPORTS`` holds."""
     named = dict(zip((column.name for column in fields(ImportRecord)), row, strict=True))
     named["findings"] = tuple(json.loads(named["findings"]))
     return ImportRecord(**named)

@@ -83,12 +83,12 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode_pulse(pulse: Pulse) -> str:
-    """Return a pulse as text."""
+    """Encode a pulse as text."""
     return msgspec.json.encode(pulse).decode()
 
 
 def parse_pulse(text: str) -> Pulse | None:
-    """Return a pulse; ``None``: another version of this program wrote it."""
+    """Parse a pulse; ``None``: another version of this program wrote it."""
     try:
         return decode_json(text, Pulse)
     except DECODER_FAULTS:
@@ -96,7 +96,7 @@ def parse_pulse(text: str) -> Pulse | None:
 
 
 def step_row(step: Step, run_id: str, now: str) -> Row:
-    """Return the row of ``steps``."""
+    """Make the row of ``steps`` from a step."""
     return {
         "recorded_at": now,
         "run_id": run_id,
@@ -108,6 +108,6 @@ def step_row(step: Step, run_id: str, now: str) -> Row:
 
 
 def parse_step(row: Sequence[Any]) -> Step:
-    """Return the step of a row of ``ledger_sql.STEPS``."""
+    """Parse the step of a row of ``ledger_sql.STEPS``."""
     seconds, sessions, requests, rows = row
     return Step(float(seconds), Work(int(sessions), int(requests), int(rows)))

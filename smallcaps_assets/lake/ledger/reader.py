@@ -122,7 +122,7 @@ class LedgerReader(LedgerHistory):
 
     @property
     def is_indexed(self) -> bool:
-        """Return whether the receipts were ever read into this file.
+        """Tell whether the receipts were ever read into this file.
 
         A ledger that was lost and made again is not, and would ask for everything again.
         """
@@ -130,7 +130,7 @@ class LedgerReader(LedgerHistory):
 
     @property
     def is_compared(self) -> bool:
-        """Return whether the receipts were read since sessions are compared with their bars."""
+        """Tell whether the receipts were read since sessions are compared with their bars."""
         return bool(self._fetch(ledger_sql.FACT, {"name": "compared_at"}))
 
     def missing_keys(
@@ -141,7 +141,7 @@ class LedgerReader(LedgerHistory):
         *,
         due_on: dt.date | None = None,
     ) -> pl.DataFrame:
-        """Return the planned ticker-sessions that are not green.
+        """List the planned ticker-sessions that are not green.
 
         Args:
             tickers: Only these; all by default.
@@ -190,21 +190,21 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
 
     def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
-        """Return what is known of those of ``keys`` that the ledger knows, by key."""
+        """Look up what is known of those of ``keys`` that the ledger knows, by key."""
         rows = self._fetch(ledger_sql.RECORDS, _pack_keys(keys))
         return {row[0]: parse_record(row) for row in rows}
 
     def states(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the states of those of ``keys`` that the ledger knows."""
+        """Look up the states of those of ``keys`` that the ledger knows."""
         return dict(self._fetch(ledger_sql.STATES, _pack_keys(keys)))
 
     def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
-        """Return what an import found out about those of ``keys`` that it did not prove, by key."""
+        """Recall what an import found out about those of ``keys`` that it did not prove, by key."""
         rows = self._fetch_from("imports", ledger_sql.IMPORTS, _pack_keys(keys))
         return {row[0]: parse_import(row) for row in rows}
 
     def unproven_sessions(self) -> pl.DataFrame:
-        """Return the imported ticker-sessions that are not proven, by an import or a download.
+        """List the imported ticker-sessions that are not proven, by an import or a download.
 
         Returns:
             Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, sorted by ticker and
@@ -214,11 +214,11 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
 
     def unjudged_months(self) -> list[str]:
-        """Return the months (``YYYY-MM``) whose bars were not compared with what is stored."""
+        """List the months (``YYYY-MM``) whose bars were not compared with what is stored."""
         return [row[0] for row in self._fetch_from("comparisons", ledger_sql.UNJUDGED)]
 
     def figures(self, first: dt.date, last: dt.date) -> pl.DataFrame:
-        """Return what the stored sessions traded and what their bars said, both dates included.
+        """Read what the stored sessions traded and what their bars said, both dates included.
 
         Returns:
             :data:`FIGURE_COLUMNS`, sorted by ticker and session.
@@ -227,7 +227,7 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, FIGURE_COLUMNS)
 
     def deficits(self) -> pl.DataFrame:
-        """Return the sessions that lack some of their bar, or were asked for again for it.
+        """List the sessions that lack some of their bar, or were asked for again for it.
 
         Returns:
             :data:`DEFICIT_COLUMNS`, sorted by ticker and session.
@@ -236,20 +236,20 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, DEFICIT_COLUMNS).cast({"is_same": pl.Boolean()})
 
     def compared_dates(self) -> pl.DataFrame:
-        """Return ``session_date``, ``volume`` and ``trade_count``: sessions compared in each."""
+        """Count sessions compared on each ``session_date`` by ``volume`` and ``trade_count``."""
         rows = self._fetch(ledger_sql.COMPARED)
         schema = {"session_date": pl.String(), "volume": pl.Int64(), "trade_count": pl.Int64()}
         frame = pl.DataFrame(rows, schema, orient="row")
         return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
 
     def marks(self) -> dict[str, int]:
-        """Return how many stored sessions have each mark, in the order of ``MARKS``."""
+        """Count the stored sessions that have each mark, in the order of ``MARKS``."""
         rows = self._fetch_from("comparisons", ledger_sql.MARKS)
         counts = {mark: sum(n for marks, n in rows if mark in marks.split(",")) for mark in MARKS}
         return {mark: count for mark, count in counts.items() if count}
 
     def revisions(self, since: dt.datetime | None = None, limit: int = 1000) -> pl.DataFrame:
-        """Return answers that differed from what was stored, ``limit`` at most, the newest first.
+        """List answers that differed from what was stored, ``limit`` at most, the newest first.
 
         Returns:
             :data:`REVISION_COLUMNS`; ``counts`` says which of both answers does, ``old`` or
@@ -261,11 +261,11 @@ class LedgerReader(LedgerHistory):
         return frame_keys(rows, REVISION_COLUMNS)
 
     def settled_keys(self) -> list[str]:
-        """Return the keys of sessions with a deficit that settled or was accepted, sorted."""
+        """List the keys of sessions with a deficit that settled or was accepted, sorted."""
         return [row[0] for row in self._fetch_from("comparisons", ledger_sql.SETTLED)]
 
     def is_ask_due(self, key: str, today: dt.date) -> bool:
-        """Return whether a ticker-session may be asked for on this UTC date.
+        """Tell whether a ticker-session may be asked for on this UTC date.
 
         A green one never is; a disputed one once a day, :data:`DISPUTED_REPEATS` times after
         the first; any other always is.
@@ -277,7 +277,7 @@ class LedgerReader(LedgerHistory):
         return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date != today
 
     def counts(self) -> dict[str, int]:
-        """Return how many planned ticker-sessions are in each state, in the order of ``STATES``.
+        """Count the planned ticker-sessions in each state, in the order of ``STATES``.
 
         Those not yet available are counted too, although no plan holds them yet.
         """
@@ -285,12 +285,12 @@ class LedgerReader(LedgerHistory):
         return {state: found[state] for state in STATES if state in found}
 
     def totals(self) -> Totals:
-        """Return what is stored and what it cost."""
+        """Sum up what is stored and what it cost."""
         sessions, rows, size, requests = self._fetch(ledger_sql.TOTALS)[0]
         return Totals(sessions or 0, rows or 0, size or 0, requests)
 
     def activity(self, since: dt.datetime) -> Activity:
-        """Return what happened since an instant, which has a time zone."""
+        """Sum up what happened since an instant, which has a time zone."""
         start = {"since": format_instant(since)}
         sessions, requests, rows, size, first = self._fetch(ledger_sql.ACTIVITY, start)[0]
         return Activity(
@@ -305,44 +305,44 @@ class LedgerReader(LedgerHistory):
         )
 
     def last_commit_at(self) -> dt.datetime | None:
-        """Return when receipts were last recorded, however long ago; ``None``: never."""
+        """Tell when receipts were last recorded, however long ago; ``None``: never."""
         found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
         return parse_instant(found[0][0]) if found else None
 
     def pulse(self) -> Pulse | None:
-        """Return what the last download said of itself; ``None``: none ever did."""
+        """Recall what the last download said of itself; ``None``: none ever did."""
         found = self._fetch(ledger_sql.FACT, {"name": "pulse"})
         return parse_pulse(found[0][0]) if found else None
 
     def recent_steps(self, limit: int = STEPS_READ) -> list[Step]:
-        """Return the last steps of downloads, the oldest first."""
+        """List the last steps of downloads, the oldest first."""
         rows = self._fetch_from("steps", ledger_sql.STEPS, {"limit": limit})
         return [parse_step(row) for row in reversed(rows)]
 
     def recent_overheads(self, limit: int = RUNS_READ) -> list[float]:
-        """Return the seconds that the last runs took besides their ranges, the newest first."""
+        """List the seconds that the last runs took besides their ranges, the newest first."""
         return [
             float(seconds) for (seconds,) in self._fetch(ledger_sql.OVERHEADS, {"limit": limit})
         ]
 
     def recent_sessions(self, limit: int = 5) -> list[CommittedSession]:
-        """Return the sessions committed last, the newest first."""
+        """List the sessions committed last, the newest first."""
         rows = self._fetch(ledger_sql.RECENT_SESSIONS, {"limit": limit})
         return [parse_committed(row) for row in rows]
 
     def coverage(self) -> pl.DataFrame:
-        """Return ``schemas.COVERAGE``, sorted by its key."""
+        """Read ``schemas.COVERAGE``, sorted by its key."""
         rows = self._fetch(self._without_marks() + ledger_sql.COVERAGE)
         return COVERAGE.conform(frame_keys(rows, COVERAGE.schema))
 
     def coverage_by_year(self) -> pl.DataFrame:
-        """Return ``ticker``, ``year``, ``planned`` and ``done``, sorted by ticker and year."""
+        """Count ``planned`` and ``done`` by ``ticker`` and ``year``, sorted by ticker and year."""
         counts = {"year": pl.Int32(), "planned": pl.Int64(), "done": pl.Int64()}
         rows = self._fetch(ledger_sql.COVERAGE_BY_YEAR)
         return pl.DataFrame(rows, {"ticker": pl.String(), **counts}, orient="row")
 
     def receipts(self) -> pl.DataFrame:
-        """Return ``schemas.RECEIPTS``, sorted by its key."""
+        """Read ``schemas.RECEIPTS``, sorted by its key."""
         text = {"committed_timestamp": pl.String(), "is_seam_ambiguous": pl.Int8()}
         rows = self._fetch(self._without_marks() + ledger_sql.RECEIPTS)
         frame = frame_keys(rows, {**RECEIPTS.schema, **text})
@@ -351,7 +351,7 @@ class LedgerReader(LedgerHistory):
         return RECEIPTS.conform(frame)
 
     def failed_sessions(self, limit: int = 1000) -> pl.DataFrame:
-        """Return planned ticker-sessions whose last attempt failed, ``limit`` at most.
+        """List planned ticker-sessions whose last attempt failed, ``limit`` at most.
 
         Returns:
             Columns ``key``, ``ticker``, ``session_date``, ``state``, ``error_kind`` and
@@ -364,7 +364,7 @@ class LedgerReader(LedgerHistory):
         return frame.select(key_expression(), pl.all())
 
     def recent_errors(self, limit: int = 20) -> pl.DataFrame:
-        """Return the last failed attempts, the newest first.
+        """List the last failed attempts, the newest first.
 
         Returns:
             :data:`ERROR_COLUMNS`.
@@ -384,7 +384,7 @@ class LedgerReader(LedgerHistory):
         last: dt.date | None,
         **others: object,
     ) -> list[Any]:
-        """Return the rows of a statement that are of these tickers and sessions."""
+        """Select the rows of a statement that are of these tickers and sessions."""
         chosen = statement if tickers is None else ledger_sql.select_tickers(statement)
         return self._fetch(chosen, select_parameters(tickers, first, last) | others)
 
@@ -394,7 +394,7 @@ class LedgerReader(LedgerHistory):
 
 
 def _pack_keys(keys: Iterable[str]) -> Row:
-    """Return keys as the one parameter of a statement.
+    """Pack keys into the one parameter of a statement.
 
     Raises:
         DataError: One of them is none.

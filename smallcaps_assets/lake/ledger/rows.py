@@ -240,23 +240,23 @@ class ReindexFacts:
 
 
 def format_instant(instant: dt.datetime) -> str:
-    """Return an instant as text in UTC that sorts as it does."""
+    """Format an instant as text in UTC that sorts as it does."""
     return instant.astimezone(dt.UTC).isoformat(timespec="microseconds")
 
 
 def parse_instant(text: str | None) -> dt.datetime | None:
-    """Return the instant that :func:`format_instant` made ``text`` of; ``None`` stays."""
+    """Parse the instant that :func:`format_instant` made ``text`` of; ``None`` stays."""
     return None if text is None else dt.datetime.fromisoformat(text)
 
 
 def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return rows whose ``session_date`` is text as a frame in which it is a date."""
+    """Frame rows whose ``session_date`` is text; in the frame it is a date."""
     frame = pl.DataFrame(rows, {**schema, **KEY_COLUMNS}, orient="row")
     return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
 
 
 def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) -> pl.DataFrame:
-    """Return a frame of texts, those columns of which are an instant and dates.
+    """Pass on a frame of texts, those columns of which have to be an instant and dates.
 
     Raises:
         polars.exceptions.InvalidOperationError: One is none.
@@ -266,7 +266,7 @@ def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) ->
 
 
 def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
-    """Return ``key``, ``ticker``, ``session_date`` and ``state`` of rows of ``ledger_sql.MISSING``.
+    """Frame ``key``, ``ticker``, ``session_date`` and ``state`` of rows of ``ledger_sql.MISSING``.
 
     They are sorted by ticker and session.
     """
@@ -297,7 +297,7 @@ def plan_rows(plan: pl.DataFrame, state: str) -> Iterator[tuple[str, str, str]]:
 
 
 def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
-    """Return what a receipt proves, for the rows of ``sessions`` and ``comparisons``.
+    """List what a receipt proves, for the rows of ``sessions`` and ``comparisons``.
 
     It adds no attempts where the ledger is rebuilt.
     """
@@ -319,7 +319,7 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
 
 
 def revision_row(revision: Revision, now: str) -> Row:
-    """Return the row of ``revisions``."""
+    """Make the row of ``revisions`` from a revision."""
     old, new = revision.old, revision.new
     return {
         "recorded_at": now,
@@ -361,7 +361,7 @@ def describe_dispute(receipt: Receipt) -> str:
 
 
 def attempt_row(attempt: Attempt, now: str) -> Row:
-    """Return the row of ``attempts``."""
+    """Make the row of ``attempts`` from an attempt."""
     return asdict(attempt) | {
         "recorded_at": now,
         "first_session": attempt.first_session.isoformat(),
@@ -373,7 +373,7 @@ def attempt_row(attempt: Attempt, now: str) -> Row:
 
 
 def failure_row(failure: Failure, now: str) -> Row:
-    """Return the row of ``sessions`` that a failure makes.
+    """Make the row of ``sessions`` that a failure leaves.
 
     Raises:
         DataError: Its key is none, or its state is none of a failure.
@@ -396,14 +396,14 @@ def failure_row(failure: Failure, now: str) -> Row:
 
 
 def parse_record(row: Sequence[Any]) -> SessionRecord:
-    """Return the record that a row of ``ledger_sql.RECORDS`` holds."""
+    """Parse the record that a row of ``ledger_sql.RECORDS`` holds."""
     key, state, rows, size, content_hash, kind, message, count, asked = row
     date = dt.date.fromisoformat(asked) if asked else None
     return SessionRecord(key, state, rows, size, content_hash, kind, message, count, date)
 
 
 def parse_committed(row: Sequence[Any]) -> CommittedSession:
-    """Return the session of a row of ``ledger_sql.RECENT_SESSIONS``."""
+    """Parse the session of a row of ``ledger_sql.RECENT_SESSIONS``."""
     ticker, session_date, state, rows, size, committed_at = row
     key = encode_key(ticker, dt.date.fromisoformat(session_date))
     return CommittedSession(key, state, rows, size, dt.datetime.fromisoformat(committed_at))
@@ -412,7 +412,7 @@ def parse_committed(row: Sequence[Any]) -> CommittedSession:
 def select_parameters(
     tickers: Iterable[str] | None, first: dt.date | None, last: dt.date | None
 ) -> Row:
-    """Return the parameters of a statement that selects tickers and sessions, both included."""
+    """Make the parameters of a statement that selects tickers and sessions, both included."""
     chosen = {} if tickers is None else {"tickers": json.dumps(list(tickers))}
     return chosen | {
         "first": first.isoformat() if first else _FIRST_DATE,

@@ -49,7 +49,7 @@ from smallcaps_assets.lake.storage.files import FileSystem
 
 
 def tell_time() -> dt.datetime:
-    """Return the present instant in UTC."""
+    """Tell the present instant in UTC."""
     return dt.datetime.now(dt.UTC)
 
 

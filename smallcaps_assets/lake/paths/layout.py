@@ -100,44 +100,44 @@ class LakeLayout:
 
     @property
     def home(self) -> LakeRoot:
-        """Return the root in the data folder, which every lake begins with."""
+        """The root in the data folder, which every lake begins with."""
         return LakeRoot(self.lake_dir, self.quarantine_dir)
 
     @property
     def staging_dir(self) -> Path:
-        """Return the folder of session files under way at home."""
+        """The folder of session files under way at home."""
         return self.home.staging_dir
 
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of what was damaged of one ticker-session, a folder a time."""
+        """Locate the folder of what was damaged of one ticker-session, a folder a time."""
         return self.find_root(ticker, session_date, tree).quarantine_folder(
             tree, ticker, session_date
         )
 
     @property
     def quarantine_dirs(self) -> list[Path]:
-        """Return the folders of damaged files of all roots, and of home."""
+        """The folders of damaged files of all roots, and of home."""
         return list(dict.fromkeys(root.quarantine_dir for root in (self.home, *self.roots)))
 
     def picture_file(self, name: str) -> Path:
-        """Return the file of a picture of the plan."""
+        """Name the file of a picture of the plan."""
         return self.reports_dir / f"{name}.png"
 
     def tree_dir(self, tree: Tree) -> Path:
-        """Return the folder of all ticker-sessions of ``tree`` at home."""
+        """Name the folder of all ticker-sessions of ``tree`` at home."""
         return self.home.tree_dir(tree)
 
     def find_holder(
         self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES
     ) -> LakeRoot | None:
-        """Return the root that has the receipt of a ticker-session; ``None``: none has."""
+        """Find the root that has the receipt of a ticker-session; ``None``: none has."""
         for root in self.roots:
             if os.path.lexists(root.receipt_file(ticker, session_date, tree)):
                 return root
         return None
 
     def find_root(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> LakeRoot:
-        """Return the root where a ticker-session lies, or would be looked for.
+        """Find the root where a ticker-session lies, or would be looked for.
 
         With one root the disk is not touched.
         """
@@ -150,7 +150,7 @@ class LakeLayout:
         return next(found, self.roots[0])
 
     def root_of(self, path: Path) -> LakeRoot:
-        """Return the root that a path lies below.
+        """Find the root that a path lies below.
 
         Raises:
             DataError: It lies below none, or leads out of it.
@@ -163,28 +163,28 @@ class LakeLayout:
         raise DataError(f"expected a path below {folders}, got {path}")
 
     def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the folder of one ticker-session."""
+        """Locate the folder of one ticker-session."""
         return self.find_root(ticker, session_date, tree).session_dir(ticker, session_date, tree)
 
     def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the Parquet file of one ticker-session."""
+        """Locate the Parquet file of one ticker-session."""
         return self.session_dir(ticker, session_date, tree) / TRADES_NAME
 
     def receipt_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the receipt of one ticker-session, which lies beside its Parquet file."""
+        """Locate the receipt of one ticker-session, which lies beside its Parquet file."""
         return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
 
     def daily_bars_file(self, month: str) -> Path:
-        """Return the daily bars of a month, given as ``YYYY-MM``."""
+        """Name the file of the daily bars of a month, given as ``YYYY-MM``."""
         return self.daily_bars_dir / month_folder(month) / "daily_bars.parquet"
 
     def find_month(self, month: str) -> LakeRoot | None:
-        """Return the root that has the manifest of a compacted month; ``None``: none has."""
+        """Find the root that has the manifest of a compacted month; ``None``: none has."""
         holders = (root for root in self.roots if os.path.lexists(root.manifest_file(month)))
         return next(holders, None)
 
     def candidate_file(self, published: Path) -> Path:
-        """Return where the version of ``published`` lies that was not judged yet."""
+        """Tell where the version of ``published`` lies that was not judged yet."""
         return published.with_name(f"{published.stem}.candidate{published.suffix}")
 
     def temporary_dirs(self) -> Iterator[Path]:

@@ -28,7 +28,7 @@ _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?")
 
 
 def encode_ticker(ticker: str, *, is_portable: bool = True) -> str:
-    """Return a name for files that no other ticker has, on any file system.
+    """Encode a ticker as a name for files that no other ticker has, on any file system.
 
     Every byte but ``A-Z 0-9 . -`` becomes ``%XX``.  Lower-case letters too, so that ``BCpC``
     and ``BCPC`` differ where case does not count, and what Windows would drop or keep for
@@ -59,7 +59,7 @@ def encode_ticker(ticker: str, *, is_portable: bool = True) -> str:
 
 
 def decode_ticker(name: str) -> str:
-    """Return the ticker that :func:`encode_ticker` made ``name`` of.
+    """Decode ``name`` to the ticker that :func:`encode_ticker` made it of.
 
     Raises:
         DataError: No ticker has this name.
@@ -71,7 +71,7 @@ def decode_ticker(name: str) -> str:
 
 
 def ticker_folder(ticker: str) -> str:
-    """Return the name of the folder of a ticker.
+    """Name the folder of a ticker.
 
     Raises:
         DataError: The ticker cannot become a folder name.
@@ -80,12 +80,12 @@ def ticker_folder(ticker: str) -> str:
 
 
 def date_folder(session_date: dt.date) -> str:
-    """Return the name of the folder of a session."""
+    """Name the folder of a session."""
     return DATE_PREFIX + session_date.isoformat()
 
 
 def month_folder(month: str) -> str:
-    """Return the name of the folder of a month, given as ``YYYY-MM``.
+    """Name the folder of a month, given as ``YYYY-MM``.
 
     Raises:
         DataError: It is no month.
@@ -96,7 +96,7 @@ def month_folder(month: str) -> str:
 
 
 def parse_ticker_folder(name: str) -> str:
-    """Return the ticker whose folder is called ``name``.
+    """Parse the ticker whose folder is called ``name``.
 
     Raises:
         DataError: It is no folder of a ticker.
@@ -107,7 +107,7 @@ def parse_ticker_folder(name: str) -> str:
 
 
 def parse_date_folder(name: str) -> dt.date:
-    """Return the session whose folder is called ``name``.
+    """Parse the session whose folder is called ``name``.
 
     Raises:
         DataError: It is no folder of a session.

@@ -43,21 +43,21 @@ class LakeRoot:
 
     @property
     def revisions_dir(self) -> Path:
-        """Return the folder of answers that others took the place of, in the same file system."""
+        """The folder of answers that others took the place of, in the same file system."""
         return self.quarantine_dir.with_name("revisions")
 
     def revision_folder(self, ticker: str, session_date: dt.date, name: str) -> Path:
-        """Return the folder of one replaced answer of a ticker-session."""
+        """Name the folder of one replaced answer of a ticker-session."""
         return self.revisions_dir / ticker_folder(ticker) / date_folder(session_date) / name
 
     @property
     def marker_file(self) -> Path:
-        """Return the file that says which root of which lake this is; home has ``lake.json``."""
+        """The file that says which root of which lake this is; home has ``lake.json``."""
         return self.folder / "root.json"
 
     @property
     def staging_dir(self) -> Path:
-        """Return the folder of session files under way.
+        """The folder of session files under way.
 
         It lies in the root, hence in its file system, and is one folder so that what a dead
         run left is found without walking a million others.
@@ -65,39 +65,39 @@ class LakeRoot:
         return self.folder / ".staging"
 
     def tree_dir(self, tree: Tree) -> Path:
-        """Return the folder of all ticker-sessions of ``tree``."""
+        """Name the folder of all ticker-sessions of ``tree``."""
         return self.folder / tree.value
 
     def session_dir(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the folder of one ticker-session."""
+        """Name the folder of one ticker-session."""
         return self.tree_dir(tree) / ticker_folder(ticker) / date_folder(session_date)
 
     def trades_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the Parquet file of one ticker-session."""
+        """Name the Parquet file of one ticker-session."""
         return self.session_dir(ticker, session_date, tree) / TRADES_NAME
 
     def receipt_file(self, ticker: str, session_date: dt.date, tree: Tree = Tree.TRADES) -> Path:
-        """Return the receipt of one ticker-session, which lies beside its Parquet file."""
+        """Name the receipt of one ticker-session, which lies beside its Parquet file."""
         return self.session_dir(ticker, session_date, tree) / RECEIPT_NAME
 
     @property
     def compacted_dir(self) -> Path:
-        """Return the folder of the month files of this root, a folder a month."""
+        """The folder of the month files of this root, a folder a month."""
         return self.folder / "compacted_trades"
 
     def month_dir(self, month: str) -> Path:
-        """Return the folder of a compacted month, given as ``YYYY-MM``."""
+        """Name the folder of a compacted month, given as ``YYYY-MM``."""
         return self.compacted_dir / month_folder(month)
 
     def manifest_file(self, month: str) -> Path:
-        """Return the file that lists what belongs to a compacted month."""
+        """Name the file that lists what belongs to a compacted month."""
         return self.month_dir(month) / MANIFEST_NAME
 
     def month_quarantine_folder(self, month: str) -> Path:
-        """Return the folder of what was damaged of a compacted month, a folder a time."""
+        """Name the folder of what was damaged of a compacted month, a folder a time."""
         return self.quarantine_dir / self.compacted_dir.name / month_folder(month)
 
     def quarantine_folder(self, tree: Tree, ticker: str, session_date: dt.date) -> Path:
-        """Return the folder of what was damaged of one ticker-session, a folder a time."""
+        """Name the folder of what was damaged of one ticker-session, a folder a time."""
         folder = self.quarantine_dir / tree.value / ticker_folder(ticker)
         return folder / date_folder(session_date)

@@ -74,7 +74,7 @@ class _Pieces:
         self._frames.append(trades)
 
     def finish(self) -> pl.DataFrame:
-        """Return all trades, in the order they were added."""
+        """Join all trades, in the order they were added."""
         self._decode()
         return pl.concat(self._frames)
 

@@ -117,7 +117,7 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
 
 
 def read_catalog_months(layout: LakeLayout, fs: FileSystem) -> dict[str, str] | None:
-    """Return the manifest hash of each month that the present catalog reads.
+    """Look up the manifest hash of each month that the present catalog reads.
 
     ``None``: nobody can tell, because the catalog is damaged, or someone writes to it.
     """
@@ -158,7 +158,7 @@ def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
 
 
 def _keep_present(fs: FileSystem, files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Return the files that are there, and log how many are not."""
+    """Keep the files that are there, and log how many are not."""
     present = [file for file in files if file.is_there(fs)]
     if count := len(files) - len(present):
         lost = [str(file.path) for file in files if not file.is_there(fs)][:SHOWN_FILES]

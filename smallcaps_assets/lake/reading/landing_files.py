@@ -42,7 +42,7 @@ class StoredFile:
     is_found: bool = True
 
     def is_there(self, fs: FileSystem) -> bool:
-        """Return whether a file of that size lies there and can be seen; a link does not count."""
+        """Tell whether a file of that size lies there and can be seen; a link does not count."""
         try:
             return self.is_found and fs.size(self.path) == self.bytes
         except StorageError:
@@ -65,7 +65,7 @@ class SessionFinder:
         self._listings: list[tuple[Path, frozenset[str]]] = []
 
     def find(self, ticker: str, session_date: dt.date) -> Path | None:
-        """Return the folder of a ticker-session; ``None``: no root has one.
+        """Find the folder of a ticker-session; ``None``: no root has one.
 
         Raises:
             DataError: The ticker cannot become a folder name.
@@ -82,7 +82,7 @@ class SessionFinder:
         return found[0] / name if found else None
 
     def _list(self, folder: Path) -> frozenset[str]:
-        """Return the names of the folders of a ticker in one root; links do not count."""
+        """List the names of the folders of a ticker in one root; links do not count."""
         try:
             if self._fs.is_link(folder) or self._fs.is_link(folder.parent):
                 return frozenset()
@@ -99,7 +99,7 @@ def list_stored_files(
     first: dt.date | None = None,
     last: dt.date | None = None,
 ) -> list[StoredFile]:
-    """Return the files of proven sessions that have trades, by ticker and session.
+    """List the files of proven sessions that have trades, by ticker and session.
 
     Tickers and sessions are selected as by ``LedgerReader.missing_keys``.
     """
@@ -109,14 +109,14 @@ def list_stored_files(
 def list_imported_files(
     layout: LakeLayout, fs: FileSystem, ledger: LedgerReader
 ) -> list[StoredFile]:
-    """Return the files of imported sessions that nothing proves, by ticker and session."""
+    """List the files of imported sessions that nothing proves, by ticker and session."""
     return locate_files(layout, fs, ledger.unproven_sessions(), Tree.IMPORTED)
 
 
 def locate_files(
     layout: LakeLayout, fs: FileSystem, sessions: pl.DataFrame, tree: Tree
 ) -> list[StoredFile]:
-    """Return the files of those sessions that have rows; they come by ticker, with their bytes."""
+    """Locate the files of those sessions that have rows; they come by ticker, with their bytes."""
     stored = sessions.filter(pl.col("rows") > 0)
     finder = SessionFinder(layout, fs, tree)
     files = []

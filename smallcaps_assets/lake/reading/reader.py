@@ -59,7 +59,7 @@ class Lake:
 
     @property
     def layout(self) -> LakeLayout:
-        """Return the paths, with the disks of now: the lake may be moved while it is open."""
+        """The paths, with the disks of now: the lake may be moved while it is open."""
         return locate_roots(self._home, self._fs)
 
     def trades(
@@ -71,7 +71,7 @@ class Lake:
         phases: str | Iterable[str] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.LazyFrame:
-        """Return the trades of proven sessions, by ticker, session and order of the tape.
+        """Scan the trades of proven sessions, by ticker, session and order of the tape.
 
         Args:
             tickers: One ticker or several; all by default.
@@ -104,7 +104,7 @@ class Lake:
         columns: Sequence[str] | None = None,
         connection: duckdb.DuckDBPyConnection | None = None,
     ) -> duckdb.DuckDBPyRelation:
-        """Return the same trades as a relation of DuckDB, to query on.
+        """Offer the same trades as a relation of DuckDB, to query on.
 
         Each instant is there twice: cut to microseconds under its name, because DuckDB has no
         date functions for nanoseconds, and whole as ``NAME_ns``, nanoseconds since 1970.  Arguments
@@ -136,7 +136,7 @@ class Lake:
         return trades.project(", ".join(f'"{name}"' for name in columns))
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return a new connection of DuckDB in memory, with the lake of now as the view ``trades``.
+        """Open a new connection of DuckDB in memory, with the lake of now as the view ``trades``.
 
         Unlike ``catalog.duckdb`` it needs no file and is never older than this call.
 
@@ -153,7 +153,7 @@ class Lake:
         return connection
 
     def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
-        """Return the daily bars, unadjusted; first and last date are included.
+        """Scan the daily bars, unadjusted; first and last date are included.
 
         Returns:
             ``schemas.DAILY_BARS``, sorted by its key within each month.
@@ -164,7 +164,7 @@ class Lake:
         return self._tables.read_daily_bars(_parse_day(start), _parse_day(end))
 
     def watchlist(self) -> pl.DataFrame:
-        """Return ``schemas.WATCHLIST``, sorted by its key.
+        """Read ``schemas.WATCHLIST``, sorted by its key.
 
         Raises:
             MissingPartitionError: None is published.
@@ -172,7 +172,7 @@ class Lake:
         return self._tables.read_table(WATCHLIST)
 
     def pilot_watchlist(self) -> pl.DataFrame:
-        """Return ``schemas.PILOT_WATCHLIST``, sorted by its key.
+        """Read ``schemas.PILOT_WATCHLIST``, sorted by its key.
 
         Raises:
             MissingPartitionError: None is published.
@@ -180,7 +180,7 @@ class Lake:
         return self._tables.read_table(PILOT_WATCHLIST)
 
     def plan(self) -> pl.DataFrame:
-        """Return ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
+        """Read ``schemas.EVENT_WINDOW_PLAN``, sorted by its key.
 
         Raises:
             MissingPartitionError: None is published.
@@ -189,17 +189,17 @@ class Lake:
         return EVENT_WINDOW_PLAN.conform(self._tables.read_plan()[1])
 
     def coverage(self) -> pl.DataFrame:
-        """Return ``schemas.COVERAGE``: each planned session and its state, sorted by its key."""
+        """Read ``schemas.COVERAGE``: each planned session and its state, sorted by its key."""
         with self._open_ledger() as ledger:
             return ledger.coverage()
 
     def receipts(self) -> pl.DataFrame:
-        """Return ``schemas.RECEIPTS``: each proven session, sorted by its key."""
+        """Read ``schemas.RECEIPTS``: each proven session, sorted by its key."""
         with self._open_ledger() as ledger:
             return ledger.receipts()
 
     def _locate(self, selection: Selection) -> TradesSources:
-        """Return where the trades asked for lie; what is missing must not read as empty."""
+        """Locate the trades asked for; what is missing must not read as empty."""
         with self._open_ledger() as ledger:
             sources = locate_trades(self.layout, self._fs, ledger, selection)
         require_files(self._fs, sources.files)

@@ -55,7 +55,7 @@ class _Piece:
 
 
 def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
-    """Return the trades asked for, by ticker, session and order of the tape.
+    """Scan the trades asked for, by ticker, session and order of the tape.
 
     Returns:
         ``schemas.TRADES``.
@@ -78,7 +78,7 @@ def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
 
 
 def _scan(pieces: Sequence[_Piece], selection: Selection) -> pl.LazyFrame:
-    """Return the rows of files of one kind that are asked for."""
+    """Scan files of one kind for the rows that are asked for."""
     paths = [piece.path for piece in pieces]
     trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
     conditions = [] if pieces[0].kind == _FILE else list(_ask(selection))
@@ -98,7 +98,7 @@ def _ask(selection: Selection) -> Iterator[pl.Expr]:
 
 
 def _hide(hidden: pl.DataFrame) -> pl.Expr:
-    """Return the condition that a row is of none of some sessions."""
+    """Express the condition that a row is of none of some sessions."""
     return ~pl.any_horizontal(
         (pl.col("session_date") == date) & pl.col("ticker").is_in(tickers)
         for date, tickers in _group_by_date(hidden)
@@ -112,7 +112,7 @@ def _group_by_date(sessions: pl.DataFrame) -> list[tuple[dt.date, list[str]]]:
 def relate_trades(
     connection: duckdb.DuckDBPyConnection, sources: TradesSources, selection: Selection
 ) -> duckdb.DuckDBPyRelation:
-    """Return the trades asked for, each instant twice, as the views of the catalog do."""
+    """Make a relation of the trades asked for, each instant twice, as the catalog's views do."""
     whole = [part.path for part in sources.parts if part.hidden.is_empty()]
     whole += [file.path for file in sources.files]
     relations = [read_files(connection, whole, TRADES)] if whole else []
@@ -134,7 +134,7 @@ def relate_trades(
 def read_files(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Path], table: Table
 ) -> duckdb.DuckDBPyRelation:
-    """Return the rows of Parquet files of ``table``, whatever their folders are called.
+    """Read the rows of Parquet files of ``table``, whatever their folders are called.
 
     DuckDB takes the columns from the first file.  A damaged one is put behind another, so that it
     is met by who reads its rows and closes no other file.
@@ -165,7 +165,7 @@ def _open_files(
 
 
 def make_empty(connection: duckdb.DuckDBPyConnection, table: Table) -> duckdb.DuckDBPyRelation:
-    """Return no rows with the columns of ``table``, from nothing that would have to be kept."""
+    """Make the columns of ``table`` without rows, from nothing that would have to be kept."""
     typed = connection.from_arrow(table.empty().to_arrow())
     nulls = [
         f'CAST(NULL AS {dtype}) AS "{name}"'
@@ -175,7 +175,7 @@ def make_empty(connection: duckdb.DuckDBPyConnection, table: Table) -> duckdb.Du
 
 
 def project_columns(table: Table) -> str:
-    """Return the columns of a view: instants cut to microseconds, and whole as ``NAME_ns``."""
+    """Write a view's columns in SQL: instants cut to microseconds, and whole as ``NAME_ns``."""
     expressions = []
     for name, column in table.columns.items():
         if column.dtype == INSTANT:
@@ -207,5 +207,5 @@ def _quote(texts: Iterable[str]) -> str:
 
 
 def _escape(path: Path) -> str:
-    """Return a path that DuckDB takes as it is, whatever the folder of the lake is called."""
+    """Escape a path so that DuckDB takes it as it is, whatever the lake's folder is called."""
     return "".join(f"[{letter}]" if letter in _WILDCARDS else letter for letter in str(path))

@@ -78,11 +78,11 @@ class Selection:
 
     @property
     def bounds(self) -> tuple[dt.date, dt.date]:
-        """Return first and last session, included."""
+        """The first and last session, included."""
         return self.first or dt.date.min, self.last or dt.date.max
 
     def select(self, sessions: pl.DataFrame) -> pl.DataFrame:
-        """Return those of some sessions that are asked for."""
+        """Keep those of some sessions that are asked for."""
         chosen = sessions.filter(pl.col("session_date").is_between(*self.bounds))
         if self.tickers is None:
             return chosen
@@ -95,7 +95,7 @@ EVERYTHING: Final = Selection()
 def locate_trades(
     layout: LakeLayout, fs: FileSystem, ledger: LedgerReader, selection: Selection
 ) -> TradesSources:
-    """Return where the proven trades that are asked for are read from.
+    """Locate the sources that the proven trades asked for are read from.
 
     A month that is damaged, or a file of it that is gone, counts as not compacted: its sessions
     are looked for among the landing files.
@@ -124,7 +124,7 @@ def locate_trades(
 
 
 def _open_month(store: MonthStore, name: str) -> tuple[CompactedMonth, pl.DataFrame] | None:
-    """Return a month and its sessions; ``None``: it cannot be read."""
+    """Open a month and read its sessions; ``None``: it cannot be read."""
     try:
         month = store.find(name)
         return None if month is None else (month, store.read_index(month))

@@ -47,7 +47,7 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
 
 
 def explain_refusal(error: OSError) -> str:
-    """Return what the operating system refused to a command, where nobody was ready for it."""
+    """Explain what the operating system refused to a command, where nobody was ready for it."""
     reason = error.strerror or str(error)
     if error.filename is None:
         return f"cannot write what is to be told: {reason}; is the standard output full or closed?"
@@ -56,7 +56,7 @@ def explain_refusal(error: OSError) -> str:
 
 
 def is_broken(error: Exception) -> bool:
-    """Return whether an error says that a place on the disk cannot be read any more."""
+    """Tell whether an error says that a place on the disk cannot be read any more."""
     cause = error.__cause__
     return (
         isinstance(error, StorageError) and isinstance(cause, OSError) and cause.errno == errno.EIO

@@ -163,7 +163,7 @@ class FileSystem:
             self.make_folder(path)
 
     def free_bytes(self, path: Path) -> int:
-        """Return how many bytes can still be written where ``path`` lies.
+        """Count the bytes that can still be written where ``path`` lies.
 
         Raises:
             StorageError: It is gone.
@@ -172,7 +172,7 @@ class FileSystem:
             return shutil.disk_usage(path).free
 
     def total_bytes(self, path: Path) -> int:
-        """Return the size of the file system where ``path`` lies.
+        """Count the bytes of the whole file system where ``path`` lies.
 
         Raises:
             StorageError: It is gone.
@@ -181,7 +181,7 @@ class FileSystem:
             return shutil.disk_usage(path).total
 
     def read(self, path: Path) -> bytes:
-        """Return the content of a file.
+        """Read the whole content of a file.
 
         Raises:
             MissingPartitionError: There is none.
@@ -195,7 +195,7 @@ class FileSystem:
             raise
 
     def size(self, path: Path) -> int:
-        """Return the size of a file; 0: there is none, or a link."""
+        """Measure a file in bytes; 0: there is none, or a link."""
         try:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -247,7 +247,7 @@ class FileSystem:
             return path.stat().st_dev
 
     def read_back(self, path: Path) -> bytes:
-        """Return what the disk has of a synced file, not memory, where that can be asked for.
+        """Read what the disk has of a synced file, not memory, where that can be asked for.
 
         Raises:
             MissingPartitionError: There is none.
@@ -307,19 +307,19 @@ class FileSystem:
 
 
 def temporary_path(folder: Path) -> Path:
-    """Return a name in ``folder`` that no other process or thread uses, ever."""
+    """Make up a name in ``folder`` that no other process or thread uses, ever."""
     return folder / f"{TEMPORARY_PREFIX}{identify_process()}-{next(_SERIAL)}"
 
 
 def find_existing(path: Path) -> Path:
-    """Return ``path``, or the nearest folder above it that exists."""
+    """Find ``path`` itself, or else the nearest folder above it that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def find_abandoned(
     folders: Iterable[Path], *, older_than_s: float = ABANDONED_AFTER_S
 ) -> list[Path]:
-    """Return the temporary files right in ``folders`` that no process is writing any more."""
+    """Find the temporary files right in ``folders`` that no process is writing any more."""
     return [
         path
         for folder in folders
@@ -329,7 +329,7 @@ def find_abandoned(
 
 
 def folders_below(folders: Iterable[Path], root: Path) -> list[Path]:
-    """Return each folder and those between it and ``root``, the root included, each once.
+    """List each folder and those between it and ``root``, the root included, each once.
 
     They are synced together: a folder is only as lasting as its own name in the one above,
     and a run that was killed may have left it unsynced.
@@ -356,7 +356,7 @@ def refuse_links(path: Path, root: Path) -> None:
 
 
 def find_syncfs(release: str | None = None) -> Callable[[int], None] | None:
-    """Return a function that writes a whole file system to the disk; ``None``: there is none.
+    """Find the function that writes a whole file system to the disk; ``None``: there is none.
 
     Linux has ``syncfs``, which tells of failed writes from version 5.8 of the kernel on.
     """

@@ -33,7 +33,7 @@ class FolderLock:
 
     @classmethod
     def take(cls, folder: Path, wait_s: float | None) -> Self | None:
-        """Return the lock of a folder; ``None``: another holds it all the while.
+        """Take the lock of a folder; ``None``: another holds it all the while.
 
         Args:
             folder: A folder.

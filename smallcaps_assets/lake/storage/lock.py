@@ -120,7 +120,7 @@ class LakeLock:
         )
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock; ``None`` when nobody does."""
+        """Tell who holds the lock; ``None`` when nobody does."""
         if not self._path.parent.is_dir():
             return None
         holder = self._read_note()
@@ -225,6 +225,6 @@ class _Grip:
 
 
 def _unknown_holder() -> Holder:
-    """Return what can be said of a holder that left no note."""
+    """Say what can be said of a holder that left no note."""
     epoch = dt.datetime.fromtimestamp(0, dt.UTC)
     return Holder(owner="another process", process="", pid=0, host="unknown", since=epoch)

@@ -51,7 +51,7 @@ class ProcessIdentity:
 
 
 def identify_process(pid: int | None = None) -> ProcessIdentity:
-    """Return the identity of a living process, of this one by default.
+    """Identify a living process, this one by default.
 
     Raises:
         ProcessLookupError: There is none with this pid.
@@ -65,7 +65,7 @@ def identify_process(pid: int | None = None) -> ProcessIdentity:
 
 
 def parse_identity(text: str) -> ProcessIdentity | None:
-    """Return the identity that ``text`` is the ``str`` of; ``None`` when it is not one."""
+    """Parse the identity that ``text`` is the ``str`` of; ``None`` when it is not one."""
     match = _IDENTITY.fullmatch(text)
     if match is None:
         return None
@@ -73,7 +73,7 @@ def parse_identity(text: str) -> ProcessIdentity | None:
 
 
 def judge_process(identity: ProcessIdentity) -> Liveness:
-    """Return whether the process is alive; a zombie is dead, because it can write no more."""
+    """Judge whether the process is alive; a zombie is dead, because it can write no more."""
     if identity.machine != read_machine_token():
         return Liveness.UNKNOWN
     is_same = read_start(identity.pid) == identity.started
@@ -82,7 +82,7 @@ def judge_process(identity: ProcessIdentity) -> Liveness:
 
 @functools.cache
 def read_machine_token(proc: Path = PROC) -> str:
-    """Return twelve hex digits that no other machine, boot or container shares."""
+    """Derive twelve hex digits that no other machine, boot or container shares."""
     try:
         boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         pid_space = str((proc / "self/ns/pid").readlink())
@@ -93,7 +93,7 @@ def read_machine_token(proc: Path = PROC) -> str:
 
 
 def read_start(pid: int, proc: Path = PROC) -> int | None:
-    """Return when a process started, for comparison only; ``None`` when it does not live.
+    """Read when a process started, for comparison only; ``None`` when it does not live.
 
     Linux counts from the boot, which no correction of the clock moves; elsewhere it is the
     creation time in milliseconds.
@@ -110,7 +110,7 @@ def read_start(pid: int, proc: Path = PROC) -> int | None:
 
 @functools.cache
 def _identify_own(pid: int) -> ProcessIdentity:
-    """Return the identity of this process, which is asked for by every file that it writes."""
+    """Identify this process, once: every file that it writes asks for its identity."""
     return identify_process(pid)
 
 

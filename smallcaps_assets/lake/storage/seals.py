@@ -23,19 +23,19 @@ _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
 def hash_fields(fields: object) -> str:
-    """Return the seal of some fields: their hash in canonical JSON."""
+    """Hash some fields in canonical JSON, which makes their seal."""
     return hashlib.sha256(_ENCODER.encode(fields)).hexdigest()
 
 
 def encode_sealed(document: msgspec.Struct, kind: str) -> bytes:
-    """Return the text of a document, with its seal; equal documents have equal texts."""
+    """Encode a document with its seal; equal documents have equal texts."""
     fields = msgspec.to_builtins(document)
     sealed = fields | {f"{kind}_sha256": hash_fields(fields)}
     return msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n"
 
 
 def parse_sealed(text: bytes, kind: str, document: type[Sealed], newest: int, where: str) -> Sealed:
-    """Return the document that a sealed text holds.
+    """Parse the document that a sealed text holds.
 
     Args:
         text: Content of the file.

@@ -171,7 +171,7 @@ class BarMonthStore:
     def read_daily_bars(
         self, first: dt.date | None = None, last: dt.date | None = None
     ) -> pl.LazyFrame:
-        """Return the stored bars from date to date, by month, then by ticker and session."""
+        """Scan the stored bars from date to date, by month, then by ticker and session."""
         files = [self.layout.daily_bars_file(month) for month in self.list_bar_months(first, last)]
         if not files:
             return DAILY_BARS.empty().lazy()
@@ -182,11 +182,11 @@ class BarMonthStore:
     def read_bar_months(
         self, first: dt.date | None = None, last: dt.date | None = None
     ) -> list[BarMonthFacts]:
-        """Return what is known of each stored month that some dates lie in, in order."""
+        """Read what is known of each stored month that some dates lie in, in order."""
         return [self._read_month(month) for month in self.list_bar_months(first, last)]
 
     def find_unsound_months(self) -> list[str]:
-        """Return the months that an earlier version stored with repeated keys or no tickers.
+        """Find the months that an earlier version stored with repeated keys or no tickers.
 
         Their bars cannot be used; only months that this version did not write are looked into.
         """
@@ -203,14 +203,14 @@ class BarMonthStore:
         return keys.filter(is_wrong).head(1).collect().is_empty()
 
     def read_covered_sessions(self, first: dt.date, last: dt.date) -> frozenset[dt.date]:
-        """Return the dates between two, included, of which every ticker that traded is listed."""
+        """Find the dates between two, included, of which every ticker that traded is listed."""
         dates = [date for month in self.read_bar_months(first, last) for date in month.covered]
         return frozenset(date for date in dates if first <= date <= last)
 
     def list_bar_months(
         self, first: dt.date | None = None, last: dt.date | None = None
     ) -> list[str]:
-        """Return the stored months, ``YYYY-MM``, that some dates lie in, in order."""
+        """List the stored months, ``YYYY-MM``, that some dates lie in, in order."""
         folders = self.fs.list_folder(self.layout.daily_bars_dir, MONTH_PREFIX)
         months = [folder.name.removeprefix(MONTH_PREFIX) for folder in folders]
         lowest, highest = (first or dt.date.min).isoformat(), (last or dt.date.max).isoformat()

@@ -23,7 +23,7 @@ NO_FACTS: Final[Mapping[str, object]] = {}
 
 
 def encode_table(table: Table, rows: pl.DataFrame, facts: Mapping[str, object] = NO_FACTS) -> bytes:
-    """Return a Parquet file; equal rows and facts give equal bytes on one version of polars.
+    """Encode a Parquet file; equal rows and facts give equal bytes on one version of polars.
 
     Rows lie as they come; facts are what they do not tell, anything JSON can hold.
 
@@ -35,14 +35,14 @@ def encode_table(table: Table, rows: pl.DataFrame, facts: Mapping[str, object] =
 
 
 def encode_rows(rows: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
-    """Return any rows, and texts for the footer, as Parquet; see :func:`encode_table`."""
+    """Encode any rows, and texts for the footer, as Parquet; see :func:`encode_table`."""
     buffer = io.BytesIO()
     rows.write_parquet(buffer, compression="zstd", metadata=metadata)
     return buffer.getvalue()
 
 
 def decode_table(table: Table, content: bytes, *, where: str) -> pl.DataFrame:
-    """Return the rows of a Parquet file, which is named ``where`` in messages.
+    """Decode the rows of a Parquet file, which is named ``where`` in messages.
 
     Raises:
         DataError: It is damaged, or breaks the contract.
@@ -58,7 +58,7 @@ def decode_table(table: Table, content: bytes, *, where: str) -> pl.DataFrame:
 
 
 def decode_facts(table: Table, content: bytes, *, where: str) -> dict[str, object]:
-    """Return the facts in the footer of a Parquet file; none where another program wrote it.
+    """Decode the facts in the footer of a Parquet file; none where another program wrote it.
 
     Raises:
         DataError: It is damaged.

@@ -35,12 +35,12 @@ class PartStore:
         self.fs.publish({self._path(name): content}, root=self.root)
 
     def list_names(self, prefix: str = "") -> list[str]:
-        """Return the names of the parts that start with ``prefix``, sorted."""
+        """List the names of the parts that start with ``prefix``, sorted."""
         names = (entry.name for entry in self.fs.list_folder(self.folder, prefix))
         return [name.removesuffix(PART_SUFFIX) for name in names if name.endswith(PART_SUFFIX)]
 
     def read(self, name: str) -> bytes:
-        """Return the content of a part.
+        """Read the content of a part.
 
         Raises:
             MissingPartitionError: There is none.

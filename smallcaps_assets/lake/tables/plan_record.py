@@ -68,13 +68,13 @@ class PlanText(msgspec.Struct, frozen=True):
     pending: PlanRecord | None = None
 
     def find(self, plan_hash: str) -> PlanRecord | None:
-        """Return the record of the plan with this hash; ``None``: it has none."""
+        """Find the record of the plan with this hash; ``None``: it has none."""
         records = (self.record, self.pending)
         return next((found for found in records if found and found.plan_hash == plan_hash), None)
 
 
 def hash_plan(plan: pl.DataFrame) -> str:
-    """Return the hash of the keys of a plan."""
+    """Hash the keys of a plan."""
     return hash_keys(plan.select(key_expression()).to_series())
 
 
@@ -93,7 +93,7 @@ def check_record(plan: pl.DataFrame, record: PlanRecord) -> None:
 
 
 def encode_plan_text(text: PlanText) -> bytes:
-    """Return the content of ``plan.json``: the fields of the record, and what is pending."""
+    """Encode the content of ``plan.json``: the fields of the record, and what is pending."""
     fields = msgspec.to_builtins(text.record)
     if text.pending is not None:
         fields[_PENDING] = msgspec.to_builtins(text.pending)
@@ -101,7 +101,7 @@ def encode_plan_text(text: PlanText) -> bytes:
 
 
 def parse_plan_text(content: bytes, *, where: str) -> PlanText:
-    """Return what ``plan.json`` says.
+    """Parse what ``plan.json`` says.
 
     Raises:
         LedgerMismatchError: It is cut, damaged, or no record of a plan.
@@ -119,6 +119,6 @@ def parse_plan_text(content: bytes, *, where: str) -> PlanText:
 
 
 def frame_not_yet_available(record: PlanRecord) -> pl.DataFrame:
-    """Return ``ticker`` and ``session_date`` of what is wanted, but not available yet."""
+    """Frame ``ticker`` and ``session_date`` of what is wanted, but not available yet."""
     schema = {"ticker": pl.String(), "session_date": pl.Date()}
     return pl.DataFrame(list(map(decode_key, record.not_yet_available)), schema, orient="row")

@@ -81,7 +81,7 @@ class TableStore(BarMonthStore):
         return path
 
     def read_table(self, table: Table) -> pl.DataFrame:
-        """Return a published table, sorted by its key.
+        """Read a published table, sorted by its key.
 
         Raises:
             MissingPartitionError: None is published.
@@ -89,14 +89,14 @@ class TableStore(BarMonthStore):
         return self._read(table, self._path(table))
 
     def read_splits(self) -> pl.DataFrame:
-        """Return the splits on record; no rows where none were ever stored."""
+        """Read the splits on record; no rows where none were ever stored."""
         try:
             return self.read_table(SPLITS)
         except MissingPartitionError:
             return SPLITS.empty()
 
     def read_universe(self) -> tuple[pl.DataFrame, dict[str, object]] | None:
-        """Return the universe and what is known of it; ``None`` where none was ever published."""
+        """Read the universe and what is known of it; ``None`` where none was ever published."""
         path = self.layout.universe_file
         try:
             content = self.fs.read(path)
@@ -150,7 +150,7 @@ class TableStore(BarMonthStore):
         return record
 
     def read_plan(self) -> tuple[PlanRecord, pl.DataFrame]:
-        """Return the published plan and its record, each of the other.
+        """Read the published plan and its record, each that of the other.
 
         Raises:
             MissingPartitionError: No plan is published.
@@ -167,7 +167,7 @@ class TableStore(BarMonthStore):
         return found
 
     def read_plan_candidate(self) -> tuple[PlanRecord, pl.DataFrame]:
-        """Return the plan that was refused last, and its record.
+        """Read the plan that was refused last, and its record.
 
         Raises:
             MissingPartitionError: There is none: the last plan was published.
@@ -181,7 +181,7 @@ class TableStore(BarMonthStore):
             raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
 
     def read_not_yet_available(self) -> pl.DataFrame:
-        """Return ``ticker`` and ``session_date`` of what is wanted, but not available yet.
+        """Read ``ticker`` and ``session_date`` of what is wanted, but not available yet.
 
         Raises:
             MissingPartitionError: No plan is published.
@@ -213,7 +213,7 @@ class TableStore(BarMonthStore):
         return None if record is None else (record, plan)
 
     def _find_record(self) -> PlanRecord | None:
-        """Return the record of the plan in force; ``None``: there is none worth keeping."""
+        """Find the record of the plan in force; ``None``: there is none worth keeping."""
         try:
             return self.read_plan()[0]
         except (DataError, LakeError):

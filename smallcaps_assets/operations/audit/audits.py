@@ -62,7 +62,7 @@ GROUP_SESSIONS: Final = 64
 
 
 def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Return the verdicts that need no file: coverage, size, and what bars prove.
+    """Audit what needs no file: coverage, size, and what bars prove.
 
     Raises:
         MissingPartitionError: No plan is published.
@@ -108,7 +108,7 @@ def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
 
 
 def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
-    """Return stored bytes, and what the calibrated estimate says of the same sessions."""
+    """Measure stored bytes, and what the calibrated estimate says of the same sessions."""
     stored = lakehouse.ledger.stored_sessions()
     planned = stored.join(plan, on=["ticker", "session_date"], how="semi")
     bars = read_bar_facts(lakehouse.tables, planned)
@@ -234,7 +234,7 @@ def _measure_trades(
 
 
 def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:
-    """Return what is wrong with prints on dates that are no session; no bar speaks of them."""
+    """Find what is wrong with prints on dates that are no session; no bar speaks of them."""
     store, tree = lakehouse.store, Tree.OFF_SESSION
     damages: list[Damage] = []
     for receipt in store.iter_receipts(tree=tree, damages=damages):

@@ -59,7 +59,7 @@ class AuditDocument(Document, frozen=True, kw_only=True):
 
 
 def document_audit(verdicts: Mapping[str, Verdict], now: dt.datetime) -> AuditDocument:
-    """Return verdicts of known checks as a document."""
+    """Put verdicts of known checks into a document."""
     checks = [
         AuditedCheck(
             name=audit.name,

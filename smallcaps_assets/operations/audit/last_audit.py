@@ -196,6 +196,6 @@ def _never_audited() -> Verdict:
 
 
 def plain_rows(frame: pl.DataFrame) -> list[dict[str, str | int | float | bool | None]]:
-    """Return rows by column, with values that JSON has."""
+    """List rows by column, with values that JSON has."""
     dates = pl.selectors.temporal().cast(pl.String)
     return frame.with_columns(dates).to_dicts() if frame.width else []

@@ -43,7 +43,7 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Return the alert as one line for a person."""
+        """The alert as one line for a person."""
         return f"smallcaps: {self.job} {self.status} (run {self.run_id[:8]}): {self.message}"
 
 
@@ -61,7 +61,7 @@ def send_alert(
 
 
 def _report(name: str, send: Callable[[], str]) -> str:
-    """Return the outcome of one way; the address of a webhook is a secret and in none of them."""
+    """Try one way and tell its outcome, never with the address of a webhook: it is a secret."""
     problem = send()
     if problem:
         logger.warning("alert not sent way=%s problem=%s", name, problem)

@@ -55,7 +55,7 @@ def judge_plan_freshness(lakehouse: Lakehouse, grace_h: float) -> Verdict:
 
 
 def expect_session(lakehouse: Lakehouse, grace_h: float) -> dt.date:
-    """Return the newest wanted session that was published ``grace_h`` hours ago or earlier."""
+    """Find the newest wanted session that was published ``grace_h`` hours ago or earlier."""
     earlier = lakehouse.clock() - dt.timedelta(hours=grace_h)
     newest = replace(lakehouse, clock=lambda: earlier).last_available
     return min(newest, lakehouse.settings.last_session or newest)
@@ -73,6 +73,6 @@ def _judge(lakehouse: Lakehouse, held: dt.date | None, expected: dt.date, what: 
 
 
 def _now_available(record: PlanRecord, newest: dt.date) -> list[str]:
-    """Return the keys that were not available when the plan was made and are by now."""
+    """List the keys that were not available when the plan was made and are by now."""
     keys: Iterable[str] = record.not_yet_available
     return sorted(key for key in keys if decode_key(key)[1] <= newest)

@@ -36,7 +36,7 @@ class DueRetries:
 
 
 def select_due(ledger: LedgerReader, now: dt.datetime) -> list[str]:
-    """Return the keys of planned sessions that are not green and may be asked for today.
+    """Select the keys of planned sessions that are not green and may be asked for today.
 
     A disputed empty session is due once a day, three times.
     """
@@ -63,7 +63,7 @@ def select_retries(ledger: LedgerReader, now: dt.datetime, runs_per_day: int) ->
 
 
 def measure_failures(ledger: LedgerReader, since: dt.datetime) -> pl.DataFrame:
-    """Return how often each failed session was asked for in vain since an instant.
+    """Count how often each failed session was asked for in vain since an instant.
 
     Returns:
         Columns ``key``, ``runs`` and ``last_failed_at`` (text, null: not since then), those that

@@ -45,7 +45,7 @@ def find_damaged_months(months: MonthStore, workers: int) -> list[MonthDamage]:
 
 
 def frame_month_damages(damages: Sequence[MonthDamage]) -> pl.DataFrame:
-    """Return damages of months by session, as those of landing files.
+    """Frame damages of months by session, as those of landing files.
 
     A damage that left the rows of every session whole has a row without a ticker.
     """

@@ -55,7 +55,7 @@ class MoveFacts:
 def measure_move(
     lakehouse: Lakehouse, dest: Path, origin: Path | None = None
 ) -> tuple[Relocation, CopySize]:
-    """Return a move and how much it has to copy, after refusing one that does not fit.
+    """Plan a move and measure how much it has to copy; one that does not fit is refused.
 
     Args:
         lakehouse: The lake.

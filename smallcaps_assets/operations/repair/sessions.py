@@ -55,7 +55,7 @@ class RepairFacts:
 
     @property
     def keys(self) -> list[str]:
-        """Return the keys that are missing now, sorted."""
+        """The keys that are missing now, sorted."""
         return sorted({*self.damages, *self.lost})
 
 
@@ -83,7 +83,7 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
 
 
 def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
-    """Return the keys of a tree whose receipts can be believed, and what is wrong with it."""
+    """Tell the keys of a tree whose receipts can be believed, and what is wrong with it."""
     store = lakehouse.store
     found: list[Damage] = []
     receipts = list(store.iter_receipts(tree=tree, damages=found))

@@ -66,18 +66,18 @@ class Evidence:
 
     @cached_property
     def landed(self) -> pl.DataFrame:
-        """Return the receipts of planned sessions."""
+        """The receipts of planned sessions."""
         return self.history.receipts.join(self.plan, on=KEY, how="semi")
 
     @cached_property
     def damaged(self) -> list[ReportedDamage]:
-        """Return what the last deep audit found damaged, the first ones."""
+        """The first damages that the last deep audit found."""
         offenders = self.verdicts[DAMAGE_AUDIT].offenders
         return convert_fields(offenders.to_dicts(), list[ReportedDamage])
 
     @cached_property
     def audit(self) -> AuditFacts | None:
-        """Return what the last deep audit proves; ``None``: there was none."""
+        """What the last deep audit proves; ``None``: there was none."""
         numbers = self.verdicts[DAMAGE_AUDIT].numbers
         if "never_audited" in numbers:
             return None
@@ -92,7 +92,7 @@ class Evidence:
 
 
 def judge_success(evidence: Evidence) -> tuple[list[Criterion], Recommendation]:
-    """Return the criteria, and what follows from them."""
+    """Judge the criteria, and recommend what follows from them."""
     demanded = evidence.thresholds.coverage
     coverage = evidence.verdicts[COVERAGE_AUDIT].numbers
     unknown = int(coverage.get("unknown_ticker_sessions", 0))
@@ -125,7 +125,7 @@ def measure_requests(history: History) -> dict[str, Any]:
 
 
 def _count_purposes(spending: Spendings) -> dict[str, int]:
-    """Return answered requests by purpose; those that none was noted of are untold."""
+    """Count answered requests by purpose; those that none was noted of are untold."""
     counts = dict.fromkeys(map(str, Purpose), 0)
     for purpose, halves in spending.items():
         counts[purpose or "untold"] = sum(half.requests for half in halves)
@@ -133,7 +133,7 @@ def _count_purposes(spending: Spendings) -> dict[str, int]:
 
 
 def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
-    """Return each damaged session once, with all that is wrong with it."""
+    """Name each damaged session once, with all that is wrong with it."""
     kinds: dict[str, list[str]] = {}
     for one in damaged:
         kinds.setdefault(f"{one.ticker}_{one.session_date}", []).append(one.kind)
@@ -141,7 +141,7 @@ def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
 
 
 def judge_standing(verdict: Verdict) -> Standing:
-    """Return how a check stands; one that passed on less than all of the lake proves nothing."""
+    """Judge how a check stands; one that passed on less than all of the lake proves nothing."""
     if "never_audited" in verdict.numbers:
         return Standing.UNKNOWN
     if verdict.is_failure:
@@ -150,7 +150,7 @@ def judge_standing(verdict: Verdict) -> Standing:
 
 
 def _judge_costs(evidence: Evidence) -> list[Criterion]:
-    """Return the criteria of size, time and metrics."""
+    """Judge the criteria of size, time and metrics."""
     remaining = evidence.estimate.remaining
     missing_hours = remaining.hours if evidence.missing else 0.0
     promised = evidence.promises

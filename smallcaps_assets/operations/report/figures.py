@@ -99,7 +99,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
 
 
 def identify_state(lakehouse: Lakehouse) -> str:
-    """Return a short text that changes when something is planned, stored, failed or audited.
+    """Make a short text that changes when something is planned, stored, failed or audited.
 
     Raises:
         LedgerMismatchError: The ledger is lost or damaged.
@@ -120,7 +120,7 @@ def identify_state(lakehouse: Lakehouse) -> str:
 def list_missing(
     ledger: LedgerReader, plan: pl.DataFrame, receipts: pl.DataFrame
 ) -> list[MissingSession]:
-    """Return the planned sessions without a receipt, with why the last attempt failed."""
+    """List the planned sessions without a receipt, with why the last attempt failed."""
     failed = ledger.failed_sessions(limit=plan.height).drop("key")
     missing = (
         plan.select(KEY)
@@ -139,7 +139,7 @@ def list_missing(
 
 
 def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
-    """Return what was planned and what landed."""
+    """Describe what was planned and what landed."""
     planned, landed = evidence.plan.height, evidence.landed.height
     receipts = evidence.history.receipts
     rows, size = (int(receipts[name].sum()) for name in ("rows", "bytes"))
@@ -160,7 +160,7 @@ def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
 
 
 def _describe_costs(evidence: Evidence) -> dict[str, Any]:
-    """Return requests and time, and what was estimated."""
+    """Describe requests and time, and what was estimated."""
     planned, missing = evidence.estimate.calibrated, evidence.estimate.remaining
     return {
         **measure_requests(evidence.history),
@@ -179,7 +179,7 @@ def _describe_costs(evidence: Evidence) -> dict[str, Any]:
 
 
 def _describe_failures(missing: Sequence[MissingSession], ever: Activity) -> dict[str, Any]:
-    """Return what failed, ever and still."""
+    """Describe what failed, ever and still."""
     kinds = Counter(one.kind for one in missing if one.kind)
     return {
         "failed_attempts": ever.errors,
@@ -189,7 +189,7 @@ def _describe_failures(missing: Sequence[MissingSession], ever: Activity) -> dic
 
 
 def _describe_audits(evidence: Evidence) -> dict[str, Any]:
-    """Return the checks, how old they are, and what is damaged."""
+    """Describe the checks, how old they are, and what is damaged."""
     audit = evidence.audit
     return {
         "checks": {name: _show_check(name, one) for name, one in evidence.verdicts.items()},

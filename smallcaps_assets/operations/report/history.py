@@ -58,7 +58,7 @@ def gather_history(ledger: LedgerReader, estimates: Sequence[EstimateEntry] = ()
 
 
 def _time_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """Return runs with the seconds of all that left any trace of them.
+    """Add to runs the seconds of all that left any trace of them.
 
     A run that did not say how long it was at work took from its first to its last answer, and
     one answer more: nobody wrote down when the first was asked for.

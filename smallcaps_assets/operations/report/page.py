@@ -108,7 +108,7 @@ def render_page(report: ReportDocument, pictures: Sequence[Picture]) -> str:
 
 
 def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
-    """Return the figures of a report in words, for the page and for terminals."""
+    """List the figures of a report in words, for the page and for terminals."""
     states = ", ".join(f"{count:,} {state}" for state, count in report.states.items())
     limit = report.requests_per_minute_limit
     planned = (report.estimated_requests, report.estimated_bytes, report.estimated_bytes_on_disk)
@@ -148,7 +148,7 @@ def _list_reality(report: ReportDocument, grain: str) -> list[tuple[str, ...]]:
 
 
 def describe_reality(row: RealityRow) -> tuple[str, ...]:
-    """Return the cells of ``REALITY``."""
+    """Write the cells of ``REALITY`` for one row."""
     error = row.bytes_error_ratio
     return (
         f"{row.sessions:,}",
@@ -167,13 +167,13 @@ def _describe_cost(requests: int, stored: int, on_disk: int, hours: float) -> st
 
 
 def _list_purposes(report: ReportDocument) -> str:
-    """Return requests by purpose: only those of the plan are held against its estimate."""
+    """List requests by purpose: only those of the plan are held against its estimate."""
     counts = report.requests_by_purpose
     return ", ".join(f"{count:,} {PURPOSES[name]}" for name, count in counts.items())
 
 
 def _describe_audit(report: ReportDocument) -> str:
-    """Return how old the last deep audit is, and plainly whether it still speaks for the lake."""
+    """Tell how old the last deep audit is, and plainly whether it still speaks for the lake."""
     if report.audit_age_h is None:
         return "never audited: what deep checks would find is not known"
     since = max(check.sessions_since for check in report.checks.values())

@@ -108,7 +108,7 @@ def _count_new(
 
 
 def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
-    """Return the counts of some files; where one cannot be read, of the others."""
+    """Count the trades of some files; where one cannot be read, of the others."""
     try:
         scan = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)
         return count_quarters(scan).collect(engine="streaming").match_to_schema(COUNTS)
@@ -119,7 +119,7 @@ def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_cache(layout: LakeLayout, fs: FileSystem) -> pl.DataFrame:
-    """Return what earlier reports counted; a file that cannot be read counts for nothing."""
+    """Read what earlier reports counted; a file that cannot be read counts for nothing."""
     try:
         content = fs.read(layout.profile_file)
         return pl.read_parquet(io.BytesIO(content), glob=False).match_to_schema(CACHE)

@@ -77,7 +77,7 @@ def measure_promises(history: History, tables: TableStore, default: Calibration)
 def _foretell(
     tables: TableStore, sessions: pl.DataFrame, teachers: pl.DataFrame, sizes: Calibration
 ) -> tuple[float, float]:
-    """Return trades and bytes that sessions were to have.
+    """Foretell the trades and bytes that sessions were to have.
 
     Args:
         tables: Where bars are.
@@ -100,7 +100,7 @@ def _foretell(
 def _foretell_halves(
     tables: TableStore, fetched: pl.DataFrame, default: Calibration
 ) -> tuple[float, float]:
-    """Return what each half of the sessions foretells of the other one, every second in turn."""
+    """Foretell each half of the sessions from the other one, every second in turn."""
     numbered = fetched.with_row_index("place")
     halves = [numbered.filter(pl.col("place") % 2 == half) for half in (0, 1)]
     told = [
@@ -114,7 +114,7 @@ def _foretell_halves(
 def _promise_requests(
     history: History, newest: EstimateEntry, *, is_learned: bool
 ) -> Promise | None:
-    """Return the requests of first askings; ``None``: none is on record."""
+    """Pair foretold and actual requests of first askings; ``None``: none is on record."""
     after = sum(history.spending_since.get(Purpose.PLAN, ()), start=Spending())
     if after.expected and (after.expected >= ENOUGH or not is_learned):
         return Promise(after.expected * newest.requests_per_page, after.requests)
@@ -126,7 +126,7 @@ def _promise_requests(
 
 
 def _promise_hours(history: History, newest: EstimateEntry) -> Promise | None:
-    """Return the hours of the runs since the newest estimate, of all where there was none."""
+    """Pair hours foretold and taken by the runs since the newest estimate, else by all runs."""
     runs = history.runs
     after = runs.filter(pl.col("first_at") > newest.made_at)
     judged = after if after["seconds"].sum() else runs

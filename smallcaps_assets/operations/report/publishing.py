@@ -73,7 +73,7 @@ def publish_report(lakehouse: Lakehouse) -> PublishedReport:
 
 
 def draw_report(lakehouse: Lakehouse, report: ReportDocument) -> list[Picture]:
-    """Return the pictures of a report, coverage first.
+    """Draw the pictures of a report, coverage first.
 
     Raises:
         StorageError: The disk refuses what is remembered of the times of trades.
@@ -142,7 +142,7 @@ def _draw_profile(profile: Profile) -> Figure | None:
 
 
 def _describe_profile(profile: Profile) -> str:
-    """Return of how many sessions the profile is made."""
+    """Tell of how many sessions the profile is made."""
     rest = profile.stored - profile.sessions
     text = f"mean of {profile.sessions:,} of {profile.stored:,} stored sessions with trades"
     return f"{text}; {rest:,} are not read yet, or cannot be read" if rest else text

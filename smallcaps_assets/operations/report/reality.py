@@ -70,7 +70,7 @@ def _label_sizes(
 
 
 def _count_sessions(sized: pl.DataFrame) -> pl.DataFrame:
-    """Return sessions, rows and bytes by ticker and year."""
+    """Count sessions, rows and bytes by ticker and year."""
     return sized.group_by("ticker", year=pl.col("session_date").dt.year()).agg(
         pl.len().cast(pl.Int64).alias("sessions"),
         pl.col("estimated_rows", "rows", "estimated_bytes", "bytes").sum(),

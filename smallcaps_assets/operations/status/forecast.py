@@ -39,7 +39,7 @@ class Told:
 
     @property
     def runs(self) -> int:
-        """Return how many runs fetch what is missing; one where the estimate holds no more."""
+        """How many runs fetch what is missing; one where the estimate holds no more."""
         return 1 if self.missing is None else self.missing_runs
 
     @property
@@ -75,7 +75,7 @@ def forecast(
     requests_per_minute: float,
     told: Told | None = None,
 ) -> Forecast:
-    """Return what is left and how long it will take.
+    """Forecast what is left and how long it will take.
 
     Args:
         ledger: Its pulse and its steps are read.
@@ -104,7 +104,7 @@ def forecast(
 
 
 def predict_bytes(left: Work, totals: Totals, told: Told | None) -> int:
-    """Return the bytes that work will take on the disks, by the estimate and what is stored.
+    """Predict the bytes that work will take on the disks, by the estimate and what is stored.
 
     Args:
         left: Work of what is missing.
@@ -121,7 +121,7 @@ def predict_bytes(left: Work, totals: Totals, told: Told | None) -> int:
 
 
 def _forecast_by_costs(left: Work, least_s: float | None, told: Told | None) -> Forecast:
-    """Return the time of work before any of it was done, by the limit and by the estimate."""
+    """Forecast the time of work before any of it was done, by the limit and by the estimate."""
     if told is None:
         return Forecast(left, plan_s=least_s, basis="limit" if least_s is not None else None)
     plan_s = told.costs.predict_seconds(left.requests, left.rows, left.sessions, told.runs)
@@ -134,7 +134,7 @@ def _forecast_by_costs(left: Work, least_s: float | None, told: Told | None) -> 
 
 
 def _find_left(pulse: Pulse | None, sessions: int, told: Told | None) -> Work | None:
-    """Return the work of the missing sessions, by the pulse, else by the estimate.
+    """Find the work of the missing sessions, by the pulse, else by the estimate.
 
     Either may speak of more or fewer sessions than are missing now: what failed is missing and
     no work of the run any more, and a plan may have changed.  Then its mean counts.
@@ -151,12 +151,12 @@ def _find_left(pulse: Pulse | None, sessions: int, told: Told | None) -> Work | 
 
 
 def _correct(pulse: Pulse, planned: Work) -> Work:
-    """Return planned work in the measure of what came so far."""
+    """Correct planned work by the measure of what came so far."""
     return predict_left(planned, pulse.expected, pulse.found, pulse.under_way)
 
 
 def _wait_for_rate(work: Work, requests_per_minute: float) -> float | None:
-    """Return the seconds that the limit of requests takes at least; ``None``: there is none."""
+    """Count the seconds that the limit of requests takes at least; ``None``: there is none."""
     if not requests_per_minute:
         return None
     return SECONDS_PER_MINUTE * work.requests / requests_per_minute

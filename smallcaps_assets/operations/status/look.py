@@ -53,7 +53,7 @@ NO_MARKS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def measure_status(lakehouse: Lakehouse) -> StatusDocument:
-    """Return how far the download is.
+    """Measure how far the download is.
 
     Raises:
         LedgerMismatchError: The ledger was lost although sessions are stored.
@@ -101,7 +101,7 @@ class Look:
     ledger: LedgerReader
 
     def describe(self) -> StatusDocument:
-        """Return what is seen."""
+        """Describe what is seen."""
         now = self.lakehouse.clock()
         holder, pulse = self.lakehouse.lock.holder(), self.ledger.pulse()
         totals = self.ledger.totals()
@@ -150,7 +150,7 @@ class Look:
         holder: Holder | None,
         pulse: Pulse | None,
     ) -> Signs:
-        """Return the signs that the download gives."""
+        """Gather the signs that the download gives."""
         signs = Signs(
             now,
             partitions.left,
@@ -216,7 +216,7 @@ class Look:
         )
 
     def _read_estimate(self, partitions: PartitionsPart) -> Told | None:
-        """Return what the newest estimate said of this plan; ``None``: none did."""
+        """Read what the newest estimate said of this plan; ``None``: none did."""
         made = read_estimates(self.lakehouse.layout, self.lakehouse.fs)
         if not made or made[-1].ticker_sessions != partitions.planned:
             return None
@@ -237,7 +237,7 @@ class Look:
         )
 
     def _find_unknown(self) -> frozenset[str]:
-        """Return the planned tickers that no bar knows and that brought no trade."""
+        """Find the planned tickers that no bar knows and that brought no trade."""
         try:
             content = self.lakehouse.fs.read(self.lakehouse.home.plan_record_file)
         except MissingPartitionError:
@@ -266,7 +266,7 @@ class Look:
         )
 
     def _measure_rates(self, now: dt.datetime, pulse: Pulse | None, limit: float) -> RatesPart:
-        """Return the rates of the last minutes, of the run alone where it is younger."""
+        """Measure the rates of the last minutes, of the run alone where it is younger."""
         since = now - RATE_WINDOW
         if pulse is not None:
             # What earlier runs asked for in these minutes is not of this run's time.
@@ -314,7 +314,7 @@ class Look:
 def count_partitions(
     counts: Mapping[str, int], marks: Mapping[str, int] = NO_MARKS
 ) -> PartitionsPart:
-    """Return planned ticker-sessions by how far they are, and what bars leave open."""
+    """Count planned ticker-sessions by how far they are, and what bars leave open."""
     waiting = counts.get(states.NOT_YET_AVAILABLE, 0)
     planned = sum(counts.values()) - waiting
     done = sum(counts.get(state, 0) for state in states.GREEN)
@@ -337,7 +337,7 @@ def count_partitions(
 def cover(
     cells: list[tuple[str, int, int, int]], unknown: frozenset[str] = frozenset()
 ) -> CoveragePart:
-    """Return years times tickers.
+    """Sum coverage up: years times tickers.
 
     Args:
         cells: ``ticker, year, planned, done``, sorted by ticker and year.

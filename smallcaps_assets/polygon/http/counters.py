@@ -51,12 +51,12 @@ class ClientMeter:
             self._stages.pop(threading.get_ident(), None)
 
     def read(self) -> SourceCounters:
-        """Return the counts so far."""
+        """Read the counts so far."""
         with self._lock:
             return SourceCounters(self._requests, dict(self._retries), self._pages, self._rows)
 
     def look(self) -> Occupation:
-        """Return what the threads wait for now."""
+        """Look at what the threads wait for now."""
         now = time.monotonic()
         with self._lock:
             stages, (kind, text) = list(self._stages.values()), self._last_fault

@@ -112,7 +112,7 @@ class BoundedAdapter(HTTPAdapter):
         super().init_poolmanager(*sizes, **options, ssl_context=self._trust)
 
     def proxy_manager_for(self, proxy: str, **options: object) -> PoolManager:
-        """Return the pools of connections through a proxy."""
+        """Set up the pools of connections through a proxy."""
         options["ssl_context"] = self._trust
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
         _bind(manager)
@@ -120,7 +120,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 def make_trust(scheme: str) -> ssl.SSLContext:
-    """Return what OpenSSL trusts: SSL_CERT_FILE, else the list of the machine.
+    """Load what OpenSSL trusts: SSL_CERT_FILE, else the list of the machine.
 
     The list is long and is read for ``https`` alone.
     """

@@ -60,7 +60,7 @@ class Counterpart:
             self._compare(answer.market)
 
     def _ask(self, deadline_s: float) -> str:
-        """Return the name of the market; empty where what answers does not say."""
+        """Ask for the name of the market; empty where what answers does not say."""
         try:
             answer = self._transport.get(IDENTITY_PATH, {}, deadline_s=deadline_s)
             return decode_json(answer.inflate(), _Identity).name

@@ -22,7 +22,7 @@ _GzipError = cast(type[Exception], isal_zlib.error)
 
 
 def inflate_body(data: bytes, encoding: str, *, max_bytes: int, url: str) -> bytes:
-    """Return the plain body, of at most ``max_bytes``; ``encoding`` is a ``Content-Encoding``.
+    """Inflate a body to at most ``max_bytes``; ``encoding`` is a ``Content-Encoding``.
 
     Raises:
         PayloadError: It is cut, damaged, too large, or of an encoding that was not asked for.

@@ -103,7 +103,7 @@ class SlotFile:
         return self._file.open("r+b", buffering=0)
 
     def _read(self, file: FileIO, now: int) -> State:
-        """Return the state, or a fresh one where it cannot be true.
+        """Read the state, or begin a fresh one where it cannot be true.
 
         The clock starts again with the machine, so a slot further away than anyone could have
         taken was written before a restart.
@@ -170,7 +170,7 @@ class RequestLimiter:
             is_waiting = is_too_late(slot, _read_clock())
 
     def _take_slot(self, slots: SlotFile, stop: threading.Event) -> int:
-        """Return the tick of the slot that is ours; one thread of a process looks at a time."""
+        """Take a slot and tell its tick; one thread of a process looks at a time."""
         while not self._turn.acquire(timeout=LOOKAHEAD_S):
             self._pause(0, stop)
         try:
@@ -206,7 +206,7 @@ def _named_failures(stop: threading.Event) -> Iterator[None]:
 
 
 def _prepare_file(folder: Path, host: str) -> Path:
-    """Return the file of a host."""
+    """Name the file of a host, in a folder that is there by then."""
     name = (urlsplit(host).hostname if "://" in host else host) or host
     name = "polygon" if name in VENDOR_HOSTS else name
     safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)
@@ -230,5 +230,5 @@ def _explain_folder(error: OSError) -> str:
 
 
 def _read_clock() -> int:
-    """Return ticks of the clock that no one can set back; all processes read the same one."""
+    """Read the ticks of the clock that no one can set back; all processes read the same one."""
     return time.monotonic_ns() * _TICKS // 1_000_000_000

@@ -93,7 +93,7 @@ class Fetch:
         return result
 
     def repeat(self, attempt: Callable[[], Result]) -> Result:
-        """Return what ``attempt`` returns; asks again after transient faults.
+        """Repeat ``attempt`` after transient faults, and pass on what it gives.
 
         Raises:
             VendorError: Patience has come to its end, or the fault is not transient; its

@@ -77,7 +77,7 @@ def call_patiently(
     stop: threading.Event,
     on_retry: Callable[[Retry], None],
 ) -> Result:
-    """Return what ``call`` returns, asking again after transient faults.
+    """Pass on what ``call`` gives, asking again after transient faults.
 
     Args:
         call: One attempt.
@@ -110,7 +110,7 @@ def call_patiently(
 
 
 def choose_pause(error: SmallcapsError, attempt: int, config: ClientConfig) -> float:
-    """Return the seconds to pause: what the vendor asks for, else jittered and exponential."""
+    """Choose the seconds to pause: what the vendor asks for, else jittered and exponential."""
     if isinstance(error, VendorError) and error.retry_after_s is not None:
         return min(error.retry_after_s, MAX_PAUSE_S)
     growth = config.backoff_factor ** min(attempt - 1, 50)
@@ -145,6 +145,6 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _error_of(state: tenacity.RetryCallState) -> SmallcapsError:
-    """Return the fault behind a retry; the predicate lets only our errors come here."""
+    """Find the fault behind a retry; the predicate lets only our errors come here."""
     outcome = cast(tenacity.Future, state.outcome)
     return cast(SmallcapsError, outcome.exception())

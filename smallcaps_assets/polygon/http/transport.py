@@ -73,7 +73,7 @@ class Answer:
     market: str = ""
 
     def inflate(self) -> bytes:
-        """Return the plain body.
+        """Inflate the body into plain bytes.
 
         Raises:
             PayloadError: It is cut, damaged, too large, or of an encoding not asked for.
@@ -142,7 +142,7 @@ class Transport:
             session.close()
 
     def _session(self) -> requests.Session:
-        """Return the session of this thread."""
+        """Open the session of this thread, once."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = _open_session(self._config, self._trust)
@@ -161,7 +161,7 @@ class Transport:
         return Answer(data, encoding, url, limit, market)
 
     def _read_raw(self, raw: BaseHTTPResponse, url: str, limit: int, deadline_s: float) -> bytes:
-        """Return the body as it comes; requests would inflate it three times as slowly.
+        """Read the body as it comes; requests would inflate it three times as slowly.
 
         It grows in one piece: many small ones would be scattered over the heap, which keeps them.
         """
@@ -190,7 +190,7 @@ class Transport:
     def _refuse(
         self, response: requests.Response, encoding: str, url: str, deadline_s: float
     ) -> VendorError:
-        """Return the error behind another status than 200."""
+        """Read the error behind another status than 200."""
         try:
             data = self._read_raw(response.raw, url, MAX_REFUSAL_BYTES, deadline_s)
             body = inflate_body(data, encoding, max_bytes=MAX_REFUSAL_BYTES, url=url)
@@ -206,7 +206,7 @@ class Transport:
 def explain_status(
     status: int, text: str, url: str, *, retry_after_s: float | None = None
 ) -> VendorError:
-    """Return the error that an HTTP status other than 200 means."""
+    """Explain an HTTP status other than 200 by the error that it means."""
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitError(url=url, retry_after_s=retry_after_s)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
@@ -217,7 +217,7 @@ def explain_status(
 
 
 def _explain_refusal(status: int, text: str, url: str) -> VendorError:
-    """Return the error of a status that asking again will not change."""
+    """Explain, by its error, a status that asking again will not change."""
     if status == HTTPStatus.UNAUTHORIZED:
         return AuthenticationError(
             f"the key was refused: {text}; set POLYGON_API_KEY or MASSIVE_API_KEY to a valid key",
@@ -239,7 +239,7 @@ def _explain_refusal(status: int, text: str, url: str) -> VendorError:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds to wait of a header ``Retry-After``: a number or an HTTP date."""
+    """Parse the seconds to wait of a header ``Retry-After``: a number or an HTTP date."""
     if value is None:
         return None
     try:
@@ -279,7 +279,7 @@ def _open_session(config: ClientConfig, trust: ssl.SSLContext) -> requests.Sessi
 
 
 def _explain_silence(error: Exception, url: str) -> VendorError:
-    """Return the error behind a request that got no answer."""
+    """Explain a request that got no answer by the error behind it."""
     if fault := _find_certificate_fault(error):
         return CertificateError(
             f"the certificate of the answering server is not trusted: {fault}; if a proxy or a "
@@ -294,7 +294,7 @@ def _explain_silence(error: Exception, url: str) -> VendorError:
 
 
 def _find_certificate_fault(error: Exception) -> str:
-    """Return what is wrong with a certificate, or with the file of those to trust; else nothing."""
+    """Find what is wrong with a certificate, or with the file of those to trust; else nothing."""
     if not isinstance(error, requests.RequestException):
         # requests says so where the file of certificates is not there.
         return str(error) if "certificate" in str(error).lower() else ""
@@ -324,6 +324,6 @@ def _find_root(error: BaseException) -> BaseException:
 
 
 def _name_cause(error: BaseException) -> str:
-    """Return the names of an error and of what is at its root; their texts hold the query."""
+    """Name an error and what is at its root by their types; their texts hold the query."""
     names = [type(error).__name__, type(_find_root(error)).__name__]
     return " from ".join(dict.fromkeys(names))

@@ -32,7 +32,7 @@ out what the vendor's rules do not count, and are corrected; an endless chain st
 
 
 def bound_rows(expected_rows: int | None, unknown_rows: int) -> int:
-    """Return the most rows of an answer by those of the daily bars, where they are known."""
+    """Bound the rows of an answer by those of the daily bars, where they are known."""
     if expected_rows is None:
         return unknown_rows
     return MAX_ROWS_PER_EXPECTED * expected_rows + MAX_ROWS_BEYOND
@@ -90,16 +90,16 @@ class TradesChain:
 
     @property
     def last_ns(self) -> int:
-        """Return the time of the last row, or of the start of the range if there is none."""
+        """The time of the last row, or of the start of the range if there is none."""
         return _read_last(self._tail[-1]) if self._tail else self.gte_ns
 
     @property
     def status(self) -> str:
-        """Return ``OK``, or ``DELAYED`` if some page was."""
+        """The status: ``OK``, or ``DELAYED`` if some page was."""
         return DELAYED if self.is_delayed else "OK"
 
     def check(self, page: TradesPage) -> CheckedPage:
-        """Return the new rows of a page.
+        """Check a page and find its new rows.
 
         Raises:
             PayloadError: The page cannot be part of a complete answer: ``results`` are missing,
@@ -119,7 +119,7 @@ class TradesChain:
         )
 
     def settle_seam(self, page: CheckedPage, instant: TradesPage) -> CheckedPage:
-        """Return a page with all of its rows but those that the vendor was shown to repeat.
+        """Keep all rows of a page but those that the vendor was shown to repeat.
 
         A tape may hold a trade twice, and which of its rows a seam separates depends on the page
         limit alone.  So rows are a repeat where the whole of their instant, in one page of its own,
@@ -206,13 +206,13 @@ class TradesChain:
             )
 
     def choose_proof(self, page: CheckedPage) -> tuple[int, int]:
-        """Return where the rest starts that :meth:`check_end` needs, and its largest size."""
+        """Choose where the rest starts that :meth:`check_end` needs, and its largest size."""
         known = self._extend_tail(page.trades)
         rows = sum(part.height for part in known)
         return _read_last(known[-1]), rows + self._count_repeats(page) + 1
 
     def _read_tail(self, rows: int) -> pl.DataFrame:
-        """Return the last rows at the last timestamp, as many as a page could repeat.
+        """Read the last rows at the last timestamp, as many as a page could repeat.
 
         Where a page of trades shares one instant with many before it, all of them are never
         looked at again: each page costs what it brings.
@@ -226,7 +226,7 @@ class TradesChain:
         return pl.concat(parts[::-1]) if parts else NO_TRADES
 
     def _extend_tail(self, trades: pl.DataFrame) -> list[pl.DataFrame]:
-        """Return all rows at the last timestamp once ``trades`` have followed."""
+        """Collect all rows at the last timestamp once ``trades`` have followed."""
         if trades.is_empty():
             return self._tail
         own = _cut_tail(trades)
@@ -236,13 +236,13 @@ class TradesChain:
         return self.repeats + page.received - page.trades.height
 
     def collect(self) -> pl.DataFrame:
-        """Return all rows in tape order."""
+        """Collect all rows in tape order."""
         if not self._frames:
             return NO_TRADES
         return sort_tape(pl.concat(self._frames, rechunk=True))
 
     def _check_instants(self, trades: pl.DataFrame, gte_ns: int) -> pl.DataFrame:
-        """Return trades once their timestamps are in order and from ``gte_ns`` on in bounds."""
+        """Pass trades on once their timestamps are in order and from ``gte_ns`` on in bounds."""
         if trades.is_empty():
             return trades
         instants = read_instants(trades, "sip_timestamp")
@@ -256,7 +256,7 @@ class TradesChain:
 
 
 def _cut_tail(trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a page at its last timestamp."""
+    """Cut out the rows of a page that share its last timestamp."""
     instants = read_instants(trades, "sip_timestamp")
     return trades.slice(int(np.searchsorted(instants, instants[-1])))
 

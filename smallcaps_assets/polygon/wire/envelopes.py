@@ -109,7 +109,7 @@ class _Verdict(msgspec.Struct):
 def decode_page(
     body: bytes, row_type: type[Row], *, url: str, secret: str = "", ticker: str | None = None
 ) -> Page[list[Row]]:
-    """Return a page of rows of any type that msgspec understands.
+    """Decode a page of rows of any type that msgspec understands.
 
     Args:
         body: The inflated body of a response with status 200.
@@ -136,7 +136,7 @@ def decode_page(
 
 
 def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "") -> Row:
-    """Return the one thing a body is about; raises like :func:`decode_page`."""
+    """Decode the one thing a body is about; raises like :func:`decode_page`."""
     with disbelieving(url):
         decoder = make_decoder(cast(Any, _ItemBody)[row_type])
         envelope: _ItemBody[Row] = _decode(decoder, body, url, secret)
@@ -146,7 +146,7 @@ def decode_item(body: bytes, row_type: type[Row], *, url: str, secret: str = "")
 
 
 def read_vendor_text(body: bytes, *, secret: str = "") -> str:
-    """Return what the vendor says about a refusal, or an empty text if that is unreadable."""
+    """Read what the vendor says about a refusal, or an empty text if that is unreadable."""
     try:
         verdict = _read_verdict(body)
         return "" if verdict is None else _clean(verdict.error or verdict.message, secret)
@@ -155,7 +155,7 @@ def read_vendor_text(body: bytes, *, secret: str = "") -> str:
 
 
 def refuse(status: int, text: str, *, url: str) -> VendorError:
-    """Return the error behind a refusal with a text; one unheard of is a ``PayloadError``."""
+    """Choose the error behind a refusal with a text; one unheard of is a ``PayloadError``."""
     lowered = text.lower()
     if "maximum requests per minute" in lowered:
         return RateLimitError(url=url)
@@ -168,7 +168,7 @@ def refuse(status: int, text: str, *, url: str) -> VendorError:
 def _decode(
     decoder: msgspec.json.Decoder[Envelope], body: bytes, url: str, secret: str
 ) -> Envelope:
-    """Return a body whose status is good, and which says of no error."""
+    """Decode a body whose status is good, and which says of no error."""
     try:
         envelope = decoder.decode(body)
     except DECODER_FAULTS as error:
@@ -210,7 +210,7 @@ def _raise_refusal(body: bytes, url: str, secret: str) -> None:
 
 
 def _clean(text: object, secret: str) -> str:
-    """Return a text of the vendor in one short line without the key."""
+    """Clean a text of the vendor: one short line without the key."""
     line = " ".join(str(text or "").split())
     return mask_secret(line, secret)[:MAX_VENDOR_TEXT]
 

@@ -19,7 +19,7 @@ _URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
 def mask_secret(text: str, secret: str) -> str:
-    """Return ``text`` with the secret, in any of its spellings, replaced by ``***``."""
+    """Replace the secret in ``text``, in any of its spellings, by ``***``."""
     for spelling in spell_secret(secret):
         text = text.replace(spelling, MASK)
     return text
@@ -27,7 +27,7 @@ def mask_secret(text: str, secret: str) -> str:
 
 @lru_cache(maxsize=8)
 def spell_secret(secret: str) -> tuple[str, ...]:
-    """Return a secret as it stands, URL-encoded, in base64 and in hexadecimal, longest first."""
+    """Spell a secret as it stands, URL-encoded, in base64 and in hexadecimal, longest first."""
     raw = secret.encode()
     quoted = {quote(secret, safe=""), quote(secret)}
     quoted |= {_ESCAPE.sub(lambda match: match[0].lower(), text) for text in quoted}
@@ -37,7 +37,7 @@ def spell_secret(secret: str) -> tuple[str, ...]:
 
 
 def _spell_base64(raw: bytes) -> tuple[str, ...]:
-    """Return the letters that stand for ``raw`` wherever it begins inside what was encoded.
+    """Spell the letters that stand for ``raw`` wherever it begins inside what was encoded.
 
     The first and last letter also depend on the neighbours and are left out.
     """

@@ -72,7 +72,7 @@ _ROWS: Final = msgspec.json.Decoder(list[TradeRow])
 
 
 def decode_trades_page(body: bytes, ticker: str, *, url: str, secret: str = "") -> TradesPage:
-    """Return a page of trades as columns, in the order sent.
+    """Decode a page of trades into columns, in the order sent.
 
     ``size`` is ``decimal_size`` where that was sent, because ``size`` has lost its fraction
     then.  An absent correction is 0; every other absent value is null, and so are an empty id and
@@ -93,7 +93,7 @@ def decode_trades_page(body: bytes, ticker: str, *, url: str, secret: str = "") 
 
 
 def frame_trades(rows: Sequence[TradeRow], ticker: str) -> pl.DataFrame:
-    """Return rows as columns, as :func:`decode_trades_page` does.
+    """Turn rows into columns, as :func:`decode_trades_page` does.
 
     Raises:
         DataError: A row has no size, or one that is no number, or names another ticker.
@@ -120,7 +120,7 @@ def frame_trades(rows: Sequence[TradeRow], ticker: str) -> pl.DataFrame:
 
 
 def _decode_in_blocks(body: bytes, ticker: str, url: str) -> TradesPage | None:
-    """Return a long page by its blocks; ``None`` where it has to be read as a whole.
+    """Decode a long page by its blocks; ``None`` where it has to be read as a whole.
 
     JSON is read from left to right, so a body holds these rows and no others where it is valid
     with a stand-in for all of them, the stand-in is its results, and every block is valid in
@@ -165,7 +165,7 @@ def _replace_rows(page: Page[Any], trades: pl.DataFrame) -> TradesPage:
 
 
 def _build_series(name: str, values: list[Any]) -> pl.Series:
-    """Return one column; an instant is cheaper to build as the integer it is."""
+    """Build one column; an instant is cheaper to build as the integer it is."""
     dtype = TRADE_COLUMNS[name]
     if dtype == INSTANT:
         return pl.Series(name, values, dtype=pl.Int64).cast(dtype)
@@ -173,7 +173,7 @@ def _build_series(name: str, values: list[Any]) -> pl.Series:
 
 
 def _build_sizes(rows: Sequence[TradeRow]) -> pl.Series:
-    """Return exact sizes; floats of at most 15 digits hold the vendor's decimals exactly."""
+    """Build exact sizes; floats of at most 15 digits hold the vendor's decimals exactly."""
     sizes = pl.Series("size", [row.size for row in rows], dtype=pl.Float64)
     texts = pl.Series("size", [row.decimal_size for row in rows], dtype=pl.String)
     if texts.null_count() < texts.len():
@@ -206,7 +206,7 @@ class _Codes(dict[Conditions, int]):
 
 
 def _build_conditions(rows: Sequence[TradeRow]) -> pl.Series:
-    """Return the conditions by looking equal ones up: 20 times faster than a list per row."""
+    """Build the conditions by looking equal ones up: 20 times faster than a list per row."""
     codes = _Codes()
     indices = [*map(codes.__getitem__, [row.conditions for row in rows])]
     distinct = [[*conditions] if conditions else None for conditions in codes]

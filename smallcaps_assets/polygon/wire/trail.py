@@ -15,7 +15,7 @@ from smallcaps_assets.polygon.wire.envelopes import Page, Row
 
 
 def read_cursor(next_url: str | None, *, path: str, base_path: str, url: str) -> str | None:
-    """Return the cursor of the next page; nothing else of ``next_url`` is ever used.
+    """Read the cursor of the next page; nothing else of ``next_url`` is ever used.
 
     Its host is the vendor's own, whatever host we were told to ask.
 
@@ -80,11 +80,11 @@ class CursorTrail:
         return self.pages > 0 and self.cursor is None
 
     def choose_query(self, first: Mapping[str, str]) -> Mapping[str, str]:
-        """Return ``first``, or the cursor alone: sent with filters, it asks something else."""
+        """Choose ``first``, or the cursor alone: sent with filters, it asks something else."""
         return first if self.cursor is None else {"cursor": self.cursor}
 
     def check(self, page: Page[Any]) -> str | None:
-        """Return the cursor of the page after ``page``.
+        """Check ``page`` and read the cursor of the page after it.
 
         Raises:
             PayloadError: The page cannot be part of a complete answer.
@@ -138,7 +138,7 @@ class RowsChain(Generic[Row]):
     _previous: list[Row] = field(default_factory=list)
 
     def check(self, page: Page[list[Row]]) -> str | None:
-        """Return the cursor of the page after ``page``.
+        """Check that ``page`` did not come twice, and read the cursor of the page after it.
 
         Raises:
             PayloadError: The page cannot be part of a complete answer.
@@ -154,5 +154,5 @@ class RowsChain(Generic[Row]):
 
 
 def disbelieve(message: str, url: str) -> PayloadError:
-    """Return the error of an answer that came whole but cannot be true."""
+    """Make the error of an answer that came whole but cannot be true."""
     return PayloadError(message, url=url, status=HTTPStatus.OK)
