@@ -99,6 +99,7 @@ def _add_market_options(serve: argparse.ArgumentParser) -> None:
     market.add_argument("--tickers", type=int, default=40, help="companies that trade")
     market.add_argument("--listings", type=int, default=0, help="rows of the list of tickers")
     market.add_argument("--trades-scale", type=float, default=1.0, help="more or fewer trades")
+    market.add_argument("--scenarios", action="store_true", help="plant traps for research")
     market.add_argument("--busy-trades", type=int, default=60_000, help="trades of a busy day")
 
 
@@ -114,6 +115,7 @@ def _build_source(options: argparse.Namespace) -> Source:
             listings=options.listings,
             trades_scale=options.trades_scale,
             busy_trades=options.busy_trades,
+            scenarios=options.scenarios,
         )
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
+from smallcaps_assets.core.vendor import SCENARIOS_MARK
 from smallcaps_assets.emulator.cache import ByteCache
 from smallcaps_assets.emulator.market.dressing import SECOND_NS, Hours, dress_prints
 from smallcaps_assets.emulator.market.history import Activity, Day, History, Split, build_history
@@ -28,6 +29,12 @@ from smallcaps_assets.emulator.market.listings import (
     list_lives,
 )
 from smallcaps_assets.emulator.market.prints import Prints, build_bar, draw_prints
+from smallcaps_assets.emulator.market.scenarios import (
+    Scenario,
+    name_scenarios,
+    plant_prints,
+    plant_tape,
+)
 from smallcaps_assets.emulator.source import SourceError
 from smallcaps_assets.emulator.tape import TAPE_COLUMNS, Span, Tape, WireRow
 
@@ -52,6 +59,7 @@ class MarketConfig:
         trades_scale: Multiplies the trades of ordinary sessions.
         busy_trades: Trades of a busy day, about; the two busiest have twice as many; 0: no day is.
         cache_bytes: Rendered trades kept in memory.
+        scenarios: Plant the traps of ``scenarios`` in some sessions.
     """
 
     seed: int = 1
@@ -62,6 +70,7 @@ class MarketConfig:
     trades_scale: float = 1.0
     busy_trades: int = 60_000
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    scenarios: bool = False
 
     def __post_init__(self) -> None:
         amounts = ("seed", "tickers", "listings", "trades_scale", "busy_trades")
@@ -81,6 +90,7 @@ class _Session:
     day: Day
     hours: Hours
     is_stray: bool = False
+    scenario: Scenario | None = None
 
 
 class Market:
@@ -114,7 +124,8 @@ class Market:
         names = ("tickers", "first", "last", "trades_scale", "busy_trades")
         values = {name: getattr(self.config, name) for name in names}
         unusual = {name: value for name, value in values.items() if value != getattr(usual, name)}
-        parts = {"seed": self.config.seed, **unusual}
+        seed = f"{self.config.seed}{SCENARIOS_MARK if self.config.scenarios else ''}"
+        parts = {"seed": seed, **unusual}
         return " ".join(f"{name}={value}" for name, value in parts.items())
 
     @property
@@ -231,9 +242,11 @@ class Market:
         history = self._histories[company.number]
         start = bisect_left(self._sessions, self._list_company_lives(company)[0].first)
         dates = self._sessions[start : start + len(history.days)]
-        for date, day in zip(dates, history.days, strict=True):
+        named = name_scenarios(history) if self.config.scenarios else {}
+        for number, (date, day) in enumerate(zip(dates, history.days, strict=True)):
             if life.first <= date <= life.last and day.trades:
-                yield _Session(company, date, day, self._hours[date])
+                scenario = named.get(number)
+                yield _Session(company, date, day, self._hours[date], scenario=scenario)
         if company.rank is not None and history.peaks:
             peak = dates[history.peaks[0]]
             if life.first <= peak <= life.last:
@@ -259,18 +272,25 @@ class Market:
 
 
 def _draw(seed: int, session: _Session) -> Prints:
-    """Draw what a session's bar depends on."""
-    return draw_prints(session.day, _seed(seed, session, stream=0))
+    """Return what a session's bar depends on."""
+    prints = draw_prints(session.day, _seed(seed, session, stream=0))
+    if session.scenario is None:
+        return prints
+    rng = _seed(seed, session, stream=2)
+    return plant_prints(prints, session.day, session.scenario, rng)
 
 
 def _make_trades(seed: int, session: _Session) -> pl.DataFrame:
-    return dress_prints(
+    tape = dress_prints(
         _draw(seed, session),
         session.hours,
         _seed(seed, session, stream=1),
         tape=session.company.role.tape,
         halts=session.day.halts,
     )
+    if session.scenario is None:
+        return tape
+    return plant_tape(tape, session.day, session.hours, session.scenario)
 
 
 def _seed(seed: int, session: _Session, *, stream: int) -> np.random.Generator:
