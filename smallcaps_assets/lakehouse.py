@@ -27,7 +27,7 @@ from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
-from smallcaps_assets.core.vendor import VENDOR_BASE_URL
+from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
@@ -86,14 +86,17 @@ def adopt_source(settings: Settings) -> Settings:
 
 def names_market(settings: Settings) -> bool:
     """Say whether settings name the market that an emulator is to serve."""
-    return bool({"emulator_seed", "emulator_replay"} & settings.model_fields_set)
+    named = {"emulator_seed", "emulator_replay", "emulator_scenarios"}
+    return bool(named & settings.model_fields_set)
 
 
 def take_market(settings: Settings, name: str) -> Settings:
     """Take into the settings the market that ``lake.json`` or an emulator calls ``name``."""
     kind, _, value = name.partition("=")
-    if kind == "seed" and value.isdecimal():
-        return settings.model_copy(update={"emulator_seed": int(value)})
+    seed = value.removesuffix(SCENARIOS_MARK)
+    if kind == "seed" and seed.isdecimal():
+        market = {"emulator_seed": int(seed), "emulator_scenarios": seed != value}
+        return settings.model_copy(update=market)
     if kind == "replay":
         return settings.model_copy(update={"emulator_replay": Path(value)})
     return settings
@@ -171,6 +174,7 @@ class Lakehouse:
             base_url=self.settings.base_url,
             seed=self.settings.emulator_seed,
             replay=self.settings.emulator_replay,
+            has_scenarios=self.settings.emulator_scenarios,
         )
 
     @cached_property

@@ -92,6 +92,10 @@ class Settings(BaseSettings):
         default=None, description="`vendor` or `emulator`; `vendor` when a key is set."
     )
     emulator_seed: int = Field(default=1, ge=0, description="Seed of the emulated market.")
+    emulator_scenarios: bool = Field(
+        default=False,
+        description="Plant spikes, halts, late and withdrawn prints in the emulated market.",
+    )
     emulator_replay: Path | None = Field(
         default=None, description="Folder of flat files that the emulator replays."
     )

@@ -22,6 +22,7 @@ from smallcaps_assets.cli.screens.summaries import (
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
 
@@ -48,8 +49,11 @@ PACE: dict[str, object] = {
 def command(data_dir: Path) -> None:
     """Plan, download, survive an outage, resume, audit: on synthetic data, without a key."""
     console = open_console()
+    has_lake = LakeLayout(data_dir.absolute()).identity_file.exists()
+    # A lake that is there stays bound to the market that it was made from.
+    market: dict[str, object] = {} if has_lake else {"emulator_scenarios": "true"}
     with open_workplace(
-        needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE
+        needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE, **market
     ) as work:
         is_well = run_demo(work, console)
     sys.exit(0 if is_well else 1)

@@ -21,7 +21,8 @@ def emulator_arguments(settings: Settings) -> list[str]:
     """List the arguments that make the emulator serve the source of ``settings``."""
     if settings.emulator_replay is not None:
         return ["--replay", str(settings.emulator_replay.expanduser().absolute())]
-    return ["--seed", str(settings.emulator_seed)]
+    planted = ["--scenarios"] if settings.emulator_scenarios else []
+    return ["--seed", str(settings.emulator_seed), *planted]
 
 
 def adopt_served_market(settings: Settings) -> Settings:
@@ -34,10 +35,13 @@ def adopt_served_market(settings: Settings) -> Settings:
     if not is_own or names_market(settings):
         return settings
     name = _ask_market(settings.base_url)
-    kind, _, value = name.partition("=")
+    served = take_market(settings, name)
+    kind = name.partition("=")[0]
     if kind in {"seed", "replay"}:
-        os.environ[f"SMALLCAPS_EMULATOR_{kind.upper()}"] = value
-    return take_market(settings, name)
+        os.environ[f"SMALLCAPS_EMULATOR_{kind.upper()}"] = str(getattr(served, f"emulator_{kind}"))
+    if served.emulator_scenarios:
+        os.environ["SMALLCAPS_EMULATOR_SCENARIOS"] = "true"
+    return served
 
 
 def _ask_market(base_url: str) -> str:

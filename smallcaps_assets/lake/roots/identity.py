@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
-from smallcaps_assets.core.vendor import VENDOR_HOSTS
+from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_HOSTS
 from smallcaps_assets.errors import (
     ConfigError,
     LedgerMismatchError,
@@ -84,7 +84,12 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_source(
-    kind: str, *, base_url: str, seed: int = 0, replay: Path | None = None
+    kind: str,
+    *,
+    base_url: str,
+    seed: int = 0,
+    replay: Path | None = None,
+    has_scenarios: bool = False,
 ) -> LakeSource:
     """Return the identity of a source.
 
@@ -96,12 +101,14 @@ def describe_source(
         base_url: Address of the vendor.
         seed: Seed of the emulator's market.
         replay: Folder that the emulator replays instead.
+        has_scenarios: Scenarios are planted in the emulator's market.
 
     Raises:
         ConfigError: The kind is unknown, or the address has no host.
     """
     if kind == Source.EMULATOR:
-        name = f"seed={seed}" if replay is None else f"replay={replay.resolve().as_posix()}"
+        market = f"seed={seed}{SCENARIOS_MARK if has_scenarios else ''}"
+        name = market if replay is None else f"replay={replay.resolve().as_posix()}"
         return LakeSource(kind, name)
     if kind != Source.VENDOR:
         raise ConfigError(f"expected a source of {[*map(str, Source)]}, got {kind!r}")
