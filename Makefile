@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "Python 3.11 or later is needed; '$(PYTHON)' is older. Try: make PYTHON=python3.12 setup"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -i '^pip==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev --editable ".[research]"
 	@touch $(STAMP)
 
 demo: $(STAMP) ## the whole pipeline on the emulated market, then a summary
