@@ -170,7 +170,269 @@ BAR_FEATURES: Final = Table(
     },
 )
 
+_EVENT: Final = Column(pl.String(), "Name of the event, `E1_VolExplosion` for example.")
+_DECIDED: Final = Column(
+    INSTANT, "Known time of the decision: the latest of its event and of the selection of the row."
+)
+
+INTRADAY_EVENTS: Final = Table(
+    "intraday_events",
+    "one event of a chosen ticker and session, when it was known, and what prints say of it",
+    ("ticker", "session_date", "event"),
+    {
+        "ticker": TICKER,
+        "session_date": SESSION_DATE,
+        "event": _EVENT,
+        "known_timestamp": Column(
+            INSTANT,
+            "From when on the event was known, included: a print of the regular phase for E2, E3, "
+            "E8 and E9 that prints confirm, else the end of the after-hours.",
+        ),
+        "known_price": Column(
+            pl.Float64(), "Price of that print, USD; null: the bar told, no print.", nullable=True
+        ),
+        "is_confirmed": Column(
+            pl.Boolean(),
+            "E3 and E9: at least two live prints at or beyond the level; E2 and E8: the first "
+            "price print opens as the bar does; null: `reason` says why nobody can say.",
+            nullable=True,
+        ),
+        "reason": Column(
+            pl.String(),
+            "`daily_bar`: prints are not asked; `not_proven`: the session is not in the lake; "
+            "`no_open`: no price print; `no_bar`: no daily bar; `opens_differ`: by more than "
+            "0.5 %; null: prints told.",
+            nullable=True,
+        ),
+        "open_used": Column(
+            pl.Float64(), "First price print of the regular phase, USD; null: none.", nullable=True
+        ),
+        "level": Column(pl.Float64(), "Price to reach, USD; null: E3 and E9 alone.", nullable=True),
+        "extreme": Column(
+            pl.Float64(), "Live print farthest that way, USD; null: none.", nullable=True
+        ),
+        "prints_beyond": Column(
+            pl.Int64(), "Live prints at or beyond it; null: not asked.", nullable=True
+        ),
+        "shares_beyond": Column(pl.Float64(), "Their shares; null: not asked.", nullable=True),
+        "minutes_beyond": Column(
+            pl.Int64(), "Minutes that hold one of them; null: not asked.", nullable=True
+        ),
+    },
+)
+
+DECISIONS: Final = Table(
+    "decisions",
+    "one instant at which events of a ticker and session could be acted on",
+    ("ticker", "known_timestamp"),
+    {
+        "ticker": TICKER,
+        "session_date": SESSION_DATE,
+        "known_timestamp": _DECIDED,
+        "events": Column(pl.List(pl.String()), "Events decided on then, in E order."),
+        "known_events": Column(
+            pl.List(pl.String()), "Events of the session known by then, in E order."
+        ),
+        "is_intraday": Column(pl.Boolean(), "Known early enough for an entry the same session."),
+        "entry_session": Column(pl.Date(), "Session in which an entry is looked for."),
+        "decision_timestamp": Column(INSTANT, "First instant at which an entry may be."),
+        "known_price": Column(
+            pl.Float64(), "Last price known then, USD; null: no usable bar.", nullable=True
+        ),
+        "sigma": Column(
+            pl.Float64(),
+            "Root mean square of 20 daily log returns, the last one up to `known_price`; null: "
+            "fewer than 10 within 40 sessions.",
+            nullable=True,
+        ),
+        "median_volume": Column(
+            pl.Float64(), "Median shares of the 20 usable bars before; null: none.", nullable=True
+        ),
+        "half_spread": Column(
+            pl.Float64(), "Estimated half spread as a fraction of the price, from what was known."
+        ),
+        "is_selection_point_in_time": Column(
+            pl.Boolean(), "No ranking of tickers used events of this session or later."
+        ),
+    },
+)
+
+LABELS: Final = Table(
+    "labels",
+    "one decision, event and side: what became of a trade",
+    ("ticker", "known_timestamp", "event", "side"),
+    {
+        "ticker": TICKER,
+        "session_date": SESSION_DATE,
+        "known_timestamp": _DECIDED,
+        "event": _EVENT,
+        "side": Column(pl.Int8(), "1: bought first; -1: sold first."),
+        "is_event_side": Column(pl.Boolean(), "The side that the settings give the event."),
+        "is_dataset_row": Column(
+            pl.Boolean(), "The longest horizon of the decision, and bought: one a decision."
+        ),
+        "horizon": Column(pl.Int16(), "Sessions after that of the event until time is up."),
+        "outcome": Column(
+            pl.String(),
+            "`profit`, `stop`, `time`; without a return: `no_entry`, `no_exit`, `no_target`, "
+            "`cut` (a session until the end of the horizon is not proven).",
+        ),
+        "reason": Column(
+            pl.String(),
+            "Of `no_entry`: `not_in_lake`, `no_print`, `halted`, `no_horizon`; of `cut`: "
+            "`not_proven`, `unknown_split`; null: none is needed.",
+            nullable=True,
+        ),
+        "barrier": Column(
+            pl.Float64(), "Return that is profit, or stop below 0; null: no target.", nullable=True
+        ),
+        "entry_session": Column(pl.Date(), "Session in which an entry was looked for."),
+        "entry_timestamp": Column(INSTANT, "Print of the entry; null: none.", nullable=True),
+        "entry_price": Column(pl.Float64(), "Its price, USD; null: none.", nullable=True),
+        "vertical_timestamp": Column(INSTANT, "When time is up; null: no entry.", nullable=True),
+        "exit_timestamp": Column(INSTANT, "Print of the exit; null: none.", nullable=True),
+        "exit_session": Column(pl.Date(), "Session of the exit; null: none.", nullable=True),
+        "exit_price": Column(
+            pl.Float64(), "Its price in shares of the entry, USD; null: none.", nullable=True
+        ),
+        "gross_return": Column(
+            pl.Float64(), "Of the side, from print to print; null: no exit.", nullable=True
+        ),
+        "net_return": Column(pl.Float64(), "The same after costs; null: no exit.", nullable=True),
+        "concurrency": Column(
+            pl.Float64(),
+            "Mean of the dataset's labels of the ticker over its minutes; null: no exit.",
+            nullable=True,
+        ),
+        "uniqueness": Column(pl.Float64(), "Mean of one over them; null: no exit.", nullable=True),
+        "attribution": Column(
+            pl.Float64(),
+            "Absolute sum of its minute returns, each over the labels that share it; it knows the "
+            "outcome; null: no exit.",
+            nullable=True,
+        ),
+    },
+)
+
+WIN_RATES: Final = Table(
+    "win_rates",
+    "one event on its side, and all decisions together in the last row",
+    ("event",),
+    {
+        "event": Column(pl.String(), "Name of the event, or `all_decisions`."),
+        "side": Column(pl.Int8(), "1: bought first; -1: sold first."),
+        "decisions": Column(pl.Int64(), "Decisions with a return, which every n counts."),
+        "sessions": Column(pl.Int64(), "Entry sessions among them."),
+        "tickers": Column(pl.Int64(), "Tickers among them."),
+        "cut": Column(pl.Int64(), "Decisions without one, because a session is not proven."),
+        "no_entry": Column(pl.Int64(), "Decisions that found no entry."),
+        "no_exit": Column(pl.Int64(), "Decisions that found no exit."),
+        "no_target": Column(pl.Int64(), "Decisions without a volatility."),
+        "profit_share": Column(
+            pl.Float64(), "Share that reached profit; null: no decision.", nullable=True
+        ),
+        "win_rate": Column(
+            pl.Float64(), "Share with a net return above 0; null: no decision.", nullable=True
+        ),
+        "wilson_low": Column(
+            pl.Float64(), "Wilson 95 %, as if independent; null: none.", nullable=True
+        ),
+        "wilson_high": Column(pl.Float64(), "Its upper end; null: none.", nullable=True),
+        "clustered_low": Column(
+            pl.Float64(),
+            "95 % by drawing whole entry sessions; null: fewer than 20 of them.",
+            nullable=True,
+        ),
+        "clustered_high": Column(pl.Float64(), "Its upper end; null: the same.", nullable=True),
+        "lowest_without_a_ticker": Column(
+            pl.Float64(), "Lowest win rate when one ticker is left out; null: one.", nullable=True
+        ),
+        "highest_without_a_ticker": Column(
+            pl.Float64(), "Highest one; null: there is one ticker.", nullable=True
+        ),
+        "mean_net_return": Column(pl.Float64(), "Mean; null: no decision.", nullable=True),
+        "median_net_return": Column(pl.Float64(), "Median; null: no decision.", nullable=True),
+        "p_value": Column(
+            pl.Float64(),
+            "Of a mean above 0, one-sided, by the same draws; null: fewer than 20 sessions.",
+            nullable=True,
+        ),
+        "p_holm": Column(
+            pl.Float64(),
+            "The same, corrected by Holm over the 11 events; null: none.",
+            nullable=True,
+        ),
+    },
+)
+
+EVENT_FEATURES: Final = Table(
+    "event_features",
+    "one decision, seen with what was known then",
+    ("ticker", "known_timestamp"),
+    {
+        "ticker": TICKER,
+        "session_date": SESSION_DATE,
+        "known_timestamp": _DECIDED,
+        "known_event_count": Column(pl.UInt32(), "Events of the session known by then."),
+        "minutes_since_open": _feature("Minutes from the open to then, at most to the close"),
+        "gap": _feature("First regular price over the close before, less 1"),
+        "session_return": _feature("Log of the last regular price over the first"),
+        "distance_from_high": _feature("Last regular price over the highest, less 1"),
+        "distance_from_low": _feature("Last regular price over the lowest, less 1"),
+        "vwap_distance": _feature("Last regular price over the session's vwap, less 1"),
+        "relative_volume": _feature("Shares so far over the median day of 20 before"),
+        "dollar_volume": _feature("USD traded so far"),
+        "pre_market_share": _feature("Shares before the open over all so far"),
+        "order_imbalance": _feature("Bought less sold by the tick rule over shares so far"),
+        "odd_lot_share": _feature("Odd lots over shares so far"),
+        "trf_share": _feature("Off-exchange shares over shares so far"),
+        "auction_share": _feature("Shares of auctions and crosses over shares so far"),
+        "realised_volatility": _feature("Root of the variance of regular minutes so far"),
+        "halts": _feature("Halts of the session that were over by then"),
+        "sigma": _feature("`sigma` of the decision, a day"),
+        "half_spread": _feature("`half_spread` of the decision"),
+        "return_5": _feature("Log return of the 5 sessions before"),
+        "distance_from_high_20": _feature("Close before over the highest of 20, less 1"),
+        "median_dollar_volume": _feature("Median of close times shares of the 20 bars before, USD"),
+    },
+)
+
+EVENT_OUTCOMES: Final = Table(
+    "event_outcomes",
+    "one decision and session after its event: what came later, and no dataset may hold",
+    ("ticker", "known_timestamp", "offset"),
+    {
+        "ticker": TICKER,
+        "session_date": SESSION_DATE,
+        "known_timestamp": _DECIDED,
+        "offset": Column(pl.Int16(), "Sessions after that of the event, from 1."),
+        "outcome_session": Column(pl.Date(), "That session."),
+        "close_return": Column(
+            pl.Float64(),
+            "Its close over `known_price`, less 1, splits undone; null: no usable bar.",
+            nullable=True,
+        ),
+        "high_return": Column(pl.Float64(), "The same of its high.", nullable=True),
+        "low_return": Column(pl.Float64(), "The same of its low.", nullable=True),
+        "volume_ratio": Column(
+            pl.Float64(), "Shares over the median day before the event; null: none.", nullable=True
+        ),
+    },
+)
+
 RESEARCH_TABLES: Final = {
-    table.name: table for table in (HALTS, MINUTE_BARS, INFORMATION_BARS, BAR_FEATURES)
+    table.name: table
+    for table in (
+        HALTS,
+        MINUTE_BARS,
+        INFORMATION_BARS,
+        BAR_FEATURES,
+        INTRADAY_EVENTS,
+        DECISIONS,
+        LABELS,
+        WIN_RATES,
+        EVENT_FEATURES,
+        EVENT_OUTCOMES,
+    )
 }
 """Every table of research by name."""
