@@ -101,3 +101,94 @@ def sign_ticks(
         if sizes[i] > 0.0:
             signs[i] = sign
     return signs
+
+
+SUMMED = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "dollar",
+    "trade_count",
+    "price_count",
+    "tick_rule_buy_volume",
+    "tick_rule_sell_volume",
+    "signed_dollar",
+    "odd_lot_volume",
+    "trf_volume",
+    "auction_volume",
+    "realised_variance",
+)
+"""Columns of :func:`sum_bars`."""
+
+RANGE_ROLE, PRICE_ROLE, AUCTION_ROLE, TRF_ROLE = 1, 2, 4, 8
+
+
+@jit
+def sum_bars(prices: Floats, sizes: Floats, roles: Bytes, signs: Bytes, lasts: Integers) -> Floats:
+    """Sum volume prints to bars, in the order of the tape.
+
+    Args:
+        prices: USD.
+        sizes: Shares.
+        roles: What each print may set besides: the sum of its roles.
+        signs: 1 bought, -1 sold, 0 unknown.
+        lasts: Last print of each bar; the first bar begins with print 0, each other one behind
+            the bar before it.
+
+    Returns:
+        One row a bar with the columns :data:`SUMMED`; NaN: no print set it.
+    """
+    bars = np.zeros((lasts.size, 15))
+    first = 0
+    for bar in range(lasts.size):
+        opened = high = low = close = np.nan
+        volume = dollar = bought = sold = signed = odd = trf = auction = variance = 0.0
+        priced = 0
+        for i in range(first, lasts[bar] + 1):
+            price = prices[i]
+            size = sizes[i]
+            amount = price * size
+            role = roles[i]
+            volume += size
+            dollar += amount
+            if signs[i] > 0:
+                bought += size
+                signed += amount
+            elif signs[i] < 0:
+                sold += size
+                signed -= amount
+            if size < 100.0:
+                odd += size
+            if role & 8:
+                trf += size
+            if role & 4:
+                auction += size
+            if role & 1:
+                high = price if not high >= price else high
+                low = price if not low <= price else low
+            if role & 2:
+                if priced == 0:
+                    opened = price
+                else:
+                    variance += np.log(price / close) ** 2
+                close = price
+                priced += 1
+        bars[bar, 0] = opened
+        bars[bar, 1] = high
+        bars[bar, 2] = low
+        bars[bar, 3] = close
+        bars[bar, 4] = volume
+        bars[bar, 5] = dollar
+        bars[bar, 6] = lasts[bar] + 1 - first
+        bars[bar, 7] = priced
+        bars[bar, 8] = bought
+        bars[bar, 9] = sold
+        bars[bar, 10] = signed
+        bars[bar, 11] = odd
+        bars[bar, 12] = trf
+        bars[bar, 13] = auction
+        bars[bar, 14] = variance if priced > 1 else np.nan
+        first = lasts[bar] + 1
+    return bars

@@ -17,8 +17,9 @@ import polars as pl
 from smallcaps_assets.core.research.kernels import Flags, Integers, sign_ticks
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.ticks.conditions import CONDITION_RULES, VALID_CORRECTIONS
-from smallcaps_assets.core.ticks.phases import AFTER_HOURS, PRE_MARKET, REGULAR
+from smallcaps_assets.core.ticks.phases import AFTER_HOURS, PHASES, PRE_MARKET, REGULAR
 from smallcaps_assets.core.ticks.tape import read_instants, read_integers, read_lists
+from smallcaps_assets.schemas import INSTANT
 from smallcaps_assets.schemas_research import HALTS
 
 AUCTIONS: Final = (8, 9, 17, 18, 19, 25, 28, 55)
@@ -59,6 +60,7 @@ PRINT_COLUMNS: Final = (
 """Columns of trades that research reads."""
 
 _NO_VOLUME, _NO_RANGE, _NO_PRICE, _EXTENDED, _AUCTION, _REOPENING = (1 << bit for bit in range(6))
+_PHASE: Final = pl.Enum(PHASES)
 _LARGEST_ID: Final = max(CONDITION_RULES)
 _SESSION_BITS: Final = 47
 """Bits that the nanoseconds of a day need."""
@@ -66,28 +68,32 @@ _HALF_DAY_NS: Final = 43_200_000_000_000
 
 
 def label_prints(trades: pl.DataFrame) -> pl.DataFrame:
-    """Add what each print may be used for: the columns :data:`CLASSES`, never null.
+    """Add what each print may be used for, and number the sessions.
+
+    The columns :data:`CLASSES` are never null.  ``session`` (UInt32) counts ticker-sessions from 0;
+    ``trading_phase`` becomes an enumeration, which compares faster.
 
     An unknown condition forbids nothing; :func:`count_unknown_conditions` reports it.
 
     Args:
-        trades: ``conditions``, ``correction``, ``trading_phase`` and ``is_late_report`` of
-            ``schemas.TRADES``.
+        trades: :data:`PRINT_COLUMNS` of whole sessions, by ticker, session and tape order.
 
     Returns:
         The same rows in the same order.
     """
     marks = _mark_conditions(trades["conditions"])
-    is_extended = trades["trading_phase"].is_in([PRE_MARKET, AFTER_HOURS]).to_numpy()
-    is_late = trades["is_late_report"].to_numpy()
-    is_valid = np.isin(read_integers(trades["correction"]), VALID_CORRECTIONS)
-    volume = is_valid & ~_has(marks, _NO_VOLUME)
+    phases = trades["trading_phase"].cast(_PHASE)
+    is_extended = phases.is_in([PRE_MARKET, AFTER_HOURS]).to_numpy()
+    volume = trades["correction"].is_in(VALID_CORRECTIONS).to_numpy() & ~_has(marks, _NO_VOLUME)
     ranges = volume & ~_has(marks, _NO_RANGE) & (is_extended | ~_has(marks, _EXTENDED))
     prices = ranges & ~_has(marks, _NO_PRICE)
-    live = prices & ~is_late
+    live = prices & ~trades["is_late_report"].to_numpy()
     labels = (volume, ranges, prices, live, _has(marks, _AUCTION), _has(marks, _REOPENING))
+    starts = mark_changes(trades["ticker"]) | mark_changes(trades["session_date"])
     return trades.with_columns(
-        pl.Series(name, values) for name, values in zip(CLASSES, labels, strict=True)
+        phases,
+        pl.Series("session", np.cumsum(starts) - 1, dtype=pl.UInt32),
+        *(pl.Series(name, values) for name, values in zip(CLASSES, labels, strict=True)),
     )
 
 
@@ -111,26 +117,21 @@ def find_halts(prints: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
     Returns:
         ``schemas_research.HALTS``, sorted by its key.
     """
-    sessions = _list_sessions(prints, calendar)
-    clock = _Clock(prints, sessions)
+    if prints.is_empty():
+        return HALTS.empty()
+    clock = _Clock(prints, calendar)
     is_regular = (prints["trading_phase"] == REGULAR).to_numpy()
-    opens, closes = clock.place(sessions["regular_open"]), clock.place(sessions["regular_close"])
-    points = np.concatenate([opens, clock.instants[is_regular], closes])
-    reopens = np.zeros(points.size, dtype=bool)
-    reopens[opens.size : -closes.size or None] = prints["is_reopening_print"].filter(is_regular)
-    order = np.argsort(points, kind="stable")
-    points, reopens = points[order], reopens[order]
-    starts, ends = points[:-1], points[1:]
-    is_stretch = (ends - starts >= HALT_NS) & (starts >> _SESSION_BITS == ends >> _SESSION_BITS)
-    starts, ends, reopens = starts[is_stretch], ends[is_stretch], reopens[1:][is_stretch]
+    starts, ends, reopens = clock.find_stretches(is_regular, prints["is_reopening_print"])
     is_active = clock.count(starts - ACTIVITY_NS, starts) >= ACTIVE_PRINTS
-    is_halt = reopens | is_active
     evidence = np.where(reopens, "reopening_print", "activity")
-    evidence[np.isin(ends, closes)] = "to_close"
+    evidence[np.isin(ends, clock.closes)] = "to_close"
+    is_halt = reopens | is_active
     return clock.frame_halts(starts[is_halt], ends[is_halt], evidence[is_halt])
 
 
-def sign_prints(prints: pl.DataFrame, halts: pl.DataFrame) -> pl.DataFrame:
+def sign_prints(
+    prints: pl.DataFrame, halts: pl.DataFrame, calendar: SessionCalendar
+) -> pl.DataFrame:
     """Add ``sign`` by the tick rule: 1 bought, -1 sold, 0 unknown; null: no volume print.
 
     Reference price and sign are forgotten at the start of a session and of a phase, after a halt
@@ -139,17 +140,20 @@ def sign_prints(prints: pl.DataFrame, halts: pl.DataFrame) -> pl.DataFrame:
     Args:
         prints: :func:`label_prints` of whole sessions, sorted by ticker, session and tape order.
         halts: :func:`find_halts` of them.
+        calendar: Sessions and their phases.
 
     Returns:
         The same rows in the same order, with ``sign`` (Int8).
     """
     volume, _, _, live, auction, _ = (prints[name].to_numpy() for name in CLASSES)
-    restarts = _mark_starts(prints) | _mark_reopened(prints, halts)
+    restarts = mark_changes(prints["trading_phase"]) | mark_changes(prints["session"])
+    if halts.height:
+        restarts[_Clock(prints, calendar).locate_ends(halts)] = True
     signs = sign_ticks(
         prints["price"].to_numpy(), prints["size"].to_numpy(), volume, live, (restarts, auction)
     )
-    known = pl.when("is_volume_print").then(pl.lit(pl.Series("sign", signs)))
-    return prints.with_columns(known.alias("sign"))
+    signed = prints.with_columns(pl.Series("sign", signs))
+    return signed.with_columns(pl.when("is_volume_print").then("sign"))
 
 
 def _mark_conditions(conditions: pl.Series) -> npt.NDArray[np.uint8]:
@@ -185,86 +189,88 @@ def _has(marks: npt.NDArray[np.uint8], mark: int) -> Flags:
     return (marks & mark) > 0
 
 
-def _mark_starts(prints: pl.DataFrame) -> Flags:
-    """Return which prints begin a session or a phase."""
-    keys = prints.select("ticker", "session_date", "trading_phase")
-    starts: Flags = (
-        keys.select(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1))))
-        .to_series()
-        .to_numpy(writable=True)
-    )
-    starts[:1] = True
-    return starts
-
-
-def _mark_reopened(prints: pl.DataFrame, halts: pl.DataFrame) -> Flags:
-    """Return which prints are the first after a halt."""
-    ends = halts.select("ticker", "session_date", pl.col("end").alias("halted_until"))
-    keys = ["ticker", "session_date"]
-    last = prints.select(*keys, "sip_timestamp").join_asof(
-        ends.sort("halted_until"),
-        left_on="sip_timestamp",
-        right_on="halted_until",
-        by=keys,
-        check_sortedness=False,
-    )["halted_until"]
-    changed = last.is_not_null() & last.ne_missing(last.shift(1))
-    flags: Flags = changed.to_numpy()
-    return flags
-
-
-def _list_sessions(prints: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
-    """Return the sessions of prints, in their order, with their place and phases."""
-    sessions = prints.select("ticker", "session_date").unique(maintain_order=True)
-    phases = calendar.frame.select("session_date", "regular_open", "regular_close")
-    return sessions.join(
-        phases, on="session_date", how="inner", maintain_order="left"
-    ).with_row_index("place")
+def mark_changes(values: pl.Series) -> Flags:
+    """Mark the values that differ from the one before; the first one does."""
+    runs = (values.rle_id() if values.dtype == pl.String else values.to_physical()).to_numpy()
+    changes = np.ones(runs.size, dtype=bool)
+    np.not_equal(runs[1:], runs[:-1], out=changes[1:])
+    return changes
 
 
 class _Clock:
-    """One ascending time line for the prints of many sessions: the session, then its day."""
+    """One ascending time line for the prints of many sessions: the session, then its day.
 
-    def __init__(self, prints: pl.DataFrame, sessions: pl.DataFrame) -> None:
+    Attributes:
+        instants: The prints on the time line.
+        closes: The regular close of each session on it.
+    """
+
+    def __init__(self, prints: pl.DataFrame, calendar: SessionCalendar) -> None:
+        self._places = prints["session"].to_numpy()
+        starts = np.flatnonzero(mark_changes(prints["session"]))
+        sessions = prints.select("ticker", "session_date")[starts.tolist()]
+        phases = calendar.frame.select("session_date", "regular_open", "regular_close")
+        joined = sessions.join(phases, on="session_date", how="left", maintain_order="left")
         self._sessions = sessions
-        self._opens = read_instants(sessions, "regular_open")
-        keys = ["ticker", "session_date"]
-        placed = prints.select(keys).join(
-            sessions.select(*keys, "place"), on=keys, how="left", maintain_order="left"
-        )
-        places = read_integers(placed["place"])
-        self.instants = self._place(places, read_instants(prints, "sip_timestamp"))
+        self._opens = read_instants(joined, "regular_open")
+        order = np.arange(sessions.height)
+        self._first = self._place(order, self._opens)
+        self.closes = self._place(order, read_instants(joined, "regular_close"))
+        self.instants = self._place(self._places, read_instants(prints, "sip_timestamp"))
 
-    def place(self, instants: pl.Series) -> Integers:
-        """Return one instant of each session on the time line."""
-        return self._place(np.arange(instants.len()), read_integers(instants))
+    def find_stretches(
+        self, is_regular: Flags, reopens: pl.Series
+    ) -> tuple[Integers, Integers, Flags]:
+        """Return starts and ends of stretches without a print, and which a reopening ends."""
+        points, places = self.instants[is_regular], self._places[is_regular]
+        ending = reopens.to_numpy()[is_regular]
+        rows = np.arange(self._sessions.height)
+        first = np.searchsorted(places, rows, side="left")
+        last = np.searchsorted(places, rows, side="right")
+        has_any = last > first
+        nothing = np.zeros(rows.size, dtype=bool)
+        before_first, after_last = first[has_any], last[has_any] - 1
+        gaps = np.flatnonzero((np.diff(points) >= HALT_NS) & (np.diff(places) == 0))
+        starts = (self._first[has_any], points[gaps], points[after_last], self._first[~has_any])
+        ends = (points[before_first], points[gaps + 1], self.closes[has_any], self.closes[~has_any])
+        reopened = (ending[before_first], ending[gaps + 1], nothing[has_any], nothing[~has_any])
+        start, end, reopen = map(np.concatenate, (starts, ends, reopened))
+        order = np.argsort(start, kind="stable")
+        order = order[(end - start)[order] >= HALT_NS]
+        return start[order], end[order], reopen[order]
 
     def count(self, first: Integers, last: Integers) -> Integers:
         """Return the prints from ``first`` to ``last``, both included."""
         before = np.searchsorted(self.instants, first, side="left")
         return np.searchsorted(self.instants, last, side="right") - before
 
+    def locate_ends(self, halts: pl.DataFrame) -> Integers:
+        """Return the first print after each halt that prints follow in its session."""
+        places = self._sessions.with_row_index("place")
+        known = halts.join(
+            places, on=["ticker", "session_date"], how="inner", maintain_order="left"
+        )
+        ends = self._place(read_integers(known["place"]), read_instants(known, "end"))
+        rows = np.searchsorted(self.instants, ends)
+        return rows[rows < self.instants.size]
+
     def frame_halts(
         self, starts: Integers, ends: Integers, evidence: npt.NDArray[np.str_]
     ) -> pl.DataFrame:
         """Return halts by their places on the time line."""
-        sessions = self._sessions[(starts >> _SESSION_BITS).tolist()]
-        halts = sessions.select("ticker", "session_date").with_columns(
-            start=pl.Series(self._read(starts)),
-            end=pl.Series(self._read(ends)),
+        places = starts >> _SESSION_BITS
+        halts = self._sessions[places.tolist()].with_columns(
+            start=self._read(places, starts),
+            end=self._read(places, ends),
             evidence=pl.Series(evidence, dtype=pl.String),
         )
-        return HALTS.conform(
-            halts.cast({"start": HALTS.schema["start"], "end": HALTS.schema["end"]})
-        )
+        return HALTS.conform(halts)
 
     def _place(self, places: Integers, instants: Integers) -> Integers:
-        if not instants.size:
-            return instants
-        points: Integers = (places << _SESSION_BITS) + instants - self._opens[places] + _HALF_DAY_NS
+        shifts = (np.arange(self._opens.size) << _SESSION_BITS) - self._opens + _HALF_DAY_NS
+        points: Integers = instants + shifts[places]
         return points
 
-    def _read(self, points: Integers) -> Integers:
-        places = points >> _SESSION_BITS
-        instants: Integers = points - (places << _SESSION_BITS) - _HALF_DAY_NS + self._opens[places]
-        return instants
+    def _read(self, places: Integers, points: Integers) -> pl.Series:
+        instants = points - (places << _SESSION_BITS) - _HALF_DAY_NS + self._opens[places]
+        return pl.Series(instants).cast(INSTANT)

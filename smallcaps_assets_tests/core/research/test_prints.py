@@ -14,11 +14,10 @@ from smallcaps_assets.core.research.prints import (
 )
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets_tests.core.tape_factories import OPENING_NS, make_trades, ny
-from smallcaps_assets_tests.research_factories import read_oracle
+from smallcaps_assets_tests.research_factories import SECOND_NS, make_hand_trades, read_oracle
 
 Row = Mapping[str, Any]
 
-SECOND_NS = 1_000_000_000
 NOTHING = [False] * 4
 
 
@@ -28,7 +27,8 @@ def label(*rows: Row) -> pl.DataFrame:
 
 def sign(*rows: Row) -> list[int | None]:
     prints = label(*rows)
-    return sign_prints(prints, find_halts(prints, load_calendar()))["sign"].to_list()
+    calendar = load_calendar()
+    return sign_prints(prints, find_halts(prints, calendar), calendar)["sign"].to_list()
 
 
 def test_each_class_is_part_of_the_one_before() -> None:
@@ -76,20 +76,17 @@ def test_no_prints_have_no_classes_halts_or_signs() -> None:
     halts = find_halts(prints, load_calendar())
 
     assert halts.is_empty()
-    assert sign_prints(prints, halts).is_empty()
+    assert sign_prints(prints, halts, load_calendar()).is_empty()
 
 
 def test_hand_made_trades_have_the_known_signs() -> None:
     case = read_oracle("bars/hand_trades_expected.json")
-    rows = [
-        {
-            "sip_timestamp": OPENING_NS + round(trade["seconds_after_open"] * SECOND_NS),
-            **{name: trade[name] for name in ("price", "size", "conditions", "correction")},
-        }
-        for trade in case["trades"]
-    ]
+    calendar = load_calendar()
+    prints = label_prints(make_hand_trades())
 
-    assert sign(*rows) == case["signs"]
+    signed = sign_prints(prints, find_halts(prints, calendar), calendar)
+
+    assert signed["sign"].to_list() == case["signs"]
 
 
 def test_the_tick_rule_by_hand() -> None:
@@ -142,7 +139,7 @@ def test_what_makes_no_price_makes_no_sign(middle: Row, signs: list[int | None])
 
 def test_signs_are_forgotten_at_the_edge_of_a_phase() -> None:
     before = ny("2024-03-15 09:29:59")
-    rows = [
+    rows: list[Row] = [
         {"price": 10.0, "sip_timestamp": before, "trading_phase": "pre_market"},
         {"price": 10.1, "sip_timestamp": before + 1, "trading_phase": "pre_market"},
         {"price": 10.2, "sip_timestamp": OPENING_NS},
