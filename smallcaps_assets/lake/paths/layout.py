@@ -15,9 +15,11 @@ from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.paths.names import (
     RECEIPT_NAME,
     TRADES_NAME,
+    check_month,
     month_folder,
 )
 from smallcaps_assets.lake.paths.root import LakeRoot, Tree
+from smallcaps_assets.schemas_research import RESEARCH_TABLES
 
 
 class _Below:
@@ -77,6 +79,8 @@ class LakeLayout:
     """The facts of the published plan, its hash among them."""
     plan_candidate_file = _Below("plan", "candidate.parquet")
     """The plan that was not judged yet."""
+    research_dir = _Below("research")
+    """The folder of what is made of the lake, and can be made again."""
     catalog_file = _Below("catalog.duckdb")
     """The DuckDB file of views."""
     last_audit_file = _Below("audits", "last.json")
@@ -118,6 +122,16 @@ class LakeLayout:
     def quarantine_dirs(self) -> list[Path]:
         """The folders of damaged files of all roots, and of home."""
         return list(dict.fromkeys(root.quarantine_dir for root in (self.home, *self.roots)))
+
+    def research_file(self, name: str, month: str | None = None) -> Path:
+        """Name the file of a table of research, or of a month of it, given as ``YYYY-MM``.
+
+        Raises:
+            DataError: It is no month.
+        """
+        if month is None:
+            return self.research_dir / f"{name}.parquet"
+        return self.research_dir / name / f"{check_month(month)}.parquet"
 
     def picture_file(self, name: str) -> Path:
         """Name the file of a picture of the plan."""
@@ -196,3 +210,4 @@ class LakeLayout:
         yield from dict.fromkeys((self.data_dir, self.lake_dir, *folders))
         files = (self.splits_file, self.watchlist_file, self.plan_file, self.last_audit_file)
         yield from (*(file.parent for file in files), self.universe_parts_dir, self.reports_dir)
+        yield from (self.research_dir, *(self.research_dir / name for name in RESEARCH_TABLES))

@@ -90,9 +90,18 @@ def month_folder(month: str) -> str:
     Raises:
         DataError: It is no month.
     """
+    return MONTH_PREFIX + check_month(month)
+
+
+def check_month(month: str) -> str:
+    """Return a month, given as ``YYYY-MM``.
+
+    Raises:
+        DataError: It is no month.
+    """
     if _MONTH.fullmatch(month) is None:
         raise DataError(f"bad month {month!r}: expected YYYY-MM")
-    return MONTH_PREFIX + month
+    return month
 
 
 def parse_ticker_folder(name: str) -> str:

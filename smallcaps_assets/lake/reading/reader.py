@@ -20,8 +20,10 @@ from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, locate_trades
 from smallcaps_assets.lake.roots.markers import locate_roots
 from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.research import ResearchStore
 from smallcaps_assets.lake.tables.store import TableStore
-from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST
+from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST, Table
+from smallcaps_assets.schemas_research import MINUTE_BARS
 
 TRADING_PHASES = ("pre_market", "regular", "after_hours", "closed")
 
@@ -48,6 +50,7 @@ class Lake:
         self._home = LakeLayout(Path(path).expanduser().absolute())
         self._fs = FileSystem()
         self._tables = TableStore(self._home, self._fs)
+        self._research = ResearchStore(self._home, self._fs)
         if not self._fs.is_folder(self._home.lake_dir):
             raise MissingPartitionError(
                 f"expected a lake in {self._home.lake_dir}, found none: give the data folder "
@@ -162,6 +165,70 @@ class Lake:
             ConfigError: A date is none.
         """
         return self._tables.read_daily_bars(_parse_day(start), _parse_day(end))
+
+    def splits(self) -> pl.DataFrame:
+        """Return ``schemas.SPLITS``, sorted by its key; no rows where none are on record.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return self._tables.read_splits()
+
+    def session_hashes(self, start: Day | None = None, end: Day | None = None) -> pl.DataFrame:
+        """Return what each proven session holds, by which a change of it can be told.
+
+        Args:
+            start: First session, included.
+            end: Last session, included.
+
+        Returns:
+            ``ticker``, ``session_date``, ``rows`` (0: proven without trades) and
+            ``content_hash``, sorted by ticker and session.
+
+        Raises:
+            ConfigError: A date is none.
+        """
+        first, last = TradesQuestion(first=_parse_day(start), last=_parse_day(end)).bounds
+        columns = ("ticker", "session_date", "rows", "content_hash")
+        return (
+            self.receipts().select(columns).filter(pl.col("session_date").is_between(first, last))
+        )
+
+    def minute_bars(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+    ) -> pl.LazyFrame:
+        """Return the minute bars of proven sessions, as they were when they were made.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First session, included.
+            end: Last session, included.
+
+        Returns:
+            ``schemas_research.MINUTE_BARS``, sorted by its key within each month.
+
+        Raises:
+            ConfigError: A date is none.
+            MissingPartitionError: A month that has trades has no bars yet.
+        """
+        return self.scan_research(MINUTE_BARS, _ask(tickers, start, end))
+
+    def scan_research(self, table: Table, question: TradesQuestion) -> pl.LazyFrame:
+        """Return what a monthly table of research has of the sessions asked for.
+
+        Raises:
+            MissingPartitionError: A month that has trades was not made yet.
+        """
+        sessions = question.select(self.session_hashes()).filter(pl.col("rows") > 0)
+        months = sessions["session_date"].dt.to_string("%Y-%m").unique().to_list()
+        rows = self._research.scan(table, months)
+        rows = rows.filter(pl.col("session_date").is_between(*question.bounds))
+        if question.tickers is None:
+            return rows
+        return rows.filter(pl.col("ticker").is_in(question.tickers))
 
     def watchlist(self) -> pl.DataFrame:
         """Read ``schemas.WATCHLIST``, sorted by its key.

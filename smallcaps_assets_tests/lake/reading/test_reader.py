@@ -205,3 +205,25 @@ def test_importing_the_package_imports_no_library() -> None:
     )
 
     assert output.stdout == "False\n"
+
+
+def test_session_hashes_tell_what_each_proven_session_holds(filled: Lake) -> None:
+    hashes = filled.session_hashes("2024-03-15", "2024-03-18")
+
+    assert hashes.columns == ["ticker", "session_date", "rows", "content_hash"]
+    assert hashes.drop("content_hash").rows() == [
+        ("AAA", dt.date(2024, 3, 15), 1),
+        ("AAA", dt.date(2024, 3, 18), 0),
+        ("BCpC", dt.date(2024, 3, 15), 2),
+    ]
+    assert hashes["content_hash"].n_unique() == 3
+
+
+def test_splits_are_none_where_none_are_on_record(filled: Lake) -> None:
+    assert filled.splits().is_empty()
+
+
+def test_minute_bars_that_were_not_made_are_missed(filled: Lake) -> None:
+    with pytest.raises(MissingPartitionError, match="materialize minute_bars"):
+        filled.minute_bars()
+    assert filled.minute_bars("ZZZ").collect().is_empty()
