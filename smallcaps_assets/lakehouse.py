@@ -26,6 +26,7 @@ from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
+from smallcaps_assets.core.research.events.parameters import CostRules, LabelRules, parse_rules
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
 """First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
+CONFIG_SECTIONS = ("windows", "thresholds", "bars", "labels", "costs")
+"""Tables of the file of windows and thresholds."""
 WARM_UP_SESSIONS = 252
 """Bars that the slowest event rule looks back."""
 
@@ -299,10 +302,9 @@ class Lakehouse:
             config = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, *DECODER_FAULTS) as error:
             raise ConfigError(f"SMALLCAPS_EVENT_CONFIG={path}: {name_fault(error)}") from error
-        if unknown := sorted(config.keys() - {"windows", "thresholds"}):
-            raise ConfigError(
-                f"{path}: expected the sections [windows] and [thresholds]; found {unknown}"
-            )
+        if unknown := sorted(config.keys() - {*CONFIG_SECTIONS}):
+            known = ", ".join(f"[{name}]" for name in CONFIG_SECTIONS)
+            raise ConfigError(f"{path}: expected some of the sections {known}; found {unknown}")
         return config
 
     @cached_property
@@ -314,6 +316,16 @@ class Lakehouse:
     def thresholds(self) -> Thresholds:
         """The thresholds of the checks."""
         return parse_thresholds(self.event_config.get("thresholds", {}))
+
+    @cached_property
+    def label_rules(self) -> LabelRules:
+        """Return how decisions become labels."""
+        return parse_rules(LabelRules(), self.event_config.get("labels", {}), "labels")
+
+    @cached_property
+    def cost_rules(self) -> CostRules:
+        """Return what trades cost."""
+        return parse_rules(CostRules(), self.event_config.get("costs", {}), "costs")
 
     @property
     def default_costs(self) -> Calibration:
@@ -341,7 +353,7 @@ class Lakehouse:
             ConfigError: There is no source, or the file of windows and thresholds is wrong.
             PartitionConflictError: The lake is bound to another source or a newer version.
         """
-        _ = self.tables, self.windows, self.thresholds
+        _ = self.tables, self.windows, self.thresholds, self.label_rules, self.cost_rules
 
     @property
     def last_available(self) -> dt.date:

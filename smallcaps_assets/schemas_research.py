@@ -245,8 +245,11 @@ DECISIONS: Final = Table(
             "fewer than 10 within 40 sessions.",
             nullable=True,
         ),
-        "median_volume": Column(
-            pl.Float64(), "Median shares of the 20 usable bars before; null: none.", nullable=True
+        "day_volume": Column(
+            pl.Float64(),
+            "Median shares of the 20 usable bars before, or those of the event's session where "
+            "they are known and more; null: no bar.",
+            nullable=True,
         ),
         "half_spread": Column(
             pl.Float64(), "Estimated half spread as a fraction of the price, from what was known."

@@ -133,7 +133,8 @@ class Settings(BaseSettings):
         description="Watchlist rows outside the universe: `report` and keep, `keep`, or `drop`.",
     )
     event_config: Path | None = Field(
-        default=None, description="TOML file with event windows and check thresholds."
+        default=None,
+        description="TOML file with event windows, check thresholds, and rules of research.",
     )
     bars_prove: BarsProve = Field(
         default=BarsProve.OWN,
@@ -174,6 +175,18 @@ class Settings(BaseSettings):
     pilot_budget: bool = Field(
         default=False,
         description="Take only as many tickers as fit the disk budget and 80 % of the free disk.",
+    )
+    plan_events: str | None = Field(
+        default=None, description="Plan these events alone, separated by commas: `E8,E10,E11`."
+    )
+    plan_events_by_win_rate: int | None = Field(
+        default=None,
+        ge=1,
+        le=11,
+        description="Plan so many events alone, those with the best win rates in `labels`.",
+    )
+    plan_rank_until: dt.date | None = Field(
+        default=None, description="Rank tickers of the pilot by events before this date alone."
     )
     pilot_min_events: int | None = Field(
         default=None, ge=0, description="Events a session needs; 3 for detected events."
@@ -289,7 +302,7 @@ class Settings(BaseSettings):
     def _split_watchlists(cls, value: object) -> object:
         return split_paths(value) if isinstance(value, str | Path) else value
 
-    @field_validator("first_session", "last_session", mode="before")
+    @field_validator("first_session", "last_session", "plan_rank_until", mode="before")
     @classmethod
     def _check_date(cls, value: object) -> object:
         # pydantic takes 20241204 for seconds since 1970.
@@ -316,6 +329,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 "SMALLCAPS_PLAN_TICKERS: expected SMALLCAPS_PLAN_MODE=sessions with it, got "
                 f"{self.plan_mode.value}, which takes its tickers from the watchlist"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_events(self) -> Self:
+        chosen = self.plan_events or self.plan_events_by_win_rate
+        if chosen and self.plan_mode is PlanMode.SESSIONS:
+            raise ValueError("SMALLCAPS_PLAN_MODE=sessions: it has no events to choose from")
+        if self.plan_events and self.plan_events_by_win_rate:
+            raise ValueError(
+                "expected SMALLCAPS_PLAN_EVENTS or SMALLCAPS_PLAN_EVENTS_BY_WIN_RATE, got both"
+            )
+        if self.plan_rank_until and self.pilot_budget:
+            raise ValueError(
+                "SMALLCAPS_PLAN_RANK_UNTIL: expected a number of tickers (--pilot) with it, got a "
+                "budget, which ranks by all events"
             )
         return self
 

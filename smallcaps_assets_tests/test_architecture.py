@@ -65,6 +65,16 @@ CONTRACTS: Final = {
         ("operations/repair/moving.py", "smallcaps_assets.polygon.client"),
     ],
     "Nothing below the use cases draws": [("lake/paths/layout.py", "matplotlib")],
+    "Research reads the lake through its reader": [
+        ("research/ground.py", "smallcaps_assets.lake.store"),
+        ("research/ground.py", "smallcaps_assets.ingest.derived"),
+    ],
+    "No feature knows an outcome": [
+        (
+            "core/research/events/features.py",
+            "smallcaps_assets.core.research.events.outcomes",
+        ),
+    ],
 }
 """Contracts, and imports that break each of them."""
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from smallcaps_assets.cli.runs.plan import run_plan
 from smallcaps_assets.cli.runs.workplace import open_workplace
-from smallcaps_assets.cli.screens.plan import print_change, print_estimate
+from smallcaps_assets.cli.screens.plan import print_change, print_choice, print_estimate
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
@@ -50,6 +50,15 @@ DATE = click.DateTime(["%Y-%m-%d"])
     help="Windows around events, their whole months, or plain sessions.",
 )
 @click.option("--tickers", help="Every session of these, separated by commas; no events.")
+@click.option("--events", help="Plan these events alone, separated by commas: E8,E10,E11.")
+@click.option(
+    "--events-by-win-rate",
+    type=click.IntRange(1, 11),
+    help="Plan so many events alone: those with the best win rates of `smallcaps research`.",
+)
+@click.option(
+    "--rank-until", type=DATE, help="Rank tickers by events before this date, for a study after it."
+)
 @click.option("--from", "first", type=DATE, help="First session wanted.")
 @click.option("--to", "last", type=DATE, help="Last session wanted, included.")
 @click.option("--batch", help="Part of the plan, by tickers: 2/5, or several as 1/5,2/5.")
@@ -67,6 +76,9 @@ def command(  # noqa: PLR0913  an option each
     budget_gb: float | None,
     mode: str | None,
     tickers: str | None,
+    events: str | None,
+    events_by_win_rate: int | None,
+    rank_until: dt.datetime | None,
     first: dt.datetime | None,
     last: dt.datetime | None,
     batch: str | None,
@@ -89,6 +101,9 @@ def command(  # noqa: PLR0913  an option each
         "pilot_budget": "true" if budget_gb is not None else None,
         "plan_mode": mode or (PlanMode.SESSIONS.value if tickers else None),
         "plan_tickers": tickers,
+        "plan_events": events,
+        "plan_events_by_win_rate": events_by_win_rate,
+        "plan_rank_until": rank_until.date() if rank_until else None,
         "first_session": first.date() if first else None,
         "last_session": last.date() if last else None,
         "batch": batch,
@@ -111,6 +126,7 @@ def _plan(options: dict[str, object | None], *, by_constants: bool) -> bool:
         begun = work.lakehouse.clock()
         is_published = run_plan(work, console)
         if is_published:
+            print_choice(work.lakehouse, console)
             print_estimate(work.lakehouse, console, by_constants=by_constants)
         elif (refused := _find_too_large(work.lakehouse, begun)) is not None:
             console.print("what was refused:", style="yellow")

@@ -79,6 +79,20 @@ def print_change(change: PlanChange, console: Console) -> None:
         console.print(f"[red]it would not be published: {escape(problem)}", highlight=False)
 
 
+def print_choice(lakehouse: Lakehouse, console: Console) -> None:
+    """Print which events were planned alone, and what that choice was made on."""
+    record, _ = lakehouse.tables.read_plan()
+    if record.events:
+        console.print(f"planned alone: {', '.join(record.events)}", highlight=False)
+    if record.chosen_on:
+        first, last = record.chosen_on[0], record.chosen_on[-1]
+        console.print(
+            f"[yellow]chosen on these data: {len(record.chosen_on):,} sessions from {first} to "
+            f"{last}; a study of these events has to leave those sessions out",
+            highlight=False,
+        )
+
+
 def _describe_plan(lakehouse: Lakehouse, record: PlanRecord) -> str:
     """Describe in one line where the plan comes from."""
     plan = f"plan {record.plan_hash[:12]}, {record.mode}" + (

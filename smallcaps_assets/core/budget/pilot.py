@@ -5,6 +5,7 @@ What does not: the events themselves (``core.events.rules``) and the cost of a r
 (``estimates``).
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,7 +112,11 @@ def rank_pilot(watchlist: pl.DataFrame, min_events: int | None) -> pl.DataFrame:
 
 
 def select_pilot(
-    watchlist: pl.DataFrame, min_events: int | None, tickers: int | None
+    watchlist: pl.DataFrame,
+    min_events: int | None,
+    tickers: int | None,
+    *,
+    rank_until: dt.date | None = None,
 ) -> pl.DataFrame:
     """Select the rows with enough events of the highest-ranked tickers, order kept.
 
@@ -119,13 +124,17 @@ def select_pilot(
         watchlist: ``schemas.WATCHLIST``.
         min_events: Events a session needs; 0 or ``None`` is any.
         tickers: How many tickers; 0 or ``None`` is all.
+        rank_until: Only events before this date count in the ranking; ``None``: all do.
 
     Raises:
         ConfigError: A number is negative.
     """
     if (min_events or 0) < 0 or (tickers or 0) < 0:
         raise ConfigError(f"expected 0 or more, got {min_events} events and {tickers} tickers")
-    ranked = rank_pilot(watchlist, min_events)
+    counting = watchlist
+    if rank_until is not None:
+        counting = watchlist.filter(pl.col("session_date") < rank_until)
+    ranked = rank_pilot(counting, min_events)
     return _select_top(_select_rows(watchlist, min_events), ranked, tickers or ranked.height)
 
 

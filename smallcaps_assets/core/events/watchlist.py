@@ -5,6 +5,7 @@ belong here: the rules that find events (``rules``) and what is fetched around t
 (``core.plan.windows``).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,6 +103,19 @@ def build_watchlist(events: pl.LazyFrame) -> pl.LazyFrame:
             pl.len().cast(pl.UInt32).alias("event_count"),
         )
     )
+
+
+def narrow_watchlist(watchlist: pl.DataFrame, events: Collection[str]) -> pl.DataFrame:
+    """Keep some events alone, and the rows that name one of them; order is kept.
+
+    Args:
+        watchlist: ``schemas.WATCHLIST``.
+        events: Full names.
+    """
+    wanted = pl.element().filter(pl.element().is_in(list(events)))
+    kept = watchlist.with_columns(pl.col("events").list.eval(wanted))
+    counted = kept.with_columns(event_count=pl.col("events").list.len().cast(pl.UInt32))
+    return counted.filter(pl.col("event_count") > 0)
 
 
 def parse_watchlist(frame: pl.DataFrame) -> tuple[pl.DataFrame, WatchlistImport]:

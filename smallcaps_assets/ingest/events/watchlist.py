@@ -33,6 +33,7 @@ from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.ingest.budget.calibration import read_holdings
 from smallcaps_assets.ingest.budget.expectations import COUNTS, gather_bars
+from smallcaps_assets.ingest.events.choice import choose_events
 from smallcaps_assets.ingest.events.outside_universe import Compared, compare_with_universe
 from smallcaps_assets.lake.interchange.input_files import read_parsed
 from smallcaps_assets.lake.roots.placement import measure_free
@@ -100,8 +101,10 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
     """
     watchlist = lakehouse.tables.read_table(WATCHLIST)
     min_events, tickers = pilot_size(lakehouse)
+    chosen = choose_events(lakehouse)
     pilot = take_pilot(lakehouse, watchlist)
     numbers: dict[str, Number] = {
+        **chosen.numbers,
         "min_events": min_events,
         "max_tickers": tickers,
         "tickers": pilot.watchlist["ticker"].n_unique(),
@@ -110,7 +113,7 @@ def make_pilot(lakehouse: Lakehouse) -> MadeTable:
     problems = () if pilot.watchlist.height else (_explain_empty(lakehouse, pilot, min_events),)
     verdict = judge_problems(problems, numbers, pl.DataFrame())
     lakehouse.tables.write_table(PILOT_WATCHLIST, pilot.watchlist, is_published=verdict.passed)
-    ranking = rank_pilot(watchlist, min_events).head(SHOWN_ROWS)
+    ranking = rank_pilot(chosen.narrow(watchlist), min_events).head(SHOWN_ROWS)
     tables = {"ranking": ranking, "pilot_ladder": frame_ladder(pilot.ladder)}
     return MadeTable(pilot.watchlist.height, numbers, verdict, tables)
 
@@ -121,7 +124,9 @@ def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
     is_taken_whole = settings.watchlist is not None
     min_events, tickers = settings.pilot_min_events, settings.pilot_tickers
     if min_events is None:
-        min_events = 0 if is_taken_whole else DEFAULT_PILOT_MIN_EVENTS
+        has_choice = settings.plan_events or settings.plan_events_by_win_rate
+        least = 1 if has_choice else DEFAULT_PILOT_MIN_EVENTS
+        min_events = 0 if is_taken_whole else least
     if tickers is None:
         tickers = 0 if is_taken_whole or settings.pilot_budget else DEFAULT_PILOT_TICKERS
     return min_events, tickers
@@ -130,12 +135,14 @@ def pilot_size(lakehouse: Lakehouse) -> tuple[int, int]:
 def take_pilot(lakehouse: Lakehouse, watchlist: pl.DataFrame) -> Pilot:
     """Take the pilot of a watchlist by number of tickers, or the largest that fits the budget."""
     min_events, tickers = pilot_size(lakehouse)
+    watchlist = choose_events(lakehouse).narrow(watchlist)
     ranked = rank_pilot(watchlist, min_events).height
     if lakehouse.settings.pilot_budget and ranked:
         inputs = _gather_inputs(lakehouse, watchlist, min_events)
         choice = choose_pilot(watchlist, min_events, inputs, most=tickers)
         return Pilot(choice.watchlist, choice.ladder)
-    pilot = select_pilot(watchlist, min_events, tickers)
+    until = lakehouse.settings.plan_rank_until
+    pilot = select_pilot(watchlist, min_events, tickers, rank_until=until)
     return Pilot(pilot, _measure_ladder(lakehouse, watchlist, ranked) if ranked else ())
 
 

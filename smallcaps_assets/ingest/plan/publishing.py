@@ -5,6 +5,7 @@ sessions it holds (``choosing``) and what it costs (``ingest.budget.estimates``)
 """
 
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +21,8 @@ from smallcaps_assets.ingest.budget.estimates import (
     gather_grounds,
 )
 from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.ingest.events.choice import choose_events
+from smallcaps_assets.ingest.events.watchlist import pilot_size
 from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions, judge_choice
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.store import TableStore
@@ -87,7 +90,23 @@ def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
         batches=dict(chosen.batches),
         judged_tickers=judged,
         unknown_tickers=unknown,
+        **_describe_choice(lakehouse),
     )
+
+
+def _describe_choice(lakehouse: Lakehouse) -> dict[str, Any]:
+    """Return how rows of the watchlist were chosen, as fields of the record."""
+    settings = lakehouse.settings
+    min_events, tickers = pilot_size(lakehouse)
+    chosen = choose_events(lakehouse)
+    is_told = settings.watchlist is None or settings.pilot_min_events is not None
+    return {
+        "min_events": max(1, min_events) if is_told else None,
+        "is_ranked": bool(tickers or settings.pilot_budget),
+        "rank_until": settings.plan_rank_until,
+        "events": chosen.events,
+        "chosen_on": chosen.chosen_on,
+    }
 
 
 def _find_unknown_tickers(tables: TableStore, plan: pl.DataFrame) -> tuple[int, dict[str, str]]:

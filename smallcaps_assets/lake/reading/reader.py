@@ -20,6 +20,7 @@ from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, locate_trades
 from smallcaps_assets.lake.roots.markers import locate_roots
 from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST, Table
@@ -254,6 +255,15 @@ class Lake:
             LedgerMismatchError: The plan is not the one that was published.
         """
         return EVENT_WINDOW_PLAN.conform(self._tables.read_plan()[1])
+
+    def plan_record(self) -> PlanRecord:
+        """Return what is known of the published plan besides its rows.
+
+        Raises:
+            MissingPartitionError: None is published.
+            LedgerMismatchError: The plan is not the one that was published.
+        """
+        return self._tables.read_plan()[0]
 
     def coverage(self) -> pl.DataFrame:
         """Read ``schemas.COVERAGE``: each planned session and its state, sorted by its key."""

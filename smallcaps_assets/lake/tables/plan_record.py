@@ -37,6 +37,11 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
         judged_tickers: Tickers with a planned session on a date that had bars.
         unknown_tickers: Those of them without a bar in any planned session, and the symbol that
             may be meant; empty: none is near.
+        min_events: Events that a session of the watchlist needs; ``None``: unknown.
+        is_ranked: Tickers were chosen by the number of their sessions with events.
+        rank_until: Only events before this date counted in that; ``None``: all did.
+        events: Events that were planned alone; empty: all.
+        chosen_on: Sessions whose win rates chose those events; a study leaves them out.
     """
 
     plan_hash: str
@@ -54,6 +59,11 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     batches: dict[str, int] = {}
     judged_tickers: int = 0
     unknown_tickers: dict[str, str] = {}
+    min_events: int | None = None
+    is_ranked: bool = True
+    rank_until: dt.date | None = None
+    events: tuple[str, ...] = ()
+    chosen_on: tuple[str, ...] = ()
 
 
 class PlanText(msgspec.Struct, frozen=True):

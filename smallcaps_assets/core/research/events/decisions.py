@@ -131,7 +131,7 @@ def place_decisions(
 def label_volatility(
     decisions: pl.DataFrame, bars: pl.DataFrame, splits: pl.DataFrame, calendar: SessionCalendar
 ) -> pl.DataFrame:
-    """Add ``sigma`` and ``median_volume``, and the close of the bar as ``known_price``.
+    """Add ``sigma`` and ``day_volume``, and the close of the bar as ``known_price``.
 
     Args:
         decisions: Rows of ``ticker``, ``session_date`` and ``known_price``, USD (null: none told).
@@ -145,11 +145,17 @@ def label_volatility(
     places = calendar.frame.select("session_date", index=pl.col("session_index").cast(pl.Int64))
     labelled = decisions.join(places, on="session_date", how="left", maintain_order="left")
     factors = label_split_factor(labelled.select(_SESSION).unique().lazy(), splits.lazy())
-    closes = select_usable_bars(bars.lazy()).select(*_SESSION, bar_close="close").collect()
+    usable = select_usable_bars(bars.lazy())
+    closes = usable.select(*_SESSION, bar_close="close", bar_volume="volume").collect()
     rows = labelled.join(factors.collect(), on=_SESSION, how="left", maintain_order="left").join(
         closes, on=_SESSION, how="left", maintain_order="left"
     )
-    rows = rows.with_columns(known_price=pl.coalesce("known_price", "bar_close"))
+    # A print that told the price came before the bar was final.
+    final = pl.when(pl.col("known_price").is_null())
+    rows = rows.with_columns(
+        known_price=pl.coalesce("known_price", "bar_close"),
+        bar_volume=final.then("bar_volume"),
+    )
     histories = read_histories(bars, splits, calendar)
     measured = [
         _measure(histories.get(ticker, NO_HISTORY), index, era, (price or np.nan) * factor)
@@ -159,10 +165,11 @@ def label_volatility(
     ]
     factor = rows["split_factor"].to_numpy()
     sigma, volume = np.array(measured, dtype=np.float64).reshape(-1, 2).T
-    return rows.drop("index", "split_era", "split_factor", "bar_close").with_columns(
+    median = pl.Series(volume * factor).fill_nan(None)
+    return rows.with_columns(
         sigma=pl.Series(sigma).fill_nan(None),
-        median_volume=pl.Series(volume * factor).fill_nan(None),
-    )
+        day_volume=pl.max_horizontal(pl.lit(median), "bar_volume"),
+    ).drop("index", "split_era", "split_factor", "bar_close", "bar_volume")
 
 
 def read_histories(

@@ -136,7 +136,7 @@ def test_volatility_holds_the_move_of_the_event_itself() -> None:
 
     step = math.log(1.01)
     assert row["sigma"] == pytest.approx(math.sqrt((19 * step**2 + math.log(1.5) ** 2) / 20))
-    assert (row["known_price"], row["median_volume"]) == (squeeze, 100.0)
+    assert (row["known_price"], row["day_volume"]) == (squeeze, 100.0)
 
 
 def test_a_print_known_before_the_close_stands_in_for_it() -> None:
@@ -164,4 +164,4 @@ def test_splits_are_undone_and_unknown_ones_end_the_history(
     assert (row["sigma"] is not None) is is_known
     if is_known:
         assert row["sigma"] == pytest.approx(0)
-        assert row["median_volume"] == pytest.approx(10.0)
+        assert row["day_volume"] == pytest.approx(100.0)

@@ -1,0 +1,196 @@
+"""What research stands on: a lake for reading, its plan, and the settings of research.
+
+What belongs here: gathering what several use cases read, and the hash by which a change of it is
+told.  What does not: making a table of it (the modules beside).
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.research.events.parameters import CostRules, LabelRules
+from smallcaps_assets.core.research.prints import PRINT_COLUMNS, label_prints
+from smallcaps_assets.core.sessions import SessionCalendar, session_range
+from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lake.tables.research import ResearchStore
+from smallcaps_assets.schemas import PILOT_WATCHLIST, Table
+
+KEY: Final = ["ticker", "session_date"]
+BATCH_ROWS: Final = 5_000_000
+"""Trades in memory at once; a larger session is read alone."""
+INPUT_HASH: Final = "input_hash"
+
+_PLAIN_MODE: Final = "sessions"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A lake and the settings of research.
+
+    Attributes:
+        lake: What is proven.
+        store: The tables of research.
+        calendar: XNYS sessions.
+        labels: The table ``[labels]`` of the settings.
+        costs: The table ``[costs]``.
+        batch_rows: Trades in memory at once.
+    """
+
+    lake: Lake
+    store: ResearchStore
+    calendar: SessionCalendar
+    labels: LabelRules = field(default_factory=LabelRules)
+    costs: CostRules = field(default_factory=CostRules)
+    batch_rows: int = BATCH_ROWS
+
+    @cached_property
+    def record(self) -> PlanRecord:
+        """Return the record of the published plan.
+
+        Raises:
+            MissingPartitionError: No plan is published.
+        """
+        return self.lake.plan_record()
+
+    @cached_property
+    def events(self) -> pl.DataFrame:
+        """Return ``ticker, session_date, event, is_proven`` of all events of the plan, sorted.
+
+        Raises:
+            MissingPartitionError: The plan has no events, or none is published.
+        """
+        if self.record.mode == _PLAIN_MODE:
+            raise MissingPartitionError(
+                "the plan has plain sessions and no events, so there is nothing to decide on: "
+                "plan events with `smallcaps plan`, without --tickers"
+            )
+        chosen = self.lake.pilot_watchlist().select(*PILOT_WATCHLIST.key, event="events")
+        proven = self.sessions.select(*KEY, is_proven=pl.lit(value=True))
+        is_session = pl.col("session_date").is_in(self.calendar.frame["session_date"].implode())
+        return (
+            chosen.explode("event")
+            .filter(is_session)
+            .join(proven, on=KEY, how="left", maintain_order="left")
+            .with_columns(pl.col("is_proven").fill_null(value=False))
+        )
+
+    @cached_property
+    def sessions(self) -> pl.DataFrame:
+        """Return ``ticker, session_date, rows, content_hash`` of each proven session, sorted."""
+        return self.lake.session_hashes()
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """Return the daily bars of the tickers that have events."""
+        tickers = self.events["ticker"].unique().to_list()
+        return self.lake.daily_bars().filter(pl.col("ticker").is_in(tickers)).collect()
+
+    @cached_property
+    def splits(self) -> pl.DataFrame:
+        """Return the splits on record."""
+        return self.lake.splits()
+
+    def read_prints(self, sessions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Yield the labelled prints of the regular phase of some proven sessions, in batches.
+
+        Args:
+            sessions: ``ticker, session_date``.
+
+        Yields:
+            ``core.research.prints.label_prints`` of whole sessions, in tape order.
+        """
+        wanted = self.sessions.join(sessions, on=KEY, how="semi").filter(pl.col("rows") > 0)
+        for batch in cut_batches(wanted.sort(KEY), self.batch_rows):
+            yield self._read_batch(batch)
+
+    def read(self, table: Table) -> pl.DataFrame:
+        """Return a table of research that is one file.
+
+        Raises:
+            MissingPartitionError: It was not made yet.
+        """
+        return self.store.scan(table).collect()
+
+    def hash_inputs(self, *parts: pl.DataFrame | object) -> str:
+        """Return the hash of what a table is made from: frames, rules, versions."""
+        digest = hashlib.sha256()
+        for part in parts:
+            content = _dump(part) if isinstance(part, pl.DataFrame) else _encode(part)
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
+
+    def is_current(self, table: Table, input_hash: str) -> bool:
+        """Say whether a table was made from inputs of this hash."""
+        return self.store.read_facts(table).get(INPUT_HASH) == input_hash
+
+    def _read_batch(self, batch: pl.DataFrame) -> pl.DataFrame:
+        trades = self.lake.trades(
+            batch["ticker"].unique().to_list(),
+            *session_range(batch),
+            phases="regular",
+            columns=PRINT_COLUMNS,
+        )
+        keys = batch.select(KEY).lazy()
+        found = trades.join(keys, on=KEY, how="semi", maintain_order="left").collect()
+        return label_prints(found)
+
+
+def cut_batches(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut sessions into runs of whole tickers, as many as may be read at once.
+
+    A ticker that is too large alone is cut between sessions.
+
+    Args:
+        sessions: ``ticker, session_date, rows``, sorted.
+        most_rows: Trades that a batch may hold, unless it is a single session.
+    """
+    batch: list[pl.DataFrame] = []
+    held = 0
+    for _, ticker in sessions.group_by("ticker", maintain_order=True):
+        for part in _cut_ticker(ticker, most_rows):
+            rows = int(part["rows"].sum())
+            if batch and held + rows > most_rows:
+                yield pl.concat(batch)
+                batch, held = [], 0
+            batch.append(part)
+            held += rows
+    if batch:
+        yield pl.concat(batch)
+
+
+def require_decided(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table that has rows.
+
+    Raises:
+        DataError: It has none.
+    """
+    if table.is_empty():
+        raise DataError("expected at least one event in the plan, got none: plan again")
+    return table
+
+
+def _cut_ticker(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame]:
+    if int(sessions["rows"].sum()) <= most_rows:
+        yield sessions
+        return
+    place = (pl.col("rows").cum_sum() - 1) // most_rows
+    for _, part in sessions.with_columns(part=place).group_by("part", maintain_order=True):
+        yield part.drop("part")
+
+
+def _dump(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="uncompressed")
+    return buffer.getvalue()
+
+
+def _encode(part: object) -> bytes:
+    return msgspec.json.encode(part, order="deterministic")
