@@ -192,3 +192,135 @@ def sum_bars(prices: Floats, sizes: Floats, roles: Bytes, signs: Bytes, lasts: I
         bars[bar, 14] = variance if priced > 1 else np.nan
         first = lasts[bar] + 1
     return bars
+
+
+THRESHOLD, IMBALANCE, WARM_UP, CAP, SESSION_END = range(5)
+"""What closed a bar, in the words of :data:`CLOSED_BY`."""
+CLOSED_BY = ("threshold", "imbalance", "warm_up", "cap", "session_end")
+
+CALIBRATION = float(np.sqrt(2.0 / np.pi))
+"""Threshold over the mean of the largest running imbalance of a block: in a flow without drift a
+bar then has as many prints as a block."""
+
+Cuts: TypeAlias = tuple[Integers, Bytes, Bytes, Floats]
+"""Of each bar: its last print, what closed it, doublings; and ``theta``, ``threshold``, ``wanted``
+as a row."""
+
+
+@jit
+def cut_plain_bars(values: Floats, firsts: Integers, wanted: Floats, max_bars: int) -> Cuts:
+    """Cut sessions where the sum of values reaches what is wanted; nothing is carried over.
+
+    Args:
+        values: What each print adds: 1, shares or USD.
+        firsts: First print of each session, and the number of all prints.
+        wanted: Sum that closes a bar of each session; above 0.
+        max_bars: Bars of a session after which the wanted sum doubles, each time.
+    """
+    lasts = np.empty(values.size, np.int64)
+    closed_by = np.empty(values.size, np.int8)
+    doublings = np.empty(values.size, np.int8)
+    figures = np.empty((values.size, 3))
+    bars = 0
+    for session in range(wanted.size):
+        target = wanted[session]
+        total = 0.0
+        made = doubled = 0
+        for i in range(firsts[session], firsts[session + 1]):
+            total += values[i]
+            if total >= target or i == firsts[session + 1] - 1:
+                lasts[bars] = i
+                closed_by[bars] = 0 if total >= target else 4
+                doublings[bars] = doubled
+                figures[bars, 0] = total
+                figures[bars, 1] = target
+                figures[bars, 2] = target
+                bars += 1
+                made += 1
+                total = 0.0
+                if made % max_bars == 0:
+                    target *= 2.0
+                    doubled += 1
+    return (
+        lasts[:bars].copy(),
+        closed_by[:bars].copy(),
+        doublings[:bars].copy(),
+        figures[:bars].copy(),
+    )
+
+
+@jit
+def cut_imbalance_bars(
+    flows: Floats, signs: Bytes, firsts: Integers, wanted: Floats, rules: tuple[float, int, int]
+) -> Cuts:
+    """Cut sessions where their imbalance reaches what a block of ``wanted`` prints reaches.
+
+    The prints that have a sign fall into blocks of T.  E is the exponential mean, over the
+    finished blocks of the session, of the largest running imbalance.  A bar closes at the first
+    print at which its own imbalance reaches E times :data:`CALIBRATION`, E as it was before that
+    print; before the first block every T prints; and at the latest after ``cap`` times T.
+
+    Args:
+        flows: Signed 1, shares or USD of each print.
+        signs: 1, -1, or 0: the print belongs to no block.
+        firsts: First print of each session, and the number of all prints.
+        wanted: T of each session.
+        rules: Weight of the newest block, at the least; the cap, in T; bars of a session after
+            which T doubles and E begins again, each time.
+    """
+    weight, cap, max_bars = rules
+    factor = np.sqrt(2.0 / np.pi)
+    lasts = np.empty(flows.size, np.int64)
+    closed_by = np.empty(flows.size, np.int8)
+    doublings = np.empty(flows.size, np.int8)
+    figures = np.empty((flows.size, 3))
+    bars = 0
+    for session in range(wanted.size):
+        target = wanted[session]
+        expected = theta = block = largest = 0.0
+        count = blocks = signed = made = doubled = 0
+        for i in range(firsts[session], firsts[session + 1]):
+            theta += flows[i]
+            count += 1
+            before = expected
+            if signs[i] != 0:
+                block += flows[i]
+                signed += 1
+                largest = max(largest, abs(block))
+                if signed >= target:
+                    blocks += 1
+                    expected += max(weight, 1.0 / blocks) * (largest - expected)
+                    block = largest = 0.0
+                    signed = 0
+            if before > 0.0 and abs(theta) >= factor * before:
+                reason = 1
+            elif before == 0.0 and count >= target:
+                reason = 2
+            elif count >= cap * target:
+                reason = 3
+            elif i == firsts[session + 1] - 1:
+                reason = 4
+                before = expected
+            else:
+                continue
+            lasts[bars] = i
+            closed_by[bars] = reason
+            doublings[bars] = doubled
+            figures[bars, 0] = theta
+            figures[bars, 1] = factor * before
+            figures[bars, 2] = target
+            bars += 1
+            made += 1
+            theta = 0.0
+            count = 0
+            if made % max_bars == 0:
+                target *= 2.0
+                doubled += 1
+                expected = block = largest = 0.0
+                blocks = signed = 0
+    return (
+        lasts[:bars].copy(),
+        closed_by[:bars].copy(),
+        doublings[:bars].copy(),
+        figures[:bars].copy(),
+    )

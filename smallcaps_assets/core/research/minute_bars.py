@@ -73,7 +73,7 @@ def build_minute_bars(prints: pl.DataFrame) -> pl.DataFrame:
     is_first = mark_changes(pl.Series(minutes)) | mark_changes(counted["session"])
     lasts = np.flatnonzero(np.append(is_first[1:], counted.height > 0))
     minute = pl.Series(minutes[lasts]).cast(INSTANT)
-    bars = counted[lasts.tolist()].select("ticker", "session_date", "trading_phase")
+    bars = counted[lasts].select("ticker", "session_date", "trading_phase")
     sums = aggregate_prints(counted, lasts)
     return MINUTE_BARS.conform(
         bars.hstack(sums).with_columns(

@@ -208,7 +208,7 @@ class _Clock:
     def __init__(self, prints: pl.DataFrame, calendar: SessionCalendar) -> None:
         self._places = prints["session"].to_numpy()
         starts = np.flatnonzero(mark_changes(prints["session"]))
-        sessions = prints.select("ticker", "session_date")[starts.tolist()]
+        sessions = prints.select("ticker", "session_date")[starts]
         phases = calendar.frame.select("session_date", "regular_open", "regular_close")
         joined = sessions.join(phases, on="session_date", how="left", maintain_order="left")
         self._sessions = sessions
@@ -259,7 +259,7 @@ class _Clock:
     ) -> pl.DataFrame:
         """Return halts by their places on the time line."""
         places = starts >> _SESSION_BITS
-        halts = self._sessions[places.tolist()].with_columns(
+        halts = self._sessions[places].with_columns(
             start=self._read(places, starts),
             end=self._read(places, ends),
             evidence=pl.Series(evidence, dtype=pl.String),
