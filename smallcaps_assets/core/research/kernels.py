@@ -324,3 +324,48 @@ def cut_imbalance_bars(
         doublings[:bars].copy(),
         figures[:bars].copy(),
     )
+
+
+@jit
+def measure_windows(x: Floats, y: Floats, firsts: Integers, window: int) -> Floats:
+    """Measure pairs over the last rows of each session, each row anew.
+
+    A rolling sum would keep the rounding of large values that left it long ago, and its last bits
+    would depend on where it began.
+
+    Args:
+        x: One value a row; NaN: the pair does not count.
+        y: Another one.
+        firsts: First row of each session, and the number of all rows.
+        window: Rows looked back, the row itself included; never into the session before.
+
+    Returns:
+        Of each row: pairs, mean of x, mean of y, sum of squares of x about its mean, and of
+        products about the means; NaN without pairs.
+    """
+    rows = np.full((x.size, 5), np.nan)
+    for session in range(firsts.size - 1):
+        for i in range(firsts[session], firsts[session + 1]):
+            start = max(firsts[session], i + 1 - window)
+            count = 0
+            sum_x = sum_y = 0.0
+            for j in range(start, i + 1):
+                if x[j] == x[j] and y[j] == y[j]:
+                    count += 1
+                    sum_x += x[j]
+                    sum_y += y[j]
+            rows[i, 0] = count
+            if count == 0:
+                continue
+            mean_x = sum_x / count
+            mean_y = sum_y / count
+            squares = products = 0.0
+            for j in range(start, i + 1):
+                if x[j] == x[j] and y[j] == y[j]:
+                    squares += (x[j] - mean_x) ** 2
+                    products += (x[j] - mean_x) * (y[j] - mean_y)
+            rows[i, 1] = mean_x
+            rows[i, 2] = mean_y
+            rows[i, 3] = squares
+            rows[i, 4] = products
+    return rows
