@@ -27,6 +27,7 @@ from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.research.events.parameters import CostRules, LabelRules, parse_rules
+from smallcaps_assets.core.research.information_bars import BarRules
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
@@ -318,6 +319,11 @@ class Lakehouse:
         return parse_thresholds(self.event_config.get("thresholds", {}))
 
     @cached_property
+    def bar_rules(self) -> BarRules:
+        """Return how large information bars are."""
+        return parse_rules(BarRules(), self.event_config.get("bars", {}), "bars")
+
+    @cached_property
     def label_rules(self) -> LabelRules:
         """Return how decisions become labels."""
         return parse_rules(LabelRules(), self.event_config.get("labels", {}), "labels")
@@ -353,7 +359,8 @@ class Lakehouse:
             ConfigError: There is no source, or the file of windows and thresholds is wrong.
             PartitionConflictError: The lake is bound to another source or a newer version.
         """
-        _ = self.tables, self.windows, self.thresholds, self.label_rules, self.cost_rules
+        _ = self.tables, self.windows, self.thresholds
+        _ = self.bar_rules, self.label_rules, self.cost_rules
 
     @property
     def last_available(self) -> dt.date:

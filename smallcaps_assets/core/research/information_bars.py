@@ -9,7 +9,7 @@ for imbalance bars, whose threshold feeds on its own bars, collapses to bars of 
 is calibrated on blocks of the tape.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -77,6 +77,9 @@ class BarRules:
     def __post_init__(self) -> None:
         if unknown := [kind for kind in self.kinds if kind not in KINDS]:
             raise ConfigError(f"[bars] kinds: expected some of {', '.join(KINDS)}, got {unknown}")
+        numbers = {name: value for name, value in asdict(self).items() if name != "kinds"}
+        if low := [name for name, value in numbers.items() if value < 1]:
+            raise ConfigError(f"[bars] {low[0]}: expected at least 1, got {numbers[low[0]]}")
 
 
 def scale_sessions(

@@ -84,6 +84,14 @@ class ResearchStore:
             self.fs.remove(temporary)
         return rows
 
+    def discard(self, table: Table, month: str | None = None) -> None:
+        """Remove a table that failed its checks; it is no error when there is none.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        self.fs.remove(self.path(table, month))
+
     def read_facts(self, table: Table, month: str | None = None) -> dict[str, object]:
         """Return what is known of a table; nothing where there is none, or it is damaged."""
         path = self.path(table, month)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, TypeVar
 
 from smallcaps_assets.core.events.rules import EVENT_NAMES, IMPORTED_EVENT
+from smallcaps_assets.core.research.information_bars import BarRules
 from smallcaps_assets.errors import ConfigError
 
 SECOND_NS: Final = 1_000_000_000
@@ -103,7 +104,7 @@ class CostRules:
     borrow_rate: float = 0.5
 
 
-Rules = TypeVar("Rules", LabelRules, CostRules)
+Rules = TypeVar("Rules", BarRules, LabelRules, CostRules)
 
 
 def parse_rules(defaults: Rules, overrides: Mapping[str, object], section: str) -> Rules:
@@ -111,7 +112,7 @@ def parse_rules(defaults: Rules, overrides: Mapping[str, object], section: str) 
 
     Args:
         defaults: The values in force without any.
-        overrides: Numbers by name, and ``sides`` as a table of 1 and -1 by event.
+        overrides: Numbers by name, ``sides`` as a table of 1 and -1 by event, ``kinds`` as a list.
         section: Name of the table of the file, for messages.
 
     Raises:
@@ -123,6 +124,8 @@ def parse_rules(defaults: Rules, overrides: Mapping[str, object], section: str) 
             raise ConfigError(f"[{section}] {name}: unknown; expected one of {', '.join(values)}")
         if name == "sides":
             values[name] = values[name] | _parse_sides(value)
+        elif name == "kinds":
+            values[name] = _parse_kinds(value)
         else:
             values[name] = _parse_number(f"[{section}] {name}", value, type(values[name]))
     return type(defaults)(**values)
@@ -147,6 +150,12 @@ def _parse_sides(value: object) -> dict[str, int]:
     if wrong:
         raise ConfigError(f"[labels] sides: expected 1 or -1, got {wrong}")
     return {parse_event(str(name)): int(side) for name, side in value.items()}
+
+
+def _parse_kinds(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
+        raise ConfigError(f"[bars] kinds: expected a list of texts, got {value!r}")
+    return tuple(value)
 
 
 def _parse_number(name: str, value: object, kind: type[float]) -> float:
