@@ -26,6 +26,13 @@ from smallcaps_assets.defs.assets.reference import (
     splits,
     universe,
 )
+from smallcaps_assets.defs.assets.research_events import (
+    event_features,
+    event_outcomes,
+    few_labels_are_cut,
+    intraday_events,
+    labels,
+)
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
@@ -68,6 +75,10 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             build_compacted_trades(months),
             lake_catalog,
             download_report,
+            intraday_events,
+            event_features,
+            event_outcomes,
+            labels,
         ],
         asset_checks=[
             daily_bars_are_whole,
@@ -78,6 +89,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             planned_tickers_are_known,
             lake_audits,
             compacted_months_are_fresh,
+            few_labels_are_cut,
         ],
         jobs=[
             jobs.refresh_reference,
@@ -90,6 +102,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             recheck_job,
             jobs.compact_closed_months,
             jobs.audit_lake,
+            jobs.study_events,
             jobs.refresh_catalog,
             jobs.refresh_report,
             upkeep.repair_job,
@@ -107,7 +120,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             report_changes,
             build_alert_sensor(lakehouse),
         ],
-        schedules=[build_session_schedule(lakehouse)],
+        schedules=[build_session_schedule(lakehouse), jobs.study_every_week],
         resources={"lakehouse": lakehouse},
         executor=dg.in_process_executor,
     )

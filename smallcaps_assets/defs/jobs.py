@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.core.sessions import NEW_YORK
 from smallcaps_assets.defs.assets.audit import REPORT
 from smallcaps_assets.defs.assets.plan import planned_tickers_are_known
 from smallcaps_assets.defs.assets.reference import (
@@ -9,6 +10,7 @@ from smallcaps_assets.defs.assets.reference import (
     daily_bars_cover_listing_lives,
     daily_bars_have_no_unrecorded_splits,
 )
+from smallcaps_assets.defs.assets.research_events import few_labels_are_cut
 from smallcaps_assets.defs.checks.freshness import daily_bars_are_fresh, plan_is_fresh
 from smallcaps_assets.defs.checks.trades import AUDIT_JOB, lake_audits
 from smallcaps_assets.schemas import (
@@ -21,6 +23,12 @@ from smallcaps_assets.schemas import (
     UNIVERSE,
     WATCHLIST,
 )
+from smallcaps_assets.schemas_research import (
+    EVENT_FEATURES,
+    EVENT_OUTCOMES,
+    INTRADAY_EVENTS,
+    LABELS,
+)
 
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
@@ -29,6 +37,8 @@ COMPACT_JOB = "compact_closed_months"
 REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
+
+STUDY_JOB = "study_events"
 
 _PLANNED = dg.AssetSelection.assets(
     WATCHLIST.name,
@@ -78,6 +88,14 @@ audit_lake = dg.define_asset_job(
     selection=dg.AssetSelection.checks(lake_audits),
     description="Open, hash, decode and compare every stored file with its receipt and bar.",
 )
+study_events = dg.define_asset_job(
+    STUDY_JOB,
+    selection=dg.AssetSelection.assets(
+        INTRADAY_EVENTS.name, EVENT_FEATURES.name, EVENT_OUTCOMES.name, LABELS.name
+    )
+    | dg.AssetSelection.checks(few_labels_are_cut),
+    description="Confirm events by prints, label what became of them, measure which pay.",
+)
 refresh_catalog = dg.define_asset_job(
     "refresh_catalog",
     selection=dg.AssetSelection.assets("lake_catalog"),
@@ -102,4 +120,12 @@ refresh_universe = dg.define_asset_job(
     UNIVERSE_JOB,
     selection=dg.AssetSelection.assets(UNIVERSE.name),
     description="Load the listings; an interrupted load continues where it stopped.",
+)
+study_every_week = dg.ScheduleDefinition(
+    name="study_every_week",
+    job=study_events,
+    cron_schedule="0 7 * * 6",
+    execution_timezone=NEW_YORK.key,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="On Saturdays: labels and win rates of what was stored during the week.",
 )

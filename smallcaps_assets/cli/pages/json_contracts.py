@@ -18,6 +18,7 @@ from smallcaps_assets.ingest.plan.document import PlanChangeDocument
 from smallcaps_assets.operations.audit.document import AuditDocument
 from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.status.document import StatusDocument
+from smallcaps_assets.research.document import ResearchDocument
 
 SCHEMAS: Final = Path("docs/schemas")
 PAGE: Final = Path("docs/json.md")
@@ -81,6 +82,11 @@ CONTRACTS: Final = (
         "report",
         ReportDocument,
         {0: "the figures were gathered, whatever the verdict: read `verdict`"},
+    ),
+    Contract(
+        "research",
+        ResearchDocument,
+        {0: "what was made last could be told: read `win_rates`"},
     ),
     Contract(
         "plan --diff",

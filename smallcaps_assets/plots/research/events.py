@@ -108,7 +108,8 @@ def _draw_years(axes: Axes, years: pl.DataFrame) -> None:
             names, shares, bottom=below, color=colour, hatch=hatch, edgecolor=EDGE, label=name
         )
         if name == "confirmed":
-            axes.bar_label(bars, [f"{count:,}" for count in years[name]], label_type="center")
+            counts = [f"{count:,}" for count in years[name]]
+            axes.bar_label(bars, counts, label_type="center", color="white", weight="bold")
         below = [a + b for a, b in zip(below, shares, strict=True)]
     axes.set_xlabel("year; in the column: confirmed events")
     axes.set_ylabel("share of the events")
