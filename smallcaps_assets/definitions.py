@@ -1,9 +1,12 @@
 """Definitions: where settings meet objects.  Every object of the code location is listed here."""
 
 import datetime as dt
+import logging
+from importlib.util import find_spec
 
 import dagster as dg
 
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
 from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.defs import jobs, upkeep
 from smallcaps_assets.defs.assets.audit import download_report
@@ -33,6 +36,7 @@ from smallcaps_assets.defs.assets.research_events import (
     intraday_events,
     labels,
 )
+from smallcaps_assets.defs.assets.research_months import build_research_months, freshness_checks
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
@@ -57,10 +61,37 @@ from smallcaps_assets.ingest.reference.daily_bars import bar_range
 from smallcaps_assets.lakehouse import Lakehouse, adopt_source
 from smallcaps_assets.settings import load_settings
 
+logger = logging.getLogger(__name__)
+
 
 def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
     """Build the code location of one lakehouse."""
     months = build_months(*_bar_bounds(lakehouse))
+    core = _build_core(lakehouse, months)
+    if find_spec("numba") is None:
+        logger.warning("research is left out, because numba is missing: %s", HOW_TO_INSTALL)
+        return core
+    return dg.Definitions.merge(core, _build_research(months))
+
+
+def _build_research(months: dg.MonthlyPartitionsDefinition) -> dg.Definitions:
+    """Return the part of the code location that needs the extra `[research]`."""
+    return dg.Definitions(
+        assets=[
+            *build_research_months(months),
+            intraday_events,
+            event_features,
+            event_outcomes,
+            labels,
+        ],
+        asset_checks=[*freshness_checks, few_labels_are_cut],
+        jobs=[jobs.make_bars, jobs.study_events],
+        schedules=[jobs.study_every_week],
+    )
+
+
+def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) -> dg.Definitions:
+    """Return everything that needs no extra."""
     return dg.Definitions(
         assets=[
             build_daily_bars(months),
@@ -75,10 +106,6 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             build_compacted_trades(months),
             lake_catalog,
             download_report,
-            intraday_events,
-            event_features,
-            event_outcomes,
-            labels,
         ],
         asset_checks=[
             daily_bars_are_whole,
@@ -89,7 +116,6 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             planned_tickers_are_known,
             lake_audits,
             compacted_months_are_fresh,
-            few_labels_are_cut,
         ],
         jobs=[
             jobs.refresh_reference,
@@ -102,7 +128,6 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             recheck_job,
             jobs.compact_closed_months,
             jobs.audit_lake,
-            jobs.study_events,
             jobs.refresh_catalog,
             jobs.refresh_report,
             upkeep.repair_job,
@@ -120,7 +145,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
             report_changes,
             build_alert_sensor(lakehouse),
         ],
-        schedules=[build_session_schedule(lakehouse), jobs.study_every_week],
+        schedules=[build_session_schedule(lakehouse)],
         resources={"lakehouse": lakehouse},
         executor=dg.in_process_executor,
     )

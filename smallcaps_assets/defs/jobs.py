@@ -24,10 +24,13 @@ from smallcaps_assets.schemas import (
     WATCHLIST,
 )
 from smallcaps_assets.schemas_research import (
+    BAR_FEATURES,
     EVENT_FEATURES,
     EVENT_OUTCOMES,
+    INFORMATION_BARS,
     INTRADAY_EVENTS,
     LABELS,
+    MINUTE_BARS,
 )
 
 DOWNLOAD_JOB = "download_missing"
@@ -37,7 +40,7 @@ COMPACT_JOB = "compact_closed_months"
 REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
-
+BARS_JOB = "make_bars"
 STUDY_JOB = "study_events"
 
 _PLANNED = dg.AssetSelection.assets(
@@ -87,6 +90,11 @@ audit_lake = dg.define_asset_job(
     AUDIT_JOB,
     selection=dg.AssetSelection.checks(lake_audits),
     description="Open, hash, decode and compare every stored file with its receipt and bar.",
+)
+make_bars = dg.define_asset_job(
+    BARS_JOB,
+    selection=dg.AssetSelection.assets(MINUTE_BARS.name, INFORMATION_BARS.name, BAR_FEATURES.name),
+    description="Make bars and features of months whose trades or daily bars changed.",
 )
 study_events = dg.define_asset_job(
     STUDY_JOB,

@@ -1,6 +1,8 @@
 """`smallcaps research`: from what is stored to bars, labels, and which events pay."""
 
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 
 import click
 from rich.console import Console
@@ -10,6 +12,8 @@ from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
+from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.research.document import ResearchDocument, WinRate, document_research
 
 _HEADS = ("event", "side", "n / days", "wins", "95 %", "net", "p")
@@ -40,15 +44,36 @@ def command(*, is_show: bool, as_json: bool) -> None:
 
 def run_research(work: Workplace, console: Console) -> list[str]:
     """Make everything that is due through Dagster; print and return what went wrong."""
-    from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
-    from smallcaps_assets.defs.jobs import STUDY_JOB  # noqa: PLC0415
+    from smallcaps_assets.defs.assets.research_months import open_months  # noqa: PLC0415  loads Dagster
+    from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START  # noqa: PLC0415
+    from smallcaps_assets.defs.jobs import BARS_JOB, STUDY_JOB  # noqa: PLC0415
 
-    console.print("events, labels and win rates", highlight=False)
-    run = work.run_job(STUDY_JOB)
-    problems = [] if run.is_success else describe_failure(work.instance, run)
+    keys = [f"{month}-01" for month in open_months(work.lakehouse).list_months()]
+    problems: list[str] = []
+    if keys:
+        console.print("bars and features", highlight=False)
+        tags = {RANGE_START: keys[0], RANGE_END: keys[-1]}
+        problems += run_step(work, BARS_JOB, tags)
+    if not problems:
+        console.print("events, labels and win rates", highlight=False)
+        problems += run_step(work, STUDY_JOB, {})
     for problem in problems:
         console.print(problem, style="red", highlight=False, soft_wrap=True)
     return problems
+
+
+def run_step(work: Workplace, job: str, tags: Mapping[str, str]) -> list[str]:
+    """Run a job; return why it failed, a line each.
+
+    Raises:
+        ConfigError: numba is not installed.
+    """
+    from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
+
+    if find_spec("numba") is None:
+        raise ConfigError(f"research needs numba, not found: {HOW_TO_INSTALL}")
+    run = work.run_job(job, tags)
+    return [] if run.is_success else describe_failure(work.instance, run)
 
 
 def print_research(document: ResearchDocument, console: Console) -> None:

@@ -49,7 +49,7 @@ class _Work:
     """A monthly table with its checks, the blocking ones first, and its picture."""
 
     table: Table
-    checks: Mapping[dg.AssetCheckSpec, Judge]
+    checks: Sequence[tuple[dg.AssetCheckSpec, Judge]]
     draw: Picture | None = None
 
 
@@ -83,18 +83,18 @@ bar_features_do_not_look_ahead = dg.AssetCheckSpec(
 
 MINUTES = _Work(
     MINUTE_BARS,
-    {minute_bars_sum_to_their_prints: Months.judge_minute_bars},
+    [(minute_bars_sum_to_their_prints, Months.judge_minute_bars)],
     Months.picture_minutes,
 )
 INFORMATION = _Work(
     INFORMATION_BARS,
-    {
-        information_bars_tile_their_sessions: Months.judge_information_bars,
-        imbalance_bars_are_not_degenerate: Months.judge_bar_lengths,
-    },
+    [
+        (information_bars_tile_their_sessions, Months.judge_information_bars),
+        (imbalance_bars_are_not_degenerate, Months.judge_bar_lengths),
+    ],
     Months.picture_lengths,
 )
-FEATURES = _Work(BAR_FEATURES, {bar_features_do_not_look_ahead: Months.judge_bar_features})
+FEATURES = _Work(BAR_FEATURES, [(bar_features_do_not_look_ahead, Months.judge_bar_features)])
 
 
 def build_research_months(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -194,7 +194,7 @@ def _declare(
         deps=deps,
         partitions_def=months,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=list(work.checks),
+        check_specs=[spec for spec, _ in work.checks],
         output_required=False,
         pool=POOL,
         kinds={"polars", "parquet"},
@@ -228,7 +228,7 @@ def _make(
 def _judge(work: _Work, months: Months, judged: Sequence[str]) -> Iterator[dg.AssetCheckResult]:
     """Yield the result of each check; where nothing changed, nothing is judged again."""
     unchanged = Verdict(passed=True, summary="no month changed", numbers={"months": 0})
-    for spec, judge in work.checks.items():
+    for spec, judge in work.checks:
         verdict = judge(months, judged) if judged else unchanged
         severity = dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN
         yield dg.AssetCheckResult(
