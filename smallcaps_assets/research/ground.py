@@ -187,9 +187,10 @@ def _cut_ticker(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame
 
 
 def _dump(frame: pl.DataFrame) -> bytes:
+    """Return types and values; Arrow's buffers would tell of rows that were filtered out, too."""
     buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="uncompressed")
-    return buffer.getvalue()
+    frame.write_ndjson(buffer)
+    return str(frame.schema).encode() + buffer.getvalue()
 
 
 def _encode(part: object) -> bytes:

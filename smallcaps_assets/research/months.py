@@ -60,6 +60,7 @@ class MadeMonth:
         name: The month, ``YYYY-MM``.
         rows: Rows of its table.
         numbers: Facts about it, by name.
+        input_hash: Hash of what it was made of.
         is_reused: Nothing had changed, and nothing was read.
         is_empty: The lake has no trades of it, so that nothing was made.
     """
@@ -67,6 +68,7 @@ class MadeMonth:
     name: str
     rows: int = 0
     numbers: dict[str, Number] = field(default_factory=dict)
+    input_hash: str = ""
     is_reused: bool = False
     is_empty: bool = False
 
@@ -115,7 +117,8 @@ class Months:
             facts = self.ground.store.read_facts(table, month)
             if facts.get(INPUT_HASH) == input_hash and self._has_companion(table, month):
                 numbers = _read_numbers(facts)
-                yield MadeMonth(month, int(numbers.pop("rows", 0)), numbers, is_reused=True)
+                rows = int(numbers.pop("rows", 0))
+                yield MadeMonth(month, rows, numbers, input_hash, is_reused=True)
             else:
                 yield writers[table.name](month, input_hash)
 
@@ -331,7 +334,8 @@ class Months:
         rows = self.ground.store.write(table, month, batches, stored)
         if halts:
             self.ground.store.write(HALTS, month, halts, {INPUT_HASH: input_hash})
-        return MadeMonth(month, rows, {k: v for k, v in numbers.items() if k != "rows"})
+        shown = {name: value for name, value in numbers.items() if name != "rows"}
+        return MadeMonth(month, rows, shown, input_hash)
 
     def _read_bars(self, month: str) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Yield minute bars and halts of whole tickers, as many as may be in memory at once."""

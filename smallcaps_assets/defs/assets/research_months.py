@@ -21,7 +21,7 @@ from smallcaps_assets.research.months import MadeMonth, Months
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS, TRADES, Table
 from smallcaps_assets.schemas_research import BAR_FEATURES, INFORMATION_BARS, MINUTE_BARS
 
-Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckResult
+Event = dg.MaterializeResult | dg.AssetCheckResult
 Judge = Callable[[Months, Sequence[str]], Verdict]
 Picture = Callable[[Months, Sequence[str]], Mapping[str, str]]
 
@@ -219,10 +219,16 @@ def _make(
         if is_red := any(_blocks(result) for result in results):
             months.discard(work.table, judged)
         pictures = work.draw(months, judged) if work.draw and judged and not is_red else {}
+    if is_red:
+        yield from results
+        return
     for month in made:
-        if not (is_red and month.name in judged):
-            yield _show(work.table, months, month, pictures)
-    yield from results
+        shown = _show(work.table, months, month)
+        if [month.name] == judged[-1:]:
+            shown |= show_pictures(pictures)
+        context.add_asset_metadata(shown, work.table.name, partition_key=f"{month.name}-01")
+    # One result for the run, else Dagster would skip what is downstream of it in the same run.
+    yield dg.MaterializeResult(check_results=results)
 
 
 def _judge(work: _Work, months: Months, judged: Sequence[str]) -> Iterator[dg.AssetCheckResult]:
@@ -243,22 +249,14 @@ def _blocks(result: dg.AssetCheckResult) -> bool:
     return not result.passed and result.severity == dg.AssetCheckSeverity.ERROR
 
 
-def _show(table: Table, months: Months, month: MadeMonth, pictures: Mapping[str, str]) -> Event:
-    """Return the event of one month."""
-    key, partition = dg.AssetKey(table.name), f"{month.name}-01"
+def _show(table: Table, months: Months, month: MadeMonth) -> dict[str, Any]:
+    """Return the metadata of one month."""
+    shown = {"dagster/row_count": month.rows, "what_happened": describe(month)}
     if month.is_empty:
-        return dg.AssetObservation(key, partition=partition, description=describe(month))
-    return dg.AssetMaterialization(
-        key,
-        partition=partition,
-        metadata={
-            "dagster/row_count": month.rows,
-            "reused": month.is_reused,
-            **show_file(table, months.ground.store.path(table, month.name)),
-            **show_numbers(month.numbers),
-            **show_pictures(pictures),
-        },
-    )
+        return shown
+    shown["input_hash"] = month.input_hash
+    path = months.ground.store.path(table, month.name)
+    return {**shown, **show_file(table, path), **show_numbers(month.numbers)}
 
 
 def describe(month: MadeMonth) -> str:
