@@ -6,8 +6,11 @@ What does not belong here: the figures themselves (``labelling``).
 import datetime as dt
 from typing import Literal
 
+import polars as pl
+
 from smallcaps_assets.core.documents import Document, Part
 from smallcaps_assets.research.ground import Ground
+from smallcaps_assets.schemas import Table
 from smallcaps_assets.schemas_research import DECISIONS, LABELS, WIN_RATES
 
 
@@ -66,6 +69,7 @@ class ResearchDocument(Document, frozen=True, kw_only=True):
 
     Attributes:
         schema_version: Version of this document.
+        is_made: Something was labelled; else there is nothing but the plan to tell of.
         first_session: First session with a decision; `null`: there is none.
         last_session: Last one.
         decisions: Instants at which events could be acted on.
@@ -77,6 +81,7 @@ class ResearchDocument(Document, frozen=True, kw_only=True):
     """
 
     schema_version: Literal[1] = 1
+    is_made: bool
     first_session: dt.date | None
     last_session: dt.date | None
     decisions: int
@@ -91,17 +96,24 @@ def document_research(ground: Ground) -> ResearchDocument:
     """Tell what was decided and labelled, and which events pay.
 
     Raises:
-        MissingPartitionError: Nothing was labelled yet.
+        MissingPartitionError: No plan is published.
     """
-    decisions, record = ground.read(DECISIONS), ground.record
+    decisions, labels, rates = (_read(ground, table) for table in (DECISIONS, LABELS, WIN_RATES))
+    record = ground.record
     dates = decisions["session_date"].sort().to_list()
     return ResearchDocument(
+        is_made=rates.height > 0,
         first_session=dates[0] if dates else None,
         last_session=dates[-1] if dates else None,
         decisions=decisions.height,
-        labels=ground.read(LABELS).height,
+        labels=labels.height,
         is_selection_point_in_time=bool(decisions["is_selection_point_in_time"].all()),
         planned_events=record.events,
         chosen_on_sessions=len(record.chosen_on),
-        win_rates=tuple(WinRate(**row) for row in ground.read(WIN_RATES).iter_rows(named=True)),
+        win_rates=tuple(WinRate(**row) for row in rates.iter_rows(named=True)),
     )
+
+
+def _read(ground: Ground, table: Table) -> pl.DataFrame:
+    """Return a table, without rows where it was not made yet."""
+    return ground.read(table) if ground.store.read_facts(table) else table.empty()

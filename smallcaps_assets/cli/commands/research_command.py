@@ -37,8 +37,10 @@ def command(*, is_show: bool, as_json: bool) -> None:
         document = None if problems else document_research(open_ground(work.lakehouse))
     if document and as_json:
         click.echo(encode_document(document))
-    elif document:
+    elif document and document.is_made:
         print_research(document, console)
+    elif document:
+        console.print("nothing was labelled yet: run `smallcaps research`", highlight=False)
     sys.exit(bool(problems))
 
 

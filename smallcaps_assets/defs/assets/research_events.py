@@ -187,8 +187,9 @@ def open_ground(lakehouse: Lakehouse) -> Ground:
     """Return what research stands on, for one run.
 
     Raises:
-        MissingPartitionError: There is no lake.
+        MissingPartitionError: There is no plan, or no lake.
     """
+    lakehouse.tables.read_plan()
     return Ground(
         Lake(lakehouse.home.data_dir),
         ResearchStore(lakehouse.home, lakehouse.fs),

@@ -68,7 +68,7 @@ def draw_win_rates(rates: pl.DataFrame) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of decisions with a net return above 0; intervals of 95 %")
     axes.set_title("win rate after costs, on the side of the event")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -94,7 +94,7 @@ def draw_outcomes(labels: pl.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("decisions")
     axes.set_title("what became of the decisions of each event, on its side")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=7, frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(_OUTCOMES))
     return figure
 
 
