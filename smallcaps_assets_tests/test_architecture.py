@@ -344,6 +344,15 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         "ticks": {"trades", "compacted_trades"},
         "serve": {"lake_catalog"},
         "audit": {"download_report"},
+        "research": {
+            "minute_bars",
+            "information_bars",
+            "bar_features",
+            "intraday_events",
+            "event_features",
+            "event_outcomes",
+            "labels",
+        },
     }
 
 
@@ -400,6 +409,17 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "no_orphans",
         },
         "compacted_trades": {"compacted_months_are_fresh"},
+        "minute_bars": {"minute_bars_sum_to_their_prints", "minute_bars_are_fresh"},
+        "information_bars": {
+            "information_bars_tile_their_sessions",
+            "imbalance_bars_are_not_degenerate",
+            "information_bars_are_fresh",
+        },
+        "bar_features": {"bar_features_do_not_look_ahead", "bar_features_are_fresh"},
+        "intraday_events": {"events_are_known"},
+        "event_features": {"features_know_no_future"},
+        "event_outcomes": {"outcomes_are_whole"},
+        "labels": {"labels_are_sound", "few_labels_are_cut"},
     }
 
 
@@ -418,6 +438,8 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "compact_closed_months",
         "audit_lake",
         "refresh_catalog",
+        "make_bars",
+        "study_events",
         "refresh_report",
         "repair_lake",
         "reconcile_partitions",
@@ -434,7 +456,10 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "report_changes",
         "alert_on_failure",
     }
-    assert [schedule.name for schedule in repository.schedule_defs] == ["add_yesterdays_session"]
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "add_yesterdays_session",
+        "study_every_week",
+    }
 
 
 def test_trades_has_the_planned_keys_as_its_partition_set(

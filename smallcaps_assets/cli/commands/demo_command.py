@@ -1,6 +1,7 @@
 """`smallcaps demo`: the whole pipeline on the emulated market, with an outage in the middle."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from smallcaps_assets.cli.commands.audit_command import run_audit
 from smallcaps_assets.cli.commands.report_command import print_verdict, write_page
+from smallcaps_assets.cli.commands.research_command import print_research, run_research
 from smallcaps_assets.cli.runs.download import run_download
 from smallcaps_assets.cli.runs.emulator_process import emulator_outage
 from smallcaps_assets.cli.runs.plan import run_plan
@@ -21,10 +23,12 @@ from smallcaps_assets.cli.screens.summaries import (
 )
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
+from smallcaps_assets.research.document import document_research
 
 OUTAGE_AFTER_REQUESTS = 25
 """Requests that the demo's vendor answers before it fails."""
@@ -87,7 +91,25 @@ def run_demo(work: Workplace, console: Console) -> bool:
     console.rule("5. the report: may the plan be expanded?")
     page = write_page(work)
     print_verdict(measure_lake(work.lakehouse), console)
-    console.rule("6. where things are")
+    is_studied = study(work, console)
+    console.rule("7. where things are")
     console.print(f"report   {shorten(page)}", highlight=False, soft_wrap=True)
     print_places(work.lakehouse, console)
-    return is_complete and not any(verdict.is_failure for verdict in verdicts.values())
+    is_sound = not any(verdict.is_failure for verdict in verdicts.values())
+    return is_complete and is_sound and is_studied
+
+
+def study(work: Workplace, console: Console) -> bool:
+    """Make the tables of research and print which events pay; without numba, say how to get it."""
+    from smallcaps_assets.defs.assets.research_events import open_ground  # noqa: PLC0415  loads Dagster
+
+    console.rule(
+        "6. research: which events pay (episodes are scripted: an edge here means nothing)"
+    )
+    if find_spec("numba") is None:
+        console.print(f"left out, because numba is missing: {HOW_TO_INSTALL}", markup=False)
+        return True
+    problems = run_research(work, console)
+    if not problems:
+        print_research(document_research(open_ground(work.lakehouse)), console)
+    return not problems

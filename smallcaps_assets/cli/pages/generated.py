@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from smallcaps_assets.cli.pages.json_contracts import CONTRACTS, PAGE, render_page
 from smallcaps_assets.lake.reading.catalog import PHASE_VIEWS
 from smallcaps_assets.schemas import INSTANT, SCHEMA_VERSION, TABLES, Column, Table
+from smallcaps_assets.schemas_research import RESEARCH_TABLES
 from smallcaps_assets.settings import Settings
 
 SECTIONS: Final = {
@@ -47,16 +48,17 @@ BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "le
 
 def render_dictionary() -> str:
     """Render the data dictionary as Markdown."""
-    listed = [f"- [`{name}`](#{name}): {table.grain}" for name, table in TABLES.items()]
+    tables = {**TABLES, **RESEARCH_TABLES}
+    listed = [f"- [`{name}`](#{name}): {table.grain}" for name, table in tables.items()]
     views = ", ".join(f"`{view}` (`{phase}`)" for view, phase in PHASE_VIEWS.items())
     parts = [
         "# Data dictionary",
-        "Made from `smallcaps_assets/schemas.py` by `make docs`; do not edit it.",
+        "Made from `schemas.py` and `schemas_research.py` by `make docs`; do not edit it.",
         f"Version of the tables: {SCHEMA_VERSION}. Prices and volumes are unadjusted.",
         INSTANTS,
         "\n".join(listed),
         f"The catalog also has one view of `trades` per trading phase: {views}.",
-        *(render_table(table) for table in TABLES.values()),
+        *(render_table(table) for table in tables.values()),
     ]
     return _wrap("\n\n".join(parts))
 
