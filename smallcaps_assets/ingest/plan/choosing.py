@@ -26,6 +26,7 @@ from smallcaps_assets.core.plan.windows import plan_windows, select_sessions
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, DataError, LakeError
 from smallcaps_assets.ingest.budget.expectations import KEY, STORED, label_sessions
+from smallcaps_assets.ingest.events.choice import choose_events
 from smallcaps_assets.ingest.plan.selection import parse_tickers
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
@@ -124,9 +125,11 @@ def check_choice(lakehouse: Lakehouse) -> None:
     """Refuse settings that no plan can be made with, before anything is fetched for it.
 
     Raises:
-        ConfigError: A window, a threshold or a ticker is none, or no session lies in the dates.
+        ConfigError: A window, a threshold, an event or a ticker is none, or no session lies in
+            the dates.
+        MissingPartitionError: Win rates are to choose events, and none were measured.
     """
-    _ = lakehouse.windows, lakehouse.thresholds
+    _ = lakehouse.windows, lakehouse.thresholds, choose_events(lakehouse)
     parse_tickers(lakehouse.settings.plan_tickers, "SMALLCAPS_PLAN_TICKERS")
     bounds = lakehouse.bounds
     if bounds.first and bounds.last and bounds.first_index > bounds.last_index:
