@@ -267,9 +267,11 @@ class Months:
         for batch in cut_batches(self._sessions_of(month), self.ground.batch_rows):
             tickers = batch["ticker"].unique().to_list()
             dates = session_range(batch)
-            trades = self.ground.lake.trades(tickers, *dates, columns=PRINT_COLUMNS)
-            keys = batch.select(KEY).lazy()
-            yield trades.join(keys, on=KEY, how="semi", maintain_order="left").collect()
+            trades = self.ground.lake.trades(tickers, *dates, columns=PRINT_COLUMNS).collect()
+            # Nearly always the dates of the tickers are the batch, and nothing is to be left out.
+            if trades.height != batch["rows"].sum():
+                trades = trades.join(batch, on=KEY, how="semi", maintain_order="left")
+            yield trades
 
     def _write_minute_bars(self, month: str, input_hash: str) -> MadeMonth:
         halts = [HALTS.empty()]

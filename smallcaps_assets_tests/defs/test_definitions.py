@@ -54,6 +54,13 @@ LINEAGE: Final = {
         "event_window_plan",
     },
     "download_report": {"trades", "lake_catalog"},
+    "minute_bars": {"trades"},
+    "information_bars": {"trades", "daily_bars", "splits"},
+    "bar_features": {"minute_bars", "daily_bars", "splits"},
+    "intraday_events": {"pilot_watchlist", "daily_bars", "splits", "trades", "minute_bars"},
+    "event_features": {"intraday_events", "minute_bars", "daily_bars", "splits"},
+    "event_outcomes": {"intraday_events", "daily_bars", "splits"},
+    "labels": {"intraday_events", "splits", "trades"},
 }
 
 

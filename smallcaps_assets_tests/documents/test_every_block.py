@@ -48,6 +48,7 @@ SPANS: Final = {
 """Commands in the text that no block of the tested pages types, and why."""
 OTHER_RULES: Final[Rules] = {
     r"^(podman|docker) ": Left("there is no engine here; test_container reads the file"),
+    r"^smallcaps research": Left("test_research_command runs it on a small lake"),
     r"smallcaps import ": Left("test_import_command runs it on archives"),
     r"^smallcaps plan && ": Left("the tutorial runs both; test_faults meets them with faults"),
     r"^make test-fast$": Left("the suite that this test belongs to", shows="not slow"),

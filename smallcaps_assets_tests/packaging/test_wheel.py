@@ -76,7 +76,10 @@ def test_its_metadata_are_those_of_the_project(metadata: Message) -> None:
     assert metadata["Version"] == PROJECT["version"]
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata.get_all("Requires-Dist") == PROJECT["dependencies"]
+    extra = [
+        f'{name}; extra == "research"' for name in PROJECT["optional-dependencies"]["research"]
+    ]
+    assert metadata.get_all("Requires-Dist") == [*PROJECT["dependencies"], *extra]
     # There is no home page to name; an invented one would belong to somebody else.
     assert metadata["Home-page"] is metadata.get_all("Project-URL") is None
 

@@ -229,17 +229,24 @@ def _build_kind(
 ) -> pl.DataFrame:
     """Return the bars of one kind, of the sessions of which their size is known."""
     size = "tick" if kind in IMBALANCE else kind
-    keys = ["ticker", "session_date"]
-    known = sized.filter(pl.col(size) > 0)
-    counted = counted.join(known, on=keys, how="semi", maintain_order="left")
+    sessions, counted = _select_sized(counted, sized.filter(pl.col(size) > 0))
     if counted.is_empty():
         return INFORMATION_BARS.empty()
     starts = np.flatnonzero(mark_changes(counted["session"]))
-    sessions = counted[starts].select(keys)
-    sessions = sessions.join(known, on=keys, how="left", maintain_order="left")
     firsts = np.append(starts, counted.height)
     cuts = _cut(kind, counted, firsts, sessions[size].to_numpy(), rules)
     return _frame_bars(kind, counted, sessions, starts, cuts)
+
+
+def _select_sized(counted: pl.DataFrame, sized: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the sessions of prints that have a size, with it, and their prints."""
+    starts = mark_changes(counted["session"])
+    keys = ["ticker", "session_date"]
+    sessions = counted.filter(starts).select(*keys, "session")
+    known = sessions.join(sized, on=keys, how="inner", maintain_order="left")
+    if known.height == sessions.height:
+        return known, counted
+    return known, counted.filter(pl.col("session").is_in(known["session"].implode()))
 
 
 def _cut(

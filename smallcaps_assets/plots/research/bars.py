@@ -9,6 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.research.information_bars import LONGEST, SHORTEST
 from smallcaps_assets.plots.style import DARK, EDGE, HATCHES, LIGHT
 
@@ -36,12 +37,13 @@ def draw_session(bars: pl.DataFrame, halts: pl.DataFrame) -> Figure:
     flow.bar(hours, signed / 1_000, width=1 / 60, color=DARK)
     flow.axhline(0, color=EDGE, linewidth=0.5)
     prices.set_ylabel("USD; grey: range of the minute")
-    flow.set_ylabel("bought less sold by\nthe tick rule, 1,000 shares")
+    flow.set_ylabel("1,000 shares")
+    flow.set_title("bought less sold by the tick rule", fontsize="medium")
     flow.set_xlabel(f"hours since {bars['minute'][0]:%H:%M} UTC")
     ticker, date = bars.select("ticker", "session_date").row(0)
     prices.set_title(
         f"{ticker}, {date}: {bars['trade_count'].sum():,} trades in {bars.height:,} minutes, "
-        f"{halts.height} halts"
+        f"{format_count(halts.height, 'halt')}"
     )
     return figure
 
