@@ -43,6 +43,9 @@ from smallcaps_assets.schemas_research import BAR_FEATURES, HALTS, INFORMATION_B
 VERSIONS: Final = {MINUTE_BARS.name: 1, INFORMATION_BARS.name: 1, BAR_FEATURES.name: 1}
 """Raised when the same inputs make other rows."""
 
+TRADE_ROWS: Final = 2_000_000
+"""Trades in memory at once, at most: with bars of three kinds they take less than 1 GiB.  A larger
+session is read alone."""
 FEATURE_ROWS: Final = 1_000_000
 """Minute bars in memory at once while features are made."""
 
@@ -264,7 +267,8 @@ class Months:
 
     def _read_batches(self, month: str) -> Batches:
         """Yield the trades of whole tickers, as many as may be in memory at once."""
-        for batch in cut_batches(self._sessions_of(month), self.ground.batch_rows):
+        most_rows = min(self.ground.batch_rows, TRADE_ROWS)
+        for batch in cut_batches(self._sessions_of(month), most_rows):
             tickers = batch["ticker"].unique().to_list()
             dates = session_range(batch)
             trades = self.ground.lake.trades(tickers, *dates, columns=PRINT_COLUMNS).collect()

@@ -51,9 +51,10 @@ def prepare_prints(
         calendar: Sessions and their phases.
 
     Returns:
-        The same rows in the same order, and ``schemas_research.HALTS``.
+        The same rows in the same order, without the columns that the classes stand for, and
+        ``schemas_research.HALTS``.
     """
-    prints = label_prints(trades)
+    prints = label_prints(trades).drop("conditions", "correction", "is_late_report")
     halts = find_halts(prints, calendar)
     return sign_prints(prints, halts, calendar), halts
 
@@ -86,9 +87,8 @@ def build_minute_bars(prints: pl.DataFrame) -> pl.DataFrame:
 
 def select_counted(prints: pl.DataFrame) -> pl.DataFrame:
     """Keep the volume prints, and the columns that bars are made of."""
-    return prints.select(pl.exclude("conditions", "correction", "is_late_report")).filter(
-        "is_volume_print"
-    )
+    unused = ("is_volume_print", "is_live_print", "is_reopening_print")
+    return prints.filter("is_volume_print").drop(unused)
 
 
 def aggregate_prints(counted: pl.DataFrame, lasts: Integers) -> pl.DataFrame:

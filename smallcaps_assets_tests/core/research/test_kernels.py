@@ -11,6 +11,7 @@ from smallcaps_assets.core.research.kernels import (
     SUMMED,
     cut_imbalance_bars,
     cut_plain_bars,
+    measure_windows,
     sign_ticks,
     sum_bars,
 )
@@ -130,6 +131,31 @@ def sum_plainly(
         "auction_volume": sizes[roles & 4 > 0].sum(),
         "realised_variance": variance,
     }
+
+
+@pytest.mark.parametrize(("call", "cases"), [("__call__", MANY // 5), ("py_func", FEW)])
+def test_windows_equal_those_of_numpy(call: str, cases: int) -> None:
+    for seed in range(cases):
+        random = np.random.default_rng(seed)
+        x, y = random.normal(size=(2, 40))
+        x[random.random(40) < 0.3] = np.nan
+        rows = getattr(measure_windows, call)(x, y, np.array([0, 15, 40]), 12)
+        for place in range(40):
+            first = max(0 if place < 15 else 15, place - 11)
+            some, others = x[first : place + 1], y[first : place + 1]
+            known = ~np.isnan(some)
+            assert rows[place, 0] == known.sum()
+            assert np.allclose(
+                rows[place, 1:], measure_plainly(some[known], others[known]), equal_nan=True
+            )
+
+
+def measure_plainly(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Return means, and sums of squares and products about them."""
+    if not x.size:
+        return [np.nan] * 4
+    off_x, off_y = x - x.mean(), y - y.mean()
+    return [x.mean(), y.mean(), float(off_x @ off_x), float(off_x @ off_y)]
 
 
 def test_imbalance_bars_equal_the_known_ones() -> None:
