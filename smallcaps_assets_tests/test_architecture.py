@@ -462,6 +462,16 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
     }
 
 
+def test_nothing_is_made_of_outcomes_and_no_feature_of_labels(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    graph = repository.asset_graph
+
+    assert graph.get(dg.AssetKey("event_outcomes")).child_keys == set()
+    above = graph.get_ancestor_asset_keys(dg.AssetKey("event_features"))
+    assert above.isdisjoint({dg.AssetKey("labels"), dg.AssetKey("event_outcomes")})
+
+
 def test_trades_has_the_planned_keys_as_its_partition_set(
     repository: dg.RepositoryDefinition,
 ) -> None:

@@ -148,7 +148,8 @@ class Labeller:
         entry_price, exit_price = prices
         shares = max(1, math.floor(ground.labels.notional_usd / entry_price))
         # Without a volume nothing says that the market would bear the trade.
-        participation = min(1.0, shares / max(row["day_volume"] or 0.0, 1.0))
+        volume = max(row["day_volume"] or 0.0, 1.0) * self._scale_shares(row)
+        participation = min(1.0, shares / volume)
         trade = Trade(
             side=side,
             shares=shares,
@@ -160,6 +161,12 @@ class Labeller:
             days=(last - row["entry_session"]).days,
         )
         return measure_net_return(trade, ground.costs)
+
+    def _scale_shares(self, row: Mapping[str, Any]) -> float:
+        """Return shares at the entry for one share at the event: a split may lie between."""
+        factors = self._tape.factors
+        entry, event = (self._find_place(row[name]) for name in ("entry_session", "session_date"))
+        return factors[entry][0] / factors[event][0]
 
     def _read_decision(self, row: Mapping[str, Any]) -> Decision:
         return Decision(

@@ -9,10 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.research.events.audits import judge_future
+from smallcaps_assets.core.research.events.audits import judge_future, judge_outcomes
 from smallcaps_assets.core.research.events.features import build_event_features, measure_history
 from smallcaps_assets.core.research.events.outcomes import build_event_outcomes
-from smallcaps_assets.core.verdicts import MadeTable, Verdict, judge_problems
+from smallcaps_assets.core.verdicts import MadeTable, Verdict
 from smallcaps_assets.research.ground import INPUT_HASH, KEY, Ground
 from smallcaps_assets.schemas import Table
 from smallcaps_assets.schemas_research import (
@@ -64,9 +64,7 @@ def make_event_outcomes(ground: Ground) -> MadeTable:
     """
     decisions = ground.read(DECISIONS)
     outcomes = build_event_outcomes(decisions, ground.bars, ground.splits, ground.calendar)
-    repeated = outcomes.filter(pl.struct(EVENT_OUTCOMES.key).is_duplicated())
-    problems = (f"{repeated.height} rows occur twice",) if repeated.height else ()
-    verdict = judge_problems(problems, {"rows": outcomes.height}, repeated)
+    verdict = judge_outcomes(outcomes, decisions)
     if verdict.passed:
         facts = {INPUT_HASH: _hash(ground, decisions)}
         ground.store.write(EVENT_OUTCOMES, None, [outcomes], facts)

@@ -1,5 +1,6 @@
 """From a small lake to decisions, labels and win rates: whole, with holes, and again."""
 
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -123,6 +124,23 @@ def test_without_a_download_events_are_not_proven_and_nothing_is_entered(
     assert set(labels["outcome"]) == {"no_entry"}
     assert set(labels["reason"]) == {"not_in_lake"}
     assert ground.read(WIN_RATES)["decisions"].to_list()[-1] == 0
+
+
+def test_without_daily_bars_nothing_is_compared_and_there_is_no_target(
+    small_lake: SmallLake, tmp_path: Path
+) -> None:
+    lakehouse = small_lake.copy(tmp_path)
+    write_pilot(lakehouse)
+    shutil.rmtree(lakehouse.home.daily_bars_dir)
+
+    ground = open_ground(lakehouse)
+    decisions, labels = study(ground)
+
+    reasons = ground.read(INTRADAY_EVENTS)["reason"].to_list()
+    assert set(reasons) == {"daily_bar", "no_bar"}
+    assert decisions["sigma"].null_count() == decisions.height
+    assert set(labels["outcome"]) <= {"no_target", "no_entry", "cut"}
+    assert labels["net_return"].null_count() == labels.height
 
 
 def test_features_are_proven_and_outcomes_lie_apart(ground: Ground) -> None:

@@ -57,7 +57,8 @@ outcomes_are_whole = dg.AssetCheckSpec(
     name="outcomes_are_whole",
     asset=EVENT_OUTCOMES.name,
     blocking=True,
-    description="One row a decision and session after it; else nothing is written.",
+    description="Each row is of a decision and a session after its event, once; else nothing is "
+    "written.  Red: a fault of this program: report it with the offenders.",
 )
 labels_are_sound = dg.AssetCheckSpec(
     name="labels_are_sound",

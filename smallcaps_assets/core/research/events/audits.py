@@ -19,7 +19,7 @@ from smallcaps_assets.core.research.events.labels import (
 )
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.verdicts import Number, Verdict
-from smallcaps_assets.schemas_research import INTRADAY_EVENTS, LABELS
+from smallcaps_assets.schemas_research import EVENT_OUTCOMES, INTRADAY_EVENTS, LABELS
 
 TOLERATED_CUT: Final = 0.02
 """Share of the labels that may be cut before a person should look."""
@@ -91,6 +91,24 @@ def judge_labels(labels: pl.DataFrame, decisions: pl.DataFrame) -> Verdict:
         ),
     }
     return _judge(broken, key, labels.height, "labels")
+
+
+def judge_outcomes(outcomes: pl.DataFrame, decisions: pl.DataFrame) -> Verdict:
+    """Judge that every decision has its sessions after it, each once and none before.
+
+    Args:
+        outcomes: ``schemas_research.EVENT_OUTCOMES``.
+        decisions: ``schemas_research.DECISIONS``.
+    """
+    key = list(EVENT_OUTCOMES.key)
+    instant = key[:2]
+    is_later = pl.col("outcome_session") > pl.col("session_date")
+    broken = {
+        "no decision": outcomes.join(decisions, on=instant, how="anti"),
+        "it occurs twice": outcomes.filter(pl.struct(key).is_duplicated()),
+        "not after the event": outcomes.filter(~is_later),
+    }
+    return _judge(broken, key, outcomes.height, "outcomes")
 
 
 def judge_cut(labels: pl.DataFrame) -> Verdict:

@@ -6,9 +6,14 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.research.events.audits import judge_cut, judge_events, judge_labels
+from smallcaps_assets.core.research.events.audits import (
+    judge_cut,
+    judge_events,
+    judge_labels,
+    judge_outcomes,
+)
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.schemas_research import DECISIONS, INTRADAY_EVENTS, LABELS
+from smallcaps_assets.schemas_research import DECISIONS, EVENT_OUTCOMES, INTRADAY_EVENTS, LABELS
 
 DAY: Final = dt.date(2024, 3, 6)
 OPEN: Final = dt.datetime(2024, 3, 6, 14, 30, tzinfo=dt.UTC)
@@ -135,6 +140,29 @@ def test_a_label_that_is_lost_is_seen() -> None:
     verdict = judge_labels(make_labels().head(1), make_decisions())
 
     assert "without a label: 1" in verdict.summary
+
+
+def make_outcome(**changes: object) -> pl.DataFrame:
+    row: dict[str, object] = dict.fromkeys(EVENT_OUTCOMES.columns)
+    row |= {"ticker": "ABCD", "session_date": DAY, "known_timestamp": CLOSE, "offset": 1}
+    row |= {"outcome_session": ENTRY.date()}
+    return pl.DataFrame([row | changes], EVENT_OUTCOMES.schema)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "problem"),
+    [
+        (make_outcome(ticker="WXYZ"), "no decision"),
+        (pl.concat([make_outcome(), make_outcome()]), "twice"),
+        (make_outcome(outcome_session=DAY), "not after the event"),
+    ],
+)
+def test_a_broken_outcome_is_seen(outcomes: pl.DataFrame, problem: str) -> None:
+    verdict = judge_outcomes(outcomes, make_decisions())
+
+    assert not verdict.passed
+    assert problem in verdict.summary
+    assert judge_outcomes(make_outcome(), make_decisions()).passed
 
 
 def test_many_cut_labels_are_yellow() -> None:
