@@ -7,6 +7,7 @@ Whether a label is cut depends on which sessions are proven alone, before a pric
 quick outcomes would survive a hole and slow ones would vanish.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -124,12 +125,15 @@ def walk_path(prices: Floats, side: int, barriers: tuple[float, float]) -> Walk:
     Returns:
         The print that touched first, or the last one.
     """
-    returns = side * (prices[1:] / prices[0] - 1)
+    returns = prices[1:] / prices[0]
+    returns -= 1.0
+    if side < 0:
+        returns *= -1.0
     profit, stop = (barrier * (1 - TOLERANCE) for barrier in barriers)
     is_touched = (returns >= profit) | (returns <= -stop)
-    if not is_touched.any():
+    place = int(is_touched.argmax())
+    if not is_touched[place]:
         return Walk(prices.size - 1, TIME)
-    place = int(np.argmax(is_touched))
     return Walk(place + 1, PROFIT if returns[place] >= profit else STOP)
 
 
@@ -137,8 +141,10 @@ def choose_barrier(decision: Decision, horizon: int, rules: LabelRules) -> float
     """Return the barrier of a decision over a horizon of sessions; NaN: no volatility is known."""
     sessions = horizon + 1 if decision.is_intraday else horizon
     lowest = max(rules.lowest_barrier, 4 * decision.half_spread)
-    wanted = rules.multiple * decision.sigma * np.sqrt(sessions)
-    return float(np.minimum(np.maximum(wanted, lowest), rules.highest_barrier))
+    if math.isnan(decision.sigma):
+        return math.nan
+    wanted = rules.multiple * decision.sigma * math.sqrt(sessions)
+    return min(max(wanted, lowest), rules.highest_barrier)
 
 
 def label_horizon(
@@ -161,9 +167,9 @@ def label_horizon(
         return Outcome(NO_ENTRY, problem)
     vertical = int(hours.closes[last]) - rules.exit_ns
     barrier = choose_barrier(decision, horizon, rules)
-    if not np.isfinite(barrier):
+    if math.isnan(barrier):
         return Outcome(NO_TARGET, entry=place, vertical=vertical)
-    end = int(np.searchsorted(tape.times, vertical, side="right"))
+    end = int(tape.times.searchsorted(vertical, side="right"))
     path = tape.prices[place:end]
     if path.size < 2:  # noqa: PLR2004  the entry and a print after it
         return Outcome(NO_EXIT, barrier=barrier, entry=place, vertical=vertical)
@@ -189,7 +195,7 @@ def find_entry(
         Its place on the tape; -1 with ``halted`` or ``no_print`` where there is none in time.
     """
     latest = min(decision.instant + rules.max_wait_ns, int(hours.closes[decision.entry_session]))
-    place = int(np.searchsorted(tape.times, decision.instant, side="left"))
+    place = int(tape.times.searchsorted(decision.instant, side="left"))
     if place < tape.times.size and tape.times[place] <= latest:
         return place, None
     starts, ends = tape.halts[:, 0], tape.halts[:, 1]
@@ -247,5 +253,5 @@ def _judge_coverage(first: int, last: int, tape: Tape) -> Outcome | None:
         return Outcome(NO_ENTRY, "not_in_lake")
     if any(session not in tape.proven for session in sessions):
         return Outcome(CUT, "not_proven")
-    eras = {tape.factors[session][1] for session in sessions}
-    return Outcome(CUT, "unknown_split") if len(eras) > 1 else None
+    is_one_era = tape.factors[first][1] == tape.factors[last][1]
+    return None if is_one_era else Outcome(CUT, "unknown_split")
