@@ -439,3 +439,16 @@ RESEARCH_TABLES: Final = {
     )
 }
 """Every table of research by name."""
+
+ONE_FILE_TABLES: Final = tuple(
+    table.name
+    for table in (
+        INTRADAY_EVENTS,
+        DECISIONS,
+        EVENT_FEATURES,
+        EVENT_OUTCOMES,
+        LABELS,
+        WIN_RATES,
+    )
+)
+"""Tables that are one file; the others have a file a month."""

@@ -1,15 +1,16 @@
 """From a small lake to decisions, labels and win rates: whole, with holes, and again."""
 
+import json
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.research.document import document_research
 from smallcaps_assets.research.events import make_intraday_events
 from smallcaps_assets.research.ground import Ground, cut_batches
@@ -28,7 +29,12 @@ from smallcaps_assets.schemas_research import (
     LABELS,
     WIN_RATES,
 )
-from smallcaps_assets_tests.lakehouse_factories import SmallLake, plan_small_lake, rewrite_session
+from smallcaps_assets_tests.lakehouse_factories import (
+    REPO_ROOT,
+    SmallLake,
+    plan_small_lake,
+    rewrite_session,
+)
 from smallcaps_assets_tests.research.ground_factories import open_ground, write_pilot
 
 ENTRY: Final = "CON_2024-01-31"
@@ -194,3 +200,24 @@ def test_batches_are_of_whole_tickers_unless_one_is_too_large() -> None:
 
     assert cut == [["A", "A"], ["B", "C"]]
     assert tiny == [[3], [3], [2], [2]]
+
+
+def test_the_notebook_runs_from_lake_to_win_rates(ground: Ground) -> None:
+    study(ground)
+    notebook = json.loads((REPO_ROOT / "docs/research.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    data = str(ground.store.layout.data_dir)
+    names: dict[str, Any] = {}
+
+    for cell in cells:
+        exec(cell.replace("data/demo", data), names)  # noqa: S102  cells of our own page
+
+    assert cells[0].count("data/demo") == 1
+    assert names["is_a_print"]
+    assert names["rates"]["event"].to_list()[-1] == "all_decisions"
+    assert names["by_session"].height > 0
+
+
+def test_a_table_of_months_is_not_one_file(ground: Ground) -> None:
+    with pytest.raises(ConfigError, match="no table of research in one file"):
+        ground.lake.research("minute_bars")

@@ -24,7 +24,7 @@ from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST, Table
-from smallcaps_assets.schemas_research import MINUTE_BARS
+from smallcaps_assets.schemas_research import MINUTE_BARS, ONE_FILE_TABLES, RESEARCH_TABLES
 
 TRADING_PHASES = ("pre_market", "regular", "after_hours", "closed")
 
@@ -216,6 +216,22 @@ class Lake:
             MissingPartitionError: A month that has trades has no bars yet.
         """
         return self.scan_research(MINUTE_BARS, _ask(tickers, start, end))
+
+    def research(self, name: str) -> pl.LazyFrame:
+        """Return a table of research that is one file, such as ``labels`` or ``win_rates``.
+
+        Args:
+            name: Name of the table; ``schemas_research.RESEARCH_TABLES`` has its columns.
+
+        Raises:
+            ConfigError: There is no such table, or it is one of months.
+            MissingPartitionError: It was not made yet.
+
+        Example:
+            >>> Lake("data").research("win_rates").collect()  # doctest: +SKIP
+        """
+        _check([name], ONE_FILE_TABLES, "table of research in one file")
+        return self._research.scan(RESEARCH_TABLES[name])
 
     def scan_research(self, table: Table, question: TradesQuestion) -> pl.LazyFrame:
         """Return what a monthly table of research has of the sessions asked for.
