@@ -125,16 +125,17 @@ def walk_path(prices: Floats, side: int, barriers: tuple[float, float]) -> Walk:
     Returns:
         The print that touched first, or the last one.
     """
-    returns = prices[1:] / prices[0]
-    returns -= 1.0
-    if side < 0:
-        returns *= -1.0
-    profit, stop = (barrier * (1 - TOLERANCE) for barrier in barriers)
-    is_touched = (returns >= profit) | (returns <= -stop)
+    profit, stop = barriers
+    above, below = (profit, stop) if side > 0 else (stop, profit)
+    entry, later = float(prices[0]), prices[1:]
+    ceiling, floor = (entry * (1 + move * (1 - TOLERANCE)) for move in (above, -below))
+    is_touched = later >= ceiling
+    is_touched |= later <= floor
     place = int(is_touched.argmax())
     if not is_touched[place]:
         return Walk(prices.size - 1, TIME)
-    return Walk(place + 1, PROFIT if returns[place] >= profit else STOP)
+    is_above = later[place] >= ceiling
+    return Walk(place + 1, PROFIT if is_above == (side > 0) else STOP)
 
 
 def choose_barrier(decision: Decision, horizon: int, rules: LabelRules) -> float:

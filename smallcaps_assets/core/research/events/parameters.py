@@ -7,6 +7,7 @@ What belongs here: the values, their defaults and their bounds.  What does not: 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Final, TypeVar
 
 from smallcaps_assets.core.events.rules import EVENT_NAMES, IMPORTED_EVENT
@@ -55,22 +56,22 @@ class LabelRules:
     @property
     def latency_ns(self) -> int:
         """Return the latency in nanoseconds."""
-        return round(self.latency_s * SECOND_NS)
+        return _count_ns(self.latency_s)
 
     @property
     def max_wait_ns(self) -> int:
         """Return the longest wait in nanoseconds."""
-        return round(self.max_wait_s * SECOND_NS)
+        return _count_ns(self.max_wait_s)
 
     @property
     def last_entry_ns(self) -> int:
         """Return the time before the close without entries in nanoseconds."""
-        return round(self.last_entry_s * SECOND_NS)
+        return _count_ns(self.last_entry_s)
 
     @property
     def exit_ns(self) -> int:
         """Return the time from the vertical barrier to the close in nanoseconds."""
-        return round(self.exit_before_close_s * SECOND_NS)
+        return _count_ns(self.exit_before_close_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,12 @@ def parse_event(name: str) -> str:
         if name.strip().lower() in {event.lower(), event.partition("_")[0].lower()}:
             return event
     raise ConfigError(f"no event {name!r}: expected some of {', '.join(ALL_EVENTS)}, or E1 to E11")
+
+
+@cache
+def _count_ns(seconds: float) -> int:
+    """Return whole nanoseconds; labels ask for the same few a hundred thousand times."""
+    return round(seconds * SECOND_NS)
 
 
 def _parse_sides(value: object) -> dict[str, int]:

@@ -73,7 +73,8 @@ def average_over(values: Floats, first: Integers, last: Integers) -> Floats:
 
 def sum_over(values: Floats, first: Integers, last: Integers) -> Floats:
     """Return the sum of the values at the places of each label."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    sums = np.zeros(values.size + 1)
+    np.cumsum(values, out=sums[1:])
     total: Floats = sums[last + 1] - sums[first]
     return total
 
@@ -138,14 +139,13 @@ def draw_sequentially(first: Integers, last: Integers, length: int, chances: Flo
     drawn = np.empty(chances.size, dtype=np.int64)
     for number, chance in enumerate(chances.tolist()):
         odds = np.cumsum(weigh_draw(first, last, taken))
-        place = int(np.searchsorted(odds, chance * odds[-1], side="right"))
-        drawn[number] = min(place, first.size - 1)
-        taken[first[drawn[number]] : last[drawn[number]] + 1] += 1
+        place = int(odds.searchsorted(chance * odds[-1], side="right"))
+        place = min(place, first.size - 1)
+        taken[first[place] : last[place] + 1] += 1
+        drawn[number] = place
     return drawn
 
 
 def weigh_draw(first: Integers, last: Integers, taken: Integers) -> Floats:
-    """Return the odds of the next draw, in sum 1."""
-    uniqueness = average_over(1 / (taken + 1.0), first, last)
-    odds: Floats = uniqueness / uniqueness.sum()
-    return odds
+    """Return the odds of the next draw up to a factor, after places were taken so many times."""
+    return average_over(1 / (taken + 1.0), first, last)
