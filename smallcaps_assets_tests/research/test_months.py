@@ -184,6 +184,22 @@ def test_without_daily_bars_sizes_are_defaults_and_plain_bars_are_left_out(data_
     assert made[0].numbers["dollar_imbalance_bars"] == 2
 
 
+def test_unknown_conditions_forbid_nothing_and_are_counted(emulated: Lakehouse) -> None:
+    unknown = pl.lit([999], pl.List(pl.Int32))
+    rewrite_session(emulated, CHANGED, lambda trades: trades.with_columns(conditions=unknown))
+    with Ledger(emulated.home.ledger_file) as ledger:
+        ledger.record_receipts([emulated.store.read_receipt("CON", dt.date(2024, 1, 30))])
+    months = open_months(emulated.home.data_dir)
+
+    (made,) = months.make(MINUTE_BARS, [JANUARY])
+
+    session = Lake(emulated.home.data_dir).trades("CON", "2024-01-30", "2024-01-30").collect()
+    bars = Lake(emulated.home.data_dir).minute_bars("CON", "2024-01-30", "2024-01-30").collect()
+    withdrawn = session.filter(~pl.col("correction").is_in([0, 12])).height
+    assert made.numbers["unknown_conditions"] == session.height
+    assert bars["price_count"].sum() == session.height - withdrawn
+
+
 @pytest.mark.parametrize("batch_rows", [1, 1_000])
 def test_batches_of_any_size_make_the_same_rows(emulated: Lakehouse, batch_rows: int) -> None:
     data_dir = emulated.home.data_dir

@@ -171,7 +171,7 @@ def sum_bars(prices: Floats, sizes: Floats, roles: Bytes, signs: Bytes, lasts: I
             if role & 2:
                 if priced == 0:
                     opened = price
-                else:
+                elif price != close:
                     variance += np.log(price / close) ** 2
                 close = price
                 priced += 1
