@@ -23,7 +23,11 @@ from smallcaps_assets.core.research.information_bars import (
     measure_bar_lengths,
     scale_sessions,
 )
-from smallcaps_assets.core.research.microstructure import build_bar_features, judge_truncation
+from smallcaps_assets.core.research.microstructure import (
+    SAMPLE,
+    build_bar_features,
+    judge_truncation,
+)
 from smallcaps_assets.core.research.minute_bars import (
     build_minute_bars,
     judge_sums,
@@ -365,10 +369,16 @@ class Months:
         return pl.concat(sums)
 
     def _judge_features(self, month: str) -> Verdict:
-        features = self.ground.store.scan(BAR_FEATURES, [month]).collect()
-        bars = self.ground.store.scan(MINUTE_BARS, [month]).collect()
-        halts = self.ground.store.scan(HALTS, [month]).collect()
-        return judge_truncation(features, bars, halts, self.scale(month))
+        features, bars, halts = (
+            self.ground.store.scan(table, [month]) for table in (BAR_FEATURES, MINUTE_BARS, HALTS)
+        )
+        sessions = features.select(KEY).unique().sort(KEY).collect()
+        few = sessions.sample(min(SAMPLE, sessions.height), seed=1).lazy()
+        chosen = [
+            rows.join(few, on=KEY, how="semi", maintain_order="left").collect()
+            for rows in (features, bars, halts)
+        ]
+        return judge_truncation(chosen[0], chosen[1], chosen[2], self.scale(month))
 
 
 def _count(numbers: dict[str, Number], **further: int) -> None:
