@@ -58,7 +58,7 @@ def open_memory() -> Iterator[Path]:
 
 
 def find_shared(name: str) -> Path:
-    """Return a file or folder of real data, or skip the test where it is absent."""
+    """Find a file or folder of real data, or skip the test where it is absent."""
     folder = Path(os.environ.get("SMALLCAPS_SHARED", REPO_ROOT.parent / "shared"))
     path = folder / "data" / name
     if not path.exists():

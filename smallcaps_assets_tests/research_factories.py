@@ -4,17 +4,12 @@ import json
 from typing import Any
 
 import polars as pl
-import pytest
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.phases import label_trades
 from smallcaps_assets.core.ticks.tape import sort_tape
-from smallcaps_assets_tests.core.tape_factories import (
-    OPENING_NS,
-    SHARED,
-    make_trades,
-    read_flat_file,
-)
+from smallcaps_assets_tests.core.tape_factories import OPENING_NS, make_trades, read_flat_file
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 
 SECOND_NS = 1_000_000_000
 REAL_DAYS = ("07", "08", "09", "10", "11")
@@ -23,9 +18,7 @@ REAL_DAYS = ("07", "08", "09", "10", "11")
 
 def read_oracle(name: str) -> Any:  # noqa: ANN401  JSON, or text
     """Return a known answer; skip the test where they are absent."""
-    path = SHARED / "oracles" / name
-    if not path.exists():
-        pytest.skip(f"known answers are not here: {name}")
+    path = find_shared(f"../oracles/{name}")
     text = path.read_text(encoding="utf-8")
     return json.loads(text) if path.suffix == ".json" else text
 

@@ -189,7 +189,7 @@ class Lake:
         Raises:
             ConfigError: A date is none.
         """
-        first, last = TradesQuestion(first=_parse_day(start), last=_parse_day(end)).bounds
+        first, last = Selection(first=_parse_day(start), last=_parse_day(end)).bounds
         columns = ("ticker", "session_date", "rows", "content_hash")
         return (
             self.receipts().select(columns).filter(pl.col("session_date").is_between(first, last))
@@ -233,7 +233,7 @@ class Lake:
         _check([name], ONE_FILE_TABLES, "table of research in one file")
         return self._research.scan(RESEARCH_TABLES[name])
 
-    def scan_research(self, table: Table, question: TradesQuestion) -> pl.LazyFrame:
+    def scan_research(self, table: Table, question: Selection) -> pl.LazyFrame:
         """Return what a monthly table of research has of the sessions asked for.
 
         Raises:

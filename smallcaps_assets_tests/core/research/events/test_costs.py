@@ -12,7 +12,7 @@ from smallcaps_assets.core.research.events.costs import (
     measure_net_return,
 )
 from smallcaps_assets.core.research.events.parameters import CostRules
-from smallcaps_assets_tests.core.tape_factories import SHARED
+from smallcaps_assets_tests.lakehouse_factories import find_shared
 from smallcaps_assets_tests.research_factories import read_oracle
 
 RULES: Final = CostRules()
@@ -46,9 +46,8 @@ def test_edge_of_known_bars() -> None:
 
 
 def test_edge_of_a_thousand_bars_is_near_the_truth() -> None:
-    read_oracle("spreads/expected.json")
     bars = np.genfromtxt(
-        SHARED / "oracles/spreads/bidask_ohlc_first_1000.csv", delimiter=",", names=True
+        find_shared("../oracles/spreads/bidask_ohlc_first_1000.csv"), delimiter=",", names=True
     )
     columns = [bars[name] for name in bars.dtype.names or () if name.lower() in NAMES]
 
