@@ -376,6 +376,72 @@ COVERAGE = Table(
     },
 )
 
+ENTRIES = Table(
+    "entries",
+    "what one record says of a ticker and session, or of a ticker's prints on a date without one",
+    ("ticker", "session_date", "kind"),
+    {
+        "ticker": _TICKER,
+        "session_date": Column(pl.Date(), "New York date of the rows."),
+        "kind": Column(pl.String(), "`session`, or `off_session`: the date has no session."),
+        "owner": Column(pl.Date(), "Session whose page chain brought them; a session's is itself."),
+        "revision": Column(pl.Int64(), "1, and one more for each deliberate answer."),
+        "packed": Column(pl.Int64(), "How often upkeep moved the rows."),
+        "state": Column(pl.String(), "State of the session; green ones need no request."),
+        "part": Column(pl.String(), "Name of the file with the rows; null: none.", nullable=True),
+        "first_row": Column(pl.Int64(), "Row of the part at which they begin, from 0."),
+        "rows": Column(pl.Int64(), "Trades."),
+        "content_hash": Column(pl.String(), "Hash of the rows, whatever the file's encoding."),
+        "first_sip": Column(INSTANT, "First instant; null: no rows.", nullable=True),
+        "last_sip": Column(INSTANT, "Last instant; null: no rows.", nullable=True),
+        "pre_market_rows": Column(pl.Int64(), "Trades of that phase."),
+        "regular_rows": Column(pl.Int64(), "Trades of that phase."),
+        "after_hours_rows": Column(pl.Int64(), "Trades of that phase."),
+        "closed_rows": Column(pl.Int64(), "Trades of that phase."),
+        "volume": Column(pl.Float64(), "Shares by the rules; null: unmeasured.", nullable=True),
+        "trade_count": Column(pl.Int64(), "Trades by the rules; null: unmeasured.", nullable=True),
+        "original_volume": Column(
+            pl.Float64(), "Shares with withdrawn originals; null: unmeasured.", nullable=True
+        ),
+        "original_trade_count": Column(
+            pl.Int64(), "Trades with withdrawn originals; null: unmeasured.", nullable=True
+        ),
+        "bar_volume": Column(pl.Float64(), "Shares of the bar; null: no bar.", nullable=True),
+        "bar_trade_count": Column(pl.Int64(), "Trades of the bar; null: unknown.", nullable=True),
+        "gte_ns": Column(pl.Int64(), "First instant asked for, nanoseconds since 1970."),
+        "lt_ns": Column(pl.Int64(), "End of what was asked for, not included."),
+        "pages": Column(pl.Int64(), "Pages of the chain they came from."),
+        "requests": Column(pl.Int64(), "Requests of that chain, retries included."),
+        "repeats_dropped": Column(pl.Int64(), "Rows sent again at page seams, and dropped."),
+        "is_seam_ambiguous": Column(pl.Boolean(), "Equal rows at a seam were kept."),
+        "vendor_status": Column(pl.String(), "Status of the last page."),
+        "is_accepted": Column(pl.Boolean(), "A person accepted what its bar disputes."),
+        "askings": Column(
+            pl.List(
+                pl.Struct(
+                    {
+                        "asked_on": pl.Date(),
+                        "page_limit": pl.Int64(),
+                        "content_hash": pl.String(),
+                    }
+                )
+            ),
+            "Answers since its bar disputes it, the oldest first.",
+        ),
+        "marks": Column(pl.List(pl.String()), "What its bar leaves open."),
+        "run_id": Column(pl.String(), "Run that fetched it."),
+        "started_at": Column(pl.Datetime("us", "UTC"), "When the fetch began."),
+        "committed_at": Column(pl.Datetime("us", "UTC"), "When the record was made."),
+        "adopted": Column(
+            pl.String(), "Seal of the receipt it was taken from; null: none.", nullable=True
+        ),
+        "archive": Column(
+            pl.String(), "What an import knows, as JSON; null: it was fetched.", nullable=True
+        ),
+    },
+)
+"""Not among ``TABLES`` as long as no lake is written in segments: it has no view to read it by."""
+
 TABLES: Final = {
     table.name: table
     for table in (
