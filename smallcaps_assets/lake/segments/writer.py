@@ -1,0 +1,127 @@
+"""What is in hand between an answer of the vendor and its segment, and when a segment closes.
+
+What belongs here: the rules of closing.  What does not: encoding (``closing``), which a thread
+does, and the commit (``commit``), which one caller does for all.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from smallcaps_assets.core.segments.entries import Entry, frame_entries
+from smallcaps_assets.core.segments.upkeep import PART_BYTES
+from smallcaps_assets.lake.segments.closing import Draft, close_segment
+from smallcaps_assets.lake.segments.names import month_of
+from smallcaps_assets.schemas import TRADES
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingRules:
+    """When a segment closes.
+
+    Attributes:
+        part_bytes: Size near which a part ends.
+        row_bytes: Bytes that a stored row is expected to take.
+        interval_s: Longest time that rows wait.
+        most_bytes: Bytes of all rows in hand, as they lie in memory.
+    """
+
+    part_bytes: int = PART_BYTES
+    row_bytes: int = 20
+    interval_s: float = 30.0
+    most_bytes: int = 256 * 1024**2
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Sessions of one month in hand.
+
+    Attributes:
+        month: The month.
+        since_s: When the oldest of them came, by the writer's clock.
+        entries: Their entries.
+        trades: Their rows, as they came.
+        rows: Rows of them all.
+        bytes: What these take in memory.
+    """
+
+    month: str
+    since_s: float
+    entries: list[Entry] = field(default_factory=list)
+    trades: list[pl.DataFrame] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+    def close(self) -> Draft:
+        """Order, measure, hash and encode them; for a worker thread.
+
+        Raises:
+            DataError: What came is not what a segment may hold.
+        """
+        trades = pl.concat([TRADES.empty(), *self.trades])
+        return close_segment(self.month, frame_entries(self.entries), trades)
+
+
+class SegmentWriter:
+    """Gathers sessions by month, and says which bundles have to be closed; for one thread."""
+
+    def __init__(
+        self, rules: ClosingRules | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin with nothing in hand."""
+        self._rules = rules or ClosingRules()
+        self._clock = clock
+        self._bundles: dict[str, Bundle] = {}
+
+    @property
+    def bytes_in_hand(self) -> int:
+        """Sum up what the rows in hand take in memory."""
+        return sum(bundle.bytes for bundle in self._bundles.values())
+
+    def add(self, entries: Sequence[Entry], trades: pl.DataFrame) -> None:
+        """Take what one page chain brought, which may cross months.
+
+        Args:
+            entries: Its sessions, and dates without one, in order.
+            trades: ``schemas.TRADES`` of them, in the same order.
+
+        Raises:
+            SchemaError: The trades break their contract.
+        """
+        whole = TRADES.conform(trades)
+        for month in dict.fromkeys(month_of(entry.owner) for entry in entries):
+            own = [entry for entry in entries if month_of(entry.owner) == month]
+            dates = [entry.session_date for entry in own]
+            rows = whole.filter(pl.col("session_date").is_in(dates))
+            bundle = self._bundles.setdefault(month, Bundle(month, self._clock()))
+            bundle.entries += own
+            bundle.trades.append(rows)
+            bundle.rows += rows.height
+            bundle.bytes += int(rows.estimated_size())
+
+    def take_due(self) -> list[Bundle]:
+        """Take what is full, what has waited long enough, and the oldest of too much."""
+        rules, now_s = self._rules, self._clock()
+        due = [
+            bundle
+            for bundle in self._bundles.values()
+            if bundle.rows * rules.row_bytes >= rules.part_bytes
+            or now_s - bundle.since_s >= rules.interval_s
+        ]
+        taken = [self._bundles.pop(bundle.month) for bundle in due]
+        while self.bytes_in_hand > rules.most_bytes:
+            oldest = min(self._bundles.values(), key=lambda bundle: bundle.since_s)
+            taken.append(self._bundles.pop(oldest.month))
+        return taken
+
+    def take_month(self, month: str) -> list[Bundle]:
+        """Take what is in hand of a month whose work is done."""
+        return [self._bundles.pop(month)] if month in self._bundles else []
+
+    def take_all(self) -> list[Bundle]:
+        """Take everything in hand, the oldest first: the run is at its end."""
+        taken = sorted(self._bundles.values(), key=lambda bundle: bundle.since_s)
+        self._bundles.clear()
+        return taken
