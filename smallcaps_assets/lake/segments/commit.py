@@ -13,7 +13,6 @@ So a record never appears before its parts are on the disk.  A kill leaves stray
 ledger, the outcome and Dagster's event come after.
 """
 
-import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -92,30 +91,7 @@ def list_records(storage: Storage, month: str) -> list[str]:
     return sorted(file.name for file in files if file and file.is_record)
 
 
-def _store(lake: SegmentLake, drafts: Sequence[Draft]) -> list[Record]:
-    """Store parts, then records."""
-    named = [_name(lake, draft) for draft in drafts]
-    lake.storage.save(
-        {
-            part_key(draft.month, facts.name): part.content
-            for draft, header in zip(drafts, named, strict=True)
-            for part, facts in zip(draft.parts, header.parts, strict=True)
-        }
-    )
-    seen = {month: list_records(lake.storage, month) for month in {draft.month for draft in drafts}}
-    contents = [
-        _encode(lake, draft, msgspec.structs.replace(header, seen=tuple(seen[draft.month])))
-        for draft, header in zip(drafts, named, strict=True)
-    ]
-    keys = [record_key(header.month, header.name) for header in named]
-    lake.storage.save(dict(zip(keys, contents, strict=True)))
-    return [
-        parse_record(content, month=header.month, name=header.name, source=lake.source)
-        for header, content in zip(named, contents, strict=True)
-    ]
-
-
-def _name(lake: SegmentLake, draft: Draft) -> Header:
+def name_segment(lake: SegmentLake, draft: Draft) -> Header:
     """Give a segment its name; of several parts the first shares it with the record."""
     names = [lake.naming.make() for _ in draft.parts] or [lake.naming.make()]
     parts = tuple(
@@ -128,22 +104,59 @@ def _name(lake: SegmentLake, draft: Draft) -> Header:
         for name, part in zip(names, draft.parts, strict=False)
     )
     return Header(
-        source=lake.source,
-        month=draft.month,
-        name=names[0],
-        parts=parts,
-        replaces=draft.replaces,
+        source=lake.source, month=draft.month, name=names[0], parts=parts, replaces=draft.replaces
     )
 
 
-def _encode(lake: SegmentLake, draft: Draft, header: Header) -> bytes:
+def place_entries(draft: Draft, header: Header) -> pl.DataFrame:
+    """Put the names of parts in place of their numbers."""
     names = {str(number): part.name for number, part in enumerate(header.parts)}
-    now: dt.datetime = lake.naming.clock()
-    entries = draft.entries.with_columns(
-        pl.col("part").replace_strict(names, default=pl.col("part"), return_dtype=pl.String),
-        committed_at=pl.lit(now, pl.Datetime("us", "UTC")),
+    part = pl.col("part").replace_strict(names, default=pl.col("part"), return_dtype=pl.String)
+    return draft.entries.with_columns(part)
+
+
+def store_parts(lake: SegmentLake, drafts: Sequence[Draft], headers: Sequence[Header]) -> None:
+    """Store the parts of segments under the names that they were given.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    lake.storage.save(
+        {
+            part_key(header.month, facts.name): part.content
+            for draft, header in zip(drafts, headers, strict=True)
+            for part, facts in zip(draft.parts, header.parts, strict=True)
+        }
     )
-    return encode_record(header, entries)
+
+
+def store_records(
+    lake: SegmentLake, headers: Sequence[Header], entries: Sequence[pl.DataFrame]
+) -> list[Record]:
+    """Store records whose parts are there; each notes which records of its month are known.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    seen = {month: list_records(lake.storage, month) for month in {one.month for one in headers}}
+    now = pl.lit(lake.naming.clock(), pl.Datetime("us", "UTC"))
+    contents = {}
+    for header, told in zip(headers, entries, strict=True):
+        knowing = msgspec.structs.replace(header, seen=tuple(seen[header.month]))
+        content = encode_record(knowing, told.with_columns(committed_at=now))
+        contents[record_key(header.month, header.name)] = content
+    lake.storage.save(contents)
+    return [
+        parse_record(content, month=header.month, name=header.name, source=lake.source)
+        for header, content in zip(headers, contents.values(), strict=True)
+    ]
+
+
+def _store(lake: SegmentLake, drafts: Sequence[Draft]) -> list[Record]:
+    headers = [name_segment(lake, draft) for draft in drafts]
+    store_parts(lake, drafts, headers)
+    entries = [place_entries(draft, header) for draft, header in zip(drafts, headers, strict=True)]
+    return store_records(lake, headers, entries)
 
 
 def _has_parts(lake: SegmentLake, record: Record) -> bool:

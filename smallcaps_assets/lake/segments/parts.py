@@ -37,10 +37,12 @@ class PartShape(NamedTuple):
     Attributes:
         part_bytes: Size from which on a part ends with its session.
         group_rows: Rows of a row group at most.
+        chunk_rows: Rows in memory while a month is packed: about what a part holds.
     """
 
     part_bytes: int = PART_BYTES
     group_rows: int = ROW_GROUP
+    chunk_rows: int = 1_600_000
 
 
 SHAPE: Final = PartShape()

@@ -1,30 +1,28 @@
 """Records: sealed Parquet files with the entries of a segment.
 
-What belongs here: the bytes of a record, its seal, and what makes one unreadable.  What does not:
-when one is written (``commit``), and what is made of many (``reading``).
-
-The seal is the sha256 of the whole file with 64 question marks in its place, so that it proves
-every byte before any decoder sees one, whatever library wrote the file.
+What belongs here: what a record says, and what makes one unreadable.  What does not: its seal
+(``sealing``), when one is written (``commit``), and what is made of many (``reading``).
 """
 
 import hashlib
-import io
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
-from smallcaps_assets.errors import LedgerMismatchError, PartitionConflictError, SchemaError
+from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
+from smallcaps_assets.errors import PartitionConflictError, SchemaError
+from smallcaps_assets.lake.segments.sealing import (
+    NO_SEAL,
+    encode_sealed,
+    parse_sealed,
+    refuse_damage,
+)
 from smallcaps_assets.schemas import ENTRIES
 
 FORMAT_VERSION: Final = 2
 """Version of records and parts; a lake with a receipt beside each session is of version 1."""
-
-_METADATA: Final = "smallcaps"
-_NO_SEAL: Final = "?" * 64
-_BEFORE_SEAL: Final = b'"seal":"'
 
 
 class PartFacts(msgspec.Struct, frozen=True):
@@ -64,7 +62,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[PartFacts, ...] = ()
     replaces: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
-    seal: str = _NO_SEAL
+    seal: str = NO_SEAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +88,8 @@ def encode_record(header: Header, entries: pl.DataFrame) -> bytes:
     Raises:
         SchemaError: The entries break their contract.
     """
-    buffer = io.BytesIO()
-    metadata = {_METADATA: msgspec.json.encode(header).decode()}
     rows = ENTRIES.conform(entries).sort(ENTRIES.key)
-    rows.write_parquet(buffer, compression="zstd", statistics=False, metadata=metadata)
-    content = buffer.getvalue()
-    return _put_seal(content, hashlib.sha256(content).hexdigest())
+    return encode_sealed(rows, msgspec.json.encode(header).decode())
 
 
 def parse_record(content: bytes, *, month: str, name: str, source: str) -> Record:
@@ -112,12 +106,11 @@ def parse_record(content: bytes, *, month: str, name: str, source: str) -> Recor
         PartitionConflictError: A newer version wrote it, or it is of another source.
     """
     where = f"record {name} of {month}"
-    _check_seal(content, where)
+    metadata, entries = parse_sealed(content, where)
     try:
-        header = decode_json(pl.read_parquet_metadata(io.BytesIO(content))[_METADATA], Header)
-        entries = pl.read_parquet(io.BytesIO(content), glob=False, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, KeyError, *DECODER_FAULTS) as error:
-        raise _refuse_version(where, str(error)) from error
+        header = decode_json(metadata, Header)
+    except DECODER_FAULTS as error:
+        raise _refuse_version(where, name_fault(error)) from error
     if header.format > FORMAT_VERSION:
         raise _refuse_version(where, f"it has version {header.format}")
     if header.source != source:
@@ -126,34 +119,12 @@ def parse_record(content: bytes, *, month: str, name: str, source: str) -> Recor
             "out of the lake, and find out how it came there"
         )
     if (header.month, header.name) != (month, name):
-        raise _refuse(where, f"it says that it is {header.name} of {header.month}")
+        raise refuse_damage(where, f"it says that it is {header.name} of {header.month}")
     try:
         conformed = ENTRIES.conform(entries)
     except SchemaError as error:
         raise _refuse_version(where, str(error)) from error
     return Record(header, conformed, hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _put_seal(content: bytes, seal: str) -> bytes:
-    start = content.rindex(_BEFORE_SEAL) + len(_BEFORE_SEAL)
-    return b"%b%b%b" % (content[:start], seal.encode(), content[start + len(seal) :])
-
-
-def _check_seal(content: bytes, where: str) -> None:
-    start = content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)
-    stated = content[start : start + len(_NO_SEAL)]
-    if start < len(_BEFORE_SEAL) or len(stated) != len(_NO_SEAL):
-        raise _refuse(where, "it has no seal")
-    found = hashlib.sha256(_put_seal(content, _NO_SEAL)).hexdigest()
-    if stated != found.encode():
-        raise _refuse(where, "its content does not have the hash that it states")
-
-
-def _refuse(where: str, reason: str) -> LedgerMismatchError:
-    return LedgerMismatchError(
-        f"{where} was cut, edited or damaged: {reason}; run `smallcaps audit`, then "
-        "`smallcaps repair`"
-    )
 
 
 def _refuse_version(where: str, reason: str) -> PartitionConflictError:
