@@ -71,7 +71,7 @@ def commit_segments(lake: SegmentLake, drafts: Sequence[Draft]) -> list[Record]:
     """
     records = _store(lake, drafts)
     rounds = 0
-    while gone := [number for number, record in enumerate(records) if not _has_parts(lake, record)]:
+    while gone := [number for number, record in enumerate(records) if not has_parts(lake, record)]:
         rounds += 1
         if rounds > _MOST_ROUNDS:
             names = ", ".join(records[number].header.name for number in gone)
@@ -152,16 +152,17 @@ def store_records(
     ]
 
 
+def has_parts(lake: SegmentLake, record: Record) -> bool:
+    """Say whether all parts of a record are there."""
+    month = record.header.month
+    return all(lake.storage.stat(part_key(month, part.name)) for part in record.header.parts)
+
+
 def _store(lake: SegmentLake, drafts: Sequence[Draft]) -> list[Record]:
     headers = [name_segment(lake, draft) for draft in drafts]
     store_parts(lake, drafts, headers)
     entries = [place_entries(draft, header) for draft, header in zip(drafts, headers, strict=True)]
     return store_records(lake, headers, entries)
-
-
-def _has_parts(lake: SegmentLake, record: Record) -> bool:
-    month = record.header.month
-    return all(lake.storage.stat(part_key(month, part.name)) for part in record.header.parts)
 
 
 def _supersede(draft: Draft, record: Record, rounds: int) -> Draft:

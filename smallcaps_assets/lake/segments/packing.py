@@ -24,6 +24,7 @@ from smallcaps_assets.errors import StorageError
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import (
     SegmentLake,
+    has_parts,
     name_segment,
     place_entries,
     store_parts,
@@ -32,7 +33,7 @@ from smallcaps_assets.lake.segments.commit import (
 from smallcaps_assets.lake.segments.names import CLOCK, part_key, record_key
 from smallcaps_assets.lake.segments.parts import SHAPE, PartShape
 from smallcaps_assets.lake.segments.reading import Month, read_entries, read_month
-from smallcaps_assets.lake.segments.records import Header, Record
+from smallcaps_assets.lake.segments.records import Header, PartFacts, Record
 from smallcaps_assets.lake.storage.protocol import read_clock
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
@@ -75,6 +76,7 @@ def pack_month(
         replaces=tuple(sorted(survey.records.keys() | survey.replaced)),
     )
     (record,) = store_records(lake, [whole], [pl.concat(entries)])
+    _look_again(lake, survey, record)
     return record
 
 
@@ -173,6 +175,28 @@ def _cut_last(
     kept = Draft(draft.month, draft.entries.filter(~is_last), draft.parts[:-1])
     own = entries.join(draft.entries.filter(is_last), on=KEY, how="semi")
     return kept, own, trades.slice(last.first_row).rechunk()
+
+
+def _look_again(lake: SegmentLake, survey: Month, record: Record) -> None:
+    """Lead back to the old parts where a new one is gone: its writer slept, and it was a stray."""
+    month = survey.name
+    if has_parts(lake, record):
+        return
+    live = survey.part_facts.filter(pl.col("live_rows") > 0)
+    facts = live.select("part", "sha256", "bytes", "rows").rows()
+    back = Header(
+        source=lake.source,
+        month=month,
+        name=lake.naming.make(),
+        parts=tuple(PartFacts(*fact) for fact in facts),
+        replaces=(*record.header.replaces, record.header.name),
+    )
+    entries = survey.winners.with_columns(pl.col("packed") + 2).drop(SEGMENT)
+    store_records(lake, [back], [entries])
+    raise StorageError(
+        f"expected the new parts of {month} to stay, but one was removed before its record was "
+        "stored; the month is as it was: run the same command again"
+    )
 
 
 def _read_back(lake: SegmentLake, header: Header) -> None:

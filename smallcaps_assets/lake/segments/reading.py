@@ -101,8 +101,9 @@ class Month:
 
     @property
     def strays(self) -> dict[str, Stored]:
-        """Parts that no record names."""
+        """Parts that neither a record nor one of its entries names."""
         named = {part.name for one in self.records.values() for part in one.header.parts}
+        named |= {*self.entries["part"].drop_nulls()}
         return {name: stored for name, stored in self.parts.items() if name not in named}
 
 

@@ -96,3 +96,18 @@ def read_hashes(lake: SegmentLake, month: str = MONTH) -> dict[tuple[str, dt.dat
     }
     assert list(hashes.values()) == proven["content_hash"].to_list()
     return hashes
+
+
+class RemovingDisk(ScriptedDisk):
+    """A disk on which somebody removes the newest part each time that a record gets its name."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        parts = [path for path in target.parent.iterdir() if ".record." not in path.name]
+        if ".record." in target.name and self.times:
+            self.times -= 1
+            max(parts).unlink()

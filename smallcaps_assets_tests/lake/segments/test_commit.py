@@ -26,6 +26,7 @@ from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,
     SMALL,
     SOURCE,
+    RemovingDisk,
     hash_all,
     make_draft,
     make_lake,
@@ -100,21 +101,6 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
         commit_segments(make_lake(tmp_path, digit="a"), [make_draft(make_sessions(seed=9))])
 
     assert read_hashes(make_lake(tmp_path)) == HASHES
-
-
-class RemovingDisk(ScriptedDisk):
-    """A disk on which somebody removes the newest part each time that a record gets its name."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def rename(self, source: Path, target: Path) -> None:
-        super().rename(source, target)
-        parts = [path for path in target.parent.iterdir() if ".record." not in path.name]
-        if ".record." in target.name and self.times:
-            self.times -= 1
-            max(parts).unlink()
 
 
 @pytest.mark.parametrize("times", [1, 3])

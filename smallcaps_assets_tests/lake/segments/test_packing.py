@@ -15,6 +15,7 @@ from smallcaps_assets.lake.segments.reading import read_month, survey_month
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,
+    RemovingDisk,
     hash_all,
     make_draft,
     make_lake,
@@ -97,6 +98,23 @@ def test_a_session_that_does_not_prove_stops_the_packing(tmp_path: Path) -> None
 
     with pytest.raises(DataError, match="content that was proven"):
         pack_month(lake, MONTH)
+
+
+def test_a_packing_that_slept_leads_back_to_the_old_parts(tmp_path: Path) -> None:
+    """Its new part was taken for a stray; the record that names it is there already."""
+    commit_each(tmp_path)
+
+    with pytest.raises(StorageError, match="run the same command again"):
+        pack_month(make_lake(tmp_path, RemovingDisk(1), digit="b"), MONTH)
+
+    lake = make_lake(tmp_path, digit="c")
+    month = read_month(lake, MONTH)
+    assert read_hashes(lake) == HASHES
+    assert (month.strays, audit_month(lake, month)) == ({}, [])
+    age(tmp_path)
+    assert remove_displaced(lake, MONTH).parts == ()
+    assert pack_month(lake, MONTH)
+    assert read_hashes(lake) == HASHES
 
 
 def test_displaced_files_are_removed_after_a_day(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.protocol import Storage, check_key, read_clock
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, PowerLossDisk, ScriptedDisk
+from smallcaps_assets_tests.lake.memory_storage import MemoryStorage
 
 PLACES: Final[dict[str, Callable[[Path], Storage]]] = {
     "disk": lambda root: LocalStorage(root, ScriptedDisk()),
+    "memory": lambda _: MemoryStorage(),
 }
 GROUP: Final = {"a/b/one": b"1" * 10, "a/two": b"2" * 10, "c/three": b""}
 OPERATIONS: Final = range(20)
