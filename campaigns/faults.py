@@ -38,6 +38,10 @@ from campaigns.ground import Ground, Part, build_ground, serve_market, timed
 from campaigns.machine import run_machine
 from campaigns.months import run_compaction_ends, run_month_damage
 from campaigns.refusals import run_disk_refusals, run_vendor_faults, run_vendor_mixtures
+from campaigns.segment_damage import run_old_states, run_segment_damages
+from campaigns.segment_orders import run_orders
+from campaigns.segment_sleepers import run_sleepers
+from campaigns.segments import run_segment_ends
 
 FIGURES_START = "<!-- figures: start -->"
 FIGURES_END = "<!-- figures: end -->"
@@ -86,12 +90,27 @@ def run_any_order(ground: Ground, *, is_short: bool) -> Iterator[Part]:
     yield timed(lambda: run_machine(ground, 20 if is_short else 1_000))
 
 
+def run_segments(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which work on segments ends at every step."""
+    yield from run_segment_ends(ground.folder, is_short=is_short)
+
+
+def run_segment_stores(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which segments are damaged, or meet others in any order."""
+    yield timed(lambda: run_orders(*((1, 4, 4) if is_short else (2, 600, 200))))
+    yield timed(lambda: run_sleepers(3 if is_short else 10_000))
+    yield from run_segment_damages(ground.folder, 8 if is_short else 1_000)
+    yield timed(lambda: run_old_states(ground.folder))
+
+
 LANES = {
     "crashes": run_crashes,
     "ends": run_ends,
     "damages": run_damages,
     "vendor": run_vendors,
     "any-order": run_any_order,
+    "segments": run_segments,
+    "segment-stores": run_segment_stores,
 }
 
 
