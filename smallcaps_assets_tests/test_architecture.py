@@ -286,11 +286,11 @@ OWN_EYES: Final = {
 
 
 def find_looks(source: str) -> list[str]:
-    """Return the calls that look at a disk, but for those of a ``FileSystem``."""
+    """Return the calls that look at a disk, but for those of a ``FileSystem`` or a ``Storage``."""
     calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     methods = [name for name in calls if isinstance(name, ast.Attribute) and LOOKS.match(name.attr)]
     plain = [name for name in calls if isinstance(name, ast.Name) and LOOKS.match(name.id)]
-    seam = re.compile(r"\b_?(fs|file_system)\.\w+$")
+    seam = re.compile(r"\b_?(fs|file_system|storage)\.\w+$")
     return [text for name in (*methods, *plain) if not seam.search(text := ast.unparse(name))]
 
 

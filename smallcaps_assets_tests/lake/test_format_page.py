@@ -12,14 +12,23 @@ from smallcaps_assets.lake.months.manifest import MonthFile, MonthManifest
 from smallcaps_assets.lake.roots.identity import LakeIdentity
 from smallcaps_assets.lake.roots.markers import RootMarker
 from smallcaps_assets.lake.roots.register import RootEntry
+from smallcaps_assets.lake.segments.commit import commit_segments
+from smallcaps_assets.lake.segments.names import record_key
+from smallcaps_assets.lake.segments.records import Header, PartFacts
 from smallcaps_assets.lake.sessions.receipts import ImportFacts, Receipt
 from smallcaps_assets.lake.storage.lock import Holder
 from smallcaps_assets_tests.lake.lake_factories import make_batch, make_store
+from smallcaps_assets_tests.lake.segments.lake_of_segments import (
+    MONTH,
+    make_draft,
+    make_lake,
+    make_sessions,
+)
 
 PAGE: Final = Path(__file__).parents[2].joinpath("docs/format.md").read_text(encoding="utf-8")
 STRUCTS: Final[list[type[msgspec.Struct]]] = [
     *(Receipt, ImportFacts, MonthManifest, MonthFile),
-    *(LakeIdentity, RootMarker, RootEntry, Holder),
+    *(LakeIdentity, RootMarker, RootEntry, Holder, Header, PartFacts),
 ]
 
 
@@ -52,3 +61,17 @@ def test_the_proof_of_the_page_believes_what_was_committed_and_nothing_else(tmp_
     receipt.write_text(receipt.read_text().replace('"rows": 5', '"rows": 6'))
     with pytest.raises(AssertionError):
         prove(folders[0])
+
+
+def test_the_page_proves_a_record_too(tmp_path: Path) -> None:
+    scope: dict[str, object] = {}
+    exec(PAGE.split("```python\n")[2].partition("```")[0], scope)  # noqa: S102  a page of ours
+    prove = scope["prove_record"]
+    assert callable(prove)
+    (record,) = commit_segments(make_lake(tmp_path), [make_draft(make_sessions())])
+    path = tmp_path / record_key(MONTH, record.header.name)
+
+    prove(path)
+    path.write_bytes(path.read_bytes().replace(b"PAR1", b"PAR2", 1))
+    with pytest.raises(AssertionError):
+        prove(path)
