@@ -50,9 +50,11 @@ CONTRACTS: Final = {
     ],
     "Wings of the core lean one way": [
         ("core/ticks/tape.py", "smallcaps_assets.core.plan.bounds"),
+        ("core/ticks/tape.py", "smallcaps_assets.core.segments.merging"),
     ],
     "Wings of the lake lean one way": [
         ("lake/paths/layout.py", "smallcaps_assets.lake.ledger.reader"),
+        ("lake/storage/protocol.py", "smallcaps_assets.lake.segments.names"),
     ],
     "Wings of the ingest lean one way": [
         ("ingest/derived.py", "smallcaps_assets.ingest.plan.choosing"),

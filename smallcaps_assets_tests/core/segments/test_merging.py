@@ -28,6 +28,7 @@ from smallcaps_assets_tests.core.segments.segment_factories import (
 )
 
 STEPS = st.sampled_from(["write", "write", "write", "tidy", "repair", "again"])
+FEW = settings(max_examples=25, deadline=None)
 LATER = STARTED + dt.timedelta(hours=1)
 
 
@@ -69,6 +70,7 @@ def test_frames_merge_as_plain_python_does(records: Records) -> None:
     assert read_winners(records) == [merged[key] for key in sorted(merged)]
 
 
+@FEW
 @given(st.data())
 def test_merging_knows_no_order(data: st.DataObject) -> None:
     """Commutative, associative, idempotent, whatever copies have in common."""
@@ -88,7 +90,7 @@ def merge(*copies: pl.DataFrame) -> pl.DataFrame:
     return select_winners(pl.concat(copies))
 
 
-@settings(deadline=None)
+@FEW
 @given(st.data())
 def test_writers_repair_and_tidy_in_any_interleaving_equal_the_maximum(data: st.DataObject) -> None:
     """Each sees any part of what was written before it, as on copies that went on separately."""

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.segments.entries import Entry, frame_entries, list_entries
@@ -87,7 +87,8 @@ def test_prints_on_a_date_without_a_session_are_entries_of_their_own() -> None:
     ]
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 9_000))
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=4), st.integers(1, 9_000))
 def test_parts_cut_no_session(sizes: list[int], part_bytes: int) -> None:
     sessions = {
         (f"T{number}", SESSION): make_tape(rows, ticker=f"T{number}", seed=number)

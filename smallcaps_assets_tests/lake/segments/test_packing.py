@@ -12,9 +12,11 @@ from smallcaps_assets.lake.segments.packing import pack_month, remove_displaced,
 from smallcaps_assets.lake.segments.parts import PartShape
 from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import read_month, survey_month
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,
+    SOURCE,
     RemovingDisk,
     hash_all,
     make_draft,
@@ -77,11 +79,11 @@ def test_large_months_are_packed_into_full_parts(tmp_path: Path) -> None:
     """Rows are read in chunks; what is left of one goes on into the next part."""
     lake = commit_each(tmp_path)
 
-    record = pack_month(lake, MONTH, shape=PartShape(3_300, group_rows=2, chunk_rows=8))
+    record = pack_month(lake, MONTH, shape=PartShape(4_500, group_rows=2, chunk_rows=8))
 
     assert record is not None
     assert len(record.header.parts) >= 2
-    assert all(part.bytes >= 3_300 for part in record.header.parts[:-1])
+    assert all(part.bytes >= 4_500 for part in record.header.parts[:-1])
     assert read_hashes(lake) == HASHES
     assert audit_month(lake, read_month(lake, MONTH)) == []
 
@@ -115,6 +117,24 @@ def test_a_packing_that_slept_leads_back_to_the_old_parts(tmp_path: Path) -> Non
     assert remove_displaced(lake, MONTH).parts == ()
     assert pack_month(lake, MONTH)
     assert read_hashes(lake) == HASHES
+
+
+class ForgetfulStorage(LocalStorage):
+    """A storage that gives back other bytes than it was given."""
+
+    def load(self, key: str) -> bytes:
+        content = super().load(key)
+        return content if key.endswith(".record.parquet") else content[:-1]
+
+
+def test_what_does_not_read_back_is_not_believed(tmp_path: Path) -> None:
+    commit_each(tmp_path)
+    storage = ForgetfulStorage(tmp_path, ScriptedDisk())
+
+    with pytest.raises(StorageError, match="read back as it was written"):
+        pack_month(SegmentLake(storage, SOURCE), MONTH)
+
+    assert len(read_month(make_lake(tmp_path), MONTH).records) == len(TICKERS)
 
 
 def test_displaced_files_are_removed_after_a_day(tmp_path: Path) -> None:
