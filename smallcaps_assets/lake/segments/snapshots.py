@@ -132,4 +132,6 @@ def find_month_losses(month: Month, indices: Mapping[str, pl.DataFrame]) -> list
 
 
 def _list_snapshots(lake: SegmentLake) -> list[str]:
-    return [stored.key for stored in lake.storage.list_keys(SNAPSHOTS)]
+    """List snapshots, the oldest first by the storage's clock: that of a machine may jump."""
+    found = lake.storage.list_keys(SNAPSHOTS)
+    return [stored.key for stored in sorted(found, key=lambda one: (one.modified_ns, one.key))]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import polars as pl
@@ -64,6 +65,18 @@ def test_the_last_two_snapshots_are_kept(tmp_path: Path) -> None:
     assert [*snapshots] == keys[1:]
     assert all(snapshot.equals(index) for snapshot in snapshots.values())
     assert list_named(snapshots.values()) == {*index["record"], *index["parts"].explode()}
+
+
+def test_a_clock_that_jumped_back_makes_no_snapshot_old(tmp_path: Path) -> None:
+    nothing = pl.DataFrame(schema=INDEX_SCHEMA)
+    lake = make_lake(tmp_path, digit="b")
+    for number in range(2):
+        path = tmp_path / write_snapshot(lake, nothing)
+        os.utime(path, ns=(number, number))
+
+    key = write_snapshot(make_lake(tmp_path, digit="a"), nothing)
+
+    assert [*read_snapshots(lake)][-1] == key
 
 
 def test_a_damaged_snapshot_is_no_witness(tmp_path: Path) -> None:
