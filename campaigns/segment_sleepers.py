@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -68,9 +69,9 @@ def run_sleepers(limit: int) -> Part:
     for actor in (_write_all, _pack):
         total = _count_operations(actor)
         for point in spread(0, total - 1, limit):
-            for is_killed in (False, True):
-                case = f"{actor.__name__} at operation {point}, killed: {is_killed}"
-                part.check(case, _sleep(actor, point, is_killed=is_killed))
+            for is_killed, others in itertools.product((False, True), (TOUCHED[:3], OTHERS)):
+                case = f"{actor.__name__} at operation {point}, killed: {is_killed}, {others}"
+                part.check(case, _sleep(actor, point, others, is_killed=is_killed))
     return part
 
 
@@ -109,7 +110,14 @@ def _count_operations(actor: Callable[[SegmentLake], None]) -> int:
     return count.count
 
 
-def _sleep(actor: Callable[[SegmentLake], None], point: int, *, is_killed: bool) -> list[str]:
+def _sleep(
+    actor: Callable[[SegmentLake], None],
+    point: int,
+    others: tuple[str, ...],
+    *,
+    is_killed: bool,
+) -> list[str]:
+    """Stop an actor while others download; they ask for what it asked for, or for other things."""
     storage = prepare_storage()
     lake = SegmentLake(storage, SOURCE)
     left = [point]
@@ -119,7 +127,7 @@ def _sleep(actor: Callable[[SegmentLake], None], point: int, *, is_killed: bool)
         if left[0] >= 0:
             return
         storage.before = lambda _: None
-        _pass_days(storage)
+        _pass_days(storage, others)
         if is_killed:
             raise Crash
 
@@ -129,24 +137,24 @@ def _sleep(actor: Callable[[SegmentLake], None], point: int, *, is_killed: bool)
     problems = []
     with contextlib.suppress(Crash, LakeError):
         actor(lake)
-        problems = _find_open(lake)
+        problems = _find_open(lake, TOUCHED if actor is _write_all else OTHERS)
     storage.before = lambda _: None
     return problems + settle(lake)
 
 
-def _find_open(lake: SegmentLake) -> list[str]:
+def _find_open(lake: SegmentLake, tickers: tuple[str, ...]) -> list[str]:
     """Return what is not proven after somebody came to a good end."""
-    wanted = {key for ticker in OTHERS for key in list_sizes(ticker)}
+    wanted = {key for ticker in tickers for key in list_sizes(ticker)}
     return [f"lost: {key}" for key in sorted(wanted - list_proven(read_month(lake, MONTH)))]
 
 
-def _pass_days(storage: MemoryStorage) -> None:
+def _pass_days(storage: MemoryStorage, tickers: tuple[str, ...]) -> None:
     """Do everything that may be done while somebody sleeps: strays are seen, then removed."""
     lake = SegmentLake(storage, SOURCE)
     sighted: dict[str, int] = {}
     for _ in range(3):
         storage.now_ns += REST_NS + 10**9
-        download(lake, TOUCHED[:3], is_one=False)
+        download(lake, tickers, is_one=False)
         pack_month(lake, MONTH, shape=SHAPE, is_forced=True)
         remove_displaced(lake, MONTH)
         remove_strays(lake, read_month(lake, MONTH), (), sighted)
