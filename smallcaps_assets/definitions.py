@@ -75,7 +75,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
 
 
 def _build_research(months: dg.MonthlyPartitionsDefinition) -> dg.Definitions:
-    """Return the part of the code location that needs the extra `[research]`."""
+    """Build the part of the code location that needs the extra `[research]`."""
     return dg.Definitions(
         assets=[
             *build_research_months(months),
@@ -91,7 +91,7 @@ def _build_research(months: dg.MonthlyPartitionsDefinition) -> dg.Definitions:
 
 
 def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) -> dg.Definitions:
-    """Return everything that needs no extra."""
+    """Build everything that needs no extra."""
     return dg.Definitions(
         assets=[
             build_daily_bars(months),

@@ -320,17 +320,17 @@ class Lakehouse:
 
     @cached_property
     def bar_rules(self) -> BarRules:
-        """Return how large information bars are."""
+        """How large information bars are."""
         return parse_rules(BarRules(), self.event_config.get("bars", {}), "bars")
 
     @cached_property
     def label_rules(self) -> LabelRules:
-        """Return how decisions become labels."""
+        """How decisions become labels."""
         return parse_rules(LabelRules(), self.event_config.get("labels", {}), "labels")
 
     @cached_property
     def cost_rules(self) -> CostRules:
-        """Return what trades cost."""
+        """What trades cost."""
         return parse_rules(CostRules(), self.event_config.get("costs", {}), "costs")
 
     @property

@@ -115,5 +115,5 @@ def document_research(ground: Ground) -> ResearchDocument:
 
 
 def _read(ground: Ground, table: Table) -> pl.DataFrame:
-    """Return a table, without rows where it was not made yet."""
+    """Read a table, without rows where it was not made yet."""
     return ground.read(table) if ground.store.read_facts(table) else table.empty()

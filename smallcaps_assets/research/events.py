@@ -65,7 +65,7 @@ def make_intraday_events(ground: Ground) -> MadeTable:
 
 
 def decide(ground: Ground, found: pl.DataFrame) -> pl.DataFrame:
-    """Return ``schemas_research.DECISIONS`` of ``schemas_research.INTRADAY_EVENTS``."""
+    """Make ``schemas_research.DECISIONS`` of ``schemas_research.INTRADAY_EVENTS``."""
     decisions = build_decisions(found, ground.record.min_events)
     placed = place_decisions(decisions, ground.calendar, ground.labels)
     known = label_volatility(placed, ground.bars, ground.splits, ground.calendar)
@@ -79,7 +79,7 @@ def decide(ground: Ground, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _hash(ground: Ground) -> str:
-    """Return the hash of what decides events and decisions."""
+    """Hash what decides events and decisions."""
     record = ground.record
     chosen = (record.min_events, record.is_ranked, record.rank_until, VERSION)
     tickers = ground.events["ticker"].unique()
@@ -90,7 +90,7 @@ def _hash(ground: Ground) -> str:
 
 
 def _describe(ground: Ground, found: pl.DataFrame, *, is_reused: bool) -> MadeTable:
-    """Return facts about the events, by year and kind."""
+    """Describe the events, by year and kind."""
     verdict = judge_events(found, ground.events, ground.calendar)
     numbers: dict[str, Number] = {
         "events": found.height,
@@ -120,7 +120,7 @@ def count_years(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _estimate_spreads(ground: Ground, decisions: pl.DataFrame) -> list[float]:
-    """Return the half spread of each decision, from the minute bars that were known."""
+    """Estimate the half spread of each decision, from the minute bars that were known."""
     bars = _read_minutes(ground, decisions)
     nothing = (np.empty(0, dtype=np.int64), np.empty((0, 4)))
     spreads = []
@@ -138,7 +138,7 @@ def _estimate_spreads(ground: Ground, decisions: pl.DataFrame) -> list[float]:
 def _read_minutes(
     ground: Ground, decisions: pl.DataFrame
 ) -> dict[str, tuple[Integers, npt.NDArray[np.float64]]]:
-    """Return by ticker when regular minutes with prices were known, and their comparable prices."""
+    """Read by ticker when regular minutes with prices were known, and their comparable prices."""
     tickers = decisions["ticker"].unique().to_list()
     is_whole = pl.all_horizontal(pl.col(_PRICES).is_not_null())
     regular = ground.lake.minute_bars(tickers).filter(

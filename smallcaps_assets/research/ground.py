@@ -53,7 +53,7 @@ class Ground:
 
     @cached_property
     def record(self) -> PlanRecord:
-        """Return the record of the published plan.
+        """The record of the published plan.
 
         Raises:
             MissingPartitionError: No plan is published.
@@ -62,7 +62,7 @@ class Ground:
 
     @cached_property
     def events(self) -> pl.DataFrame:
-        """Return ``ticker, session_date, event, is_proven`` of all events of the plan, sorted.
+        """All events of the plan: ``ticker, session_date, event, is_proven``, sorted.
 
         Raises:
             MissingPartitionError: The plan has no events, or none is published.
@@ -84,18 +84,18 @@ class Ground:
 
     @cached_property
     def sessions(self) -> pl.DataFrame:
-        """Return ``ticker, session_date, rows, content_hash`` of each proven session, sorted."""
+        """Each proven session: ``ticker, session_date, rows, content_hash``, sorted."""
         return self.lake.session_hashes()
 
     @cached_property
     def bars(self) -> pl.DataFrame:
-        """Return the daily bars of the tickers that have events."""
+        """The daily bars of the tickers that have events."""
         tickers = self.events["ticker"].unique().to_list()
         return self.lake.daily_bars().filter(pl.col("ticker").is_in(tickers)).collect()
 
     @cached_property
     def splits(self) -> pl.DataFrame:
-        """Return the splits on record."""
+        """The splits on record."""
         return self.lake.splits()
 
     def read_prints(self, sessions: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -112,7 +112,7 @@ class Ground:
             yield self._read_batch(batch)
 
     def read(self, table: Table) -> pl.DataFrame:
-        """Return a table of research that is one file.
+        """Read a table of research that is one file.
 
         Raises:
             MissingPartitionError: It was not made yet.
@@ -120,7 +120,7 @@ class Ground:
         return self.store.scan(table).collect()
 
     def hash_inputs(self, *parts: pl.DataFrame | object) -> str:
-        """Return the hash of what a table is made from: frames, rules, versions."""
+        """Hash what a table is made from: frames, rules, versions."""
         digest = hashlib.sha256()
         for part in parts:
             content = _dump(part) if isinstance(part, pl.DataFrame) else _encode(part)
@@ -167,7 +167,7 @@ def cut_batches(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame
 
 
 def require_decided(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table that has rows.
+    """Pass on a table that has rows.
 
     Raises:
         DataError: It has none.
@@ -187,7 +187,7 @@ def _cut_ticker(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame
 
 
 def _dump(frame: pl.DataFrame) -> bytes:
-    """Return types and values; Arrow's buffers would tell of rows that were filtered out, too."""
+    """Dump types and values; Arrow's buffers would tell of rows that were filtered out, too."""
     buffer = io.BytesIO()
     frame.write_ndjson(buffer)
     return str(frame.schema).encode() + buffer.getvalue()

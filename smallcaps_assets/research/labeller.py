@@ -59,14 +59,14 @@ class Labeller:
 
     @property
     def marks(self) -> pl.DataFrame:
-        """Return the last price of each minute that was read: ``MARKS``."""
+        """The last price of each minute that was read: ``MARKS``."""
         places = MinuteClock.of(self._ground.calendar).place(self._tape.times)
         prices = pl.DataFrame({"place": places, "price": self._tape.prices})
         last = prices.group_by("place", maintain_order=True).agg(pl.col("price").last())
         return last.select(ticker=pl.lit(self._ticker), place="place", price="price")
 
     def label(self) -> list[Row]:
-        """Return the rows of all decisions, both sides of each event."""
+        """Label all decisions, both sides of each event."""
         return [row for row in self._decisions.iter_rows(named=True) for row in self._expand(row)]
 
     def _read_tape(self, sessions: pl.DataFrame) -> Tape:
@@ -113,7 +113,7 @@ class Labeller:
                 }
 
     def _fill(self, outcome: Outcome, side: int, row: Mapping[str, Any]) -> Row:
-        """Return the columns that an outcome decides."""
+        """Fill in the columns that an outcome decides."""
         tape = self._tape
         entry, exit_ = outcome.entry, outcome.exit
         factor = tape.factors[self._find_place(row["entry_session"])][0] if entry >= 0 else 1.0
@@ -143,7 +143,7 @@ class Labeller:
     def _measure_net(
         self, row: Mapping[str, Any], side: int, prices: tuple[float, float], last: dt.date
     ) -> float:
-        """Return what a trade of the usual size leaves after costs."""
+        """Measure what a trade of the usual size leaves after costs."""
         ground = self._ground
         entry_price, exit_price = prices
         shares = max(1, math.floor(ground.labels.notional_usd / entry_price))
@@ -163,7 +163,7 @@ class Labeller:
         return measure_net_return(trade, ground.costs)
 
     def _scale_shares(self, row: Mapping[str, Any]) -> float:
-        """Return shares at the entry for one share at the event: a split may lie between."""
+        """Count shares at the entry for one share at the event: a split may lie between."""
         factors = self._tape.factors
         entry, event = (self._find_place(row[name]) for name in ("entry_session", "session_date"))
         return factors[entry][0] / factors[event][0]
@@ -182,7 +182,7 @@ class Labeller:
         return self._ground.calendar.index_of(date)
 
     def _read_factors(self) -> dict[int, tuple[float, int]]:
-        """Return split factor and era of every session from the first decision on."""
+        """Read split factor and era of every session from the first decision on."""
         ground, dates = self._ground, self._decisions["session_date"].to_list()
         first = self._find_place(min(dates))
         last = self._find_place(max(dates)) + 1 + max(find_horizons(ground))
@@ -194,19 +194,19 @@ class Labeller:
 
 
 def find_horizon(ground: Ground, event: str) -> int:
-    """Return the sessions after an event that the plan covers."""
+    """Find the sessions after an event that the plan covers."""
     return ground.record.windows.get(event, (0, 0))[1]
 
 
 def find_horizons(ground: Ground) -> list[int]:
-    """Return the horizon of every event of the plan; at least one."""
+    """Find the horizon of every event of the plan; at least one."""
     return [0, *(after for _, after in ground.record.windows.values())]
 
 
 def _scale(
     prints: pl.DataFrame, places: Mapping[dt.date, int], factors: Mapping[int, tuple[float, int]]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return prices that are comparable within an era."""
+    """Scale prices so that they are comparable within an era."""
     by_date = {date: factors[place][0] for date, place in places.items()}
     factor = prints["session_date"].replace_strict(by_date, return_dtype=pl.Float64)
     scaled: np.ndarray[Any, np.dtype[np.float64]] = (prints["price"] * factor).to_numpy()

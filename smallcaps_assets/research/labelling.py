@@ -54,7 +54,7 @@ def make_labels(ground: Ground) -> MadeTable:
 
 
 def label_decisions(ground: Ground, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Return ``schemas_research.LABELS`` of ``schemas_research.DECISIONS``."""
+    """Make ``schemas_research.LABELS`` of ``schemas_research.DECISIONS``."""
     rows: list[Row] = []
     marks = [pl.DataFrame(schema=MARKS)]
     for part, sessions in _cut_decisions(ground, decisions):
@@ -110,7 +110,7 @@ def _cut_decisions(
 
 
 def _list_touched(ground: Ground, decision: pl.DataFrame) -> pl.DataFrame:
-    """Return the proven sessions from that of a decision to its longest horizon."""
+    """List the proven sessions from that of a decision to its longest horizon."""
     first = decision["session_date"][0]
     index = ground.calendar.index_of(first)
     longest = max(find_horizon(ground, event) for event in decision["events"][0])
@@ -141,7 +141,7 @@ def weigh_labels(labels: pl.DataFrame, marks: pl.DataFrame, clock: MinuteClock) 
 
 
 def _weigh_ticker(labels: pl.DataFrame, marks: pl.DataFrame, clock: MinuteClock) -> pl.DataFrame:
-    """Return the labels of one ticker with their weights."""
+    """Weigh the labels of one ticker."""
     first, last = (clock.place(labels[f"{way}_timestamp"].to_numpy()) for way in ("entry", "exit"))
     origin = int(first.min())
     first, last = first - origin, last - origin
@@ -164,7 +164,7 @@ def _weigh_ticker(labels: pl.DataFrame, marks: pl.DataFrame, clock: MinuteClock)
 
 
 def _select_counted(labels: pl.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return which labels count: of each decision the longest one that ended, bought."""
+    """Select the labels that count: of each decision the longest one that ended, bought."""
     longest = pl.col("horizon") == pl.col("horizon").max()
     place = pl.int_range(pl.len())
     first = place.filter(longest & (pl.col("side") > 0)).first()

@@ -93,7 +93,7 @@ class Months:
     rules: BarRules
 
     def list_months(self) -> list[str]:
-        """Return the months of which the lake has trades, sorted."""
+        """List the months of which the lake has trades, sorted."""
         dates = self._traded["session_date"]
         return dates.dt.to_string("%Y-%m").unique().sort().to_list()
 
@@ -130,7 +130,7 @@ class Months:
                 yield writers[table.name](month, input_hash)
 
     def hash_inputs(self, table: Table, month: str) -> str:
-        """Return the hash of all that a month of a table is made of.
+        """Hash all that a month of a table is made of.
 
         Raises:
             MissingPartitionError: Features want minute bars that were not made.
@@ -152,7 +152,7 @@ class Months:
         return self.ground.hash_inputs(version, str(bars), scales)
 
     def scale(self, month: str) -> pl.DataFrame:
-        """Return ``information_bars.scale_sessions`` of the sessions of a month."""
+        """Scale the sessions of a month by ``information_bars.scale_sessions``."""
         sessions = self._sessions_of(month).select(KEY)
         first, last = month_bounds(month)
         bars = self.ground.lake.daily_bars(first - _HISTORY, last)
@@ -161,7 +161,7 @@ class Months:
         return scale_sessions(sessions, daily, self.ground.calendar, self.rules)
 
     def list_stale(self, table: Table) -> list[str]:
-        """Return the months whose table is missing, or was made of something else."""
+        """List the months whose table is missing, or was made of something else."""
         return [month for month in self.list_months() if not self._is_current(table, month)]
 
     def judge_freshness(self, table: Table) -> Verdict:
@@ -200,7 +200,7 @@ class Months:
         return judge_bar_lengths(self.measure_lengths(months))
 
     def measure_lengths(self, months: Sequence[str]) -> pl.DataFrame:
-        """Return ``information_bars.measure_bar_lengths`` of some months."""
+        """Measure some months by ``information_bars.measure_bar_lengths``."""
         return measure_bar_lengths(self.ground.store.scan(INFORMATION_BARS, months))
 
     def judge_bar_features(self, months: Sequence[str]) -> Verdict:
@@ -358,7 +358,7 @@ class Months:
             yield bars.collect(), halts
 
     def _sum_months(self, months: Sequence[str], *, is_regular: bool) -> pl.DataFrame:
-        """Return ``minute_bars.sum_prints`` of what the lake holds."""
+        """Sum what the lake holds by ``minute_bars.sum_prints``."""
         columns = ("price", "size", "conditions", "correction", *KEY)
         phases = REGULAR if is_regular else None
         sums = []
@@ -388,6 +388,6 @@ def _count(numbers: dict[str, Number], **further: int) -> None:
 
 
 def _read_numbers(facts: dict[str, object]) -> dict[str, Number]:
-    """Return the numbers that a file has of itself."""
+    """Read the numbers that a file has of itself."""
     numbers = facts.get("numbers")
     return dict(numbers) if isinstance(numbers, dict) else {}

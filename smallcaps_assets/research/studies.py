@@ -119,7 +119,7 @@ def _make_cut(ground: Ground, decisions: pl.DataFrame) -> Iterator[pl.DataFrame]
 
 
 def _read_sessions(ground: Ground, table: Table, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Return what a monthly table has of the sessions of some decisions."""
+    """Read what a monthly table has of the sessions of some decisions."""
     sessions = decisions.select(KEY).unique()
     held = ground.sessions.filter(pl.col("rows") > 0).join(sessions, on=KEY, how="semi")
     months = held["session_date"].dt.to_string("%Y-%m").unique().to_list()

@@ -105,7 +105,7 @@ def print_research(document: ResearchDocument, console: Console) -> None:
 
 
 def _describe(row: WinRate) -> tuple[str, ...]:
-    """Return the cells of a row."""
+    """Name the cells of a row."""
     ends = (row.clustered_low, row.clustered_high)
     return (
         row.event,

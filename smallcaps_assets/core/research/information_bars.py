@@ -227,7 +227,7 @@ def judge_tiling(bars: pl.LazyFrame) -> Verdict:
 def _build_kind(
     kind: str, counted: pl.DataFrame, sized: pl.DataFrame, rules: BarRules
 ) -> pl.DataFrame:
-    """Return the bars of one kind, of the sessions of which their size is known."""
+    """Build the bars of one kind, of the sessions of which their size is known."""
     size = "tick" if kind in IMBALANCE else kind
     sessions, counted = _select_sized(counted, sized.filter(pl.col(size) > 0))
     if counted.is_empty():
@@ -239,7 +239,7 @@ def _build_kind(
 
 
 def _select_sized(counted: pl.DataFrame, sized: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the sessions of prints that have a size, with it, and their prints."""
+    """Select the sessions of prints that have a size, with it, and their prints."""
     starts = mark_changes(counted["session"])
     keys = ["ticker", "session_date"]
     sessions = counted.filter(starts).select(*keys, "session")
@@ -252,7 +252,7 @@ def _select_sized(counted: pl.DataFrame, sized: pl.DataFrame) -> tuple[pl.DataFr
 def _cut(
     kind: str, counted: pl.DataFrame, firsts: Integers, wanted: Floats, rules: BarRules
 ) -> Cuts:
-    """Return where bars of a kind end."""
+    """Find where bars of a kind end."""
     counts = {
         "tick": pl.lit(1.0),
         "volume": pl.col("size"),
@@ -270,7 +270,7 @@ def _cut(
 def _frame_bars(
     kind: str, counted: pl.DataFrame, sessions: pl.DataFrame, starts: Integers, cuts: Cuts
 ) -> pl.DataFrame:
-    """Return bars with their sums, by their last prints."""
+    """Frame bars with their sums, by their last prints."""
     lasts, closed_by, doublings, figures = cuts
     firsts = np.append(0, lasts[:-1] + 1)
     of_session = np.searchsorted(starts, lasts, side="right") - 1
@@ -312,7 +312,7 @@ def _join_history(
     calendar: SessionCalendar,
     rules: BarRules,
 ) -> pl.DataFrame:
-    """Return the usable bars before each session that tell its size, one row each."""
+    """Join the usable bars before each session that tell its size, one row each."""
     bars, splits = daily
     index = calendar.frame.lazy().select("session_date", "session_index")
     keys = ["ticker", "session_date"]
@@ -340,6 +340,6 @@ def _join_history(
 
 
 def _median(values: pl.Expr, rules: BarRules) -> pl.Expr:
-    """Return the median of the values that are known; null: they are too few."""
+    """Take the median of the values that are known; null: they are too few."""
     known = values.drop_nulls()
     return pl.when(known.len() >= rules.min_history).then(known.median())

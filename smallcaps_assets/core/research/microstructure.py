@@ -46,17 +46,17 @@ class Sessions:
     firsts: Integers
 
     def measure(self, x: Floats, y: Floats) -> Floats:
-        """Return ``kernels.measure_windows`` of the last 30 rows; NaN below 10 pairs."""
+        """Call ``kernels.measure_windows`` on the last 30 rows; NaN below 10 pairs."""
         rows = measure_windows(x, y, self.firsts, WINDOW)
         rows[rows[:, 0] < FEWEST] = np.nan
         return rows
 
     def average(self, x: Floats) -> Floats:
-        """Return the mean of the last 30 rows."""
+        """Average the last 30 rows."""
         return self.measure(x, x)[:, 1]
 
     def slope(self, x: Floats, y: Floats, *, through_origin: bool = False) -> Floats:
-        """Return the slope of y on x; NaN where x is constant, or 0 through the origin."""
+        """Fit the slope of y on x; NaN where x is constant, or 0 through the origin."""
         count, mean_x, mean_y, squares, products = self.measure(x, y).T
         raw = squares + count * mean_x**2
         if through_origin:
@@ -88,12 +88,12 @@ def build_bar_features(
 
 
 def estimate_roll(covariance: Floats) -> Floats:
-    """Return Roll's spread of autocovariances of log returns, a fraction; NaN where it is >= 0."""
+    """Estimate Roll's spread of autocovariances of log returns, a fraction; NaN from 0 up."""
     return 2 * np.sqrt(np.where(covariance < 0, -covariance, np.nan))
 
 
 def estimate_corwin_schultz(high: Floats, low: Floats, previous_close: Floats) -> Floats:
-    """Return the signed Corwin-Schultz spread of each row and the one before, a fraction.
+    """Estimate the signed Corwin-Schultz spread of each row and the one before, a fraction.
 
     The second bar is shifted, in logs, to the close of the first where it gapped away from it.
 
@@ -115,7 +115,7 @@ def estimate_corwin_schultz(high: Floats, low: Floats, previous_close: Floats) -
 
 
 def estimate_abdi_ranaldo(high: Floats, low: Floats, close: Floats) -> float:
-    """Return the spread of Abdi and Ranaldo over all bars, a fraction; 0 where negative."""
+    """Estimate the spread of Abdi and Ranaldo over all bars, a fraction; 0 where negative."""
     middle = (np.log(high) + np.log(low)) / 2
     price = np.log(close)
     moment = float(np.mean((price[:-1] - middle[:-1]) * (price[:-1] - middle[1:])))
@@ -125,7 +125,7 @@ def estimate_abdi_ranaldo(high: Floats, low: Floats, close: Floats) -> float:
 def measure_vpin(
     signed: Floats, volume: Floats, bucket: float, window: int = VPIN_BUCKETS
 ) -> Floats:
-    """Return the mean imbalance of the last full buckets of volume, after each row.
+    """Average the imbalance of the last full buckets of volume, after each row.
 
     A row is split over the edge of a bucket.
 
@@ -211,7 +211,7 @@ def _label_session(bars: pl.DataFrame, halts: pl.DataFrame, scales: pl.DataFrame
 
 
 def _relate(bars: pl.DataFrame) -> dict[str, Floats]:
-    """Return the features of a row by itself.
+    """Make the features of a row by itself.
 
     numpy divides each row alike; polars multiplies by the inverse where a frame has one row.
     """
@@ -232,7 +232,7 @@ def _relate(bars: pl.DataFrame) -> dict[str, Floats]:
 
 
 def _roll(bars: pl.DataFrame, returns: Floats) -> dict[str, Floats]:
-    """Return the features over windows."""
+    """Make the features over windows."""
     starts = mark_changes(bars["ticker"]) | mark_changes(bars["session_date"])
     sessions = Sessions(np.append(np.flatnonzero(starts), bars.height))
     names = ("signed_dollar", "dollar", "bought", "volume", "high", "low")
@@ -274,12 +274,12 @@ def _read(bars: pl.DataFrame, name: str) -> Floats:
 
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
-    """Return a ratio; NaN where the denominator is not above 0."""
+    """Divide; NaN where the denominator is not above 0."""
     return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
 def _choose_rows(features: pl.DataFrame) -> pl.DataFrame:
-    """Return a row of each of some sessions, the same ones each time."""
+    """Choose a row of each of some sessions, the same ones each time."""
     random = np.random.default_rng(1)
     sessions = features.group_by(_KEY, maintain_order=True).agg(rows=pl.len())
     few = sessions.sample(min(SAMPLE, sessions.height), seed=1)

@@ -43,7 +43,7 @@ SUMS: Final = ("volume", "dollar")
 def prepare_prints(
     trades: pl.DataFrame, calendar: SessionCalendar
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return whole sessions with classes and signs, and their halts.
+    """Prepare whole sessions with classes and signs, and their halts.
 
     Args:
         trades: ``prints.PRINT_COLUMNS`` of whole sessions, sorted by ticker, session and tape
@@ -161,7 +161,7 @@ def judge_sums(bars: pl.LazyFrame, expected: pl.DataFrame) -> Verdict:
 
 
 def _has_auction(counted: pl.DataFrame, lasts: Integers) -> pl.Series:
-    """Return whether an auction print is in each bar, be it one of 0 shares."""
+    """Tell whether an auction print is in each bar, be it one of 0 shares."""
     before = np.cumsum(counted["is_auction_print"].to_numpy())[lasts]
     return pl.Series(np.diff(before, prepend=0) > 0)
 

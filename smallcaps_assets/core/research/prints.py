@@ -157,7 +157,7 @@ def sign_prints(
 
 
 def _mark_conditions(conditions: pl.Series) -> npt.NDArray[np.uint8]:
-    """Return the marks of all conditions of each print."""
+    """Mark each print by all of its conditions."""
     lengths, ids = read_lists(conditions)
     marks = np.zeros(lengths.size, dtype=np.uint8)
     if ids.size:
@@ -170,7 +170,7 @@ def _mark_conditions(conditions: pl.Series) -> npt.NDArray[np.uint8]:
 
 
 def _make_marks() -> npt.NDArray[np.uint8]:
-    """Return the marks of each condition id, by the vendor's rules."""
+    """Make the marks of each condition id, by the vendor's rules."""
     marks = np.zeros(_LARGEST_ID + 1, dtype=np.uint8)
     for rule in CONDITION_RULES.values():
         marks[rule.id] |= 0 if rule.updates_volume else _NO_VOLUME
@@ -221,7 +221,7 @@ class _Clock:
     def find_stretches(
         self, is_regular: Flags, reopens: pl.Series
     ) -> tuple[Integers, Integers, Flags]:
-        """Return starts and ends of stretches without a print, and which a reopening ends."""
+        """Find starts and ends of stretches without a print, and which a reopening ends."""
         points, places = self.instants[is_regular], self._places[is_regular]
         ending = reopens.to_numpy()[is_regular]
         rows = np.arange(self._sessions.height)
@@ -240,12 +240,12 @@ class _Clock:
         return start[order], end[order], reopen[order]
 
     def count(self, first: Integers, last: Integers) -> Integers:
-        """Return the prints from ``first`` to ``last``, both included."""
+        """Count the prints from ``first`` to ``last``, both included."""
         before = np.searchsorted(self.instants, first, side="left")
         return np.searchsorted(self.instants, last, side="right") - before
 
     def locate_ends(self, halts: pl.DataFrame) -> Integers:
-        """Return the first print after each halt that prints follow in its session."""
+        """Find the first print after each halt that prints follow in its session."""
         places = self._sessions.with_row_index("place")
         known = halts.join(
             places, on=["ticker", "session_date"], how="inner", maintain_order="left"
@@ -257,7 +257,7 @@ class _Clock:
     def frame_halts(
         self, starts: Integers, ends: Integers, evidence: npt.NDArray[np.str_]
     ) -> pl.DataFrame:
-        """Return halts by their places on the time line."""
+        """Frame halts by their places on the time line."""
         places = starts >> _SESSION_BITS
         halts = self._sessions[places].with_columns(
             start=self._read(places, starts),

@@ -185,7 +185,7 @@ def few_labels_are_cut(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckR
 
 
 def open_ground(lakehouse: Lakehouse) -> Ground:
-    """Return what research stands on, for one run.
+    """Open what research stands on, for one run.
 
     Raises:
         MissingPartitionError: There is no plan, or no lake.
@@ -207,7 +207,7 @@ def show_made(
     check_name: str,
     pictures: Mapping[str, str] = NO_PICTURES,
 ) -> dg.MaterializeResult:
-    """Return the result of a table that was written only if its check passed."""
+    """Show a table that was written only if its check passed."""
     metadata: dict[str, Any] = {
         "dagster/row_count": made.rows,
         **show_file(table, ground.store.path(table)),

@@ -98,7 +98,7 @@ FEATURES = _Work(BAR_FEATURES, [(bar_features_do_not_look_ahead, Months.judge_ba
 
 
 def build_research_months(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Return the monthly assets of research over ``months``."""
+    """Build the monthly assets of research over ``months``."""
 
     @_declare(MINUTES, months, [_ALL_TRADES])
     def minute_bars(
@@ -135,7 +135,7 @@ def build_research_months(months: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
         config: MonthsConfig,
         lakehouse: dg.ResourceParam[Lakehouse],
     ) -> Iterator[Event]:
-        """Returns, flow, liquidity and spreads of each regular minute, looking back only.
+        """Measure returns, flow, liquidity and spreads of each regular minute, looking back only.
 
         - Grain: a minute bar of the regular phase.
         - Source: minute bars and halts of its session, daily bars before it.
@@ -147,7 +147,7 @@ def build_research_months(months: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
 
 
 def build_freshness_check(table: Table) -> dg.AssetChecksDefinition:
-    """Return the check ``TABLE_are_fresh`` of a monthly table."""
+    """Build the check ``TABLE_are_fresh`` of a monthly table."""
 
     @dg.asset_check(
         asset=table.name,
@@ -174,7 +174,7 @@ freshness_checks = [
 
 
 def open_months(lakehouse: Lakehouse) -> Months:
-    """Return the monthly tables of a lake.
+    """Open the monthly tables of a lake.
 
     Raises:
         MissingPartitionError: There is no lake.
@@ -187,7 +187,7 @@ def _declare(
     months: dg.MonthlyPartitionsDefinition,
     deps: Sequence[str | dg.AssetDep],
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Return the decorator of a monthly asset."""
+    """Declare a monthly asset."""
     return dg.asset(
         name=work.table.name,
         group_name=GROUP,
@@ -250,7 +250,7 @@ def _blocks(result: dg.AssetCheckResult) -> bool:
 
 
 def _show(table: Table, months: Months, month: MadeMonth) -> dict[str, Any]:
-    """Return the metadata of one month."""
+    """Show the metadata of one month."""
     shown = {"dagster/row_count": month.rows, "what_happened": describe(month)}
     if month.is_empty:
         return shown
@@ -260,7 +260,7 @@ def _show(table: Table, months: Months, month: MadeMonth) -> dict[str, Any]:
 
 
 def describe(month: MadeMonth) -> str:
-    """Return what became of a month, in words."""
+    """Describe what became of a month, in words."""
     if month.is_empty:
         return "the lake has no proven trades of it, so nothing was made"
     return f"{month.rows:,} rows, {'nothing had changed' if month.is_reused else 'made'}"

@@ -171,7 +171,7 @@ def _has_exact_level(day: Day) -> bool:
 
 
 def _select_regular(prints: Prints) -> Bools:
-    """Return the prints of the regular phase, and the records about some of them."""
+    """Select the prints of the regular phase, and the records about some of them."""
     is_regular = np.ones(len(prints), dtype=np.bool_)
     is_regular[: prints.pre] = False
     after = prints.pre + prints.regular
@@ -180,7 +180,7 @@ def _select_regular(prints: Prints) -> Bools:
 
 
 def _is_ordinary(prints: Prints, day: Day) -> Bools:
-    """Return plain prints that make neither open, high, low nor close of the bar."""
+    """Mark plain prints that make neither open, high, low nor close of the bar."""
     inner = (prints.price > day.low) & (prints.price < day.high)
     is_plain: Bools = inner & (prints.kind == CODES["plain"])
     is_plain[: prints.pre + 1] = False

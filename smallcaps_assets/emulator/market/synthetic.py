@@ -272,7 +272,7 @@ class Market:
 
 
 def _draw(seed: int, session: _Session) -> Prints:
-    """Return what a session's bar depends on."""
+    """Draw what a session's bar depends on."""
     prints = draw_prints(session.day, _seed(seed, session, stream=0))
     if session.scenario is None:
         return prints

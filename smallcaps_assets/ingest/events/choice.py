@@ -36,7 +36,7 @@ class EventChoice:
 
     @property
     def numbers(self) -> dict[str, Number]:
-        """Return the choice as facts, none where there is none."""
+        """The choice as facts, none where there is none."""
         facts: dict[str, Number] = {"planned_events": ", ".join(self.events)}
         if self.chosen_on:
             facts["chosen_on"] = f"{self.chosen_on[0]} to {self.chosen_on[-1]}"
@@ -48,7 +48,7 @@ class EventChoice:
 
 
 def choose_events(lakehouse: Lakehouse) -> EventChoice:
-    """Return the events that the settings choose.
+    """Choose the events that the settings name.
 
     Raises:
         ConfigError: An event is unknown, or no win rate can choose one.

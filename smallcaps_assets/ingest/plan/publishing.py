@@ -95,7 +95,7 @@ def _describe(lakehouse: Lakehouse, chosen: ChosenSessions) -> PlanRecord:
 
 
 def _describe_choice(lakehouse: Lakehouse) -> dict[str, Any]:
-    """Return how rows of the watchlist were chosen, as fields of the record."""
+    """Describe how rows of the watchlist were chosen, as fields of the record."""
     settings = lakehouse.settings
     min_events, tickers = pilot_size(lakehouse)
     chosen = choose_events(lakehouse)

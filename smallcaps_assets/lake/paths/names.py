@@ -94,7 +94,7 @@ def month_folder(month: str) -> str:
 
 
 def check_month(month: str) -> str:
-    """Return a month, given as ``YYYY-MM``.
+    """Pass on a month, given as ``YYYY-MM``.
 
     Raises:
         DataError: It is no month.

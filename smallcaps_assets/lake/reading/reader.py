@@ -168,7 +168,7 @@ class Lake:
         return self._tables.read_daily_bars(_parse_day(start), _parse_day(end))
 
     def splits(self) -> pl.DataFrame:
-        """Return ``schemas.SPLITS``, sorted by its key; no rows where none are on record.
+        """Read ``schemas.SPLITS``, sorted by its key; no rows where none are on record.
 
         Raises:
             DataError: The file is damaged.
@@ -176,7 +176,7 @@ class Lake:
         return self._tables.read_splits()
 
     def session_hashes(self, start: Day | None = None, end: Day | None = None) -> pl.DataFrame:
-        """Return what each proven session holds, by which a change of it can be told.
+        """Tell what each proven session holds, by which a change of it can be told.
 
         Args:
             start: First session, included.
@@ -201,7 +201,7 @@ class Lake:
         start: Day | None = None,
         end: Day | None = None,
     ) -> pl.LazyFrame:
-        """Return the minute bars of proven sessions, as they were when they were made.
+        """Read the minute bars of proven sessions, as they were when they were made.
 
         Args:
             tickers: One ticker or several; all by default.
@@ -218,7 +218,7 @@ class Lake:
         return self.scan_research(MINUTE_BARS, _ask(tickers, start, end))
 
     def research(self, name: str) -> pl.LazyFrame:
-        """Return a table of research that is one file, such as ``labels`` or ``win_rates``.
+        """Read a table of research that is one file, such as ``labels`` or ``win_rates``.
 
         Args:
             name: Name of the table; ``schemas_research.RESEARCH_TABLES`` has its columns.
@@ -234,7 +234,7 @@ class Lake:
         return self._research.scan(RESEARCH_TABLES[name])
 
     def scan_research(self, table: Table, question: Selection) -> pl.LazyFrame:
-        """Return what a monthly table of research has of the sessions asked for.
+        """Scan what a monthly table of research has of the sessions asked for.
 
         Raises:
             MissingPartitionError: A month that has trades was not made yet.
@@ -273,7 +273,7 @@ class Lake:
         return EVENT_WINDOW_PLAN.conform(self._tables.read_plan()[1])
 
     def plan_record(self) -> PlanRecord:
-        """Return what is known of the published plan besides its rows.
+        """Read what is known of the published plan besides its rows.
 
         Raises:
             MissingPartitionError: None is published.

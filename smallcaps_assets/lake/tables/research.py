@@ -45,7 +45,7 @@ class ResearchStore:
         self.fs = fs
 
     def path(self, table: Table, month: str | None = None) -> Path:
-        """Return where a table lies, or a month of it, given as ``YYYY-MM``.
+        """Say where a table lies, or a month of it, given as ``YYYY-MM``.
 
         Raises:
             DataError: It is no month.
@@ -93,7 +93,7 @@ class ResearchStore:
         self.fs.remove(self.path(table, month))
 
     def read_facts(self, table: Table, month: str | None = None) -> dict[str, object]:
-        """Return what is known of a table; nothing where there is none, or it is damaged."""
+        """Read what is known of a table; nothing where there is none, or it is damaged."""
         path = self.path(table, month)
         if not self.fs.size(path):
             return {}
@@ -104,13 +104,13 @@ class ResearchStore:
             return {}
 
     def list_months(self, table: Table) -> list[str]:
-        """Return the months of which a table is stored, sorted."""
+        """List the months of which a table is stored, sorted."""
         folder = self.path(table, "2000-01").parent
         names = [entry.name for entry in self.fs.list_folder(folder) if not entry.is_folder]
         return [name[:7] for name in names if name.endswith(".parquet") and name[0].isdigit()]
 
     def scan(self, table: Table, months: Iterable[str] | None = None) -> pl.LazyFrame:
-        """Return the rows of a table, or of some months of it, in the order of the key.
+        """Scan the rows of a table, or of some months of it, in the order of the key.
 
         Args:
             table: Its contract.

@@ -157,7 +157,7 @@ def _ratio() -> pl.Expr:
 
 
 def _judge(broken: dict[str, pl.DataFrame], key: list[str], rows: int, noun: str) -> Verdict:
-    """Return the verdict on rows that break something, by what they break."""
+    """Judge rows that break something, by what they break."""
     counts: dict[str, Number] = {name: found.height for name, found in broken.items()}
     wrong = {name: count for name, count in counts.items() if count}
     offenders = [

@@ -97,7 +97,7 @@ def build_intraday_events(
 
 
 def _gather(side: str, extreme: pl.Expr) -> list[pl.Expr]:
-    """Return the evidence of one direction, as columns of a group of live prints."""
+    """Gather the evidence of one direction, as columns of a group of live prints."""
     ratio = _SIDES[side]
     move = (pl.col("price") - pl.col("open_used")) / pl.col("open_used") * (1 if ratio > 0 else -1)
     beyond = move >= abs(ratio) * (1 - TOLERANCE)
@@ -116,13 +116,13 @@ def _gather(side: str, extreme: pl.Expr) -> list[pl.Expr]:
 
 
 def _pick(name: str) -> pl.Expr:
-    """Return the evidence of the event's direction; null for events that have none."""
+    """Pick the evidence of the event's direction; null for events that have none."""
     up = pl.when(pl.col("event") == SPIKE).then(pl.col(f"{name}_up"))
     return up.when(pl.col("event") == CRASH).then(pl.col(f"{name}_down")).alias(name)
 
 
 def _explain() -> pl.Expr:
-    """Return why prints do not tell; null where they do."""
+    """Explain why prints do not tell; null where they do."""
     distance = (pl.col("open_used") / pl.col("open") - 1).abs()
     differs = distance > OPEN_TOLERANCE * (1 + TOLERANCE)
     asks_prints = pl.col("event").is_in([*GAPS, SPIKE, CRASH])

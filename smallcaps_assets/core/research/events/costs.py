@@ -50,7 +50,7 @@ class Trade:
 
 
 def estimate_edge(bars: Floats) -> float:
-    """Return the EDGE estimate of the full spread as a fraction; NaN where it is undefined.
+    """Estimate the full spread by EDGE, a fraction of the price; NaN where it is undefined.
 
     Args:
         bars: Rows of bars in order, columns open, high, low and close, USD.
@@ -74,7 +74,7 @@ def estimate_edge(bars: Floats) -> float:
 
 
 def estimate_half_spread(bars: Floats, price: float, rules: CostRules) -> float:
-    """Return half the spread that a trade has to pay, a fraction of the price.
+    """Estimate half the spread that a trade has to pay, a fraction of the price.
 
     Args:
         bars: Open, high, low and close of the last regular minute bars, at most 390.
@@ -90,7 +90,7 @@ def estimate_half_spread(bars: Floats, price: float, rules: CostRules) -> float:
 
 
 def measure_net_return(trade: Trade, rules: CostRules) -> float:
-    """Return profit over the notional of the entry, after all costs."""
+    """Measure profit over the notional of the entry, after all costs."""
     impact = rules.impact * trade.sigma * math.sqrt(trade.participation)
     slip = trade.half_spread + impact
     entry = trade.entry_price * (1 + trade.side * slip)
@@ -107,13 +107,13 @@ def measure_net_return(trade: Trade, rules: CostRules) -> float:
 
 
 def charge_commission(shares: float, price: float, rules: CostRules) -> float:
-    """Return the commission of one order, USD; the cap wins over the floor."""
+    """Charge the commission of one order, USD; the cap wins over the floor."""
     wanted = max(rules.lowest_commission, rules.commission_per_share * shares)
     return min(wanted, rules.highest_commission * shares * max(0.0, price))
 
 
 def _measure_moments(logs: Floats) -> tuple[Floats, Floats] | None:
-    """Return the two products of which EDGE weighs the means; ``None``: prices do not move."""
+    """Measure the two products of which EDGE weighs the means; ``None``: prices do not move."""
     o, h, low = logs[1:, :3].T
     h1, l1, c1 = logs[:-1, 1], logs[:-1, 2], logs[:-1, 3]
     m, m1 = (h + low) / 2, (h1 + l1) / 2

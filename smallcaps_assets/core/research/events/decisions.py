@@ -175,7 +175,7 @@ def label_volatility(
 def read_histories(
     bars: pl.DataFrame, splits: pl.DataFrame, calendar: SessionCalendar
 ) -> dict[str, BarHistory]:
-    """Return the usable bars of each ticker on comparable prices.
+    """Put the usable bars of each ticker on comparable prices.
 
     Args:
         bars: ``schemas.DAILY_BARS``.
@@ -206,7 +206,7 @@ def _iter_histories(bars: pl.DataFrame) -> Iterator[tuple[str, BarHistory]]:
 
 
 def _measure(history: BarHistory, index: int, era: int, price: float) -> tuple[float, float]:
-    """Return volatility and median volume before a session, NaN where too little is known."""
+    """Measure volatility and median volume before a session, NaN where too little is known."""
     closes, volumes = history.select_before(index, era)
     returns = np.diff(np.log(np.append(closes, price)))
     returns = returns[np.isfinite(returns)]

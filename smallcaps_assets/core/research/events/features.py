@@ -110,7 +110,7 @@ _HISTORY: Final = dict.fromkeys(
 
 
 def _look_back(history: BarHistory, index: int, era: int, factor: float) -> tuple[float, ...]:
-    """Return the figures of ``_HISTORY``, NaN where there are too few bars."""
+    """Fill in the figures of ``_HISTORY``, NaN where there are too few bars."""
     closes, volumes = history.select_before(index, era)
     if not closes.size:
         return (np.nan,) * len(_HISTORY)
@@ -125,7 +125,7 @@ def _look_back(history: BarHistory, index: int, era: int, factor: float) -> tupl
 
 
 def _sum_day() -> list[pl.Expr]:
-    """Return the sums of the minutes seen, whole and of the regular phase."""
+    """Sum the minutes seen, whole and of the regular phase."""
     regular = pl.col("trading_phase") == "regular"
     whole = ("volume", "dollar", "odd_lot_volume", "trf_volume", "auction_volume")
     bought, sold = pl.col("tick_rule_buy_volume"), pl.col("tick_rule_sell_volume")
@@ -145,7 +145,7 @@ def _sum_day() -> list[pl.Expr]:
 
 
 def _derive() -> dict[str, pl.Expr]:
-    """Return the features that are made of the sums."""
+    """Derive the features that are made of the sums."""
     first, last, volume = pl.col("first"), pl.col("last"), pl.col("volume")
     until = pl.min_horizontal("known_timestamp", "regular_close") - pl.col("regular_open")
     minutes = until.dt.total_nanoseconds() / _NS_PER_MINUTE

@@ -139,7 +139,7 @@ def walk_path(prices: Floats, side: int, barriers: tuple[float, float]) -> Walk:
 
 
 def choose_barrier(decision: Decision, horizon: int, rules: LabelRules) -> float:
-    """Return the barrier of a decision over a horizon of sessions; NaN: no volatility is known."""
+    """Choose the barrier of a decision over a horizon of sessions; NaN: no volatility is known."""
     sessions = horizon + 1 if decision.is_intraday else horizon
     lowest = max(rules.lowest_barrier, 4 * decision.half_spread)
     if math.isnan(decision.sigma):
@@ -205,7 +205,7 @@ def find_entry(
 
 
 def mirror(outcome: str, side: int) -> str:
-    """Return the outcome of the other side of a bought trade."""
+    """Turn the outcome of a bought trade into that of the other side."""
     if side > 0:
         return outcome
     return {PROFIT: STOP, STOP: PROFIT}.get(outcome, outcome)
@@ -222,7 +222,7 @@ def select_continuous(prints: pl.DataFrame) -> pl.DataFrame:
 
 
 def sample_cusum(prices: Floats, threshold: float, *, is_log: bool = True) -> Integers:
-    """Return the places where a price has moved by a threshold since the last such place.
+    """Find the places where a price has moved by a threshold since the last such place.
 
     Args:
         prices: USD.
@@ -246,7 +246,7 @@ def _iter_cusum(steps: Floats, threshold: float) -> Iterator[int]:
 
 
 def _judge_coverage(first: int, last: int, tape: Tape) -> Outcome | None:
-    """Return why the sessions from entry to horizon make no label; ``None``: they may."""
+    """Tell why the sessions from entry to horizon make no label; ``None``: they may."""
     sessions: Sequence[int] = range(first, last + 1)
     if not sessions:
         return Outcome(NO_ENTRY, "no_horizon")

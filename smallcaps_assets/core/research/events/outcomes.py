@@ -61,7 +61,7 @@ def build_event_outcomes(
 
 
 def _list_later(decisions: pl.DataFrame, calendar: SessionCalendar) -> pl.DataFrame:
-    """Return a row per decision and session after it, as far as the calendar goes."""
+    """List a row per decision and session after it, as far as the calendar goes."""
     places = calendar.frame.select("session_date", index=pl.col("session_index").cast(pl.Int64))
     dates = places.rename({"session_date": "outcome_session", "index": "outcome_index"})
     offsets = pl.DataFrame({"offset": range(1, SESSIONS + 1)}, {"offset": pl.Int16})

@@ -55,22 +55,22 @@ class LabelRules:
 
     @property
     def latency_ns(self) -> int:
-        """Return the latency in nanoseconds."""
+        """The latency in nanoseconds."""
         return _count_ns(self.latency_s)
 
     @property
     def max_wait_ns(self) -> int:
-        """Return the longest wait in nanoseconds."""
+        """The longest wait in nanoseconds."""
         return _count_ns(self.max_wait_s)
 
     @property
     def last_entry_ns(self) -> int:
-        """Return the time before the close without entries in nanoseconds."""
+        """The time before the close without entries in nanoseconds."""
         return _count_ns(self.last_entry_s)
 
     @property
     def exit_ns(self) -> int:
-        """Return the time from the vertical barrier to the close in nanoseconds."""
+        """The time from the vertical barrier to the close in nanoseconds."""
         return _count_ns(self.exit_before_close_s)
 
 
@@ -109,7 +109,7 @@ Rules = TypeVar("Rules", BarRules, LabelRules, CostRules)
 
 
 def parse_rules(defaults: Rules, overrides: Mapping[str, object], section: str) -> Rules:
-    """Return the defaults with ``overrides`` in their place.
+    """Put ``overrides`` in the place of defaults.
 
     Args:
         defaults: The values in force without any.
@@ -133,7 +133,7 @@ def parse_rules(defaults: Rules, overrides: Mapping[str, object], section: str) 
 
 
 def parse_event(name: str) -> str:
-    """Return the full name of an event given in full or by its number (``e6``).
+    """Find the full name of an event given in full or by its number (``e6``).
 
     Raises:
         ConfigError: There is no such event.
@@ -146,7 +146,7 @@ def parse_event(name: str) -> str:
 
 @cache
 def _count_ns(seconds: float) -> int:
-    """Return whole nanoseconds; labels ask for the same few a hundred thousand times."""
+    """Count whole nanoseconds; labels ask for the same few a hundred thousand times."""
     return round(seconds * SECOND_NS)
 
 

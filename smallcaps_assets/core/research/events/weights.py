@@ -44,7 +44,7 @@ class MinuteClock:
         return cls(opens, closes, np.cumsum(minutes) - minutes)
 
     def place(self, instants: Integers) -> Integers:
-        """Return the minute of each instant; one outside belongs to the next minute."""
+        """Find the minute of each instant; one outside belongs to the next minute."""
         session = np.searchsorted(self.closes, instants, side="right")
         session = np.minimum(session, self.opens.size - 1)
         minutes = np.maximum(0, instants - self.opens[session]) // _MINUTE_NS
@@ -67,12 +67,12 @@ def count_concurrency(first: Integers, last: Integers, length: int) -> Integers:
 
 
 def average_over(values: Floats, first: Integers, last: Integers) -> Floats:
-    """Return the mean of the values at the places of each label."""
+    """Average the values at the places of each label."""
     return sum_over(values, first, last) / (last - first + 1)
 
 
 def sum_over(values: Floats, first: Integers, last: Integers) -> Floats:
-    """Return the sum of the values at the places of each label."""
+    """Sum the values at the places of each label."""
     sums = np.zeros(values.size + 1)
     np.cumsum(values, out=sums[1:])
     total: Floats = sums[last + 1] - sums[first]
@@ -80,7 +80,7 @@ def sum_over(values: Floats, first: Integers, last: Integers) -> Floats:
 
 
 def invert_concurrency(concurrency: Integers) -> Floats:
-    """Return one over the labels of each place; 0 where there is none."""
+    """Divide one by the labels of each place; 0 where there is none."""
     shared: Floats = np.where(concurrency > 0, 1 / np.maximum(concurrency, 1), 0.0)
     return shared
 
@@ -88,7 +88,7 @@ def invert_concurrency(concurrency: Integers) -> Floats:
 def attribute_returns(
     log_returns: Floats, concurrency: Integers, first: Integers, last: Integers
 ) -> Floats:
-    """Return the absolute sum of the returns inside each label, each over the labels that share it.
+    """Sum the absolute returns inside each label, each over the labels that share it.
 
     The return into the first place happened before the entry, and is left out.
 
@@ -105,13 +105,13 @@ def attribute_returns(
 
 
 def normalise(weights: Floats) -> Floats:
-    """Return weights whose sum is their number."""
+    """Scale weights so that their sum is their number."""
     total = weights.sum()
     return weights * (weights.size / total) if total > 0 else weights
 
 
 def decay_weights(uniqueness: Floats, last_weight: float) -> Floats:
-    """Return factors that grow with the uniqueness summed up in order of time, to 1 for the newest.
+    """Make factors that grow with the uniqueness summed up in order of time, to 1 for the newest.
 
     Args:
         uniqueness: Of each label, oldest first.
@@ -147,5 +147,5 @@ def draw_sequentially(first: Integers, last: Integers, length: int, chances: Flo
 
 
 def weigh_draw(first: Integers, last: Integers, taken: Integers) -> Floats:
-    """Return the odds of the next draw up to a factor, after places were taken so many times."""
+    """Weigh the next draw up to a factor, after places were taken so many times."""
     return average_over(1 / (taken + 1.0), first, last)

@@ -64,7 +64,7 @@ def build_win_rates(labels: pl.DataFrame, rules: LabelRules) -> pl.DataFrame:
 
 
 def select_events(win_rates: pl.DataFrame, count: int) -> list[str]:
-    """Return the events with the highest lower end of the clustered interval, best first.
+    """Select the events with the highest lower end of the clustered interval, best first.
 
     Args:
         win_rates: ``schemas_research.WIN_RATES``.
@@ -85,7 +85,7 @@ def select_events(win_rates: pl.DataFrame, count: int) -> list[str]:
 
 
 def bound_wilson(wins: int, count: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of independent trials; ``count`` is above 0."""
+    """Bound a share of independent trials by Wilson's 95 % interval; ``count`` is above 0."""
     share, square = wins / count, _Z**2 / count
     middle = (share + square / 2) / (1 + square)
     half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
@@ -93,7 +93,7 @@ def bound_wilson(wins: int, count: int) -> tuple[float, float]:
 
 
 def correct_holm(p_values: Iterable[float | None], tests: int = _TESTS) -> list[float | None]:
-    """Return p values corrected by Holm over a number of tests; unknown ones count as tests.
+    """Correct p values by Holm over a number of tests; unknown ones count as tests.
 
     Args:
         p_values: In any order; ``None``: unknown.
@@ -110,7 +110,7 @@ def correct_holm(p_values: Iterable[float | None], tests: int = _TESTS) -> list[
 
 
 def draw_clusters(groups: npt.NDArray[np.int64], values: Floats, rules: LabelRules) -> Floats:
-    """Return means over draws of whole groups, with replacement, a column for each value.
+    """Draw whole groups with replacement, and average each draw, a column for each value.
 
     Args:
         groups: Group of each row, from 0 on without gaps.
@@ -126,7 +126,7 @@ def draw_clusters(groups: npt.NDArray[np.int64], values: Floats, rules: LabelRul
 
 
 def _measure(labels: pl.DataFrame, rules: LabelRules) -> Row:
-    """Return the figures of some labels, one a decision."""
+    """Measure the figures of some labels, one a decision."""
     made = labels.drop_nulls("net_return")
     returns = made["net_return"].to_numpy()
     wins = returns > 0
@@ -168,7 +168,7 @@ _RATES: Final = (
 
 
 def _draw(made: pl.DataFrame, wins: npt.NDArray[np.bool_], rules: LabelRules) -> Row:
-    """Return interval and p value by drawing whole entry sessions."""
+    """Find interval and p value by drawing whole entry sessions."""
     if made["entry_session"].n_unique() < FEWEST_SESSIONS:
         return {}
     groups = made["entry_session"].rank("dense").cast(pl.Int64).to_numpy() - 1
@@ -184,7 +184,7 @@ def _draw(made: pl.DataFrame, wins: npt.NDArray[np.bool_], rules: LabelRules) ->
 
 
 def _leave_out(made: pl.DataFrame, wins: npt.NDArray[np.bool_]) -> Row:
-    """Return the extremes of the win rate when one ticker is left out."""
+    """Find the extremes of the win rate when one ticker is left out."""
     by_ticker = (
         made.with_columns(win=pl.Series(wins)).group_by("ticker").agg(pl.col("win").sum(), pl.len())
     )
