@@ -1,5 +1,6 @@
 """`smallcaps demo`: the whole pipeline on the emulated market, with an outage in the middle."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,8 +55,9 @@ def command(data_dir: Path) -> None:
     """Plan, download, survive an outage, resume, audit: on synthetic data, without a key."""
     console = open_console()
     has_lake = LakeLayout(data_dir.absolute()).identity_file.exists()
-    # A lake that is there stays bound to the market that it was made from.
-    market: dict[str, object] = {} if has_lake else {"emulator_scenarios": "true"}
+    # A lake that is there stays bound to its market, and an emulator that runs serves its own.
+    is_free = not has_lake and "SMALLCAPS_BASE_URL" not in os.environ
+    market: dict[str, object] = {"emulator_scenarios": "true"} if is_free else {}
     with open_workplace(
         needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE, **market
     ) as work:

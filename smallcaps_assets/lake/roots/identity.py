@@ -195,7 +195,9 @@ def _register_home(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -
 
 def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
     """Refuse to begin a lake where there was one."""
-    if read_register(layout, fs) is not None:
+    is_registered = read_register(layout, fs) is not None
+    # Another process may just have begun it: the identity is there before the register.
+    if is_registered and not fs.is_file(layout.identity_file):
         raise StorageError(
             f"{layout.identity_file} is gone, and {layout.roots_file.name} says that there was a "
             f"lake: mount the disk of {layout.lake_dir} again, or restore lake.json from a copy; "

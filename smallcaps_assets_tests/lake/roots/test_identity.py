@@ -146,6 +146,25 @@ def test_processes_that_create_a_lake_at_once_agree(tmp_path: Path) -> None:
     assert winners == [read_identity(layout, FS)]
 
 
+class Overtaken(FileSystem):
+    """A disk on which another process begins the lake while this one looks for it."""
+
+    def read(self, path: Path) -> bytes:
+        """Find no identity, which is there a moment later."""
+        if path.name == "lake.json" and not path.exists():
+            open_lake(LakeLayout(path.parent.parent), FS, SEED_1)
+            raise MissingPartitionError(f"expected a file, found none: {path}")
+        return super().read(path)
+
+
+def test_a_lake_that_another_process_has_just_begun_is_not_gone(tmp_path: Path) -> None:
+    layout = LakeLayout(tmp_path)
+
+    found = open_lake(layout, Overtaken(), SEED_1)
+
+    assert found == read_identity(layout, FS)
+
+
 def test_a_kill_while_creating_leaves_no_half_identity(tmp_path: Path) -> None:
     """L13: the next start creates the lake, or finds it whole."""
     for crash_at in range(30):
