@@ -147,9 +147,9 @@ def run_refusals(folder: Path, limit: int) -> Part:
 
 def run_segment_ends(folder: Path, *, is_short: bool) -> Iterator[Part]:
     """Yield the parts of this module, and that of lost answers."""
-    few = 6 if is_short else 10_000
+    few = 3 if is_short else 10_000
     yield timed(lambda: run_kills(folder, few))
-    yield timed(lambda: run_two_writers(folder, 3 if is_short else 64))
+    yield timed(lambda: run_two_writers(folder, 2 if is_short else 64))
     yield timed(lambda: run_power_losses(folder, few))
     yield timed(lambda: run_refusals(folder, few))
     yield timed(lambda: run_lost_answers(few))
