@@ -17,6 +17,7 @@ import polars as pl
 from smallcaps_assets.core.research.events.parameters import CostRules, LabelRules
 from smallcaps_assets.core.research.prints import PRINT_COLUMNS, label_prints
 from smallcaps_assets.core.sessions import SessionCalendar, session_range
+from smallcaps_assets.core.ticks.phases import REGULAR
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
@@ -88,6 +89,11 @@ class Ground:
         return self.lake.session_hashes()
 
     @cached_property
+    def traded(self) -> pl.DataFrame:
+        """Those of :attr:`sessions` that have trades."""
+        return self.sessions.filter(pl.col("rows") > 0)
+
+    @cached_property
     def bars(self) -> pl.DataFrame:
         """The daily bars of the tickers that have events."""
         tickers = self.events["ticker"].unique().to_list()
@@ -107,9 +113,35 @@ class Ground:
         Yields:
             ``core.research.prints.label_prints`` of whole sessions, in tape order.
         """
-        wanted = self.sessions.join(sessions, on=KEY, how="semi").filter(pl.col("rows") > 0)
-        for batch in cut_batches(wanted.sort(KEY), self.batch_rows):
-            yield self._read_batch(batch)
+        wanted = self.traded.join(sessions, on=KEY, how="semi").sort(KEY)
+        for trades in self.read_trades(wanted, self.batch_rows, phases=REGULAR):
+            yield label_prints(trades)
+
+    def read_trades(
+        self, sessions: pl.DataFrame, most_rows: int, *, phases: str | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Read trades in batches of whole tickers, of as many as may be in memory at once.
+
+        Args:
+            sessions: Rows of ``traded``, sorted by ticker and session.
+            most_rows: Trades of a batch, unless it is a single session.
+            phases: One trading phase; all by default.
+
+        Yields:
+            ``PRINT_COLUMNS`` of whole sessions, in tape order.
+        """
+        for batch in cut_batches(sessions, most_rows):
+            tickers, dates = batch["ticker"].unique(), session_range(batch)
+            trades = self.lake.trades(
+                tickers.to_list(), *dates, phases=phases, columns=PRINT_COLUMNS
+            )
+            is_inside = pl.col("session_date").is_between(*dates)
+            is_asked = pl.col("ticker").is_in(tickers.implode())
+            # Nearly always the dates of the tickers are the batch, and nothing is left out.
+            if self.traded.filter(is_inside & is_asked).height != batch.height:
+                keys = batch.select(KEY).lazy()
+                trades = trades.join(keys, on=KEY, how="semi", maintain_order="left")
+            yield trades.collect()
 
     def read(self, table: Table) -> pl.DataFrame:
         """Read a table of research that is one file.
@@ -130,17 +162,6 @@ class Ground:
     def is_current(self, table: Table, input_hash: str) -> bool:
         """Say whether a table was made from inputs of this hash."""
         return self.store.read_facts(table).get(INPUT_HASH) == input_hash
-
-    def _read_batch(self, batch: pl.DataFrame) -> pl.DataFrame:
-        trades = self.lake.trades(
-            batch["ticker"].unique().to_list(),
-            *session_range(batch),
-            phases="regular",
-            columns=PRINT_COLUMNS,
-        )
-        keys = batch.select(KEY).lazy()
-        found = trades.join(keys, on=KEY, how="semi", maintain_order="left").collect()
-        return label_prints(found)
 
 
 def cut_batches(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame]:

@@ -42,15 +42,24 @@ def make_labels(ground: Ground) -> MadeTable:
     """
     decisions = ground.read(DECISIONS)
     input_hash = _hash(ground, decisions)
-    if ground.is_current(WIN_RATES, input_hash):
-        return _describe(ground, decisions, ground.read(LABELS), is_reused=True)
-    labels = label_decisions(ground, decisions)
-    made = _describe(ground, decisions, labels, is_reused=False)
-    if made.verdict.passed:
+    if is_reused := ground.is_current(WIN_RATES, input_hash):
+        labels, rates = ground.read(LABELS), ground.read(WIN_RATES)
+    else:
+        labels = label_decisions(ground, decisions)
+        rates = build_win_rates(labels, ground.labels)
+    verdict = judge_labels(labels, decisions)
+    if verdict.passed and not is_reused:
         facts = {INPUT_HASH: input_hash}
         ground.store.write(LABELS, None, [labels], facts)
-        ground.store.write(WIN_RATES, None, [build_win_rates(labels, ground.labels)], facts)
-    return made
+        ground.store.write(WIN_RATES, None, [rates], facts)
+    counted = labels.filter("is_event_side").group_by("outcome").len().sort("outcome")
+    numbers: dict[str, Number] = {
+        "decisions": decisions.height,
+        "labels": labels.height,
+        "is_selection_point_in_time": int(decisions["is_selection_point_in_time"].all()),
+        "is_reused": int(is_reused),
+    }
+    return MadeTable(labels.height, numbers, verdict, {"win_rates": rates, "outcomes": counted})
 
 
 def label_decisions(ground: Ground, decisions: pl.DataFrame) -> pl.DataFrame:
@@ -76,30 +85,16 @@ def _hash(ground: Ground, decisions: pl.DataFrame) -> str:
     )
 
 
-def _describe(
-    ground: Ground, decisions: pl.DataFrame, labels: pl.DataFrame, *, is_reused: bool
-) -> MadeTable:
-    verdict = judge_labels(labels, decisions)
-    counted = labels.filter("is_event_side").group_by("outcome").len().sort("outcome")
-    numbers: dict[str, Number] = {
-        "decisions": decisions.height,
-        "labels": labels.height,
-        "is_selection_point_in_time": int(decisions["is_selection_point_in_time"].all()),
-        "is_reused": int(is_reused),
-    }
-    rates = build_win_rates(labels, ground.labels)
-    return MadeTable(labels.height, numbers, verdict, {"win_rates": rates, "outcomes": counted})
-
-
 def _cut_decisions(
     ground: Ground, decisions: pl.DataFrame
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield decisions of one ticker with the proven sessions that their labels may touch."""
-    for _, ticker in decisions.sort(DECISIONS.key).group_by("ticker", maintain_order=True):
+    for (name,), ticker in decisions.sort(DECISIONS.key).group_by("ticker", maintain_order=True):
+        held = ground.sessions.filter(pl.col("ticker") == name)
         taken: list[pl.DataFrame] = []
         touched = pl.DataFrame(schema=ground.sessions.schema)
         for decision in ticker.iter_slices(1):
-            more = _list_touched(ground, decision)
+            more = _list_touched(ground, held, decision)
             union = pl.concat([touched, more]).unique(KEY)
             if taken and int(union["rows"].sum()) > ground.batch_rows:
                 yield pl.concat(taken), touched
@@ -109,15 +104,14 @@ def _cut_decisions(
         yield pl.concat(taken), touched
 
 
-def _list_touched(ground: Ground, decision: pl.DataFrame) -> pl.DataFrame:
-    """List the proven sessions from that of a decision to its longest horizon."""
+def _list_touched(ground: Ground, held: pl.DataFrame, decision: pl.DataFrame) -> pl.DataFrame:
+    """List those of a ticker's proven sessions from a decision to its longest horizon."""
     first = decision["session_date"][0]
     index = ground.calendar.index_of(first)
     longest = max(find_horizon(ground, event) for event in decision["events"][0])
     last = min(index + longest, ground.calendar.frame.height - 1)
     dates = ground.calendar.frame["session_date"][index : last + 1]
-    is_touched = pl.col("session_date").is_in(dates.implode())
-    return ground.sessions.filter((pl.col("ticker") == decision["ticker"][0]) & is_touched)
+    return held.filter(pl.col("session_date").is_in(dates.implode()))
 
 
 def weigh_labels(labels: pl.DataFrame, marks: pl.DataFrame, clock: MinuteClock) -> pl.DataFrame:

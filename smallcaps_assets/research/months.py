@@ -34,8 +34,8 @@ from smallcaps_assets.core.research.minute_bars import (
     prepare_prints,
     sum_prints,
 )
-from smallcaps_assets.core.research.prints import PRINT_COLUMNS, count_unknown_conditions
-from smallcaps_assets.core.sessions import month_bounds, session_range
+from smallcaps_assets.core.research.prints import count_unknown_conditions
+from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.ticks.phases import REGULAR
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
@@ -91,10 +91,11 @@ class Months:
 
     ground: Ground
     rules: BarRules
+    _scales: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def list_months(self) -> list[str]:
         """List the months of which the lake has trades, sorted."""
-        dates = self._traded["session_date"]
+        dates = self.ground.traded["session_date"]
         return dates.dt.to_string("%Y-%m").unique().sort().to_list()
 
     def make(self, table: Table, months: Sequence[str]) -> Iterator[MadeMonth]:
@@ -152,7 +153,15 @@ class Months:
         return self.ground.hash_inputs(version, str(bars), scales)
 
     def scale(self, month: str) -> pl.DataFrame:
-        """Scale the sessions of a month by ``information_bars.scale_sessions``."""
+        """Scale the sessions of a month by ``information_bars.scale_sessions``, once.
+
+        So what is hashed, what is made and what is judged rest on the same daily bars.
+        """
+        if month not in self._scales:
+            self._scales[month] = self._scale(month)
+        return self._scales[month]
+
+    def _scale(self, month: str) -> pl.DataFrame:
         sessions = self._sessions_of(month).select(KEY)
         first, last = month_bounds(month)
         bars = self.ground.lake.daily_bars(first - _HISTORY, last)
@@ -227,7 +236,7 @@ class Months:
         from smallcaps_assets.plots.research.bars import draw_session  # noqa: PLC0415  matplotlib
 
         is_of = pl.col("session_date").dt.to_string("%Y-%m").is_in(months)
-        busiest = self._traded.filter(is_of).sort("rows", *KEY).tail(1).select(KEY).lazy()
+        busiest = self.ground.traded.filter(is_of).sort("rows", *KEY).tail(1).select(KEY).lazy()
         bars, halts = (
             self.ground.store.scan(table, months).join(busiest, on=KEY, how="semi").collect()
             for table in (MINUTE_BARS, HALTS)
@@ -247,13 +256,9 @@ class Months:
         figures = {"imbalance_bar_lengths": draw_bar_lengths(lengths)} if lengths.height else {}
         return publish(self.ground, figures)
 
-    @property
-    def _traded(self) -> pl.DataFrame:
-        return self.ground.sessions.filter(pl.col("rows") > 0)
-
     def _sessions_of(self, month: str) -> pl.DataFrame:
         first, last = month_bounds(month)
-        return self._traded.filter(pl.col("session_date").is_between(first, last))
+        return self.ground.traded.filter(pl.col("session_date").is_between(first, last))
 
     def _is_current(self, table: Table, month: str) -> bool:
         try:
@@ -270,16 +275,9 @@ class Months:
         return len({str(fact.get(INPUT_HASH)) for fact in facts}) == 1
 
     def _read_batches(self, month: str) -> Batches:
-        """Yield the trades of whole tickers, as many as may be in memory at once."""
+        """Read the trades of whole tickers, as many as may be in memory at once."""
         most_rows = min(self.ground.batch_rows, TRADE_ROWS)
-        for batch in cut_batches(self._sessions_of(month), most_rows):
-            tickers = batch["ticker"].unique().to_list()
-            dates = session_range(batch)
-            trades = self.ground.lake.trades(tickers, *dates, columns=PRINT_COLUMNS).collect()
-            # Nearly always the dates of the tickers are the batch, and nothing is to be left out.
-            if trades.height != batch["rows"].sum():
-                trades = trades.join(batch, on=KEY, how="semi", maintain_order="left")
-            yield trades
+        return self.ground.read_trades(self._sessions_of(month), most_rows)
 
     def _write_minute_bars(self, month: str, input_hash: str) -> MadeMonth:
         halts = [HALTS.empty()]

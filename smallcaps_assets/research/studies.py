@@ -14,7 +14,6 @@ from smallcaps_assets.core.research.events.features import build_event_features,
 from smallcaps_assets.core.research.events.outcomes import build_event_outcomes
 from smallcaps_assets.core.verdicts import MadeTable, Verdict
 from smallcaps_assets.research.ground import INPUT_HASH, KEY, Ground
-from smallcaps_assets.schemas import Table
 from smallcaps_assets.schemas_research import (
     DECISIONS,
     EVENT_FEATURES,
@@ -36,11 +35,11 @@ def make_event_features(ground: Ground) -> MadeTable:
         MissingPartitionError: No decisions, or no minute bars, were made yet.
     """
     decisions = ground.read(DECISIONS)
-    minutes, halts = (_read_sessions(ground, table, decisions) for table in (MINUTE_BARS, HALTS))
     input_hash = _hash(ground, decisions)
-    if ground.is_current(EVENT_FEATURES, input_hash):
+    if is_reused := ground.is_current(EVENT_FEATURES, input_hash):
         features = ground.read(EVENT_FEATURES)
     else:
+        minutes, halts = _read_minutes(ground, decisions)
         history = measure_history(decisions, ground.bars, ground.splits, ground.calendar)
         features = build_event_features(decisions, minutes, halts, history)
     verdict = prove_no_future(
@@ -48,7 +47,7 @@ def make_event_features(ground: Ground) -> MadeTable:
         features,
         decisions.sample(min(PROVEN_ROWS, decisions.height), seed=ground.labels.seed),
     )
-    if verdict.passed:
+    if verdict.passed and not is_reused:
         ground.store.write(EVENT_FEATURES, None, [features], {INPUT_HASH: input_hash})
     nulls = pl.DataFrame(
         {"feature": features.columns, "nulls": [column.null_count() for column in features]}
@@ -105,7 +104,7 @@ def prove_no_future(ground: Ground, features: pl.DataFrame, decisions: pl.DataFr
 
 def _make_cut(ground: Ground, decisions: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield the features of each decision from what was final at its instant."""
-    minutes, halts = (_read_sessions(ground, table, decisions) for table in (MINUTE_BARS, HALTS))
+    minutes, halts = _read_minutes(ground, decisions)
     for decision in decisions.iter_slices(1):
         known = decision["known_timestamp"]
         bars = ground.bars.filter(pl.col("session_date") < decision["session_date"])
@@ -118,13 +117,14 @@ def _make_cut(ground: Ground, decisions: pl.DataFrame) -> Iterator[pl.DataFrame]
         )
 
 
-def _read_sessions(ground: Ground, table: Table, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Read what a monthly table has of the sessions of some decisions."""
+def _read_minutes(ground: Ground, decisions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Read the minute bars, then the halts, of the sessions of some decisions."""
     sessions = decisions.select(KEY).unique()
     held = ground.sessions.filter(pl.col("rows") > 0).join(sessions, on=KEY, how="semi")
     months = held["session_date"].dt.to_string("%Y-%m").unique().to_list()
-    rows = ground.store.scan(table, months)
-    return rows.join(sessions.lazy(), on=KEY, how="semi", maintain_order="left").collect()
+    for table in (MINUTE_BARS, HALTS):
+        rows = ground.store.scan(table, months)
+        yield rows.join(sessions.lazy(), on=KEY, how="semi", maintain_order="left").collect()
 
 
 def _hash(ground: Ground, decisions: pl.DataFrame) -> str:
