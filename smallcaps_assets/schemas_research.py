@@ -15,15 +15,19 @@ TICKER: Final = Column(pl.String(), "Vendor's symbol on that session; case matte
 SESSION_DATE: Final = Column(pl.Date(), "New York date of the XNYS session.")
 KNOWN_TIMESTAMP: Final = Column(INSTANT, "From when on the row was known, included.")
 
-_OPEN: Final = Column(pl.Float64(), "First price print, USD; null: there is none.", nullable=True)
-_HIGH: Final = Column(pl.Float64(), "Highest range print, USD; null: none.", nullable=True)
-_LOW: Final = Column(pl.Float64(), "Lowest range print, USD; null: none.", nullable=True)
-_CLOSE: Final = Column(pl.Float64(), "Last price print, USD; null: none.", nullable=True)
+
+def _figure(text: str) -> Column:
+    """Make a column of floats whose text says when it is null."""
+    return Column(pl.Float64(), text, nullable=True)
+
+
+_OPEN: Final = _figure("First price print, USD; null: there is none.")
+_HIGH: Final = _figure("Highest range print, USD; null: none.")
+_LOW: Final = _figure("Lowest range print, USD; null: none.")
+_CLOSE: Final = _figure("Last price print, USD; null: none.")
 _VOLUME: Final = Column(pl.Float64(), "Shares of all volume prints.")
 _DOLLAR: Final = Column(pl.Float64(), "Price times size of all volume prints, USD.")
-_VWAP: Final = Column(
-    pl.Float64(), "`dollar` over `volume`, USD; null: volume is 0.", nullable=True
-)
+_VWAP: Final = _figure("`dollar` over `volume`, USD; null: volume is 0.")
 _TRADE_COUNT: Final = Column(pl.Int64(), "Volume prints.")
 _BUY_VOLUME: Final = Column(pl.Float64(), "Shares of prints that the tick rule calls bought.")
 _SELL_VOLUME: Final = Column(pl.Float64(), "Shares of prints that the tick rule calls sold.")
@@ -72,11 +76,9 @@ MINUTE_BARS: Final = Table(
         "trf_volume": Column(pl.Float64(), "Shares printed off exchange, by a TRF."),
         "auction_volume": _AUCTION_VOLUME,
         "has_auction_print": Column(pl.Boolean(), "An auction or cross is among its prints."),
-        "realised_variance": Column(
-            pl.Float64(),
+        "realised_variance": _figure(
             "Sum of squared log returns from price print to price print inside the minute; null: "
-            "fewer than two.",
-            nullable=True,
+            "fewer than two."
         ),
     },
 )
@@ -137,7 +139,7 @@ INFORMATION_BARS: Final = Table(
 
 
 def _feature(description: str) -> Column:
-    return Column(pl.Float64(), f"{description}; null: too few bars, or undefined.", nullable=True)
+    return _figure(f"{description}; null: too few bars, or undefined.")
 
 
 BAR_FEATURES: Final = Table(
@@ -188,9 +190,7 @@ INTRADAY_EVENTS: Final = Table(
             "From when on the event was known, included: a print of the regular phase for E2, E3, "
             "E8 and E9 that prints confirm, else the end of the after-hours.",
         ),
-        "known_price": Column(
-            pl.Float64(), "Price of that print, USD; null: the bar told, no print.", nullable=True
-        ),
+        "known_price": _figure("Price of that print, USD; null: the bar told, no print."),
         "is_confirmed": Column(
             pl.Boolean(),
             "E3 and E9: at least two live prints at or beyond the level; E2 and E8: the first "
@@ -204,17 +204,13 @@ INTRADAY_EVENTS: Final = Table(
             "0.5 %; null: prints told.",
             nullable=True,
         ),
-        "open_used": Column(
-            pl.Float64(), "First price print of the regular phase, USD; null: none.", nullable=True
-        ),
-        "level": Column(pl.Float64(), "Price to reach, USD; null: E3 and E9 alone.", nullable=True),
-        "extreme": Column(
-            pl.Float64(), "Live print farthest that way, USD; null: none.", nullable=True
-        ),
+        "open_used": _figure("First price print of the regular phase, USD; null: none."),
+        "level": _figure("Price to reach, USD; null: E3 and E9 alone."),
+        "extreme": _figure("Live print farthest that way, USD; null: none."),
         "prints_beyond": Column(
             pl.Int64(), "Live prints at or beyond it; null: not asked.", nullable=True
         ),
-        "shares_beyond": Column(pl.Float64(), "Their shares; null: not asked.", nullable=True),
+        "shares_beyond": _figure("Their shares; null: not asked."),
         "minutes_beyond": Column(
             pl.Int64(), "Minutes that hold one of them; null: not asked.", nullable=True
         ),
@@ -236,20 +232,14 @@ DECISIONS: Final = Table(
         "is_intraday": Column(pl.Boolean(), "Known early enough for an entry the same session."),
         "entry_session": Column(pl.Date(), "Session in which an entry is looked for."),
         "decision_timestamp": Column(INSTANT, "First instant at which an entry may be."),
-        "known_price": Column(
-            pl.Float64(), "Last price known then, USD; null: no usable bar.", nullable=True
-        ),
-        "sigma": Column(
-            pl.Float64(),
+        "known_price": _figure("Last price known then, USD; null: no usable bar."),
+        "sigma": _figure(
             "Root mean square of 20 daily log returns, the last one up to `known_price`; null: "
-            "fewer than 10 within 40 sessions.",
-            nullable=True,
+            "fewer than 10 within 40 sessions."
         ),
-        "day_volume": Column(
-            pl.Float64(),
+        "day_volume": _figure(
             "Median shares of the 20 usable bars before, or those of the event's session where "
-            "they are known and more; null: no bar.",
-            nullable=True,
+            "they are known and more; null: no bar."
         ),
         "half_spread": Column(
             pl.Float64(), "Estimated half spread as a fraction of the price, from what was known."
@@ -286,33 +276,23 @@ LABELS: Final = Table(
             "`not_proven`, `unknown_split`; null: none is needed.",
             nullable=True,
         ),
-        "barrier": Column(
-            pl.Float64(), "Return that is profit, or stop below 0; null: no target.", nullable=True
-        ),
+        "barrier": _figure("Return that is profit, or stop below 0; null: no target."),
         "entry_session": Column(pl.Date(), "Session in which an entry was looked for."),
         "entry_timestamp": Column(INSTANT, "Print of the entry; null: none.", nullable=True),
-        "entry_price": Column(pl.Float64(), "Its price, USD; null: none.", nullable=True),
+        "entry_price": _figure("Its price, USD; null: none."),
         "vertical_timestamp": Column(INSTANT, "When time is up; null: no entry.", nullable=True),
         "exit_timestamp": Column(INSTANT, "Print of the exit; null: none.", nullable=True),
         "exit_session": Column(pl.Date(), "Session of the exit; null: none.", nullable=True),
-        "exit_price": Column(
-            pl.Float64(), "Its price in shares of the entry, USD; null: none.", nullable=True
+        "exit_price": _figure("Its price in shares of the entry, USD; null: none."),
+        "gross_return": _figure("Of the side, from print to print; null: no exit."),
+        "net_return": _figure("The same after costs; null: no exit."),
+        "concurrency": _figure(
+            "Mean of the dataset's labels of the ticker over its minutes; null: no exit."
         ),
-        "gross_return": Column(
-            pl.Float64(), "Of the side, from print to print; null: no exit.", nullable=True
-        ),
-        "net_return": Column(pl.Float64(), "The same after costs; null: no exit.", nullable=True),
-        "concurrency": Column(
-            pl.Float64(),
-            "Mean of the dataset's labels of the ticker over its minutes; null: no exit.",
-            nullable=True,
-        ),
-        "uniqueness": Column(pl.Float64(), "Mean of one over them; null: no exit.", nullable=True),
-        "attribution": Column(
-            pl.Float64(),
+        "uniqueness": _figure("Mean of one over them; null: no exit."),
+        "attribution": _figure(
             "Absolute sum of its minute returns, each over the labels that share it; it knows the "
-            "outcome; null: no exit.",
-            nullable=True,
+            "outcome; null: no exit."
         ),
     },
 )
@@ -331,40 +311,24 @@ WIN_RATES: Final = Table(
         "no_entry": Column(pl.Int64(), "Decisions that found no entry."),
         "no_exit": Column(pl.Int64(), "Decisions that found no exit."),
         "no_target": Column(pl.Int64(), "Decisions without a volatility."),
-        "profit_share": Column(
-            pl.Float64(), "Share that reached profit; null: no decision.", nullable=True
+        "profit_share": _figure("Share that reached profit; null: no decision."),
+        "win_rate": _figure("Share with a net return above 0; null: no decision."),
+        "wilson_low": _figure("Wilson 95 %, as if independent; null: none."),
+        "wilson_high": _figure("Its upper end; null: none."),
+        "clustered_low": _figure(
+            "95 % by drawing whole entry sessions; null: fewer than 20 of them."
         ),
-        "win_rate": Column(
-            pl.Float64(), "Share with a net return above 0; null: no decision.", nullable=True
+        "clustered_high": _figure("Its upper end; null: the same."),
+        "lowest_without_a_ticker": _figure(
+            "Lowest win rate when one ticker is left out; null: one."
         ),
-        "wilson_low": Column(
-            pl.Float64(), "Wilson 95 %, as if independent; null: none.", nullable=True
+        "highest_without_a_ticker": _figure("Highest one; null: there is one ticker."),
+        "mean_net_return": _figure("Mean; null: no decision."),
+        "median_net_return": _figure("Median; null: no decision."),
+        "p_value": _figure(
+            "Of a mean above 0, one-sided, by the same draws; null: fewer than 20 sessions."
         ),
-        "wilson_high": Column(pl.Float64(), "Its upper end; null: none.", nullable=True),
-        "clustered_low": Column(
-            pl.Float64(),
-            "95 % by drawing whole entry sessions; null: fewer than 20 of them.",
-            nullable=True,
-        ),
-        "clustered_high": Column(pl.Float64(), "Its upper end; null: the same.", nullable=True),
-        "lowest_without_a_ticker": Column(
-            pl.Float64(), "Lowest win rate when one ticker is left out; null: one.", nullable=True
-        ),
-        "highest_without_a_ticker": Column(
-            pl.Float64(), "Highest one; null: there is one ticker.", nullable=True
-        ),
-        "mean_net_return": Column(pl.Float64(), "Mean; null: no decision.", nullable=True),
-        "median_net_return": Column(pl.Float64(), "Median; null: no decision.", nullable=True),
-        "p_value": Column(
-            pl.Float64(),
-            "Of a mean above 0, one-sided, by the same draws; null: fewer than 20 sessions.",
-            nullable=True,
-        ),
-        "p_holm": Column(
-            pl.Float64(),
-            "The same, corrected by Holm over the 11 events; null: none.",
-            nullable=True,
-        ),
+        "p_holm": _figure("The same, corrected by Holm over the 11 events; null: none."),
     },
 )
 
@@ -410,16 +374,12 @@ EVENT_OUTCOMES: Final = Table(
         "known_timestamp": _DECIDED,
         "offset": Column(pl.Int16(), "Sessions after that of the event, from 1."),
         "outcome_session": Column(pl.Date(), "That session."),
-        "close_return": Column(
-            pl.Float64(),
-            "Its close over `known_price`, less 1, splits undone; null: no usable bar.",
-            nullable=True,
+        "close_return": _figure(
+            "Its close over `known_price`, less 1, splits undone; null: no usable bar."
         ),
-        "high_return": Column(pl.Float64(), "The same of its high.", nullable=True),
-        "low_return": Column(pl.Float64(), "The same of its low.", nullable=True),
-        "volume_ratio": Column(
-            pl.Float64(), "Shares over the median day before the event; null: none.", nullable=True
-        ),
+        "high_return": _figure("The same of its high."),
+        "low_return": _figure("The same of its low."),
+        "volume_ratio": _figure("Shares over the median day before the event; null: none."),
     },
 )
 
