@@ -38,6 +38,15 @@ PHASE_COLUMNS: Final = {
 }
 """Columns that count rows, by trading phase."""
 
+
+def count_phases() -> list[pl.Expr]:
+    """Count rows of trades by phase, in columns of their own."""
+    return [
+        (pl.col("trading_phase") == phase).sum().cast(pl.Int64).alias(column)
+        for phase, column in PHASE_COLUMNS.items()
+    ]
+
+
 _INSTANTS: Final = ("first_sip", "last_sip")
 _PHYSICAL: Final = {
     name: pl.Int64() if name in _INSTANTS else dtype for name, dtype in ENTRIES.schema.items()

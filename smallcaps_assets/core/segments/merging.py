@@ -38,6 +38,11 @@ def is_green() -> pl.Expr:
     return pl.col("state").is_in(list(GREEN))
 
 
+def is_proven(parts: Collection[str]) -> pl.Expr:
+    """Say of each entry that counts whether it is green, and its rows are in one of these parts."""
+    return is_green() & ((pl.col("rows") == 0) | pl.col("part").is_in(list(parts)))
+
+
 def select_winners(entries: pl.DataFrame) -> pl.DataFrame:
     """Select the entry of each session that counts.
 
@@ -61,8 +66,7 @@ def select_proven(winners: pl.DataFrame, parts: Collection[str]) -> pl.DataFrame
         winners: Entries of :func:`select_winners`.
         parts: Names of the parts that are there.
     """
-    is_there = (pl.col("rows") == 0) | pl.col("part").is_in(list(parts))
-    return winners.filter(is_green() & is_there)
+    return winners.filter(is_proven(parts))
 
 
 def select_two_answers(entries: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:

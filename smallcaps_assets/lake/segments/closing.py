@@ -17,6 +17,7 @@ from smallcaps_assets.core.segments.entries import (
     PHASE_COLUMNS,
     SESSION,
     WITH_ROWS,
+    count_phases,
 )
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
 from smallcaps_assets.errors import DataError
@@ -90,15 +91,11 @@ def close_segment(
 
 def _measure(trades: pl.DataFrame) -> pl.DataFrame:
     """Count the rows of each session and phase, and find its first and last instant."""
-    phases = [
-        (pl.col("trading_phase") == phase).sum().cast(pl.Int64).alias(column)
-        for phase, column in PHASE_COLUMNS.items()
-    ]
     return trades.group_by(_PLACE, maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("rows"),
         pl.col("sip_timestamp").first().alias("first_sip"),
         pl.col("sip_timestamp").last().alias("last_sip"),
-        *phases,
+        *count_phases(),
     )
 
 

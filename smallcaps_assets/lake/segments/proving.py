@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.segments.entries import PHASE_COLUMNS
+from smallcaps_assets.core.segments.entries import PHASE_COLUMNS, count_phases
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.segments.commit import SegmentLake
@@ -76,7 +76,7 @@ def find_damaged_parts(lake: SegmentLake, month: Month) -> dict[str, str]:
     Raises:
         StorageError: The storage refuses.
     """
-    facts = {part.name: part for one in month.records.values() for part in one.header.parts}
+    facts = month.told_parts
     counting = {part for part, _ in _by_part(month.winners)}
     damaged = dict.fromkeys(counting - month.parts.keys(), "it is gone")
     for part in sorted(facts.keys() & month.parts.keys()):
@@ -169,11 +169,7 @@ def _compare_labels(trades: pl.DataFrame, entries: pl.DataFrame) -> dict[int, st
         "number"
     ]
     labels = ("ticker", "session_date")
-    counts = [
-        (pl.col("trading_phase") == phase).sum().cast(pl.Int64).alias(column)
-        for phase, column in PHASE_COLUMNS.items()
-    ]
-    seen = trades.with_columns(number=owner).group_by("number", *labels).agg(*counts)
+    seen = trades.with_columns(number=owner).group_by("number", *labels).agg(*count_phases())
     columns = ["number", *labels, *PHASE_COLUMNS.values()]
     wrong = entries.join(seen, on=columns, how="anti")
     return dict.fromkeys(wrong["number"].to_list(), "its rows have other labels than it says")

@@ -30,7 +30,7 @@ from smallcaps_assets.lake.segments.names import (
     record_key,
 )
 from smallcaps_assets.lake.segments.parts import PartReader
-from smallcaps_assets.lake.segments.records import Record, parse_record
+from smallcaps_assets.lake.segments.records import PartFacts, Record, parse_record
 from smallcaps_assets.lake.storage.protocol import Stored
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
@@ -80,15 +80,19 @@ class Month:
         return select_two_answers(self.entries, self.winners)
 
     @cached_property
+    def told_parts(self) -> Mapping[str, PartFacts]:
+        """What records say of their parts, by the name of the part."""
+        return {part.name: part for one in self.records.values() for part in one.header.parts}
+
+    @cached_property
     def part_facts(self) -> pl.DataFrame:
         """What records say of the parts that are there, and how many of their rows count.
 
         Columns ``part``, ``sha256``, ``bytes``, ``rows``, ``live_rows``, ``is_whole``.
         """
-        told = {part.name: part for one in self.records.values() for part in one.header.parts}
         rows = [
             (part.name, part.sha256, part.bytes, part.rows)
-            for name, part in sorted(told.items())
+            for name, part in sorted(self.told_parts.items())
             if name in self.parts
         ]
         schema = {"part": pl.String, "sha256": pl.String, "bytes": pl.Int64, "rows": pl.Int64}
@@ -102,8 +106,7 @@ class Month:
     @property
     def strays(self) -> dict[str, Stored]:
         """Parts that neither a record nor one of its entries names."""
-        named = {part.name for one in self.records.values() for part in one.header.parts}
-        named |= {*self.entries["part"].drop_nulls()}
+        named = {*self.told_parts, *self.entries["part"].drop_nulls()}
         return {name: stored for name, stored in self.parts.items() if name not in named}
 
 

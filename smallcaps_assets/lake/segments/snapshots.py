@@ -11,7 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.segments.merging import SEGMENT, is_green
+from smallcaps_assets.core.segments.entries import SESSION
+from smallcaps_assets.core.segments.merging import SEGMENT, is_green, is_proven
 from smallcaps_assets.core.segments.witnesses import Loss, find_lost_records
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.segments.commit import SegmentLake
@@ -61,16 +62,15 @@ def index_tickers(month: Month) -> pl.DataFrame:
     Returns:
         Columns ``ticker``, ``month``, ``proven``, ``red``, ``marked``, ``rows``, by ticker.
     """
-    sessions = month.winners.filter(pl.col("kind") == "session")
-    is_there = (pl.col("rows") == 0) | pl.col("part").is_in([*month.parts])
-    is_proven = is_green() & is_there
+    sessions = month.winners.filter(pl.col("kind") == SESSION)
+    proven = is_proven(month.parts.keys())
     return (
         sessions.group_by("ticker")
         .agg(
             month=pl.lit(month.name),
-            proven=is_proven.sum().cast(pl.Int64),
-            red=(~is_proven).sum().cast(pl.Int64),
-            marked=(is_proven & (pl.col("marks").list.len() > 0)).sum().cast(pl.Int64),
+            proven=proven.sum().cast(pl.Int64),
+            red=(~proven).sum().cast(pl.Int64),
+            marked=(proven & (pl.col("marks").list.len() > 0)).sum().cast(pl.Int64),
             rows=pl.col("rows").sum(),
         )
         .sort("ticker")
