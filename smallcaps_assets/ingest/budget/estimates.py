@@ -230,14 +230,15 @@ def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
 def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
     """Estimate what a download would ask for now, in the ranges it would use."""
     holdings = grounds.holdings
-    missing = plan.join(holdings.stored, on=KEY, how="anti")
+    stored = holdings.stored.select(*KEY, is_stored=pl.lit(value=True))
+    ordered = plan.sort(KEY).join(stored, on=KEY, how="left", maintain_order="left")
+    is_missing = ordered["is_stored"].is_null()
+    missing = ordered.filter(is_missing).select(KEY)
     failed = holdings.failed.select(*KEY, has_failed=pl.lit(value=True))
     labelled = missing.join(failed, on=KEY, how="left").with_columns(
         pl.col("has_failed").fill_null(value=False)
     )
-    marked = missing.select(*KEY, is_missing=pl.lit(value=True))
-    ordered = plan.join(marked, on=KEY, how="left").sort(KEY)
-    runs = max(1, count_spans(ordered["is_missing"].fill_null(value=False)))
+    runs = max(1, count_spans(is_missing))
     other_requests = _count_reference_requests(missing, grounds)
     return estimate_sessions(labelled, grounds, other_requests=other_requests, runs=runs)
 

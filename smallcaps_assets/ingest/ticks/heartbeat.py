@@ -122,9 +122,10 @@ class Heartbeat:
     def _note_overhead(self, now: float) -> None:
         """Tell the ledger how long the run did anything else, as far as it was not told."""
         overhead_ms = round((now - self._begun - self._worked_s) * 1_000)
-        grown = {OVERHEAD: max(0, overhead_ms - self._overhead_ms)}
-        self.ledger.record_counters(self.run_id, grown)
-        self._overhead_ms = max(overhead_ms, self._overhead_ms)
+        # While ranges are at work it does not grow, and the ledger is left alone.
+        if (grown := overhead_ms - self._overhead_ms) > 0:
+            self.ledger.record_counters(self.run_id, {OVERHEAD: grown})
+            self._overhead_ms = overhead_ms
 
     def _count(self) -> Work:
         """Count what came since the client was made, whole or not."""
