@@ -2,11 +2,10 @@
 
 import datetime as dt
 import logging
-from importlib.util import find_spec
 
 import dagster as dg
 
-from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.defs import jobs, upkeep
 from smallcaps_assets.defs.assets.audit import download_report
@@ -68,7 +67,7 @@ def build_definitions(lakehouse: Lakehouse) -> dg.Definitions:
     """Build the code location of one lakehouse."""
     months = build_months(*_bar_bounds(lakehouse))
     core = _build_core(lakehouse, months)
-    if find_spec("numba") is None:
+    if not is_installed():
         logger.warning("research is left out, because numba is missing: %s", HOW_TO_INSTALL)
         return core
     return dg.Definitions.merge(core, _build_research(months))

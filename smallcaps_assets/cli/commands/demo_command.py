@@ -1,8 +1,6 @@
 """`smallcaps demo`: the whole pipeline on the emulated market, with an outage in the middle."""
 
-import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,7 +10,7 @@ from smallcaps_assets.cli.commands.audit_command import run_audit
 from smallcaps_assets.cli.commands.report_command import print_verdict, write_page
 from smallcaps_assets.cli.commands.research_command import print_research, run_research
 from smallcaps_assets.cli.runs.download import run_download
-from smallcaps_assets.cli.runs.emulator_process import emulator_outage
+from smallcaps_assets.cli.runs.emulator_process import emulator_outage, has_own_address
 from smallcaps_assets.cli.runs.plan import run_plan
 from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.plan import print_estimate
@@ -24,12 +22,13 @@ from smallcaps_assets.cli.screens.summaries import (
 )
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
-from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.research.document import document_research
+from smallcaps_assets.settings import load_settings
 
 OUTAGE_AFTER_REQUESTS = 25
 """Requests that the demo's vendor answers before it fails."""
@@ -56,7 +55,7 @@ def command(data_dir: Path) -> None:
     console = open_console()
     has_lake = LakeLayout(data_dir.absolute()).identity_file.exists()
     # A lake that is there stays bound to its market, and an emulator that runs serves its own.
-    is_free = not has_lake and "SMALLCAPS_BASE_URL" not in os.environ
+    is_free = not has_lake and not has_own_address(load_settings())
     market: dict[str, object] = {"emulator_scenarios": "true"} if is_free else {}
     with open_workplace(
         needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE, **market
@@ -108,7 +107,7 @@ def study(work: Workplace, console: Console) -> bool:
     console.rule(
         "6. research: which events pay (episodes are scripted: an edge here means nothing)"
     )
-    if find_spec("numba") is None:
+    if not is_installed():
         console.print(f"left out, because numba is missing: {HOW_TO_INSTALL}", markup=False)
         return True
     problems = run_research(work, console)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 
 import click
 from rich.console import Console
@@ -12,7 +11,7 @@ from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.figures import format_count
-from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL
+from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.research.document import ResearchDocument, WinRate, document_research
 
@@ -72,7 +71,7 @@ def run_step(work: Workplace, job: str, tags: Mapping[str, str]) -> list[str]:
     """
     from smallcaps_assets.defs.failures import describe_failure  # noqa: PLC0415  loads Dagster
 
-    if find_spec("numba") is None:
+    if not is_installed():
         raise ConfigError(f"research needs numba, not found: {HOW_TO_INSTALL}")
     run = work.run_job(job, tags)
     return [] if run.is_success else describe_failure(work.instance, run)

@@ -17,6 +17,11 @@ from smallcaps_assets.settings import Settings, Source
 STOP_TIMEOUT_S = 10.0
 
 
+def has_own_address(settings: Settings) -> bool:
+    """Say whether an address was set, so that no emulator has to be started."""
+    return settings.base_url != VENDOR_BASE_URL
+
+
 def emulator_arguments(settings: Settings) -> list[str]:
     """List the arguments that make the emulator serve the source of ``settings``."""
     if settings.emulator_replay is not None:
@@ -31,7 +36,7 @@ def adopt_served_market(settings: Settings) -> Settings:
     A lake that is made now is bound to it, and no setting has to say again what
     `smallcaps emulator --replay` was told.  The processes started meanwhile are told too.
     """
-    is_own = settings.source is Source.EMULATOR and settings.base_url != VENDOR_BASE_URL
+    is_own = settings.source is Source.EMULATOR and has_own_address(settings)
     if not is_own or names_market(settings):
         return settings
     name = _ask_market(settings.base_url)
@@ -65,8 +70,7 @@ def running_emulator(settings: Settings, *extra: str) -> Iterator[Settings]:
     Raises:
         ConfigError: The emulator does not start; its last words are in the message.
     """
-    is_own = settings.base_url != VENDOR_BASE_URL
-    if settings.source is not Source.EMULATOR or is_own:
+    if settings.source is not Source.EMULATOR or has_own_address(settings):
         yield settings
         return
     command = [sys.executable, "-m", "smallcaps_assets.emulator", "serve"]

@@ -8,6 +8,7 @@ when a kernel is first called, so that the rest works where the extra `[research
 
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
+from importlib.util import find_spec
 from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -24,6 +25,11 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 HOW_TO_INSTALL = "pip install 'smallcaps-assets[research]'"
+
+
+def is_installed() -> bool:
+    """Say whether the extra is there, without loading it."""
+    return find_spec("numba") is not None
 
 
 class Kernel(Generic[Arguments, Result]):
@@ -161,14 +167,14 @@ def sum_bars(prices: Floats, sizes: Floats, roles: Bytes, signs: Bytes, lasts: I
                 signed -= amount
             if size < 100.0:
                 odd += size
-            if role & 8:
+            if role & TRF_ROLE:
                 trf += size
-            if role & 4:
+            if role & AUCTION_ROLE:
                 auction += size
-            if role & 1:
+            if role & RANGE_ROLE:
                 high = price if not high >= price else high
                 low = price if not low <= price else low
-            if role & 2:
+            if role & PRICE_ROLE:
                 if priced == 0:
                     opened = price
                 elif price != close:
@@ -230,7 +236,7 @@ def cut_plain_bars(values: Floats, firsts: Integers, wanted: Floats, max_bars: i
             total += values[i]
             if total >= target or i == firsts[session + 1] - 1:
                 lasts[bars] = i
-                closed_by[bars] = 0 if total >= target else 4
+                closed_by[bars] = THRESHOLD if total >= target else SESSION_END
                 doublings[bars] = doubled
                 figures[bars, 0] = total
                 figures[bars, 1] = target
@@ -269,7 +275,6 @@ def cut_imbalance_bars(
             which T doubles and E begins again, each time.
     """
     weight, cap, max_bars = rules
-    factor = np.sqrt(2.0 / np.pi)
     lasts = np.empty(flows.size, np.int64)
     closed_by = np.empty(flows.size, np.int8)
     doublings = np.empty(flows.size, np.int8)
@@ -292,14 +297,14 @@ def cut_imbalance_bars(
                     expected += max(weight, 1.0 / blocks) * (largest - expected)
                     block = largest = 0.0
                     signed = 0
-            if before > 0.0 and abs(theta) >= factor * before:
-                reason = 1
+            if before > 0.0 and abs(theta) >= CALIBRATION * before:
+                reason = IMBALANCE
             elif before == 0.0 and count >= target:
-                reason = 2
+                reason = WARM_UP
             elif count >= cap * target:
-                reason = 3
+                reason = CAP
             elif i == firsts[session + 1] - 1:
-                reason = 4
+                reason = SESSION_END
                 before = expected
             else:
                 continue
@@ -307,7 +312,7 @@ def cut_imbalance_bars(
             closed_by[bars] = reason
             doublings[bars] = doubled
             figures[bars, 0] = theta
-            figures[bars, 1] = factor * before
+            figures[bars, 1] = CALIBRATION * before
             figures[bars, 2] = target
             bars += 1
             made += 1
