@@ -11,7 +11,7 @@ file: a repaired session makes its month stale, and nothing else.
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -40,9 +40,11 @@ from smallcaps_assets.core.ticks.phases import REGULAR
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.research.ground import INPUT_HASH, KEY, Ground, cut_batches
-from smallcaps_assets.research.pictures import publish
 from smallcaps_assets.schemas import Table
 from smallcaps_assets.schemas_research import BAR_FEATURES, HALTS, INFORMATION_BARS, MINUTE_BARS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERSIONS: Final = {MINUTE_BARS.name: 1, INFORMATION_BARS.name: 1, BAR_FEATURES.name: 1}
 """Raised when the same inputs make other rows."""
@@ -227,12 +229,8 @@ class Months:
         for month in months:
             self.ground.store.discard(table, month)
 
-    def picture_minutes(self, months: Sequence[str]) -> dict[str, str]:
-        """Draw the session with the most trades of some months.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+    def draw_minutes(self, months: Sequence[str]) -> "dict[str, Figure]":
+        """Draw the session with the most trades of some months."""
         from smallcaps_assets.plots.research.bars import draw_session  # noqa: PLC0415  matplotlib
 
         is_of = pl.col("session_date").dt.to_string("%Y-%m").is_in(months)
@@ -241,20 +239,14 @@ class Months:
             self.ground.store.scan(table, months).join(busiest, on=KEY, how="semi").collect()
             for table in (MINUTE_BARS, HALTS)
         )
-        figures = {"busiest_session": draw_session(bars, halts)} if bars.height else {}
-        return publish(self.ground, figures)
+        return {"busiest_session": draw_session(bars, halts)} if bars.height else {}
 
-    def picture_lengths(self, months: Sequence[str]) -> dict[str, str]:
-        """Draw how long imbalance bars of some months are.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
+    def draw_lengths(self, months: Sequence[str]) -> "dict[str, Figure]":
+        """Draw how long imbalance bars of some months are."""
         from smallcaps_assets.plots.research.bars import draw_bar_lengths  # noqa: PLC0415  as above
 
         lengths = self.measure_lengths(months)
-        figures = {"imbalance_bar_lengths": draw_bar_lengths(lengths)} if lengths.height else {}
-        return publish(self.ground, figures)
+        return {"imbalance_bar_lengths": draw_bar_lengths(lengths)} if lengths.height else {}
 
     def _sessions_of(self, month: str) -> pl.DataFrame:
         first, last = month_bounds(month)

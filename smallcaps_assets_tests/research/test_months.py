@@ -9,6 +9,7 @@ import pytest
 from smallcaps_assets.core.research.information_bars import KINDS, BarRules
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.plan.pictures import publish_pictures
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.reader import Lake
@@ -285,7 +286,12 @@ def test_a_feature_that_looks_ahead_turns_its_check_red(made: Months) -> None:
 
 
 def test_pictures_show_the_busiest_session_and_the_lengths(made: Months) -> None:
-    minutes, lengths = made.picture_minutes([JANUARY]), made.picture_lengths([JANUARY])
+    store = made.ground.store
+
+    minutes, lengths = (
+        publish_pictures(store.layout, store.fs, figures)
+        for figures in (made.draw_minutes([JANUARY]), made.draw_lengths([JANUARY]))
+    )
 
     assert minutes["busiest_session"].startswith("![busiest session](data:image/png;base64,")
     assert lengths["imbalance_bar_lengths"].startswith("![imbalance bar lengths](")

@@ -15,7 +15,7 @@ from smallcaps_assets.research.document import document_research
 from smallcaps_assets.research.events import make_intraday_events
 from smallcaps_assets.research.ground import Ground, cut_batches
 from smallcaps_assets.research.labelling import make_labels
-from smallcaps_assets.research.pictures import picture_events, picture_labels
+from smallcaps_assets.research.pictures import draw_events, draw_labels
 from smallcaps_assets.research.studies import (
     make_event_features,
     make_event_outcomes,
@@ -180,7 +180,7 @@ def test_the_document_and_the_pictures_tell_what_was_made(ground: Ground) -> Non
 
     assert (document.decisions, document.labels) == (decisions.height, labels.height)
     assert document.win_rates[-1].event == "all_decisions"
-    assert {*picture_events(ground), *picture_labels(ground)} == {
+    assert {*draw_events(ground), *draw_labels(ground)} == {
         "confirmed_events",
         "win_rates",
         "label_outcomes",

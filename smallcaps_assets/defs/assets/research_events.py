@@ -17,13 +17,14 @@ from smallcaps_assets.defs.metadata import (
     show_tables,
     show_verdict,
 )
+from smallcaps_assets.ingest.plan.pictures import publish_pictures
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.tables.research import ResearchStore
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.research.events import make_intraday_events
 from smallcaps_assets.research.ground import Ground
 from smallcaps_assets.research.labelling import make_labels
-from smallcaps_assets.research.pictures import picture_events, picture_labels
+from smallcaps_assets.research.pictures import draw_events, draw_labels
 from smallcaps_assets.research.studies import make_event_features, make_event_outcomes
 from smallcaps_assets.schemas import DAILY_BARS, PILOT_WATCHLIST, SPLITS, TRADES, Table
 from smallcaps_assets.schemas_research import (
@@ -92,7 +93,8 @@ def intraday_events(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeRes
     with dagster_failures():
         ground = open_ground(lakehouse)
         made = make_intraday_events(ground)
-        pictures = picture_events(ground) if made.verdict.passed else NO_PICTURES
+        figures = draw_events(ground) if made.verdict.passed else {}
+        pictures = publish_pictures(lakehouse.layout, lakehouse.fs, figures)
     return show_made(made, ground, INTRADAY_EVENTS, events_are_known.name, pictures)
 
 
@@ -164,7 +166,8 @@ def labels(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult:
     with dagster_failures():
         ground = open_ground(lakehouse)
         made = make_labels(ground)
-        pictures = picture_labels(ground) if made.verdict.passed else NO_PICTURES
+        figures = draw_labels(ground) if made.verdict.passed else {}
+        pictures = publish_pictures(lakehouse.layout, lakehouse.fs, figures)
     return show_made(made, ground, LABELS, labels_are_sound.name, pictures)
 
 

@@ -1,6 +1,6 @@
 """Group `research`: minute bars, information bars and features of bars, a month a partition."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from smallcaps_assets.defs.metadata import (
     show_pictures,
     show_verdict,
 )
+from smallcaps_assets.ingest.plan.pictures import Figures, publish_pictures
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.research.months import MadeMonth, Months
 from smallcaps_assets.schemas import DAILY_BARS, SPLITS, TRADES, Table
@@ -23,7 +24,7 @@ from smallcaps_assets.schemas_research import BAR_FEATURES, INFORMATION_BARS, MI
 
 Event = dg.MaterializeResult | dg.AssetCheckResult
 Judge = Callable[[Months, Sequence[str]], Verdict]
-Picture = Callable[[Months, Sequence[str]], Mapping[str, str]]
+Draw = Callable[[Months, Sequence[str]], Figures]
 
 _ALL_TRADES = dg.AssetDep(TRADES.name, partition_mapping=dg.AllPartitionMapping())
 _BARS_BEFORE = dg.AssetDep(
@@ -50,7 +51,7 @@ class _Work:
 
     table: Table
     checks: Sequence[tuple[dg.AssetCheckSpec, Judge]]
-    draw: Picture | None = None
+    draw: Draw | None = None
 
 
 minute_bars_sum_to_their_prints = dg.AssetCheckSpec(
@@ -84,7 +85,7 @@ bar_features_do_not_look_ahead = dg.AssetCheckSpec(
 MINUTES = _Work(
     MINUTE_BARS,
     [(minute_bars_sum_to_their_prints, Months.judge_minute_bars)],
-    Months.picture_minutes,
+    Months.draw_minutes,
 )
 INFORMATION = _Work(
     INFORMATION_BARS,
@@ -92,7 +93,7 @@ INFORMATION = _Work(
         (information_bars_tile_their_sessions, Months.judge_information_bars),
         (imbalance_bars_are_not_degenerate, Months.judge_bar_lengths),
     ],
-    Months.picture_lengths,
+    Months.draw_lengths,
 )
 FEATURES = _Work(BAR_FEATURES, [(bar_features_do_not_look_ahead, Months.judge_bar_features)])
 
@@ -218,7 +219,8 @@ def _make(
         results = list(_judge(work, months, judged))
         if is_red := any(_blocks(result) for result in results):
             months.discard(work.table, judged)
-        pictures = work.draw(months, judged) if work.draw and judged and not is_red else {}
+        figures = work.draw(months, judged) if work.draw and judged and not is_red else {}
+        pictures = publish_pictures(lakehouse.layout, lakehouse.fs, figures)
     if is_red:
         yield from results
         return
