@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.progress.pace import measure_slowness
 from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
@@ -107,16 +108,12 @@ class Journey:
         lines = LakeLayout(self.folder).estimates_file.read_bytes().splitlines()
         return [msgspec.json.decode(line, type=EstimateEntry) for line in lines]
 
-    def promise(self, place: int = 0) -> tuple[float, float, float]:
-        """Return bytes, requests and seconds of an estimate, for the whole plan in one run."""
-        made = self.estimates()[place]
-        costs = made.restore()
-        seconds = costs.predict_seconds(made.requests, made.rows, made.ticker_sessions)
-        return made.bytes_stored, made.requests, seconds
 
-    def begin_s(self, place: int = 0) -> float:
-        """Return the seconds that an estimate counts for each run besides its work."""
-        return self.estimates()[place].start_s
+def promise(entry: EstimateEntry, runs: int = 1) -> tuple[float, float, float]:
+    """Return bytes, requests and seconds of an estimate of the whole plan in so many runs."""
+    costs = entry.restore()
+    seconds = costs.predict_seconds(entry.requests, entry.rows, entry.ticker_sessions, runs)
+    return entry.bytes_stored, entry.requests, seconds
 
 
 def come(figures: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -125,12 +122,9 @@ def come(figures: Mapping[str, Any]) -> tuple[float, float, float]:
     return figures["bytes"], figures["requests_by_purpose"]["plan"], 3_600 * hours
 
 
-def compare(
-    name: str, estimated: tuple[float, float, float], begin_s: float, figures: Mapping[str, Any]
-) -> Row:
-    """Return a row of an estimate for one run and the report at the end, of as many as it took."""
-    seconds = estimated[2] + begin_s * (figures["runs"] - 1)
-    estimated = (*estimated[:2], seconds)
+def compare(name: str, entry: EstimateEntry, figures: Mapping[str, Any]) -> Row:
+    """Return a row of an estimate, for as many runs as it took, and the report at the end."""
+    estimated = promise(entry, figures["runs"])
     name = f"{name}, {figures['runs']} runs"
     counts = figures["requests_by_purpose"]
     others = sum(count for purpose, count in counts.items() if purpose != "plan")
@@ -141,14 +135,14 @@ def try_demo(folder: Path) -> Iterator[Row]:
     """Journey (a): the demo, whose vendor fails in the middle."""
     journey = Journey(folder)
     journey.run("demo", "--data-dir", str(folder))
-    yield compare("(a) demo", journey.promise(), journey.begin_s(), journey.report())
+    yield compare("(a) demo", journey.estimates()[0], journey.report())
 
 
 def try_pieces(folder: Path, tickers: int, seed: int) -> Iterator[Row]:
     """Journeys (b) and (c): a pilot in pieces; a repair; a plan that grew."""
     journey = Journey(folder, {"EMULATOR_SEED": str(seed)})
     journey.run("plan", "--pilot", str(tickers))
-    promised, begin_s = journey.promise(), journey.begin_s()
+    planned = journey.estimates()[0]
     dates = pl.read_parquet(LakeLayout(folder).plan_file, glob=False)["session_date"].sort()
     ends = [dates[dates.len() * piece // PIECES - 1] for piece in range(1, PIECES + 1)]
     journey.run("download", "--to", str(ends[0]), allowed=(0, 1))
@@ -156,19 +150,25 @@ def try_pieces(folder: Path, tickers: int, seed: int) -> Iterator[Row]:
     for end in ends[1:]:
         journey.run("download", "--to", str(end), allowed=(0, 1))
     whole = journey.report()
-    yield compare(f"(b) {PIECES} pieces, seed {seed}", promised, begin_s, whole)
+    yield compare(f"(b) {PIECES} pieces, seed {seed}", planned, whole)
     came, began = come(whole), come(first)
-    more_runs = whole["runs"] - first["runs"] - first["missing_runs"]
-    seconds = 3_600 * first["missing_hours"] + first["run_overhead_s"] * more_runs
-    rest = (first["missing_bytes"], first["missing_requests"], seconds)
+    rest = (first["missing_bytes"], first["missing_requests"], _foretell_rest(first, whole))
     after = (came[0] - began[0], came[1] - began[1], came[2] - began[2])
     yield Row(f"(b) its rest, by the first piece, seed {seed}", rest, after, 0, whole["verdict"])
     journey.run("plan", "--pilot", str(tickers))
     journey.run("audit", "--deep", allowed=(0, 1))
-    yield compare(
-        "(b) planned and audited again", journey.promise(-1), journey.begin_s(-1), journey.report()
-    )
+    yield compare("(b) planned and audited again", journey.estimates()[-1], journey.report())
     yield from _repair_and_grow(journey, tickers, whole)
+
+
+def _foretell_rest(first: Mapping[str, Any], whole: Mapping[str, Any]) -> float:
+    """Return the seconds of what was missing, foretold for the runs that were made of it."""
+    requests, runs = first["missing_requests"], whole["runs"] - first["runs"]
+    begin_s = float(first["run_overhead_s"])
+    work = 3_600 * float(first["missing_hours"]) - begin_s * first["missing_runs"]
+    work /= measure_slowness(requests / first["missing_runs"])
+    work *= measure_slowness(requests / runs)
+    return work + begin_s * runs
 
 
 def _repair_and_grow(journey: Journey, tickers: int, before: Mapping[str, Any]) -> Iterator[Row]:
@@ -210,14 +210,19 @@ def try_real(folder: Path) -> Iterator[Row]:
     replay.run("plan", *span)
     replay.run("download")
     replay.run("audit", "--deep", allowed=(0, 1))
-    yield compare("(d) replay of real prints", replay.promise(), replay.begin_s(), replay.report())
+    yield compare("(d) replay of real prints", replay.estimates()[0], replay.report())
     replay.run("plan", *span)
-    yield compare(
-        "(d) planned again by what landed", replay.promise(-1), replay.begin_s(-1), replay.report()
-    )
+    yield compare("(d) planned again by what landed", replay.estimates()[-1], replay.report())
     bars = Journey(folder / "bars", {"DAILY_BARS": str(SHARED / "data/daily_bars.parquet")})
     bars.run("plan")
-    yield Row("(d) plan by real bars alone", bars.promise(), (0, 0, 0), 0, "plan", is_checked=False)
+    yield Row(
+        "(d) plan by real bars alone",
+        promise(bars.estimates()[0]),
+        (0, 0, 0),
+        0,
+        "plan",
+        is_checked=False,
+    )
 
 
 def main() -> int:

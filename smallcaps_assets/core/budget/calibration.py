@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.progress.pace import measure_slowness
 from smallcaps_assets.errors import ConfigError, DataError
 
 DEFAULT_BYTES_PER_TRADE: Final = 18.0
@@ -34,7 +35,7 @@ DEFAULT_SHARES_PER_TRADE: Final = 190
 
 DEFAULT_LATENCY_S: Final = 0.15
 """Round trip of a request, one thread's: what an answer takes over a usual line."""
-DEFAULT_ROW_S: Final = 5e-6
+DEFAULT_ROW_S: Final = 4.5e-6
 """Processor's seconds of a trade from wire to file: 2 us on busy sessions, 5 us on small ones."""
 DEFAULT_SESSION_S: Final = 5e-3
 """Processor's seconds of a session: its commit, and its event in Dagster."""
@@ -101,11 +102,13 @@ class Calibration:
     def predict_seconds(self, requests: float, rows: float, sessions: int, runs: int = 1) -> float:
         """Foretell how long a download takes: by its work, or by the rate where that is slower.
 
-        One that asks for nothing takes no time.  Sessions that lie apart take several runs.
+        One that asks for nothing takes no time.  Sessions that lie apart take several runs, and the
+        few requests of each overlap less.
         """
         if not requests:
             return 0.0
         work = self.request_s * requests + self.row_s * rows + self.session_s * sessions
+        work *= measure_slowness(requests / max(runs, 1))
         if self.requests_per_minute:
             work = max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
         return self.start_s * runs + work

@@ -16,6 +16,7 @@ from smallcaps_assets.core.budget.calibration import Calibration, size_expressio
 from smallcaps_assets.core.budget.costs import Estimate
 from smallcaps_assets.core.figures import MB, format_bytes, format_hours
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS, EventWindow
+from smallcaps_assets.core.progress.pace import measure_slowness
 from smallcaps_assets.errors import ConfigError, CoverageError
 
 RAW_MB_PER_SESSION: Final = 50
@@ -264,7 +265,8 @@ def _spend(
     """Work out the hours of a download, by its work or by the rate, and say the computation."""
     hours = calibration.predict_seconds(requests, rows, sessions, runs) / _SECONDS_PER_HOUR
     free = replace(calibration, requests_per_minute=0.0, start_s=0.0)
-    work_h = free.predict_seconds(requests, rows, sessions) / _SECONDS_PER_HOUR
+    work_h = free.predict_seconds(requests, rows, sessions, runs) / _SECONDS_PER_HOUR
+    slowness = measure_slowness(requests / runs)
     origin = (
         f"as {calibration.learned_sessions:,} sessions that landed showed"
         if calibration.learned_sessions
@@ -273,7 +275,8 @@ def _spend(
     work = (
         f"{requests:,} requests x {calibration.request_s:.3g} s + {rows:,} trades x "
         f"{calibration.row_s * 1e6:.3g} us + {sessions:,} sessions x "
-        f"{calibration.session_s * 1e3:.3g} ms = {format_hours(work_h)} of work ({origin})"
+        f"{calibration.session_s * 1e3:.3g} ms{_tell_slowness(slowness)} = "
+        f"{format_hours(work_h)} of work ({origin})"
     )
     noun = "run" if runs == 1 else "runs"
     start = f"{runs:,} {noun} x {calibration.start_s:.3g} s to begin and end"
@@ -281,6 +284,10 @@ def _spend(
         return hours, f"{work}; no limit of requests is set; {start}"
     limit = _spend_requests(requests, calibration.requests_per_minute)[1]
     return hours, f"{work}; {limit}; the longer counts; {start}"
+
+
+def _tell_slowness(slowness: float) -> str:
+    return f", x {slowness:.3g} since few requests of a run overlap" if slowness > 1 else ""
 
 
 def _explain_trades(totals: Mapping[str, int], unknown: int, calibration: Calibration) -> str:

@@ -9,7 +9,7 @@ minutes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 ROWS_PER_REQUEST: Final = 50_000
@@ -18,6 +18,9 @@ SESSIONS_PER_REQUEST: Final = 10
 """Sessions that take as long: their files, and their share of a range."""
 WINDOW_S: Final = 300.0
 """Length of the moving average, in seconds of work; `status` tells its rates over as much."""
+
+FULL_OVERLAP: Final = 8
+"""Requests of a run from which on more of them at once make it no faster."""
 
 STEPS_OF_A_RUN: Final = 200
 MIN_INTERVAL_S: Final = 1.0
@@ -71,10 +74,16 @@ class Step:
     Attributes:
         seconds: Time between them, the process at work.
         work: Work done.
+        run_requests: Requests of the whole run that it is a step of.
     """
 
     seconds: float
     work: Work
+    run_requests: int = FULL_OVERLAP
+
+    def overlap_fully(self) -> "Step":
+        """Say how long the same would have taken in a run with enough requests at once."""
+        return replace(self, seconds=self.seconds / measure_slowness(self.run_requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,23 @@ def measure_pace(steps: Sequence[Step]) -> Pace | None:
             seconds += step.seconds
             done += step.work.cost
     return Pace(done / seconds, seconds) if done and seconds else None
+
+
+def measure_slowness(requests: float) -> float:
+    """Tell how many times longer the same work takes in a run of few requests.
+
+    Threads overlap what requests wait for, and the processor's work only as far as it has cores:
+    of a request by itself about half is gained by others beside it.  So a lake that grew in many
+    small runs does not overstate what one large run takes.
+
+    Args:
+        requests: Requests of the run.
+
+    Returns:
+        From 16/9 for one request down to 1 for :data:`FULL_OVERLAP`.
+    """
+    lanes = min(max(requests, 1.0), FULL_OVERLAP)
+    return (1 + 1 / lanes) / (1 + 1 / FULL_OVERLAP)
 
 
 def predict_left(planned: Work, expected: Work, found: Work, under_way: Work) -> Work:

@@ -13,13 +13,13 @@ import polars as pl
 from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.budget.purposes import Purpose, Spending
 from smallcaps_assets.core.progress.pace import ROWS_PER_REQUEST, SESSIONS_PER_REQUEST, measure_pace
-from smallcaps_assets.core.states import FAILED
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.budget.expectations import KEY, STORED
+from smallcaps_assets.ingest.budget.expectations import STORED
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 
 MIN_REQUESTS = 30
 """Requests of the plan that must have been answered before they say what a page takes."""
+OWED = pl.Schema({"ticker": pl.String(), "session_date": pl.Date(), "state": pl.String()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +29,12 @@ class Holdings:
     Attributes:
         costs: What a trade, a file and a request cost on this lake.
         stored: ``STORED`` of the sessions with a receipt, planned or not.
-        failed: ``ticker, session_date`` of planned sessions that failed before: they come last.
+        owed: ``ticker, session_date, state`` of planned sessions that are not green.
     """
 
     costs: Calibration
     stored: pl.DataFrame = field(default_factory=STORED.to_frame)
-    failed: pl.DataFrame = field(default_factory=STORED.to_frame)
+    owed: pl.DataFrame = field(default_factory=OWED.to_frame)
 
 
 def read_holdings(ledger_file: Path, default: Calibration) -> Holdings:
@@ -57,8 +57,8 @@ def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
         default: What is believed beforehand, with page size and rate.
     """
     stored = ledger.stored_sessions().select(STORED.names())
-    failed = ledger.missing_keys().filter(pl.col("state") == FAILED).select(KEY)
-    return Holdings(_learn_requests(ledger, learn_sizes(default, stored)), stored, failed)
+    owed = ledger.missing_keys().select(OWED.names())
+    return Holdings(_learn_requests(ledger, learn_sizes(default, stored)), stored, owed)
 
 
 def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:
@@ -88,7 +88,7 @@ def _learn_requests(ledger: LedgerReader, before: Calibration) -> Calibration:
     if not before.learned_sessions:
         return before
     spent = sum(ledger.spending().get(Purpose.PLAN, ()), start=Spending())
-    pulse, steps = ledger.pulse(), ledger.recent_steps()
+    pulse, steps = ledger.pulse(), [step.overlap_fully() for step in ledger.recent_steps()]
     after = before
     if overheads := ledger.recent_overheads():
         after = replace(after, start_s=fmean(overheads))

@@ -30,6 +30,7 @@ from smallcaps_assets.core.figures import GB, format_bytes
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.spans import count_spans
 from smallcaps_assets.core.plan.windows import EventWindow, widest_window
+from smallcaps_assets.core.states import FAILED
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import Holdings, gather_holdings, read_holdings
 from smallcaps_assets.ingest.budget.expectations import KEY, label_sessions, plan_ranges
@@ -231,13 +232,17 @@ def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
     """Estimate what a download would ask for now, in the ranges it would use."""
     holdings = grounds.holdings
     stored = holdings.stored.select(*KEY, is_stored=pl.lit(value=True))
-    ordered = plan.sort(KEY).join(stored, on=KEY, how="left", maintain_order="left")
+    owed = holdings.owed.select(*KEY, "state")
+    known = plan.join(stored, on=KEY, how="left").join(owed, on=KEY, how="left")
+    # Keys that are new to the partition set come after those that it has.
+    is_new = pl.all_horizontal(pl.col("is_stored", "state").is_null())
+    ordered = known.sort(is_new, *KEY)
     is_missing = ordered["is_stored"].is_null()
-    missing = ordered.filter(is_missing).select(KEY)
-    failed = holdings.failed.select(*KEY, has_failed=pl.lit(value=True))
-    labelled = missing.join(failed, on=KEY, how="left").with_columns(
-        pl.col("has_failed").fill_null(value=False)
+    labelled = ordered.filter(is_missing).select(
+        *KEY, has_failed=(pl.col("state") == FAILED).fill_null(value=False)
     )
+    labelled = labelled.sort(KEY)
+    missing = labelled.select(KEY)
     runs = max(1, count_spans(is_missing))
     other_requests = _count_reference_requests(missing, grounds)
     return estimate_sessions(labelled, grounds, other_requests=other_requests, runs=runs)

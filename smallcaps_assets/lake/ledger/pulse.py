@@ -109,5 +109,6 @@ def step_row(step: Step, run_id: str, now: str) -> Row:
 
 def parse_step(row: Sequence[Any]) -> Step:
     """Parse the step of a row of ``ledger_sql.STEPS``."""
-    seconds, sessions, requests, rows = row
-    return Step(float(seconds), Work(int(sessions), int(requests), int(rows)))
+    seconds, sessions, requests, rows, run_requests = row
+    work = Work(int(sessions), int(requests), int(rows))
+    return Step(float(seconds), work, int(run_requests))

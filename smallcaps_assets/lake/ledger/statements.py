@@ -261,7 +261,8 @@ INSERT INTO steps (recorded_at, run_id, seconds, sessions, requests, rows)
 VALUES (:recorded_at, :run_id, :seconds, :sessions, :requests, :rows)
 """
 STEPS: Final = """
-SELECT seconds, sessions, requests, rows FROM steps ORDER BY id DESC LIMIT :limit
+SELECT seconds, sessions, requests, rows, sum(requests) OVER (PARTITION BY run_id)
+FROM (SELECT * FROM steps ORDER BY id DESC LIMIT :limit) ORDER BY id DESC
 """
 RECENT_SESSIONS: Final = """
 WITH newest AS (

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smallcaps_assets.core.budget.calibration import Calibration
-from smallcaps_assets.core.progress.pace import Pace, Work, measure_pace, predict_left
+from smallcaps_assets.core.progress.pace import (
+    Pace,
+    Work,
+    measure_pace,
+    measure_slowness,
+    predict_left,
+)
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
@@ -90,7 +96,13 @@ def forecast(
         left = told.missing
     if left is None:
         return Forecast()
-    pace = None if pulse is None else measure_pace(ledger.recent_steps())
+    steps = ledger.recent_steps()
+    # A run at work continues as it is; the next ones overlap as much as they have requests.
+    slowness = 1.0
+    if not is_running:
+        steps = [step.overlap_fully() for step in steps]
+        slowness = measure_slowness(left.requests / (1 if told is None else told.runs))
+    pace = None if pulse is None else measure_pace(steps)
     least_s = _wait_for_rate(left, requests_per_minute)
     if pulse is None or pace is None:
         return _forecast_by_costs(left, least_s, told)
@@ -99,7 +111,7 @@ def forecast(
         run = _correct(pulse, pulse.planned)
         run_s = max(pace.predict_seconds(run), _wait_for_rate(run, requests_per_minute) or 0.0)
     begin_s = 0.0 if is_running or told is None or not left.requests else told.begin_s
-    plan_s = begin_s + max(pace.predict_seconds(left), least_s or 0.0)
+    plan_s = begin_s + max(slowness * pace.predict_seconds(left), least_s or 0.0)
     return Forecast(left, run_s, plan_s, "pace", pace)
 
 

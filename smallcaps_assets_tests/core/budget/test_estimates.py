@@ -172,8 +172,9 @@ def test_estimate_calibrated_shows_its_arithmetic() -> None:
         "sum over 2 ranges of max(1, trades / 50,000 rounded up) = 3 requests, + 0 for reference "
         f"data; 62,700 x 220 bytes = 13.2 MB raw; 62,700 x 18 bytes + 3 files x {around:,.0f} "
         "bytes of footers and dictionaries = 1.1 MB stored; 3 x 28,672 bytes = 84.0 KB of folders, "
-        "receipts, blocks and indices; 3 requests x 0.15 s + 62,700 trades x 5 us + 3 sessions x "
-        "5 ms = 0.8 seconds of work (believed before anything landed); "
+        "receipts, blocks and indices; 3 requests x 0.15 s + 62,700 trades x 4.5 us + 3 sessions x "
+        "5 ms, x 1.19 since few requests of a run overlap = 0.9 seconds of work (believed before "
+        "anything landed); "
         "3 requests / 100 a minute / 60 = 1.8 seconds; the longer counts; "
         "1 run x 0.3 s to begin and end"
     )

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smallcaps_assets.core.budget.calibration import Calibration
 from smallcaps_assets.core.progress.pace import (
+    FULL_OVERLAP,
     WINDOW_S,
     Pace,
     Step,
@@ -112,6 +114,18 @@ def test_predict_left_of_sessions_is_never_nothing(
 
     assert left.rows >= 0
     assert (left.requests > 0) == bool(planned.sessions or planned.requests)
+
+
+def test_small_runs_do_not_overstate_what_one_large_run_takes() -> None:
+    """Eight runs of one request each are no measure of eight requests at once, nor vice versa."""
+    alone, together = Step(2.0, Work(1, 1), run_requests=1), Step(2.0, Work(1, 1))
+
+    assert together.overlap_fully() == together
+    assert alone.overlap_fully().seconds == pytest.approx(2.0 / (16 / 9))
+    costs = Calibration(requests_per_minute=0, start_s=0)
+    large = costs.predict_seconds(FULL_OVERLAP, 0, 0)
+    assert costs.predict_seconds(FULL_OVERLAP, 0, 0, runs=FULL_OVERLAP) == large * 16 / 9
+    assert costs.predict_seconds(10 * FULL_OVERLAP, 0, 0, runs=10) == 10 * large
 
 
 @pytest.mark.parametrize(("elapsed_s", "interval_s"), [(0, 1), (400, 2), (10**6, 60)])

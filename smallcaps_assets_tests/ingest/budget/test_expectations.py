@@ -1,12 +1,15 @@
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.plan import spans
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.ingest.budget.estimates import estimate_lake
+from smallcaps_assets.ingest.budget.calibration import OWED, Holdings
+from smallcaps_assets.ingest.budget.estimates import estimate_lake, estimate_plan, gather_grounds
 from smallcaps_assets.ingest.budget.expectations import STORED, label_sessions
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.lakehouse import Lakehouse
@@ -79,6 +82,28 @@ def test_what_landed_teaches_how_many_trades_a_share_stands_for(lakehouse: Lakeh
     errors = [abs(int(found["estimated_rows"].sum()) - real) / real for found in (before, after)]
     assert errors[1] < errors[0] / 2
     assert before["expected_rows"].null_count() == after["expected_rows"].null_count() == 20
+
+
+def test_sessions_that_are_new_to_a_plan_are_fetched_in_one_run(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their keys are registered behind those that are there, wherever their tickers stand."""
+    monkeypatch.setattr(spans, "BRIDGED_KEYS", 1)
+    planned, grounds = lakehouse.tables.read_plan(), gather_grounds(lakehouse)
+    plan = planned[1].select("ticker", "session_date").with_row_index()
+    is_stored = pl.col("index") % 2 == 0
+    stored = plan.filter(is_stored).select(*STORED.names()[:2], rows=200, bytes=9_000).cast(STORED)
+    owed = plan.filter(~is_stored).select("ticker", "session_date", state=pl.lit("missing"))
+
+    grown, known = (
+        estimate_plan(
+            *planned, replace(grounds, holdings=Holdings(grounds.holdings.costs, stored, rest))
+        ).remaining
+        for rest in (OWED.to_frame(), owed)
+    )
+
+    assert (grown.runs, known.runs) == (1, owed.height)
+    assert grown.ticker_sessions == known.ticker_sessions == owed.height
 
 
 def test_sessions_of_which_all_that_traded_are_known_hold_none(
