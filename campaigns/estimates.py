@@ -14,18 +14,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.progress.pace import measure_slowness
+from smallcaps_assets.core.budget.calibration import Calibration
+from smallcaps_assets.core.progress.pace import FULL_OVERLAP, Work, measure_slowness
 from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
+from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets_tests.lakehouse_factories import REPO_ROOT
+
+Promise = tuple[float, float, float]
+"""Bytes, requests and seconds."""
 
 PIECES: Final = 8
 TOLERANCE: Final = 0.10
@@ -48,8 +53,8 @@ class Row:
     """
 
     journey: str
-    estimated: tuple[float, float, float]
-    came: tuple[float, float, float]
+    estimated: Promise
+    came: Promise
     others: int
     verdict: str
     is_checked: bool = True
@@ -103,29 +108,43 @@ class Journey:
         figures: dict[str, Any] = json.loads(self.run("report", "--json"))
         return figures
 
+    def runs(self) -> list[int]:
+        """Return the requests of each run, the oldest first."""
+        with LedgerReader(LakeLayout(self.folder).ledger_file) as ledger:
+            return ledger.runs()["requests"].to_list()
+
     def estimates(self) -> list[EstimateEntry]:
         """Return the estimates on record, the oldest first."""
         lines = LakeLayout(self.folder).estimates_file.read_bytes().splitlines()
         return [msgspec.json.decode(line, type=EstimateEntry) for line in lines]
 
 
-def promise(entry: EstimateEntry, runs: int = 1) -> tuple[float, float, float]:
-    """Return bytes, requests and seconds of an estimate of the whole plan in so many runs."""
-    costs = entry.restore()
-    seconds = costs.predict_seconds(entry.requests, entry.rows, entry.ticker_sessions, runs)
-    return entry.bytes_stored, entry.requests, seconds
+def foretell(costs: Calibration, work: Work, runs: Sequence[int]) -> float:
+    """Return the seconds of work that was done in runs of so many requests each."""
+    free = replace(costs, start_s=0.0)
+    alone = free.predict_seconds(work.requests, work.rows, work.sessions)
+    alone /= measure_slowness(work.requests)
+    slowness = sum(count * measure_slowness(count) for count in runs) / max(sum(runs), 1)
+    return alone * slowness + costs.start_s * len(runs)
 
 
-def come(figures: Mapping[str, Any]) -> tuple[float, float, float]:
+def promise(entry: EstimateEntry, runs: Sequence[int] = (FULL_OVERLAP,)) -> Promise:
+    """Return bytes, requests and seconds of an estimate of the whole plan, done in such runs."""
+    work = Work(entry.ticker_sessions, entry.requests, entry.rows)
+    return entry.bytes_stored, entry.requests, foretell(entry.restore(), work, runs)
+
+
+def come(figures: Mapping[str, Any]) -> Promise:
     """Return stored bytes, requests of the plan and seconds of a report."""
     hours = figures["download_hours"] or 0.0
     return figures["bytes"], figures["requests_by_purpose"]["plan"], 3_600 * hours
 
 
-def compare(name: str, entry: EstimateEntry, figures: Mapping[str, Any]) -> Row:
-    """Return a row of an estimate, for as many runs as it took, and the report at the end."""
-    estimated = promise(entry, figures["runs"])
-    name = f"{name}, {figures['runs']} runs"
+def compare(name: str, entry: EstimateEntry, journey: Journey) -> Row:
+    """Return a row of an estimate, for the runs that it took, and the report at the end."""
+    figures, runs = journey.report(), journey.runs()
+    estimated = promise(entry, runs)
+    name = f"{name}, {len(runs)} runs"
     counts = figures["requests_by_purpose"]
     others = sum(count for purpose, count in counts.items() if purpose != "plan")
     return Row(name, estimated, come(figures), others, figures["recommendation"][:60])
@@ -135,7 +154,7 @@ def try_demo(folder: Path) -> Iterator[Row]:
     """Journey (a): the demo, whose vendor fails in the middle."""
     journey = Journey(folder)
     journey.run("demo", "--data-dir", str(folder))
-    yield compare("(a) demo", journey.estimates()[0], journey.report())
+    yield compare("(a) demo", journey.estimates()[0], journey)
 
 
 def try_pieces(folder: Path, tickers: int, seed: int) -> Iterator[Row]:
@@ -150,25 +169,25 @@ def try_pieces(folder: Path, tickers: int, seed: int) -> Iterator[Row]:
     for end in ends[1:]:
         journey.run("download", "--to", str(end), allowed=(0, 1))
     whole = journey.report()
-    yield compare(f"(b) {PIECES} pieces, seed {seed}", planned, whole)
+    yield compare(f"(b) {PIECES} pieces, seed {seed}", planned, journey)
     came, began = come(whole), come(first)
-    rest = (first["missing_bytes"], first["missing_requests"], _foretell_rest(first, whole))
+    later = journey.runs()[first["runs"] :]
+    rest = (first["missing_bytes"], first["missing_requests"], _foretell_rest(first, later))
     after = (came[0] - began[0], came[1] - began[1], came[2] - began[2])
     yield Row(f"(b) its rest, by the first piece, seed {seed}", rest, after, 0, whole["verdict"])
     journey.run("plan", "--pilot", str(tickers))
     journey.run("audit", "--deep", allowed=(0, 1))
-    yield compare("(b) planned and audited again", journey.estimates()[-1], journey.report())
+    yield compare("(b) planned and audited again", journey.estimates()[-1], journey)
     yield from _repair_and_grow(journey, tickers, whole)
 
 
-def _foretell_rest(first: Mapping[str, Any], whole: Mapping[str, Any]) -> float:
-    """Return the seconds of what was missing, foretold for the runs that were made of it."""
-    requests, runs = first["missing_requests"], whole["runs"] - first["runs"]
+def _foretell_rest(first: Mapping[str, Any], runs: Sequence[int]) -> float:
+    """Return the seconds of what the first piece left, done in such runs."""
     begin_s = float(first["run_overhead_s"])
-    work = 3_600 * float(first["missing_hours"]) - begin_s * first["missing_runs"]
-    work /= measure_slowness(requests / first["missing_runs"])
-    work *= measure_slowness(requests / runs)
-    return work + begin_s * runs
+    alone = 3_600 * float(first["missing_hours"]) - begin_s * int(first["missing_runs"])
+    alone /= measure_slowness(first["missing_requests"] / first["missing_runs"])
+    slowness = sum(count * measure_slowness(count) for count in runs) / sum(runs)
+    return alone * slowness + begin_s * len(runs)
 
 
 def _repair_and_grow(journey: Journey, tickers: int, before: Mapping[str, Any]) -> Iterator[Row]:
@@ -210,9 +229,9 @@ def try_real(folder: Path) -> Iterator[Row]:
     replay.run("plan", *span)
     replay.run("download")
     replay.run("audit", "--deep", allowed=(0, 1))
-    yield compare("(d) replay of real prints", replay.estimates()[0], replay.report())
+    yield compare("(d) replay of real prints", replay.estimates()[0], replay)
     replay.run("plan", *span)
-    yield compare("(d) planned again by what landed", replay.estimates()[-1], replay.report())
+    yield compare("(d) planned again by what landed", replay.estimates()[-1], replay)
     bars = Journey(folder / "bars", {"DAILY_BARS": str(SHARED / "data/daily_bars.parquet")})
     bars.run("plan")
     yield Row(
