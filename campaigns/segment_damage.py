@@ -17,12 +17,12 @@ from campaigns.segment_ground import (
     make_folder,
     open_lake,
 )
-from smallcaps_assets.lake.segments.healing import heal_month
 from smallcaps_assets.lake.segments.names import month_prefix
-from smallcaps_assets.lake.segments.packing import pack_month
-from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import Month, read_month, survey_month
-from smallcaps_assets.lake.segments.snapshots import (
+from smallcaps_assets.lake.upkeep.healing import heal_month
+from smallcaps_assets.lake.upkeep.packing import pack_month
+from smallcaps_assets.lake.upkeep.proving import audit_month
+from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
     index_month,
     read_snapshots,

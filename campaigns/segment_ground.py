@@ -20,18 +20,18 @@ from smallcaps_assets.core.segments.entries import frame_entries
 from smallcaps_assets.core.segments.upkeep import REST_NS
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
-from smallcaps_assets.lake.segments.packing import pack_month, remove_displaced, remove_strays
-from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import Month, read_month, read_rows, survey_month
-from smallcaps_assets.lake.segments.snapshots import (
+from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.local import LocalStorage
+from smallcaps_assets.lake.upkeep.packing import pack_month, remove_displaced, remove_strays
+from smallcaps_assets.lake.upkeep.proving import audit_month
+from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
     index_month,
     list_named,
     read_snapshots,
     write_snapshot,
 )
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import SESSION, make_tape

@@ -27,9 +27,9 @@ from campaigns.segment_sleepers import TOUCHED, prepare_storage, settle
 from smallcaps_assets.core.segments.upkeep import REST_NS
 from smallcaps_assets.errors import LakeError, MissingPartitionError
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.segments.packing import pack_month, remove_displaced, remove_strays
 from smallcaps_assets.lake.segments.reading import read_month, read_rows
 from smallcaps_assets.lake.storage.protocol import Stored
+from smallcaps_assets.lake.upkeep.packing import pack_month, remove_displaced, remove_strays
 from smallcaps_assets_tests.lake.disks import Crash
 from smallcaps_assets_tests.lake.memory_storage import MemoryStorage
 from smallcaps_assets_tests.lake.segments.lake_of_segments import MONTH, SOURCE

@@ -22,10 +22,10 @@ from campaigns.segment_ground import (
 from smallcaps_assets.core.segments.upkeep import REST_NS
 from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.segments.healing import heal_month
-from smallcaps_assets.lake.segments.packing import pack_month, remove_displaced, remove_strays
-from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import read_month, survey_month
+from smallcaps_assets.lake.upkeep.healing import heal_month
+from smallcaps_assets.lake.upkeep.packing import pack_month, remove_displaced, remove_strays
+from smallcaps_assets.lake.upkeep.proving import audit_month
 from smallcaps_assets.schemas import ENTRIES
 from smallcaps_assets_tests.lake.disks import Crash
 from smallcaps_assets_tests.lake.memory_storage import LostAnswers, MemoryStorage

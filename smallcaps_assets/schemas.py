@@ -431,7 +431,7 @@ ENTRIES = Table(
         "marks": Column(pl.List(pl.String()), "What its bar leaves open."),
         "run_id": Column(pl.String(), "Run that fetched it."),
         "started_at": Column(pl.Datetime("us", "UTC"), "When the fetch began."),
-        "committed_at": Column(pl.Datetime("us", "UTC"), "When the record was made."),
+        "committed_at": Column(pl.Datetime("us", "UTC"), "When the answer was committed."),
         "adopted": Column(
             pl.String(), "Seal of the receipt it was taken from; null: none.", nullable=True
         ),

@@ -23,11 +23,13 @@ SESSION: Final = "session"
 OFF_SESSION: Final = "off_session"
 """Kinds of an entry: a session, and prints on a date that is none."""
 
-KEPT_RED: Final = frozenset({states.DISPUTED, states.EMPTY_DISPUTED, states.QUARANTINED})
+KEPT_RED: Final = frozenset(
+    {states.DISPUTED, states.EMPTY_DISPUTED, states.QUARANTINED, states.IMPORTED_UNPROVEN}
+)
 KEPT: Final = states.GREEN | KEPT_RED
 """States that a record keeps; all others are the ledger's."""
 
-WITH_ROWS: Final = frozenset({states.COMPLETE, states.DISPUTED})
+WITH_ROWS: Final = frozenset({states.COMPLETE, states.DISPUTED, states.IMPORTED_UNPROVEN})
 """States of an entry with rows; every other one has none."""
 
 PHASE_COLUMNS: Final = {
@@ -51,6 +53,9 @@ _INSTANTS: Final = ("first_sip", "last_sip")
 _PHYSICAL: Final = {
     name: pl.Int64() if name in _INSTANTS else dtype for name, dtype in ENTRIES.schema.items()
 }
+NOT_COMMITTED: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""What an entry has for its commit before it has one."""
+
 _DATES: Final = (dt.date, dt.datetime)
 """Types that frames have too, and that need no text."""
 
@@ -65,6 +70,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         last_sip: Last instant likewise.
         askings: Answers since its bar disputes it, the oldest first.
         marks: What its bar leaves open.
+        committed_at: When the answer was committed, however often its rows were moved since.
     """
 
     ticker: str
@@ -102,7 +108,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     is_accepted: bool = False
     askings: tuple[Asking, ...] = ()
     marks: tuple[str, ...] = ()
-    committed_at: dt.datetime = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    committed_at: dt.datetime = NOT_COMMITTED
     adopted: str | None = None
     archive: str | None = None
 

@@ -39,6 +39,13 @@ from smallcaps_assets.settings import Source
 
 VENDOR: Final = "polygon"
 
+RECEIPTS_FORMAT: Final = 1
+SEGMENTS_FORMAT: Final = 2
+"""How ticker-sessions lie: each with a receipt beside it, or many in a segment."""
+
+WRITTEN_FORMAT: Final = RECEIPTS_FORMAT
+"""What this program writes; it reads both."""
+
 LOOPBACK: Final = "loopback"
 CREATION_WAIT_S: Final = 30.0
 """Longest wait for another process that is creating the same lake."""
@@ -69,6 +76,8 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
         schema_version: Version of the tables.
         created_at: When the lake was created.
         id: Names the lake, and marks its home in the register of roots.
+        format: How its ticker-sessions lie, :data:`RECEIPTS_FORMAT` or :data:`SEGMENTS_FORMAT`.
+        adopting: Folder beside the lake that it is taken over from at present; empty: none.
     """
 
     kind: str
@@ -76,6 +85,8 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int
     created_at: dt.datetime
     id: str = ""
+    format: int = RECEIPTS_FORMAT
+    adopting: str = ""
 
     @property
     def source(self) -> LakeSource:
@@ -182,6 +193,7 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
         schema_version=SCHEMA_VERSION,
         created_at=dt.datetime.now(dt.UTC),
         id=uuid.uuid4().hex,
+        format=WRITTEN_FORMAT,
     )
     text = msgspec.json.format(msgspec.json.encode(identity), indent=1)
     fs.publish({layout.identity_file: text}, root=layout.lake_dir)
@@ -221,6 +233,11 @@ def _check_identity(layout: LakeLayout, identity: LakeIdentity, source: LakeSour
         raise PartitionConflictError(
             f"{layout.lake_dir} has tables of version {identity.schema_version}, this program "
             f"knows up to {SCHEMA_VERSION}: update smallcaps-assets"
+        )
+    if identity.format != WRITTEN_FORMAT or identity.adopting:
+        raise PartitionConflictError(
+            f"{layout.lake_dir} is of format {identity.format}, this program writes format "
+            f"{WRITTEN_FORMAT}: use the version of smallcaps-assets that made it"
         )
     if identity.source != source:
         raise PartitionConflictError(

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.segments.entries import NOT_COMMITTED
 from smallcaps_assets.errors import StorageError
 from smallcaps_assets.lake.segments.closing import Draft
 from smallcaps_assets.lake.segments.names import (
@@ -140,10 +141,12 @@ def store_records(
     """
     seen = {month: list_records(lake.storage, month) for month in {one.month for one in headers}}
     now = pl.lit(lake.naming.clock(), pl.Datetime("us", "UTC"))
+    # What is moved keeps the time at which it was answered.
+    told_at = pl.when(pl.col("committed_at") == NOT_COMMITTED).then(now).otherwise("committed_at")
     contents = {}
     for header, told in zip(headers, entries, strict=True):
         knowing = msgspec.structs.replace(header, seen=tuple(seen[header.month]))
-        content = encode_record(knowing, told.with_columns(committed_at=now))
+        content = encode_record(knowing, told.with_columns(committed_at=told_at))
         contents[record_key(header.month, header.name)] = content
     lake.storage.save(contents)
     return [

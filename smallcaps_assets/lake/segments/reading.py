@@ -1,7 +1,7 @@
 """A month of segments as it lies: its records, what counts of them, and rows by their place.
 
 What belongs here: reading records and parts of one month.  What does not: the rules of what counts
-(``core.segments``), damage (``proving``), and the plan of a query over many months.
+(``core.segments``), damage (``lake.upkeep.proving``), and the plan of a query over many months.
 """
 
 from collections.abc import Callable, Mapping

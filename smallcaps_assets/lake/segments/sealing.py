@@ -1,7 +1,7 @@
 """Parquet files that state the hash of their own bytes, so that an edit or damage shows.
 
 What belongs here: putting a seal on a table and checking it.  What does not: what the tables say
-(``records``, ``snapshots``).
+(``records``, ``lake.upkeep.snapshots``).
 
 The seal is the sha256 of the whole file with 64 question marks in its place, so that it proves
 every byte before any decoder sees one, whatever library wrote the file.

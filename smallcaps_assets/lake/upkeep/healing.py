@@ -20,12 +20,12 @@ from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.segments.closing import close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.names import QUARANTINE, part_key, record_key
-from smallcaps_assets.lake.segments.proving import (
+from smallcaps_assets.lake.segments.reading import Month, read_entries, survey_month
+from smallcaps_assets.lake.upkeep.proving import (
     find_damaged_parts,
     find_unproven,
     list_sessions,
 )
-from smallcaps_assets.lake.segments.reading import Month, read_entries, survey_month
 from smallcaps_assets.schemas import ENTRIES
 
 _PLACE = ("ticker", "session_date")

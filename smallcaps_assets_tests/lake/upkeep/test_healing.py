@@ -7,11 +7,11 @@ import pytest
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
-from smallcaps_assets.lake.segments.healing import Healing, heal_month
 from smallcaps_assets.lake.segments.names import part_key, record_key
-from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import Month, read_month, read_rows, survey_month
 from smallcaps_assets.lake.segments.records import Record
+from smallcaps_assets.lake.upkeep.healing import Healing, heal_month
+from smallcaps_assets.lake.upkeep.proving import audit_month
 from smallcaps_assets.schemas import ENTRIES
 from smallcaps_assets_tests.core.segments.segment_factories import STARTED
 from smallcaps_assets_tests.lake.lake_factories import SESSION, make_tape

@@ -8,11 +8,11 @@ from smallcaps_assets.core.segments.upkeep import REST_NS, Removals
 from smallcaps_assets.errors import DataError, StorageError
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.names import part_key
-from smallcaps_assets.lake.segments.packing import pack_month, remove_displaced, remove_strays
 from smallcaps_assets.lake.segments.parts import PartShape
-from smallcaps_assets.lake.segments.proving import audit_month
 from smallcaps_assets.lake.segments.reading import read_month, survey_month
 from smallcaps_assets.lake.storage.local import LocalStorage
+from smallcaps_assets.lake.upkeep.packing import pack_month, remove_displaced, remove_strays
+from smallcaps_assets.lake.upkeep.proving import audit_month
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,

@@ -6,9 +6,9 @@ import polars as pl
 from smallcaps_assets.core.segments.witnesses import Loss
 from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.names import record_key
-from smallcaps_assets.lake.segments.packing import pack_month
 from smallcaps_assets.lake.segments.reading import read_month
-from smallcaps_assets.lake.segments.snapshots import (
+from smallcaps_assets.lake.upkeep.packing import pack_month
+from smallcaps_assets.lake.upkeep.snapshots import (
     INDEX_SCHEMA,
     find_month_losses,
     index_month,
