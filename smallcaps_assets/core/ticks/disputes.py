@@ -30,6 +30,8 @@ DIFFERS: Final = "bar_differs"
 """A deficit in a field that is set aside, or against a bar that does not prove."""
 MARKS: Final = (UNPROVEN, SURPLUS, RESIDUAL, DIFFERS)
 """Every mark of a green session, in the order of reports."""
+UNASKED: Final = "days_before_unasked"
+"""Taken over from a lake that did not ask for the closed days before it; asking again cures it."""
 
 VOLUME: Final = "volume"
 COUNT: Final = "trade_count"

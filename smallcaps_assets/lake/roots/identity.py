@@ -172,7 +172,14 @@ def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
         LedgerMismatchError: ``lake.json`` is damaged.
         StorageError: The disk refuses.
     """
-    path = layout.identity_file
+    return read_identity_file(layout.identity_file, fs)
+
+
+def read_identity_file(path: Path, fs: FileSystem) -> LakeIdentity:
+    """Read the identity of the lake that a file lies in, and raise as :func:`read_identity` does.
+
+    The lake may lie in a folder of another name.
+    """
     try:
         return decode_json(fs.read(path), LakeIdentity)
     except DECODER_FAULTS as error:
@@ -195,9 +202,18 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
         id=uuid.uuid4().hex,
         format=WRITTEN_FORMAT,
     )
+    write_identity(layout, fs, identity)
+    return identity
+
+
+def write_identity(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    """Replace ``lake.json``, whose folder is there; every process sees the old one or this one.
+
+    Raises:
+        StorageError: The disk refuses; the old one stays.
+    """
     text = msgspec.json.format(msgspec.json.encode(identity), indent=1)
     fs.publish({layout.identity_file: text}, root=layout.lake_dir)
-    return identity
 
 
 def _register_home(layout: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:

@@ -1,0 +1,224 @@
+"""A whole lake of receipts, taken over month by month; a kill at any point leaves both readable.
+
+What belongs here: the order of steps, and who may use the lake meanwhile.  What does not: what a
+month becomes (``months``).
+
+1. The lake's folder is renamed to ``lake.format1``: one rename undoes it.
+2. ``lake.json`` of a new lake says that it is being taken over, so nothing else opens it.
+3. The ledger is copied: what was asked for and failed is known to nobody else.
+4. Month after month is stored and, where asked for, removed from the old lake.
+5. ``lake.json`` says that it is done.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.errors import (
+    ConfigError,
+    MissingPartitionError,
+    PartitionConflictError,
+    StorageError,
+)
+from smallcaps_assets.lake.adoption.months import MonthFacts, adopt_month, remove_month
+from smallcaps_assets.lake.adoption.old_lake import OldLake
+from smallcaps_assets.lake.ledger.database import translated_errors
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import LakeRoot
+from smallcaps_assets.lake.roots.identity import (
+    SEGMENTS_FORMAT,
+    LakeIdentity,
+    read_identity,
+    read_identity_file,
+    write_identity,
+)
+from smallcaps_assets.lake.roots.register import (
+    HOME,
+    RootRegister,
+    RootState,
+    home_entry,
+    read_register,
+    write_register,
+)
+from smallcaps_assets.lake.segments.commit import SegmentLake
+from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
+from smallcaps_assets.lake.storage.local import LocalStorage
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.lake.store import LakeStore
+
+OLD_FOLDER: Final = "lake.format1"
+"""Name that the folder of a lake of receipts gets beside the new one."""
+
+OWNER: Final = "taking over a lake of receipts"
+
+Progress = Callable[[MonthFacts, int, int], None]
+"""Called after each month with what it brought, its number from 1, and how many there are."""
+
+
+@dataclass(slots=True)
+class TakeoverFacts:
+    """What a takeover did.
+
+    Attributes:
+        months: What each month was taken over with.
+        kept: Folders of the old lake that stay although removal was asked for: they are damaged.
+        strays: What lay among the sessions of the old lake and belongs to none.
+        quarantine: Folders of damaged files of roots other than home; they stay where they are.
+        old_folder: Where the old lake lies.
+    """
+
+    old_folder: Path
+    months: list[MonthFacts] = field(default_factory=list)
+    kept: int = 0
+    strays: list[Path] = field(default_factory=list)
+    quarantine: list[Path] = field(default_factory=list)
+
+    @property
+    def damaged(self) -> list[tuple[str, str]]:
+        """Key and reason of all that could not be proven."""
+        return [damage for month in self.months for damage in month.damaged]
+
+
+def take_over(
+    home: LakeLayout,
+    fs: FileSystem,
+    calendar: SessionCalendar,
+    *,
+    removes: bool = False,
+    report: Progress = lambda _facts, _number, _count: None,
+) -> TakeoverFacts:
+    """Take over the lake of a data folder; one that was killed continues.
+
+    Args:
+        home: Paths of the data folder.
+        fs: Its disks.
+        calendar: The sessions.
+        removes: Remove each month of the old lake as soon as it is proven in the new one.
+        report: Told of each month.
+
+    Raises:
+        ConfigError: The lake is one of segments already.
+        DataError: A month does not hold all that was read.
+        MissingPartitionError: There is no lake.
+        PartitionConflictError: Another process uses the lake, or both lakes are whole.
+        StorageError: A disk refuses, or is not mounted; the next call continues.
+    """
+    identity = _set_aside(home, fs)
+    with LakeLock(home.lock_file, fs).hold(OWNER, 0):
+        write_identity(home, fs, identity)
+        _copy_ledger(home, fs)
+        facts = TakeoverFacts(home.data_dir / OLD_FOLDER)
+        lake = SegmentLake(LocalStorage(home.lake_dir, fs), str(identity.source))
+        old = open_old_lake(home, fs, calendar, str(identity.source))
+        for held, month, number, count in _iter_months(old):
+            told = adopt_month(old, lake, month, held)
+            if removes:
+                facts.kept += remove_month(old, lake, month, held)
+            facts.months.append(told)
+            report(told, number, count)
+        facts.strays = old.strays
+        facts.quarantine = [
+            root.quarantine_dir
+            for root in old.store.layout.roots[1:]
+            if fs.is_folder(root.quarantine_dir)
+        ]
+        _finish(home, fs, identity)
+    return facts
+
+
+def open_old_lake(
+    home: LakeLayout, fs: FileSystem, calendar: SessionCalendar, source: str
+) -> OldLake:
+    """Open the lake that was renamed, with all its roots.
+
+    Raises:
+        StorageError: A root is not mounted.
+    """
+    folder = home.data_dir / OLD_FOLDER
+    register = read_register(home, fs) or RootRegister(roots=(home_entry(""),))
+    roots = []
+    for entry in register.select(RootState.ACTIVE):
+        root = entry.locate(home)
+        if entry.path == HOME:
+            root = LakeRoot(folder, home.quarantine_dir)
+        elif not fs.is_file(root.marker_file):
+            raise StorageError(
+                f"expected the root {root.folder} of the lake, but it is gone: mount its disk and "
+                "run the same command again; what was taken over so far stays"
+            )
+        roots.append(root)
+    layout = replace(home, roots=tuple(roots))
+    return OldLake(LakeStore(layout, fs, source), folder / home.ledger_file.name, calendar)
+
+
+def _set_aside(home: LakeLayout, fs: FileSystem) -> LakeIdentity:
+    """Rename the lake of receipts unless that was done; tell what the new one is to say of itself.
+
+    Its lock keeps out whoever works on it, and moves with it.
+    """
+    aside = home.data_dir / OLD_FOLDER
+    try:
+        identity = read_identity(home, fs)
+    except MissingPartitionError:
+        return _renew(read_identity_file(aside / home.identity_file.name, fs))
+    if identity.format == SEGMENTS_FORMAT:
+        if identity.adopting:
+            return identity
+        raise ConfigError(f"{home.lake_dir} is a lake of segments: there is nothing to take over")
+    if fs.exists(aside):
+        raise PartitionConflictError(
+            f"expected one lake in {home.data_dir}, found {home.lake_dir.name} and {aside.name}, "
+            "both of receipts: move one of them to another data folder"
+        )
+    with LakeLock(home.lock_file, fs).hold(OWNER, 0):
+        fs.rename(home.lake_dir, aside)
+        fs.sync_folder(home.data_dir)
+    return _renew(identity)
+
+
+def _renew(identity: LakeIdentity) -> LakeIdentity:
+    return msgspec.structs.replace(identity, format=SEGMENTS_FORMAT, adopting=OLD_FOLDER)
+
+
+def _copy_ledger(home: LakeLayout, fs: FileSystem) -> None:
+    """Copy the ledger as SQLite does it, whatever its log holds; one that is lost stays lost."""
+    source = home.data_dir / OLD_FOLDER / home.ledger_file.name
+    if fs.is_file(home.ledger_file) or not fs.is_file(source):
+        return
+    temporary = temporary_path(home.lake_dir)
+    with fs.discarding([temporary]):
+        with (
+            translated_errors(source),
+            closing(sqlite3.connect(source)) as before,
+            closing(sqlite3.connect(temporary)) as after,
+        ):
+            before.backup(after)
+        fs.adopt(temporary, home.ledger_file)
+
+
+def _iter_months(old: OldLake) -> Iterator[tuple[pl.DataFrame, str, int, int]]:
+    """Yield what is held of each month, its name, its number from 1, and how many there are."""
+    held = old.list_held()
+    months = held.group_by(pl.col("owner").dt.to_string("%Y-%m").alias("month"))
+    named = sorted(((str(name), rows) for (name,), rows in months), key=lambda one: one[0])
+    for number, (month, rows) in enumerate(named, start=1):
+        ordered = rows.select(held.columns).sort("ticker", "session_date", "tree", "path")
+        yield ordered, month, number, len(named)
+
+
+def _finish(home: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    """Say that it is done; the register of roots of the old lake is kept beside that lake."""
+    register = read_register(home, fs)
+    alone = RootRegister(roots=(home_entry(identity.id),))
+    if register is not None and register != alone:
+        aside = home.data_dir / OLD_FOLDER
+        fs.publish({aside / home.roots_file.name: fs.read(home.roots_file)}, root=home.data_dir)
+        write_register(home, fs, alone)
+    write_identity(home, fs, msgspec.structs.replace(identity, adopting=""))

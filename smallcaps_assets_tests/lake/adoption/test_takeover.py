@@ -1,0 +1,184 @@
+"""A lake of receipts becomes one of segments: nothing lost, nothing asked, from any kill."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from smallcaps_assets.core import states
+from smallcaps_assets.core.ticks.disputes import UNASKED
+from smallcaps_assets.errors import ConfigError, PartitionConflictError, StorageError
+from smallcaps_assets.lake.adoption.takeover import OLD_FOLDER
+from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.roots.identity import open_lake, read_identity
+from smallcaps_assets.lake.roots.register import read_register
+from smallcaps_assets.lake.sessions.damages import hash_no_trades
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets_tests.lake.adoption.old_lakes import (
+    ASKING,
+    MONDAY,
+    RED,
+    TUESDAY,
+    adopt,
+    hash_rows,
+    make_old_lake,
+    read_winners,
+    undo,
+)
+from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
+from smallcaps_assets_tests.lake.lake_factories import SESSION
+from smallcaps_assets_tests.lake.root_factories import SOURCE, list_files, read_lake
+
+KINDS = {"trades": "session", "off_session_trades": "off_session", "imported_trades": "session"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> LakeLayout:
+    return make_old_lake(tmp_path / "data", second_root=tmp_path / "disk")
+
+
+def expect_rows(home: LakeLayout) -> dict[tuple[str, str], str]:
+    """Return what a lake of receipts holds, under the names that entries have."""
+    return {
+        (KINDS[tree], key): content
+        for (tree, key), content in read_lake(home).items()
+        if content != hash_no_trades()
+    }
+
+
+def pick(winners: pl.DataFrame, ticker: str, date: object = TUESDAY) -> dict[str, object]:
+    rows = winners.filter(pl.col("ticker") == ticker, pl.col("session_date") == date)
+    return rows.row(0, named=True)
+
+
+def test_all_rows_are_carried_with_their_hashes(home: LakeLayout) -> None:
+    expected = expect_rows(home)
+
+    facts = adopt(home)
+
+    assert hash_rows(home) == expected
+    assert facts.damaged == []
+    identity = read_identity(home, ScriptedDisk())
+    assert (identity.format, identity.adopting) == (2, "")
+    register = read_register(home, ScriptedDisk())
+    assert register is not None
+    assert [root.path for root in register.roots] == ["lake"]
+
+
+def test_what_is_known_of_sessions_is_carried(home: LakeLayout) -> None:
+    adopt(home)
+
+    winners = read_winners(home)
+
+    disputed = pick(winners, "DISP")
+    assert (disputed["state"], disputed["marks"]) == (states.DISPUTED, ["bar_residual"])
+    assert disputed["askings"] == [
+        {"asked_on": ASKING.asked_on, "page_limit": 50_000, "content_hash": "other"}
+    ]
+    figures = ("volume", "trade_count", "original_volume", "original_trade_count", "bar_volume")
+    assert [disputed[name] for name in figures] == [90.0, 3, 91.0, 4, 100.0]
+    imported = pick(winners, "IMPO")
+    assert imported["state"] == states.IMPORTED_UNPROVEN
+    assert '"verdict":"unproven"' in str(imported["archive"])
+    red = pick(winners, "CUTT", SESSION)
+    assert (red["state"], len(red["askings"])) == (states.EMPTY_DISPUTED, 1)  # type: ignore[arg-type]
+    with LedgerReader(home.ledger_file) as ledger:
+        assert ledger.states([RED]) == {RED: states.EMPTY_DISPUTED}
+
+
+def test_replaced_answers_are_kept_and_do_not_count(home: LakeLayout) -> None:
+    adopt(home)
+
+    winners = read_winners(home)
+
+    assert [pick(winners, name)["rows"] for name in ("REVD", "REVK")] == [3, 4]
+    assert [pick(winners, name)["revision"] for name in ("REVD", "REVK")] == [2, 3]
+
+
+def test_a_span_that_began_too_late_is_marked(home: LakeLayout) -> None:
+    """A Monday was asked for from its own midnight on, and its Saturday by nobody."""
+    adopt(home)
+
+    winners = read_winners(home)
+
+    assert pick(winners, "LATE", MONDAY)["marks"] == [UNASKED]
+    assert pick(winners, "ABCD", MONDAY)["marks"] == []
+
+
+def test_a_takeover_killed_anywhere_continues(tmp_path: Path) -> None:
+    """Killed before each of ten operations, from the first to the last, then done again."""
+    model = make_old_lake(tmp_path / "model")
+    expected, disk = expect_rows(model), ScriptedDisk()
+    source = tmp_path / "source"
+    shutil.copytree(model.data_dir, source)
+    adopt(model, disk, removes=True)
+    count = len(disk.operations)
+    for crash_at in range(0, count - 1, count // 10):
+        home = LakeLayout(tmp_path / f"at-{crash_at}")
+        shutil.copytree(source, home.data_dir)
+        with pytest.raises(Crash):
+            adopt(home, ScriptedDisk(crash_at=crash_at), removes=True)
+
+        facts = adopt(home, removes=True)
+
+        assert hash_rows(home) == expected, crash_at
+        assert (facts.damaged, facts.kept) == ([], 0)
+        assert states.QUARANTINED not in read_winners(home)["state"]
+
+
+def test_a_disk_that_refuses_leaves_both_lakes(tmp_path: Path) -> None:
+    home = make_old_lake(tmp_path / "data")
+    expected = expect_rows(home)
+    with pytest.raises(StorageError):
+        adopt(home, FailingDisk(number=28, fail_at=40))
+
+    with pytest.raises(PartitionConflictError, match="format 2"):
+        open_lake(home, ScriptedDisk(), SOURCE)
+    undo(home)
+
+    assert expect_rows(home) == expected
+
+
+def test_removal_frees_the_old_lake_and_keeps_what_is_damaged(tmp_path: Path) -> None:
+    home = make_old_lake(tmp_path / "data")
+    file = home.trades_file("REVD", TUESDAY)
+    file.write_bytes(b"damaged")
+    home.receipt_file("REVK", TUESDAY).write_bytes(b"{}")
+
+    facts = adopt(home, removes=True)
+
+    assert {key for key, _ in facts.damaged} == {"REVD_2024-03-19", "REVK_2024-03-19"}
+    winners = read_winners(home)
+    assert {pick(winners, name)["state"] for name in ("REVD", "REVK")} == {states.QUARANTINED}
+    old = home.data_dir / OLD_FOLDER
+    left = {name for name in list_files(old) if "trades" in name}
+    assert {Path(name).parts[1] for name in left} == {"ticker=REVD", "ticker=REVK"}
+    assert facts.kept == 2
+
+
+def test_a_second_takeover_finds_nothing_to_do(home: LakeLayout) -> None:
+    adopt(home)
+
+    with pytest.raises(ConfigError, match="nothing to take over"):
+        adopt(home)
+
+
+def test_a_lake_in_use_is_not_taken_over(home: LakeLayout) -> None:
+    with LakeLock(home.lock_file).hold("downloading"), pytest.raises(PartitionConflictError):
+        adopt(home)
+
+    assert not (home.data_dir / OLD_FOLDER).exists()
+
+
+def test_a_root_that_is_not_mounted_stops_the_takeover(home: LakeLayout, tmp_path: Path) -> None:
+    expected = expect_rows(home)
+    (tmp_path / "disk").rename(tmp_path / "away")
+    with pytest.raises(StorageError, match="mount its disk"):
+        adopt(home)
+
+    (tmp_path / "away").rename(tmp_path / "disk")
+    adopt(home)
+
+    assert hash_rows(home) == expected
