@@ -408,6 +408,12 @@ ENTRIES = Table(
         ),
         "bar_volume": Column(pl.Float64(), "Shares of the bar; null: no bar.", nullable=True),
         "bar_trade_count": Column(pl.Int64(), "Trades of the bar; null: unknown.", nullable=True),
+        "volume_deficit": Column(
+            pl.Float64(), "Share of the bar's shares that lack; null: not compared.", nullable=True
+        ),
+        "count_deficit": Column(
+            pl.Float64(), "Share of the bar's trades that lack; null: not compared.", nullable=True
+        ),
         "gte_ns": Column(pl.Int64(), "First instant asked for, nanoseconds since 1970."),
         "lt_ns": Column(pl.Int64(), "End of what was asked for, not included."),
         "pages": Column(pl.Int64(), "Pages of the chain they came from."),

@@ -103,6 +103,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     original_trade_count: int | None = None
     bar_volume: float | None = None
     bar_trade_count: int | None = None
+    volume_deficit: float | None = None
+    count_deficit: float | None = None
     repeats_dropped: int = 0
     is_seam_ambiguous: bool = False
     is_accepted: bool = False

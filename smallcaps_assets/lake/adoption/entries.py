@@ -57,6 +57,8 @@ def adopt_receipt(
         original_trade_count=receipt.original_trade_count,
         bar_volume=receipt.bar_volume,
         bar_trade_count=receipt.bar_trade_count,
+        volume_deficit=receipt.volume_deficit,
+        count_deficit=receipt.count_deficit,
         gte_ns=receipt.gte_ns,
         lt_ns=receipt.lt_ns,
         pages=receipt.pages,

@@ -76,6 +76,8 @@ def _store_disputed(store: LakeStore) -> None:
         original_trade_count=4,
         bar_volume=100.0,
         bar_trade_count=5,
+        volume_deficit=0.1,
+        count_deficit=0.4,
     )
     store.commit([type(session)(changed, session.content, session.tree)])
 

@@ -77,8 +77,8 @@ def test_what_is_known_of_sessions_is_carried(home: LakeLayout) -> None:
     assert disputed["askings"] == [
         {"asked_on": ASKING.asked_on, "page_limit": 50_000, "content_hash": "other"}
     ]
-    figures = ("volume", "trade_count", "original_volume", "original_trade_count", "bar_volume")
-    assert [disputed[name] for name in figures] == [90.0, 3, 91.0, 4, 100.0]
+    figures = ("volume", "trade_count", "original_volume", "bar_trade_count", "count_deficit")
+    assert [disputed[name] for name in figures] == [90.0, 3, 91.0, 5, 0.4]
     imported = pick(winners, "IMPO")
     assert imported["state"] == states.IMPORTED_UNPROVEN
     assert '"verdict":"unproven"' in str(imported["archive"])
