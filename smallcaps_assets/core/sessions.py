@@ -5,7 +5,7 @@ bound a New York day.  What does not: the clock; whoever needs "now" passes it i
 """
 
 import datetime as dt
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Final
@@ -121,6 +121,15 @@ class SessionCalendar:
         index = self.index_of(date)
         before = self._dates[max(0, index - 1)]
         return [before + dt.timedelta(days=day) for day in range(1, (date - before).days)]
+
+    def owner_of(self, date: dt.date) -> dt.date:
+        """Find the session that a date belongs to: itself, or the next one of a closed day.
+
+        Raises:
+            CoverageError: The calendar does not reach that date.
+        """
+        self.check_covered(date)
+        return self._dates[bisect_left(self._dates, date)]
 
     def last_available(self, now: dt.datetime, delay_h: float) -> dt.date:
         """Find the newest session that is closed and published at ``now``.

@@ -16,6 +16,7 @@ from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
 from smallcaps_assets.core.states import EMPTY_DISPUTED, QUARANTINED
 from smallcaps_assets.core.ticks.disputes import UNASKED, Asking
 from smallcaps_assets.lake.ledger.rows import SessionRecord
+from smallcaps_assets.lake.segments.receipts import enter_receipt
 from smallcaps_assets.lake.sessions.receipts import Receipt
 
 FROM_LEDGER: Final = frozenset({EMPTY_DISPUTED, QUARANTINED})
@@ -35,45 +36,12 @@ def adopt_receipt(
         owner: Session that prints on a closed day belong to; ``None``: it is a session itself.
         revision: Least revision of the entry, which is that of the receipt otherwise.
     """
-    counts = receipt.rows_by_phase
-    return Entry(
-        ticker=receipt.ticker,
-        session_date=receipt.session_date,
-        kind=SESSION if owner is None else OFF_SESSION,
-        owner=owner or receipt.session_date,
+    return msgspec.structs.replace(
+        enter_receipt(receipt, owner),
         revision=max(receipt.revision, revision),
-        state=receipt.state,
-        rows=receipt.rows,
-        content_hash=receipt.content_hash,
-        first_sip=receipt.first_sip_timestamp,
-        last_sip=receipt.last_sip_timestamp,
-        pre_market_rows=counts.get("pre_market", 0),
-        regular_rows=counts.get("regular", 0),
-        after_hours_rows=counts.get("after_hours", 0),
-        closed_rows=counts.get("closed", 0),
-        volume=receipt.volume,
-        trade_count=receipt.trade_count,
-        original_volume=receipt.original_volume,
-        original_trade_count=receipt.original_trade_count,
-        bar_volume=receipt.bar_volume,
-        bar_trade_count=receipt.bar_trade_count,
-        volume_deficit=receipt.volume_deficit,
-        count_deficit=receipt.count_deficit,
-        gte_ns=receipt.gte_ns,
-        lt_ns=receipt.lt_ns,
-        pages=receipt.pages,
-        requests=receipt.requests,
-        repeats_dropped=receipt.repeats_dropped,
-        is_seam_ambiguous=receipt.is_seam_ambiguous,
-        vendor_status=receipt.vendor_status,
-        is_accepted=receipt.is_accepted_disputed or receipt.is_accepted_empty,
-        askings=receipt.askings,
         marks=_mark(receipt, calendar) if owner is None else receipt.marks,
-        run_id=receipt.run_id,
-        started_at=receipt.started_at,
         committed_at=receipt.committed_at,
         adopted=receipt.receipt_sha256,
-        archive=_tell_archive(receipt),
     )
 
 
@@ -125,9 +93,3 @@ def _mark(receipt: Receipt, calendar: SessionCalendar) -> tuple[str, ...]:
     if not days or not was_asked or receipt.gte_ns <= day_bounds_ns(days[0], days[0])[0]:
         return receipt.marks
     return (*receipt.marks, UNASKED)
-
-
-def _tell_archive(receipt: Receipt) -> str | None:
-    if receipt.archive is None:
-        return "{}" if receipt.is_imported else None
-    return msgspec.json.encode(receipt.archive).decode()

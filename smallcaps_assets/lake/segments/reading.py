@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -35,6 +36,7 @@ from smallcaps_assets.lake.storage.protocol import Stored
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
 Result = TypeVar("Result")
+NOTHING: Final[Mapping[str, Record]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,21 @@ def read_month(lake: SegmentLake, month: str) -> Month:
     return read
 
 
+def refresh_month(lake: SegmentLake, known: Month) -> Month:
+    """Bring a month up to date, reading only the records that it does not have yet.
+
+    Raises:
+        LedgerMismatchError: A record is damaged.
+        MissingPartitionError: A record was removed meanwhile, twice.
+        PartitionConflictError: A record is of another source, or of a newer version.
+        StorageError: The storage refuses.
+    """
+    read = _twice(lambda: _survey(lake, known.name, known.records))
+    for reason in read.damaged.values():
+        raise LedgerMismatchError(reason)
+    return known if (read.stored, read.parts) == (known.stored, known.parts) else read
+
+
 def read_rows(lake: SegmentLake, month: str, wanted: pl.DataFrame) -> pl.DataFrame:
     """Read the rows of sessions, by the records as they are now.
 
@@ -194,7 +211,7 @@ def read_entries(lake: SegmentLake, month: str, entries: pl.DataFrame) -> pl.Dat
     return whole.sort("ticker", "session_date", maintain_order=True)
 
 
-def _survey(lake: SegmentLake, month: str) -> Month:
+def _survey(lake: SegmentLake, month: str, known: Mapping[str, Record] = NOTHING) -> Month:
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
     stored: dict[str, Stored] = {}
@@ -207,6 +224,9 @@ def _survey(lake: SegmentLake, month: str) -> Month:
             parts[file.name] = found
             continue
         stored[file.name] = found
+        if file.name in known:
+            records[file.name] = known[file.name]
+            continue
         content = lake.storage.load(record_key(month, file.name))
         try:
             records[file.name] = parse_record(

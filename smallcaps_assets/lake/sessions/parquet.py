@@ -96,17 +96,11 @@ class TapeEncoder:
         whole = normalise_conditions(TRADES.conform(trades))
         self._table, tickers = to_arrow_trades(whole), whole["ticker"]
         self._levels = _choose_levels(zstd_level)
-        self._ticker: str | None = None
         if whole.height and (tickers == tickers[0]).all():
-            self._ticker = tickers[0]
             ones = pa.DictionaryArray.from_arrays(
                 np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
             )
             self._table = self._table.set_column(0, "ticker", ones)
-
-    def is_of(self, ticker: str) -> bool:
-        """Return whether all trades are of one ticker."""
-        return self._ticker == ticker
 
     def encode(self, first: int, last: int) -> bytes:
         """Return the file of the rows ``[first, last)``; equal trades give equal bytes.

@@ -21,7 +21,7 @@ from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL, TapeEncoder
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
-from smallcaps_assets.schemas import SCHEMA_VERSION
+from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
 
 _EPOCH: Final = dt.date(1970, 1, 1)
 
@@ -32,41 +32,43 @@ class PreparedSession:
 
     Attributes:
         receipt: Its receipt, but for the time of the commit.
-        content: Its data file; empty when it has no trades.
+        content: Its data file; empty when it has no trades, or is to lie among others in a segment.
         tree: Folders it belongs to.
+        trades: ``schemas.TRADES`` of it, where it is to lie in a segment.
     """
 
     receipt: Receipt
     content: bytes
     tree: Tree
+    trades: pl.DataFrame | None = None
 
 
-class StorableTape:
+class MeasuredTape:
     """Trades of one ticker, made ready for storing once; each session is then a slice of them.
 
     What a short session costs is the work per table rather than per row: a range of ten does
-    it once.  It is for one thread.
+    it once.  It is for one thread.  A session keeps its rows: a segment encodes many together.
     """
 
-    def __init__(self, trades: pl.DataFrame, *, source: str, zstd_level: int = ZSTD_LEVEL) -> None:
+    def __init__(self, trades: pl.DataFrame, *, source: str) -> None:
         """Make all columns ready.
 
         Args:
             trades: ``schemas.TRADES``, in tape order.
             source: Source the lake is bound to, for receipts.
-            zstd_level: Compression of the files.
 
         Raises:
             SchemaError: The trades break their contract.
         """
-        # Its contract is checked by the encoder, which needs the order of the columns.
-        self._encoder = TapeEncoder(trades, zstd_level=zstd_level)
+        self._trades = TRADES.conform(trades)
         self._rows = trades.height
         self._source = source
         self._hasher = TapeHasher(trades)
         self._instants = read_instants(trades, "sip_timestamp")
         self._days: Integers = trades["session_date"].cast(pl.Int32).to_numpy()
         self._tickers = trades["ticker"]
+        is_of_one = self._rows and (self._tickers == self._tickers[0]).all()
+        self._ticker: str | None = self._tickers[0] if is_of_one else None
         phases = trades["trading_phase"].to_arrow().dictionary_encode()
         self._phase_names = [str(name) for name in phases.dictionary.to_pylist()]
         self._phase_codes = phases.indices.to_numpy()
@@ -95,7 +97,7 @@ class StorableTape:
         """
         first, last, _ = (rows or slice(0, self._rows)).indices(self._rows)
         self._check(ticker, session_date, facts.state, tree, first, last)
-        content = self._encoder.encode(first, last) if last > first else b""
+        has_rows = last > first
         receipt = Receipt(
             **msgspec.structs.asdict(facts),
             ticker=ticker,
@@ -103,22 +105,26 @@ class StorableTape:
             source=self._source,
             schema_version=SCHEMA_VERSION,
             rows=last - first,
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest() if content else None,
+            bytes=0,
+            sha256=None,
             content_hash=self._hasher.hash(first, last),
-            first_sip_timestamp=int(self._instants[first]) if content else None,
-            last_sip_timestamp=int(self._instants[last - 1]) if content else None,
+            first_sip_timestamp=int(self._instants[first]) if has_rows else None,
+            last_sip_timestamp=int(self._instants[last - 1]) if has_rows else None,
             rows_by_phase=self._count_phases(first, last),
             committed_at=facts.started_at,
         )
-        return PreparedSession(receipt, content, tree)
+        return self._hold(receipt, tree, first, last)
+
+    def _hold(self, receipt: Receipt, tree: Tree, first: int, last: int) -> PreparedSession:
+        """Hold the rows of a session as they are to be stored."""
+        return PreparedSession(receipt, b"", tree, self._trades.slice(first, last - first))
 
     def _check(
         self, ticker: str, date: dt.date, state: str, tree: Tree, first: int, last: int
     ) -> None:
         """Refuse what would be stored under a wrong name, out of order, or in a wrong state."""
         key, rows = encode_key(ticker, date), last - first
-        if rows and (not self._encoder.is_of(ticker) or _differs(self._days[first:last], date)):
+        if rows and (self._ticker != ticker or _differs(self._days[first:last], date)):
             raise DataError(f"expected trades of {key} alone, got {self._describe(first, last)}")
         instants = self._instants[first:last]
         if (instants[1:] < instants[:-1]).any():
@@ -140,6 +146,23 @@ class StorableTape:
         counts = np.bincount(self._phase_codes[first:last], minlength=len(self._phase_names))
         named = zip(self._phase_names, counts.tolist(), strict=True)
         return dict(sorted((name, count) for name, count in named if count))
+
+
+class StorableTape(MeasuredTape):
+    """The same, with a file for each session."""
+
+    def __init__(self, trades: pl.DataFrame, *, source: str, zstd_level: int = ZSTD_LEVEL) -> None:
+        """Make all columns ready; ``zstd_level`` is the compression of the files."""
+        super().__init__(trades, source=source)
+        self._encoder = TapeEncoder(trades, zstd_level=zstd_level)
+
+    def _hold(self, receipt: Receipt, tree: Tree, first: int, last: int) -> PreparedSession:
+        if last == first:
+            return PreparedSession(receipt, b"", tree)
+        content = self._encoder.encode(first, last)
+        sha256 = hashlib.sha256(content).hexdigest()
+        stored = msgspec.structs.replace(receipt, bytes=len(content), sha256=sha256)
+        return PreparedSession(stored, content, tree)
 
 
 def _differs(days: Integers, date: dt.date) -> bool:

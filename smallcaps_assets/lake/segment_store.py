@@ -1,0 +1,373 @@
+"""The ticker-sessions of a lake of segments, as the download and the judges see them.
+
+What belongs here: the way from sessions that were fetched, judged again or found damaged to
+records, and back.  What does not: the order of a commit (``lake.segments.commit``), which entry
+counts (``core.segments``), and repairs of whole months (``lake.upkeep.healing``).
+
+An old answer stays where it is: a new one has a higher revision.  So nothing is ever replaced, and
+what a process knows of a month is brought up to date by the records that are new.
+"""
+
+import datetime as dt
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import polars as pl
+from msgspec.structs import replace
+
+from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.segments.entries import (
+    NOT_COMMITTED,
+    OFF_SESSION,
+    SESSION,
+    Entry,
+    frame_entries,
+    list_entries,
+)
+from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.core.states import GREEN, QUARANTINED
+from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.segments.closing import Draft, close_segment
+from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
+from smallcaps_assets.lake.segments.names import QUARANTINE, month_of
+from smallcaps_assets.lake.segments.reading import (
+    Month,
+    list_months,
+    read_entries,
+    read_month,
+    refresh_month,
+)
+from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, make_receipt
+from smallcaps_assets.lake.sessions.damages import Damage, DamageKind
+from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.upkeep.proving import find_unproven
+from smallcaps_assets.schemas import TRADES
+
+NO_EVIDENCE: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+MONTHS_KEPT: Final = 24
+"""Months of which the records stay in memory; work goes through them in order."""
+
+Key = tuple[str, dt.date, str]
+
+
+class SegmentStore:
+    """The ticker-sessions of one lake; what its storage refuses is a ``StorageError``."""
+
+    def __init__(self, lake: SegmentLake, calendar: SessionCalendar) -> None:
+        """Bind the store to a lake, and to the calendar by which a closed day has an owner."""
+        self.lake = lake
+        self._calendar = calendar
+        self._months: dict[str, Month] = {}
+        self._lock = threading.RLock()
+
+    def open_tape(self, trades: pl.DataFrame) -> MeasuredTape:
+        """Make the trades of a ticker ready; its sessions are then prepared as slices of them.
+
+        Raises:
+            SchemaError: The trades break their contract.
+        """
+        return MeasuredTape(trades, source=self.lake.source)
+
+    def prepare(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        trades: pl.DataFrame,
+        facts: FetchFacts,
+        *,
+        tree: Tree = Tree.TRADES,
+    ) -> PreparedSession:
+        """Measure a session by itself: ``open_tape`` and its ``prepare`` in one."""
+        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
+
+    def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
+        """Store sessions, those of one month in one segment; return them as they are stored.
+
+        One that heals a red session has a revision above it.
+
+        Raises:
+            DataError: A session occurs twice.
+            StorageError: The storage refuses.  What has its record is stored, the rest is absent,
+                and committing all of it again is safe.
+        """
+        with self._lock:
+            entries = [self._enter(session) for session in batch]
+            rows = [session.trades for session in batch]
+            return self._store(entries, rows)
+
+    def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Say something else of stored sessions whose rows stay; return them as they are stored.
+
+        Raises:
+            MissingPartitionError: One is not stored.
+            StorageError: The storage refuses; each session is as it was, or as it is told.
+        """
+        with self._lock:
+            entries = []
+            for receipt in receipts:
+                stored = self._require(receipt.ticker, receipt.session_date, Tree.TRADES)
+                told = enter_receipt(receipt)
+                place = (stored.part, stored.first_row)
+                entries.append(replace(told, part=place[0], first_row=place[1]))
+            return self._say(entries)
+
+    def keep_revision(self, receipt: Receipt, trades: pl.DataFrame | None = None) -> Path:
+        """Keep an answer that does not count; one that is stored stays where it is.
+
+        Args:
+            receipt: Its receipt.
+            trades: Its rows; ``None``: it is stored.
+
+        Returns:
+            Month and record that have it.
+        """
+        with self._lock:
+            found = self._require(receipt.ticker, receipt.session_date, Tree.TRADES)
+            if trades is not None:
+                # Of two answers of one revision the later one loses.
+                told = replace(enter_receipt(receipt), revision=found.revision)
+                self._store([told], [trades])
+            return Path(month_of(found.owner), receipt.content_hash[:8])
+
+    def read_receipt(
+        self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
+    ) -> Receipt:
+        """Read what is known of a stored session.
+
+        Raises:
+            MissingPartitionError: The session is not stored.
+            LedgerMismatchError: A record of its month is damaged.
+        """
+        with self._lock:
+            return self._describe(self._require(ticker, session_date, tree))
+
+    def find_receipt(self, key: str) -> Receipt | None:
+        """Find what is known of a key; ``None`` when the session is not stored.
+
+        Raises:
+            LedgerMismatchError: A record of its month is damaged.
+        """
+        try:
+            return self.read_receipt(*decode_key(key))
+        except MissingPartitionError:
+            return None
+
+    def iter_receipts(self, *, tree: Tree = Tree.TRADES) -> Iterator[Receipt]:
+        """Yield everything that is stored, by month.
+
+        Raises:
+            LedgerMismatchError: A record is damaged.
+        """
+        for month in list_months(self.lake):
+            winners = self._read(month).winners
+            for entry in list_entries(winners):
+                if _is_stored(entry) and find_tree(entry) is tree:
+                    yield self._describe(entry)
+
+    def iter_unproven(self) -> Iterator[Receipt]:
+        """Yield the imported sessions that nothing proves."""
+        return self.iter_receipts(tree=Tree.IMPORTED)
+
+    def read_trades(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        verify: bool = True,
+        tree: Tree = Tree.TRADES,
+    ) -> pl.DataFrame:
+        """Read the trades of a stored session.
+
+        Args:
+            ticker: Vendor's symbol.
+            session_date: New York date.
+            verify: Compare them with their content hash.
+            tree: Among what it belongs.
+
+        Returns:
+            ``schemas.TRADES``, in tape order.
+
+        Raises:
+            MissingPartitionError: The session is not stored, or its part is gone.
+            DataError: The part is damaged.
+        """
+        with self._lock:
+            entry = self._require(ticker, session_date, tree)
+            if not entry.rows:
+                return TRADES.empty()
+            month, framed = month_of(entry.owner), frame_entries([entry])
+            if verify:
+                for reason in find_unproven(self.lake, month, framed).values():
+                    raise DataError(f"{encode_key(ticker, session_date)}: {reason}")
+            return read_entries(self.lake, month, framed)
+
+    def verify_session(
+        self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Find everything that is wrong with a stored session.
+
+        Args:
+            receipt: What is believed of it.
+            deep: Read and hash its rows; otherwise only its part is looked up.
+            tree: Among what it belongs.
+        """
+        with self._lock:
+            place = (receipt.ticker, receipt.session_date)
+            try:
+                entry = self._require(*place, tree)
+            except MissingPartitionError as error:
+                return [Damage(*place, DamageKind.MISSING_FILE, str(error))]
+            if entry.content_hash != receipt.content_hash:
+                message = f"expected content {receipt.content_hash}, got {entry.content_hash}"
+                return [Damage(*place, DamageKind.CONTENT_HASH, message)]
+            return [Damage(*place, kind, reason) for kind, reason in self._prove(entry, deep=deep)]
+
+    def quarantine(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        tree: Tree = Tree.TRADES,
+        evidence: Mapping[str, bytes] = NO_EVIDENCE,
+    ) -> Path:
+        """Say that a session has lost its proof, so that it is asked for again.
+
+        Returns:
+            The folder of its evidence.
+        """
+        with self._lock:
+            entry = self._require(ticker, session_date, tree)
+            folder = f"{QUARANTINE}sessions/{self.lake.naming.make()}"
+            self.lake.storage.save({f"{folder}/{name}": text for name, text in evidence.items()})
+            self._say([_lose(entry)])
+            return Path(folder)
+
+    # -- months ------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Read all months again when they are next asked for."""
+        with self._lock:
+            self._months.clear()
+
+    def _read(self, month: str) -> Month:
+        """Bring a month up to date; the ones used last stay in memory."""
+        known = self._months.pop(month, None)
+        read = read_month(self.lake, month) if known is None else refresh_month(self.lake, known)
+        self._months[month] = read
+        while len(self._months) > MONTHS_KEPT:
+            del self._months[next(iter(self._months))]
+        return read
+
+    def _find(self, key: Key, owner: dt.date) -> Entry | None:
+        """Find the entry of a session that counts, by what is known of its month."""
+        month = month_of(owner)
+        known = self._months.get(month) or self._read(month)
+        ticker, date, kind = key
+        is_key = (pl.col("ticker") == ticker) & (pl.col("session_date") == date)
+        found = list_entries(known.winners.filter(is_key, pl.col("kind") == kind))
+        return found[0] if found else None
+
+    def _require(self, ticker: str, session_date: dt.date, tree: Tree) -> Entry:
+        kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
+        owner = self._calendar.owner_of(session_date)
+        entry = self._find((ticker, session_date, kind), owner)
+        if entry is None or not _is_stored(entry) or find_tree(entry) is not tree:
+            key = encode_key(ticker, session_date)
+            raise MissingPartitionError(f"expected {key} among {tree.value}, found none")
+        return entry
+
+    # -- entries -----------------------------------------------------------------------
+
+    def _enter(self, session: PreparedSession) -> Entry:
+        """Make the entry of a session, above what it heals."""
+        receipt = session.receipt
+        owner = self._calendar.owner_of(receipt.session_date)
+        is_off = session.tree is Tree.OFF_SESSION
+        entry = enter_receipt(receipt, owner if is_off else None)
+        stored = self._find((entry.ticker, entry.session_date, entry.kind), owner)
+        if stored is None or stored.state in GREEN:
+            return entry
+        return replace(entry, revision=max(entry.revision, stored.revision + 1))
+
+    def _store(
+        self, entries: Sequence[Entry], rows: Sequence[pl.DataFrame | None]
+    ) -> list[Receipt]:
+        """Store entries with their rows, a segment a month."""
+        by_month: dict[str, list[int]] = defaultdict(list)
+        for number, entry in enumerate(entries):
+            by_month[month_of(entry.owner)].append(number)
+        drafts = []
+        for month, numbers in by_month.items():
+            trades = [rows[number] for number in numbers]
+            whole = pl.concat([TRADES.empty(), *(frame for frame in trades if frame is not None)])
+            framed = frame_entries([entries[number] for number in numbers])
+            drafts.append(close_segment(month, framed, whole))
+        return self._commit(entries, drafts)
+
+    def _say(self, entries: Sequence[Entry]) -> list[Receipt]:
+        """Store entries whose rows are in parts that are there."""
+        by_month: dict[str, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_month[month_of(entry.owner)].append(replace(entry, committed_at=NOT_COMMITTED))
+        drafts = [Draft(month, frame_entries(told)) for month, told in by_month.items()]
+        return self._commit(entries, drafts)
+
+    def _commit(self, entries: Sequence[Entry], drafts: Sequence[Draft]) -> list[Receipt]:
+        records = commit_segments(self.lake, drafts)
+        for draft in drafts:
+            self._read(draft.month)
+        told = {
+            (entry.ticker, entry.session_date, entry.kind): entry
+            for record in records
+            for entry in list_entries(record.entries)
+        }
+        keys = [(entry.ticker, entry.session_date, entry.kind) for entry in entries]
+        return [self._describe(told[key]) for key in keys]
+
+    def _describe(self, entry: Entry) -> Receipt:
+        """Make the receipt of an entry, with its share of the part's bytes."""
+        size = 0
+        if entry.part is not None:
+            facts = self._months[month_of(entry.owner)].told_parts.get(entry.part)
+            size = 0 if facts is None else round(facts.bytes * entry.rows / facts.rows)
+        return make_receipt(entry, self.lake.source, size)
+
+    def _prove(self, entry: Entry, *, deep: bool) -> Iterator[tuple[DamageKind, str]]:
+        month = month_of(entry.owner)
+        if entry.part is not None and entry.part not in self._read(month).parts:
+            yield DamageKind.MISSING_FILE, f"expected the part {entry.part} of {month}, found none"
+        elif deep and entry.rows:
+            for reason in find_unproven(self.lake, month, frame_entries([entry])).values():
+                yield DamageKind.CONTENT_HASH, reason
+
+
+def _is_stored(entry: Entry) -> bool:
+    """Say whether an answer of the vendor or of an import is there, whatever its bar says."""
+    return entry.rows > 0 or entry.state in GREEN
+
+
+def _lose(entry: Entry) -> Entry:
+    """Say of a session that it was stored, and has lost its proof."""
+    return replace(
+        entry,
+        state=QUARANTINED,
+        revision=entry.revision + 1,
+        packed=0,
+        part=None,
+        first_row=0,
+        rows=0,
+        content_hash="",
+        first_sip=None,
+        last_sip=None,
+        pre_market_rows=0,
+        regular_rows=0,
+        after_hours_rows=0,
+        closed_rows=0,
+    )
