@@ -5,6 +5,7 @@ takes long to load is imported when it is first asked for: `smallcaps status` ne
 """
 
 import datetime as dt
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,10 +32,11 @@ from smallcaps_assets.core.research.information_bars import BarRules
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
-from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.errors import ConfigError, MissingPartitionError, PartitionConflictError
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import (
+    RECEIPTS_FORMAT,
     LakeIdentity,
     LakeSource,
     check_lake,
@@ -45,6 +47,7 @@ from smallcaps_assets.lake.roots.identity import (
 from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
 from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.settings import (
@@ -55,6 +58,7 @@ from smallcaps_assets.settings import (
 )
 
 if TYPE_CHECKING:
+    from smallcaps_assets.lake.sessions.protocol import GroupRules, SessionStore
     from smallcaps_assets.lake.store import LakeStore
     from smallcaps_assets.polygon.client import PolygonClient
     from smallcaps_assets.polygon.http.limiter import RequestLimiter
@@ -63,6 +67,10 @@ VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
 """First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
 CONFIG_SECTIONS = ("windows", "thresholds", "bars", "labels", "costs")
 """Tables of the file of windows and thresholds."""
+COMMIT_INTERVAL_S = 30.0
+"""Longest wait of a finished session for the segment that it is stored in."""
+SEGMENT_ROWS = 1_600_000
+"""Trades that a segment holds, about: rows of 20 bytes up to 32 MiB."""
 WARM_UP_SESSIONS = 252
 """Bars that the slowest event rule looks back."""
 
@@ -195,11 +203,35 @@ class Lakehouse:
         """The store of ticker-sessions."""
         from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
 
-        _ = self.identity
+        if self.identity.format != RECEIPTS_FORMAT:
+            raise PartitionConflictError(
+                f"expected a lake of receipts in {self.home.lake_dir}, found one of segments"
+            )
         settings = self.settings
         return LakeStore(
             self.layout, self.fs, str(self.source), settings.zstd_level, self.placement
         )
+
+    @property
+    def group_rules(self) -> "GroupRules":
+        """Tell when what was fetched is committed: by few sessions, or by a segment's worth."""
+        from smallcaps_assets.lake.sessions.protocol import GroupRules  # noqa: PLC0415  loads pyarrow
+
+        settings = self.settings
+        if self.identity.format == RECEIPTS_FORMAT:
+            return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
+        return GroupRules(math.inf, SEGMENT_ROWS, COMMIT_INTERVAL_S)
+
+    @cached_property
+    def sessions(self) -> "SessionStore":
+        """The ticker-sessions, however they lie."""
+        if self.identity.format == RECEIPTS_FORMAT:
+            return self.store
+        from smallcaps_assets.lake.segment_store import SegmentStore  # noqa: PLC0415  loads pyarrow
+        from smallcaps_assets.lake.segments.commit import SegmentLake  # noqa: PLC0415  as above
+
+        storage = LocalStorage(self.home.lake_dir, self.fs)
+        return SegmentStore(SegmentLake(storage, str(self.source)), self.calendar)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -245,7 +277,7 @@ class Lakehouse:
 
     def forget_roots(self) -> None:
         """Find the roots of the lake again when they are next asked for."""
-        for name in ("layout", "placement", "store"):
+        for name in ("layout", "placement", "store", "sessions"):
             vars(self).pop(name, None)
 
     @cached_property

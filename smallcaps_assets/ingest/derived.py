@@ -29,7 +29,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
         return
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
-    facts = ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
+    facts = ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
     logger.info("ledger indexed receipts=%d", facts.receipts)
 
 
@@ -68,7 +68,7 @@ def require_ledger(lakehouse: Lakehouse) -> None:
         raise MissingPartitionError(
             f"nothing is planned in {layout.data_dir} yet: run `smallcaps plan`"
         )
-    if next(lakehouse.store.iter_receipts(damages=[]), None) is not None:
+    if next(lakehouse.sessions.iter_receipts(damages=[]), None) is not None:
         raise LedgerMismatchError(
             f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "
             "from the receipts: `smallcaps reindex`"

@@ -11,7 +11,7 @@ what a process knows of a month is brought up to date by the records that are ne
 import datetime as dt
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -46,6 +46,7 @@ from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, ma
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.upkeep.proving import find_unproven
 from smallcaps_assets.schemas import TRADES
 
@@ -55,6 +56,7 @@ MONTHS_KEPT: Final = 24
 """Months of which the records stay in memory; work goes through them in order."""
 
 Key = tuple[str, dt.date, str]
+_PLACES: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 
 class SegmentStore:
@@ -118,23 +120,24 @@ class SegmentStore:
                 entries.append(replace(told, part=place[0], first_row=place[1]))
             return self._say(entries)
 
-    def keep_revision(self, receipt: Receipt, trades: pl.DataFrame | None = None) -> Path:
-        """Keep an answer that does not count; one that is stored stays where it is.
+    def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
+        """Keep an answer that does not count; the stored one stays where it is.
 
         Args:
-            receipt: Its receipt.
-            trades: Its rows; ``None``: it is stored.
+            receipt: What is known of the stored session.
+            other: An answer beside it, which came later; ``None``: it is the stored one.
 
         Returns:
-            Month and record that have it.
+            Month and beginning of the content hash.
         """
+        month = month_of(self._calendar.owner_of(receipt.session_date))
+        if other is None:
+            return Path(month, receipt.content_hash[:8])
         with self._lock:
-            found = self._require(receipt.ticker, receipt.session_date, Tree.TRADES)
-            if trades is not None:
-                # Of two answers of one revision the later one loses.
-                told = replace(enter_receipt(receipt), revision=found.revision)
-                self._store([told], [trades])
-            return Path(month_of(found.owner), receipt.content_hash[:8])
+            # Of two answers of one revision the later one loses.
+            told = replace(enter_receipt(other.receipt), revision=receipt.revision)
+            self._store([told], [other.trades])
+        return Path(month, other.receipt.content_hash[:8])
 
     def read_receipt(
         self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
@@ -159,12 +162,54 @@ class SegmentStore:
         except MissingPartitionError:
             return None
 
-    def iter_receipts(self, *, tree: Tree = Tree.TRADES) -> Iterator[Receipt]:
+    def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
+        """Find what is known of those of some keys that are stored.
+
+        Raises:
+            LedgerMismatchError: A record of their months is damaged.
+        """
+        by_month: dict[str, list[tuple[str, dt.date]]] = defaultdict(list)
+        for ticker, date in map(decode_key, keys):
+            by_month[month_of(date)].append((ticker, date))
+        found = []
+        with self._lock:
+            for month, places in by_month.items():
+                asked = pl.DataFrame(places, _PLACES, orient="row")
+                told = self._read(month).winners.join(asked, on=list(_PLACES), how="semi")
+                entries = [one for one in list_entries(told) if find_tree(one) is Tree.TRADES]
+                found += [self._describe(one) for one in entries if _is_stored(one)]
+        return found
+
+    def find_content(self, ticker: str, session_date: dt.date, tree: Tree) -> str | None:
+        """Find the content hash of what is stored; ``None``: nothing is."""
+        with self._lock:
+            try:
+                return self._require(ticker, session_date, tree).content_hash
+            except MissingPartitionError:
+                return None
+
+    def find_damages(self, receipt: Receipt) -> list[Damage]:
+        """Find what is wrong with the rows of a stored session: its row groups alone are read."""
+        return self.verify_session(receipt)
+
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files that dead processes left on a disk."""
+        storage = self.lake.storage
+        return storage.sweep("") if isinstance(storage, LocalStorage) else []
+
+    def iter_receipts(
+        self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None
+    ) -> Iterator[Receipt]:
         """Yield everything that is stored, by month.
+
+        Args:
+            tree: Among what it belongs.
+            damages: Not used: a damaged record hides which sessions it had, so it always raises.
 
         Raises:
             LedgerMismatchError: A record is damaged.
         """
+        del damages
         for month in list_months(self.lake):
             winners = self._read(month).winners
             for entry in list_entries(winners):

@@ -5,10 +5,11 @@ What does not: the order of a commit (``lake.sessions.commit``), what can be dam
 (``lake.sessions.damages``), and which sessions are wanted (``lake.ledger.writer``).
 """
 
+import contextlib
 import datetime as dt
 import hashlib
 import threading
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -130,12 +131,12 @@ class LakeStore:
             restate_sessions(self.layout, self.fs, renewed)
         return renewed
 
-    def keep_revision(self, receipt: Receipt, content: bytes | None = None) -> Path:
+    def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
         """Copy an answer to the folder of revisions, before or beside the one that counts.
 
         Args:
-            receipt: Its receipt.
-            content: Its data file; that of the stored session by default.
+            receipt: The receipt of the stored session.
+            other: An answer beside it; the stored one itself by default.
 
         Returns:
             Where it lies.
@@ -143,9 +144,10 @@ class LakeStore:
         Raises:
             DataError: Its file is damaged; `smallcaps repair` moves it aside.
         """
-        if content is None:
-            content = self._read_content(receipt)
-        return keep_revision(self.layout, self.fs, receipt, content)
+        if other is None:
+            return keep_revision(self.layout, self.fs, receipt, self._read_content(receipt))
+        new = msgspec.structs.replace(other.receipt, revision=receipt.revision + 1)
+        return keep_revision(self.layout, self.fs, new, other.content)
 
     def read_receipt(
         self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
@@ -173,6 +175,30 @@ class LakeStore:
             return self.read_receipt(*decode_key(key))
         except MissingPartitionError:
             return None
+
+    def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
+        """Find the receipts of those of some keys that have one that can be believed."""
+        found = []
+        for key in keys:
+            with contextlib.suppress(LedgerMismatchError):
+                found.append(self.find_receipt(key))
+        return [receipt for receipt in found if receipt is not None]
+
+    def find_content(self, ticker: str, session_date: dt.date, tree: Tree) -> str | None:
+        """Find the content hash of a session; empty: its receipt cannot be believed."""
+        if self.layout.find_holder(ticker, session_date, tree) is None:
+            return None
+        try:
+            return self.read_receipt(ticker, session_date, tree=tree).content_hash
+        except MissingPartitionError:
+            return None
+        except LedgerMismatchError:
+            return ""
+
+    def find_damages(self, receipt: Receipt) -> list[Damage]:
+        """Find what is wrong with a session; a file with the hash of its receipt is not decoded."""
+        damages = self.verify_session(receipt, deep=False)
+        return damages if damages or self._has_its_file(receipt) else self.verify_session(receipt)
 
     def iter_receipts(
         self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None
@@ -328,6 +354,21 @@ class LakeStore:
         except MissingPartitionError:
             trades = self._read_rows(receipt, Tree.TRADES, verify=True)
             return TapeEncoder(trades, zstd_level=self.zstd_level).encode(0, trades.height)
+
+    def _has_its_file(self, receipt: Receipt) -> bool:
+        """Say whether the file of a session is the one of its receipt.
+
+        One that has none has no rows, or they lie in a month file.
+        """
+        path = self.layout.trades_file(receipt.ticker, receipt.session_date)
+        if not receipt.rows or not self.fs.is_file(path):
+            return True
+        try:
+            return hashlib.sha256(self.fs.read(path)).hexdigest() == receipt.sha256
+        except StorageError as error:
+            if not is_broken(error):
+                raise
+            return False
 
     def _temporary_dirs(self) -> list[Path]:
         bars = self.layout.daily_bars_dir

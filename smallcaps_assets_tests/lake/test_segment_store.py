@@ -1,6 +1,7 @@
 """Sessions in segments through the operations of a download: what counts, and what it knows."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -42,7 +43,7 @@ def comparable(receipt: Receipt) -> Receipt:
 
 
 def test_what_is_committed_is_read_as_it_was_prepared(store: SegmentStore) -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "volume": 90.0,
         "bar_volume": 91.0,
         "volume_deficit": 0.01,
@@ -127,10 +128,10 @@ def test_what_is_restated_keeps_its_rows(store: SegmentStore) -> None:
 
 
 def test_an_answer_that_does_not_count_is_kept_and_loses(store: SegmentStore) -> None:
-    store.commit([prepare(store)])
+    (stored,) = store.commit([prepare(store)])
     lost = prepare(store, 1, seed=3, started_at=STARTED + dt.timedelta(days=1))
 
-    store.keep_revision(lost.receipt, lost.trades)
+    store.keep_revision(stored, lost)
 
     assert store.read_receipt("ABCD", SESSION).rows == 5
     assert sorted(read_month(store.lake, "2024-03").entries["rows"]) == [1, 5]

@@ -28,13 +28,12 @@ from smallcaps_assets.core.ticks.disputes import (
     select_set_aside,
 )
 from smallcaps_assets.core.verdicts import Thresholds
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.budget.expectations import read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.settings import BarsProve
 
@@ -65,7 +64,7 @@ class StoredJudge:
 
     tables: TableStore
     ledger: Ledger
-    store: LakeStore
+    store: SessionStore
     thresholds: Thresholds
     prove: BarsProve
     page_limit: int
@@ -136,7 +135,7 @@ class StoredJudge:
             elif any(note[name] != row[name] for name in NOTED):
                 agreeing.append(note | {"session_date": row["session_date"].isoformat()})
         self.ledger.note_comparisons(agreeing)
-        found = [receipt for key in suspects if (receipt := find_receipt(self.store, key))]
+        found = self.store.find_receipts(suspects)
         changed = self.restate(judge, found)
         written = {receipt.key for receipt in changed}
         # A process that died between a receipt and the ledger leaves what the receipt alone knows.
@@ -159,14 +158,6 @@ def remember_answer(receipt: Receipt, page_limit: int) -> Receipt:
         return receipt
     own = Asking(receipt.started_at.date(), page_limit, receipt.content_hash)
     return replace(receipt, askings=(own,))
-
-
-def find_receipt(store: LakeStore, key: str) -> Receipt | None:
-    """Find the receipt of a key; ``None``: there is none that can be believed."""
-    try:
-        return store.find_receipt(key)
-    except (MissingPartitionError, LedgerMismatchError):
-        return None
 
 
 def _name_verdict(receipt: Receipt) -> tuple[object, ...]:

@@ -5,7 +5,6 @@ does not: which of two answers counts (``ingest.ticks.asking_again``).
 """
 
 import datetime as dt
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,14 @@ import msgspec
 
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.ingest.proof.judging import find_receipt
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lake.storage.disk_errors import is_broken
-from smallcaps_assets.lake.store import LakeStore
 
 REPLACING: Final = "replacing"
 """Kind of a session whose replacement was not finished."""
@@ -37,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def replace_sessions(
-    ledger: Ledger, store: LakeStore, sessions: Sequence[PreparedSession]
+    ledger: Ledger, store: SessionStore, sessions: Sequence[PreparedSession]
 ) -> list[Receipt]:
     """Store answers in place of those that they replace; return their receipts.
 
@@ -57,24 +54,21 @@ def replace_sessions(
     try:
         written = store.commit(sessions)
     except StorageError:
-        found = [receipt for key in keys if (receipt := find_receipt(store, key))]
-        ledger.record_receipts(found)
+        ledger.record_receipts(store.find_receipts(keys))
         raise
     ledger.record_receipts(written)
     return written
 
 
 def move_damaged(
-    ledger: Ledger, store: LakeStore, receipt: Receipt, run_id: str, now: dt.datetime
+    ledger: Ledger, store: SessionStore, receipt: Receipt, run_id: str, now: dt.datetime
 ) -> bool:
     """Move a stored session aside if its rows are gone or damaged; return whether they are.
 
     Raises:
         StorageError: The disk refuses.
     """
-    damages = store.verify_session(receipt, deep=False)
-    if not damages and not _has_its_file(store, receipt):
-        damages = store.verify_session(receipt)
+    damages = store.find_damages(receipt)
     if not damages:
         return False
     message = "; ".join(damage.message for damage in damages)
@@ -85,7 +79,7 @@ def move_damaged(
 
 
 def move_aside(
-    store: LakeStore, damages: Sequence[Damage], tree: Tree, found_at: dt.datetime
+    store: SessionStore, damages: Sequence[Damage], tree: Tree, found_at: dt.datetime
 ) -> Path:
     """Move a session aside, with what was wrong with it and when, in UTC, it was found.
 
@@ -104,19 +98,3 @@ def move_aside(
     return store.quarantine(
         first.ticker, first.session_date, tree=tree, evidence={EVIDENCE_NAME: content}
     )
-
-
-def _has_its_file(store: LakeStore, receipt: Receipt) -> bool:
-    """Say whether the file of a session is the one of its receipt, without decoding it.
-
-    One that has none has no rows, or they lie in a month file.
-    """
-    path = store.layout.trades_file(receipt.ticker, receipt.session_date)
-    if not receipt.rows or not path.is_file():
-        return True
-    try:
-        return hashlib.sha256(store.fs.read(path)).hexdigest() == receipt.sha256
-    except StorageError as error:
-        if not is_broken(error):
-            raise
-        return False

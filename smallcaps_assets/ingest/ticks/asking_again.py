@@ -40,7 +40,6 @@ from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.judging import (
     StoredJudge,
-    find_receipt,
     gather_evidence,
     remember_answer,
 )
@@ -323,7 +322,7 @@ class AskingAgain:
     ) -> PreparedSession:
         """Let an answer take the place of another, with the memory of both."""
         receipt = self._judge(replace(prepared.receipt, revision=old.revision), askings)
-        return PreparedSession(receipt, prepared.content, prepared.tree)
+        return dataclasses.replace(prepared, receipt=receipt)
 
     def _judge(self, receipt: Receipt, askings: tuple[Asking, ...]) -> Receipt:
         known = askings[-ANSWERS_KEPT:]
@@ -347,10 +346,7 @@ class AskingAgain:
     def _keep_other(self, old: Receipt, prepared: PreparedSession, *, is_replaced: bool) -> None:
         """Keep the answer that does not count beside the lake, and list both."""
         new, store = prepared.receipt, self.stored.store
-        if is_replaced:
-            folder = store.keep_revision(old)
-        else:
-            folder = store.keep_revision(replace(new, revision=old.revision + 1), prepared.content)
+        folder = store.keep_revision(old, None if is_replaced else prepared)
         self._list(Revision(old, new, is_replaced, folder))
 
     def _list(self, revision: Revision) -> None:
@@ -365,14 +361,15 @@ class AskingAgain:
         return [receipt for receipt in self.receipts.values() if receipt.state == DISPUTED]
 
     def _find(self, key: str) -> Receipt | None:
-        return self.receipts.get(key) or find_receipt(self.stored.store, key)
+        known = self.receipts.get(key)
+        return known or next(iter(self.stored.store.find_receipts([key])), None)
 
     def _follow(self, keys: Iterable[str]) -> None:
         """Read again what was written by another way."""
         for key in keys:
-            receipt = find_receipt(self.stored.store, key)
-            if key in self.receipts and receipt is not None:
-                self.receipts[key] = receipt
+            found = self.stored.store.find_receipts([key])
+            if key in self.receipts and found:
+                self.receipts[key] = found[0]
             else:
                 self.changed.add(key)
 

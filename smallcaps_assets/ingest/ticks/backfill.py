@@ -139,7 +139,7 @@ class Backfill:
     def _run(self, keys: Sequence[str]) -> Iterator[Outcome]:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
-        lakehouse.store.sweep()
+        lakehouse.sessions.sweep()
         asking = self.download.asking
         asking.changed.update(asking.stored.judge_new())
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s

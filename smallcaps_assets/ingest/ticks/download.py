@@ -29,7 +29,7 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
-from smallcaps_assets.ingest.proof.judging import StoredJudge, find_receipt
+from smallcaps_assets.ingest.proof.judging import StoredJudge
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room
@@ -49,6 +49,7 @@ from smallcaps_assets.ingest.ticks.ranges import (
 )
 from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
+from smallcaps_assets.lake.roots.identity import SEGMENTS_FORMAT
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -197,8 +198,7 @@ class Download:
         return found
 
     def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
-        found = (find_receipt(self._lakehouse.store, key) for key in keys)
-        return [receipt for receipt in found if receipt is not None]
+        return self._lakehouse.sessions.find_receipts(keys)
 
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
         """Yield, and take out of ``missing``, disputed sessions that are not due again yet."""
@@ -233,7 +233,7 @@ class Download:
         self.workload.add(self._waiting)
         fetcher = RangeFetcher(
             lakehouse.client,
-            lakehouse.store,
+            lakehouse.sessions,
             lakehouse.calendar,
             self.asking.judge,
             self._run_id,
@@ -385,18 +385,17 @@ class Download:
     # -- commits -----------------------------------------------------------------------
 
     def _is_flush_due(self) -> bool:
-        settings = self._lakehouse.settings
-        waiting = sum(len(result.sessions) for result in self._batch)
+        sessions = sum(len(result.sessions) for result in self._batch)
+        rows = sum(result.rows for result in self._batch)
         age_s = time.monotonic() - self._batch_since
-        is_overdue = bool(self._batch) and age_s > settings.sync_interval_s
-        return waiting >= settings.sync_group or is_overdue
+        return bool(self._batch) and self._lakehouse.group_rules.is_due(sessions, rows, age_s)
 
     def _flush(self) -> Iterator[Outcome]:
         """Commit what the pool finished: files, receipts, ledger, then the outcomes."""
         batch, self._batch = self._batch, []
         if not batch:
             return
-        ledger, store = self._lakehouse.ledger, self._lakehouse.store
+        ledger, store = self._lakehouse.ledger, self._lakehouse.sessions
         self._lakehouse.lock.check()
         first = [result for result in batch if result.span.page_limit is None]
         # A green session is never asked for again: what belongs to it is on the disk before it.
@@ -450,7 +449,8 @@ class Download:
         ranges = plan_ranges(missing, rules)
         estimated = plan_ranges(missing.with_columns(expected_rows="estimated_rows"), rules)
         asked = name_purposes(purposes, self._calendar, ranges, estimated["expected_rows"])
-        return queue_ranges(asked, failed, self._run_id)
+        by_month = lakehouse.identity.format == SEGMENTS_FORMAT
+        return queue_ranges(asked, failed, self._run_id, by_month=by_month)
 
     def _expect_missing(self) -> list[int | None]:
         """Tell the expected trades of every planned session that is missing."""
@@ -469,7 +469,7 @@ def open_stored(lakehouse: Lakehouse) -> StoredJudge:
     return StoredJudge(
         lakehouse.tables,
         lakehouse.ledger,
-        lakehouse.store,
+        lakehouse.sessions,
         lakehouse.thresholds,
         lakehouse.settings.bars_prove,
         lakehouse.settings.page_limit,

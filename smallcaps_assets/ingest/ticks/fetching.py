@@ -26,8 +26,8 @@ from smallcaps_assets.lake.ledger.writer import tell_time
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
-from smallcaps_assets.lake.store import LakeStore
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class RangeFetcher:
     """
 
     client: TradeSource
-    store: LakeStore
+    store: SessionStore
     calendar: SessionCalendar
     judge: BarJudge
     run_id: str
@@ -219,7 +219,7 @@ class RangeFetcher:
 class _Answer:
     """The labelled trades of one range, ready to be cut by session."""
 
-    def __init__(self, store: LakeStore, trades: pl.DataFrame) -> None:
+    def __init__(self, store: SessionStore, trades: pl.DataFrame) -> None:
         self.tape = store.open_tape(trades)
         self.volumes = VolumeMeter(trades)
         self.instants = read_instants(trades, "sip_timestamp")

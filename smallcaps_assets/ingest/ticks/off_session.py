@@ -11,18 +11,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
-from smallcaps_assets.lake.store import LakeStore
 
 logger = logging.getLogger(__name__)
 
 REPLACED = "the vendor sent other prints of this day, or none, when its session was asked for again"
 
 
-def store_off_session(store: LakeStore, results: Sequence[RangeResult]) -> int:
+def store_off_session(store: SessionStore, results: Sequence[RangeResult]) -> int:
     """Store the prints on closed days of some ranges; return how many.
 
     What the lake has of such a day and the vendor sends otherwise now is moved to quarantine, so
@@ -40,18 +39,10 @@ def store_off_session(store: LakeStore, results: Sequence[RangeResult]) -> int:
     return sum(receipt.rows for receipt in receipts)
 
 
-def _set_aside(store: LakeStore, ticker: str, day: dt.date, content_hash: str | None) -> None:
+def _set_aside(store: SessionStore, ticker: str, day: dt.date, content_hash: str | None) -> None:
     """Move the stored prints of a closed day aside unless they are the same as those sent."""
     tree = Tree.OFF_SESSION
-    if store.layout.find_holder(ticker, day, tree) is None:
-        return
-    try:
-        stored = store.read_receipt(ticker, day, tree=tree).content_hash
-    except MissingPartitionError:
-        return
-    except LedgerMismatchError:
-        stored = ""
-    if stored == content_hash:
+    if store.find_content(ticker, day, tree) in (None, content_hash):
         return
     evidence = msgspec.json.format(msgspec.json.encode({"damages": [("replaced", REPLACED)]}))
     folder = store.quarantine(ticker, day, tree=tree, evidence={EVIDENCE_NAME: evidence})

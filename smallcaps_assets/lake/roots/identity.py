@@ -44,7 +44,7 @@ SEGMENTS_FORMAT: Final = 2
 """How ticker-sessions lie: each with a receipt beside it, or many in a segment."""
 
 WRITTEN_FORMAT: Final = RECEIPTS_FORMAT
-"""What this program writes; it reads both."""
+"""What a new lake is made of."""
 
 LOOPBACK: Final = "loopback"
 CREATION_WAIT_S: Final = 30.0
@@ -250,10 +250,15 @@ def _check_identity(layout: LakeLayout, identity: LakeIdentity, source: LakeSour
             f"{layout.lake_dir} has tables of version {identity.schema_version}, this program "
             f"knows up to {SCHEMA_VERSION}: update smallcaps-assets"
         )
-    if identity.format != WRITTEN_FORMAT or identity.adopting:
+    if identity.format > SEGMENTS_FORMAT:
         raise PartitionConflictError(
-            f"{layout.lake_dir} is of format {identity.format}, this program writes format "
-            f"{WRITTEN_FORMAT}: use the version of smallcaps-assets that made it"
+            f"{layout.lake_dir} is of format {identity.format}, this program knows up to "
+            f"{SEGMENTS_FORMAT}: update smallcaps-assets"
+        )
+    if identity.adopting:
+        raise PartitionConflictError(
+            f"{layout.lake_dir} is being taken over from {identity.adopting}, and that was stopped "
+            "before its end: continue it first"
         )
     if identity.source != source:
         raise PartitionConflictError(

@@ -96,8 +96,8 @@ def _store_replaced(store: LakeStore) -> None:
     store.keep_revision(stored)
     store.commit([type(new)(replace(new.receipt, revision=2), new.content, new.tree)])
     kept, lost = (make_session(store, rows=rows, ticker="REVK", day=4) for rows in (4, 1))
-    store.commit([kept])
-    store.keep_revision(replace(lost.receipt, revision=2), lost.content)
+    (stored,) = store.commit([kept])
+    store.keep_revision(stored, lost)
 
 
 def _store_import(store: LakeStore) -> None:

@@ -134,7 +134,7 @@ def test_a_disk_that_refuses_leaves_both_lakes(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         adopt(home, FailingDisk(number=28, fail_at=40))
 
-    with pytest.raises(PartitionConflictError, match="format 2"):
+    with pytest.raises(PartitionConflictError, match="being taken over"):
         open_lake(home, ScriptedDisk(), SOURCE)
     undo(home)
 

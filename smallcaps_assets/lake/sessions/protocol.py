@@ -1,0 +1,98 @@
+"""What the download and the judges need of a place where ticker-sessions are stored.
+
+What belongs here: the operations, and what each promises.  What does not: how sessions lie, which
+is a file and a receipt each (``lake.store``) or many in a segment (``lake.segment_store``).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.sessions.damages import Damage
+from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
+from smallcaps_assets.lake.sessions.receipts import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRules:
+    """When what was fetched is committed together.
+
+    Attributes:
+        sessions: From so many sessions on.
+        rows: From so many trades on.
+        interval_s: Longest time that an answer waits.
+    """
+
+    sessions: float
+    rows: float
+    interval_s: float
+
+    def is_due(self, sessions: int, rows: int, age_s: float) -> bool:
+        """Say whether something that waits is to be committed now."""
+        return sessions >= self.sessions or rows >= self.rows or age_s > self.interval_s
+
+
+class SessionStore(Protocol):
+    """The ticker-sessions of one lake; what its disks refuse is a ``StorageError``."""
+
+    def open_tape(self, trades: pl.DataFrame) -> MeasuredTape:
+        """Make the trades of a ticker ready, whose sessions are then prepared one by one."""
+
+    def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
+        """Store sessions, each whole or not at all; doing it again is safe."""
+
+    def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Say something else of stored sessions whose rows stay."""
+
+    def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
+        """Keep an answer that does not count: the stored one, or another one; tell where."""
+
+    def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
+        """Find what is known of those of some keys that are stored and can be believed."""
+
+    def find_content(self, ticker: str, session_date: dt.date, tree: Tree) -> str | None:
+        """Find the content hash of something stored; empty: it cannot be believed."""
+
+    def find_damages(self, receipt: Receipt) -> list[Damage]:
+        """Find what is wrong with the rows of a stored session, as cheaply as that can be told."""
+
+    def verify_session(
+        self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Find everything that is wrong with a stored session."""
+
+    def iter_receipts(
+        self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None
+    ) -> Iterator[Receipt]:
+        """Yield what is known of everything stored; damage raises unless it is taken."""
+
+    def iter_unproven(self) -> Iterator[Receipt]:
+        """Yield the imported sessions that nothing proves."""
+
+    def read_trades(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        verify: bool = True,
+        tree: Tree = Tree.TRADES,
+    ) -> pl.DataFrame:
+        """Read the trades of a stored session."""
+
+    def quarantine(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        *,
+        tree: Tree = Tree.TRADES,
+        evidence: Mapping[str, bytes],
+    ) -> Path:
+        """Take a session out of what is stored, so that it is asked for again; tell where."""
+
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files that dead processes left."""

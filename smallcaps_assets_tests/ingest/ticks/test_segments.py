@@ -1,0 +1,72 @@
+"""The same download into receipts and into segments: the same sessions, rows and hashes."""
+
+from pathlib import Path
+
+import pytest
+
+from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.lake.roots import identity
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets_tests.lakehouse_factories import (
+    SmallLake,
+    build_small_lake,
+    count_trade_requests,
+    download_plan,
+)
+
+FILES = {"bytes", "sha256", "committed_at", "started_at"}
+"""What differs by the format, or from run to run."""
+
+
+def describe(receipt: Receipt) -> dict[str, object]:
+    return {name: getattr(receipt, name) for name in receipt.__struct_fields__ if name not in FILES}
+
+
+def read_all(lakehouse: Lakehouse) -> dict[str, dict[str, object]]:
+    return {receipt.key: describe(receipt) for receipt in lakehouse.sessions.iter_receipts()}
+
+
+@pytest.fixture
+def segments(
+    market_server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Lakehouse:
+    """Return a finished lake of segments."""
+    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+    return build_small_lake(tmp_path, market_server.url)
+
+
+def test_segments_hold_what_receipts_hold(
+    segments: Lakehouse, small_lake: SmallLake, tmp_path: Path
+) -> None:
+    receipts = small_lake.copy(tmp_path / "receipts")
+
+    assert read_all(segments) == read_all(receipts)
+    for receipt in receipts.store.iter_receipts():
+        place = (receipt.ticker, receipt.session_date)
+        assert segments.sessions.read_trades(*place).equals(receipts.store.read_trades(*place))
+    assert not (segments.home.lake_dir / "trades").exists()
+
+
+def test_a_second_download_into_segments_asks_for_nothing(
+    segments: Lakehouse, market_server: EmulatorServer
+) -> None:
+    market_server.reset()
+
+    again = download_plan(segments)
+
+    assert (count_trade_requests(market_server), again.summary.reused) == (0, 9)
+
+
+def test_what_the_ledger_forgot_is_found_in_the_records(
+    segments: Lakehouse, market_server: EmulatorServer
+) -> None:
+    segments.ledger.close()
+    segments.home.ledger_file.unlink()
+    market_server.reset()
+    fresh = Lakehouse(segments.settings, clock=segments.clock)
+
+    download_plan(fresh)
+
+    assert count_trade_requests(market_server) == 0
+    assert fresh.ledger.totals().sessions == 9
