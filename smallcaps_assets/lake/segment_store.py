@@ -11,7 +11,8 @@ what a process knows of a month is brought up to date by the records that are ne
 import datetime as dt
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
 from smallcaps_assets.core.segments.entries import (
     NOT_COMMITTED,
     OFF_SESSION,
@@ -41,9 +42,10 @@ from smallcaps_assets.lake.segments.reading import (
     read_entries,
     read_month,
     refresh_month,
+    survey_month,
 )
 from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, make_receipt
-from smallcaps_assets.lake.sessions.damages import Damage, DamageKind
+from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.local import LocalStorage
@@ -204,17 +206,18 @@ class SegmentStore:
 
         Args:
             tree: Among what it belongs.
-            damages: Not used: a damaged record hides which sessions it had, so it always raises.
+            damages: Given: records that are damaged are left out; which sessions they had is told
+                by the parts that no record names, and by the ledger.
 
         Raises:
-            LedgerMismatchError: A record is damaged.
+            LedgerMismatchError: A record is damaged, and ``damages`` is not given.
         """
-        del damages
+        read = self._read if damages is None else partial(survey_month, self.lake)
         for month in list_months(self.lake):
-            winners = self._read(month).winners
-            for entry in list_entries(winners):
+            survey = read(month)
+            for entry in list_entries(survey.winners):
                 if _is_stored(entry) and find_tree(entry) is tree:
-                    yield self._describe(entry)
+                    yield self._describe(entry, survey)
 
     def iter_unproven(self) -> Iterator[Receipt]:
         """Yield the imported sessions that nothing proves."""
@@ -273,6 +276,61 @@ class SegmentStore:
                 message = f"expected content {receipt.content_hash}, got {entry.content_hash}"
                 return [Damage(*place, DamageKind.CONTENT_HASH, message)]
             return [Damage(*place, kind, reason) for kind, reason in self._prove(entry, deep=deep)]
+
+    def verify_sessions(
+        self, receipts: Sequence[Receipt], *, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Find everything that is wrong with some sessions; those of one part are read together.
+
+        Args:
+            receipts: What is believed of them.
+            tree: Among what they belong.
+        """
+        damages: list[Damage] = []
+        with self._lock:
+            for month, told in self._gather(receipts, tree):
+                for framed in told.sort("part", "first_row").partition_by("part"):
+                    damages += self._verify_part(month, framed)
+        shallow = (self.verify_session(one, deep=False, tree=tree) for one in receipts)
+        return [*(damage for found in shallow for damage in found), *damages]
+
+    def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
+        """Read the trades of sessions that were verified, by month, ticker, session and tape.
+
+        Raises:
+            MissingPartitionError: A part is gone.
+            DataError: A part is damaged.
+        """
+        with self._lock:
+            gathered = self._gather(receipts, Tree.TRADES)
+            frames = [read_entries(self.lake, month, told) for month, told in gathered]
+        return pl.concat([TRADES.empty(), *frames])
+
+    def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
+        """Find parts that no record names, and sessions that neither plan nor import asks for.
+
+        Raises:
+            LedgerMismatchError: A record is damaged.
+        """
+        orphans = []
+        for month in list_months(self.lake):
+            survey = self._read(month)
+            message = "no record names it: its writer was killed, or its record is lost"
+            orphans += [
+                Orphan(Path(stored.key), OrphanKind.NO_RECEIPT, message)
+                for stored in survey.strays.values()
+            ]
+            fetched = survey.winners.filter(pl.col("kind") == SESSION, pl.col("archive").is_null())
+            orphans += [
+                Orphan(Path(key), OrphanKind.UNPLANNED, "no plan and no import asks for it")
+                for key in fetched.select(key_expression()).to_series()
+                if key not in planned_keys
+            ]
+        return orphans
+
+    def quarantine_orphan(self, path: Path) -> Path:
+        """Leave a stray where it is: upkeep removes it once nobody can name it any more."""
+        return path
 
     def quarantine(
         self,
@@ -376,13 +434,34 @@ class SegmentStore:
         keys = [(entry.ticker, entry.session_date, entry.kind) for entry in entries]
         return [self._describe(told[key]) for key in keys]
 
-    def _describe(self, entry: Entry) -> Receipt:
+    def _describe(self, entry: Entry, survey: Month | None = None) -> Receipt:
         """Make the receipt of an entry, with its share of the part's bytes."""
-        size = 0
-        if entry.part is not None:
-            facts = self._months[month_of(entry.owner)].told_parts.get(entry.part)
-            size = 0 if facts is None else round(facts.bytes * entry.rows / facts.rows)
+        known = survey or self._months[month_of(entry.owner)]
+        facts = known.told_parts.get(entry.part or "")
+        size = round(facts.bytes * entry.rows / facts.rows) if facts else 0
         return make_receipt(entry, self.lake.source, size)
+
+    def _gather(self, receipts: Sequence[Receipt], tree: Tree) -> list[tuple[str, pl.DataFrame]]:
+        """Gather the entries with rows of some sessions, by month."""
+        kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
+        places: dict[str, list[tuple[str, dt.date]]] = defaultdict(list)
+        for one in receipts:
+            month = month_of(self._calendar.owner_of(one.session_date))
+            places[month].append((one.ticker, one.session_date))
+        gathered = []
+        for month, asked in places.items():
+            framed = pl.DataFrame(asked, _PLACES, orient="row")
+            told = self._read(month).winners.join(framed, on=list(_PLACES), how="semi")
+            gathered.append((month, told.filter(pl.col("rows") > 0, pl.col("kind") == kind)))
+        return gathered
+
+    def _verify_part(self, month: str, entries: pl.DataFrame) -> Iterator[Damage]:
+        """Verify entries of one part that is there; one that is gone shows without being read."""
+        if entries["part"][0] not in self._read(month).parts:
+            return
+        for number, reason in find_unproven(self.lake, month, entries).items():
+            ticker, date = entries.select(*_PLACES).row(number)
+            yield Damage(ticker, date, DamageKind.CONTENT_HASH, reason)
 
     def _prove(self, entry: Entry, *, deep: bool) -> Iterator[tuple[DamageKind, str]]:
         month = month_of(entry.owner)

@@ -284,6 +284,24 @@ class LakeStore:
             for kind, message in found
         ]
 
+    def verify_sessions(
+        self, receipts: Sequence[Receipt], *, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Find everything that is wrong with some sessions, deeply."""
+        return [damage for one in receipts for damage in self.verify_session(one, tree=tree)]
+
+    def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
+        """Read the trades of sessions that were verified, in their order.
+
+        Raises:
+            MissingPartitionError: One is not stored, or its file is gone.
+            DataError: A file is damaged.
+        """
+        places = [(one.ticker, one.session_date) for one in receipts if one.rows]
+        return pl.concat(
+            [TRADES.empty(), *(self.read_trades(*place, verify=False) for place in places)]
+        )
+
     def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
         """Find every file that belongs to no receipt, and every receipt no one asked for.
 

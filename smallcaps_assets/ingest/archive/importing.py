@@ -90,7 +90,7 @@ class Import:
         self._root = root
         self._lakehouse = lakehouse
         self._is_dry_run = is_dry_run
-        store = None if is_dry_run else lakehouse.store
+        store = None if is_dry_run else lakehouse.sessions
         self._judge = ArchiveJudge(
             lakehouse.calendar, store, lakehouse.clock, root, run_id, accept_unproven
         )
@@ -121,7 +121,7 @@ class Import:
     def _open_ledger(self) -> Iterator[LedgerReader | None]:
         """Yield the ledger; a dry run neither makes one nor writes into it."""
         if not self._is_dry_run:
-            store, ledger = self._lakehouse.store, self._lakehouse.ledger
+            store, ledger = self._lakehouse.sessions, self._lakehouse.ledger
             try:
                 ensure_indexed(self._lakehouse)
             except MissingPartitionError:  # a lake without a plan
@@ -185,7 +185,7 @@ class Import:
     def _is_stored(self, key: str, late: list[Receipt]) -> bool:
         """Say whether a session has a receipt that the ledger does not know; ``late`` takes it."""
         try:
-            receipt = self._lakehouse.store.find_receipt(key)
+            receipt = self._lakehouse.sessions.find_receipt(key)
         except LedgerMismatchError:
             return False
         if receipt is not None:
@@ -198,7 +198,7 @@ class Import:
             written = [judged.prepared for judged in batch if judged.prepared]
             self._require_room(written)
             self._lakehouse.lock.check()
-            receipts = self._lakehouse.store.commit(written) if written else []
+            receipts = self._lakehouse.sessions.commit(written) if written else []
             stored = [
                 receipt
                 for receipt, prepared in zip(receipts, written, strict=True)

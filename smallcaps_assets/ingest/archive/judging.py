@@ -28,8 +28,8 @@ from smallcaps_assets.lake.interchange.archives import SessionFiles
 from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, ImportFacts
-from smallcaps_assets.lake.store import LakeStore
 
 Bar = Mapping[str, Any]
 """A row of ``schemas.DAILY_BARS``."""
@@ -59,7 +59,7 @@ class ArchiveJudge:
     """
 
     calendar: SessionCalendar
-    store: LakeStore | None
+    store: SessionStore | None
     clock: Callable[[], dt.datetime]
     root: Path
     run_id: str
@@ -122,7 +122,7 @@ class ArchiveJudge:
 
     def _prepare(
         self,
-        store: LakeStore,
+        store: SessionStore,
         session: SessionFiles,
         archived: ArchivedSession,
         described: ImportedSession,

@@ -5,7 +5,7 @@ is a file and a receipt each (``lake.store``) or many in a segment (``lake.segme
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +13,9 @@ from typing import Protocol
 import polars as pl
 
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.sessions.damages import Damage
+from smallcaps_assets.lake.sessions.damages import Damage, Orphan
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
-from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,17 @@ class SessionStore(Protocol):
     def open_tape(self, trades: pl.DataFrame) -> MeasuredTape:
         """Make the trades of a ticker ready, whose sessions are then prepared one by one."""
 
+    def prepare(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        trades: pl.DataFrame,
+        facts: FetchFacts,
+        *,
+        tree: Tree = Tree.TRADES,
+    ) -> PreparedSession:
+        """Make a session by itself ready to be committed."""
+
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, each whole or not at all; doing it again is safe."""
 
@@ -51,6 +62,9 @@ class SessionStore(Protocol):
 
     def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
         """Keep an answer that does not count: the stored one, or another one; tell where."""
+
+    def find_receipt(self, key: str) -> Receipt | None:
+        """Find what is known of a key; ``None`` when the session is not stored."""
 
     def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
         """Find what is known of those of some keys that are stored and can be believed."""
@@ -65,6 +79,11 @@ class SessionStore(Protocol):
         self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
     ) -> list[Damage]:
         """Find everything that is wrong with a stored session."""
+
+    def verify_sessions(
+        self, receipts: Sequence[Receipt], *, tree: Tree = Tree.TRADES
+    ) -> list[Damage]:
+        """Find everything that is wrong with some neighbouring sessions, deeply."""
 
     def iter_receipts(
         self, *, tree: Tree = Tree.TRADES, damages: list[Damage] | None = None
@@ -83,6 +102,15 @@ class SessionStore(Protocol):
         tree: Tree = Tree.TRADES,
     ) -> pl.DataFrame:
         """Read the trades of a stored session."""
+
+    def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
+        """Read the trades of neighbouring sessions that were verified, in their order."""
+
+    def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
+        """Find every file that belongs to nothing, and every session no one asked for."""
+
+    def quarantine_orphan(self, path: Path) -> Path:
+        """Move a file that belongs to nothing aside; tell where it lies now."""
 
     def quarantine(
         self,

@@ -49,10 +49,8 @@ from smallcaps_assets.operations.audit.last_audit import (
 )
 from smallcaps_assets.operations.repair.months import (
     DAMAGE_COLUMNS,
-    find_damaged_months,
-    frame_month_damages,
 )
-from smallcaps_assets.operations.repair.sessions import find_lost, find_orphans
+from smallcaps_assets.operations.repair.sessions import find_damaged_files, find_lost, find_orphans
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
 UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
@@ -154,7 +152,7 @@ class FileFacts:
 def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
     """Read every file once, and judge what was found."""
     broken: list[Damage] = []
-    receipts = list(lakehouse.store.iter_receipts(damages=broken))
+    receipts = list(lakehouse.sessions.iter_receipts(damages=broken))
     known = {receipt.key for receipt in receipts} | {damage.key for damage in broken}
     message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
     lost = [
@@ -169,11 +167,9 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
     off_session = _verify_off_session(lakehouse)
     found = _frame_damages([*broken, *lost, *off_session])
-    months = frame_month_damages(
-        find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
-    )
-    damages = pl.concat([found, months, *(part.damages for part in parts)])
-    nothing = _measure_trades(lakehouse, [], [])
+    files = find_damaged_files(lakehouse)
+    damages = pl.concat([found, files, *(part.damages for part in parts)])
+    nothing = _measure_trades(lakehouse, [], TRADES.empty())
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
     conditions = merge_conditions([nothing.conditions, *(part.conditions for part in parts)])
     prices = pl.concat([nothing.prices, *(part.prices for part in parts)])
@@ -191,25 +187,15 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
 
 def _measure_group(lakehouse: Lakehouse, receipts: Sequence[Receipt]) -> FileFacts:
     """Verify some sessions, and measure those that are whole."""
-    damages: list[Damage] = []
-    whole: list[Receipt] = []
-    frames: list[pl.DataFrame] = []
-    for receipt in receipts:
-        found = lakehouse.store.verify_session(receipt, deep=True)
-        if found:
-            damages += found
-            continue
-        whole.append(receipt)
-        if receipt.rows:
-            frames.append(
-                lakehouse.store.read_trades(receipt.ticker, receipt.session_date, verify=False)
-            )
-    measured = _measure_trades(lakehouse, whole, frames)
+    damages = lakehouse.sessions.verify_sessions(receipts)
+    damaged = {damage.key for damage in damages}
+    whole = [receipt for receipt in receipts if receipt.key not in damaged]
+    measured = _measure_trades(lakehouse, whole, lakehouse.sessions.read_sessions(whole))
     return replace(measured, damages=_frame_damages(damages))
 
 
 def _measure_trades(
-    lakehouse: Lakehouse, receipts: Sequence[Receipt], frames: Sequence[pl.DataFrame]
+    lakehouse: Lakehouse, receipts: Sequence[Receipt], trades: pl.DataFrame
 ) -> FileFacts:
     """Compare the trades of whole sessions with their bars."""
     sessions = pl.DataFrame(
@@ -217,7 +203,6 @@ def _measure_trades(
         schema={"ticker": pl.String, "session_date": pl.Date},
         orient="row",
     )
-    trades = pl.concat([TRADES.empty(), *frames])
     bars = DAILY_BARS.empty()
     if receipts:
         dates = [receipt.session_date for receipt in receipts]
@@ -235,11 +220,10 @@ def _measure_trades(
 
 def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:
     """Find what is wrong with prints on dates that are no session; no bar speaks of them."""
-    store, tree = lakehouse.store, Tree.OFF_SESSION
+    store, tree = lakehouse.sessions, Tree.OFF_SESSION
     damages: list[Damage] = []
-    for receipt in store.iter_receipts(tree=tree, damages=damages):
-        damages += store.verify_session(receipt, deep=True, tree=tree)
-    return damages
+    receipts = list(store.iter_receipts(tree=tree, damages=damages))
+    return [*damages, *store.verify_sessions(receipts, tree=tree)]
 
 
 def _judge_orphans(lakehouse: Lakehouse) -> Verdict:

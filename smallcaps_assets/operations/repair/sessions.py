@@ -10,6 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final
+
+import polars as pl
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import key_expression
@@ -18,14 +21,23 @@ from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.months.sessions import MonthDamage
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.repair.months import find_damaged_months, rebuild_months
+from smallcaps_assets.operations.repair.months import (
+    find_damaged_months,
+    frame_month_damages,
+    rebuild_months,
+)
+from smallcaps_assets.operations.repair.segments import find_damaged_segments, heal_segments
 
 logger = logging.getLogger(__name__)
 
 MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN, OrphanKind.DUPLICATE)
 """Strays that are moved too; temporary files are swept by the next download."""
+
+GROUP_SESSIONS: Final = 64
+"""Sessions that one thread verifies at once."""
 
 Damages = dict[str, list[Damage]]
 """What is wrong, by key."""
@@ -75,20 +87,48 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
     lost = find_lost(lakehouse.ledger, keys | damages.keys())
     orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
+    store = lakehouse.sessions
+    if isinstance(store, SegmentStore):
+        # Strays are no damage: upkeep removes them when nobody can name them any more.
+        facts = RepairFacts(len(keys), damages, apart, lost, [])
+        if not is_dry_run:
+            files = find_damaged_segments(store.lake)
+            _record_damages(lakehouse, facts)
+            facts.moved.extend(heal_segments(lakehouse.ledger, store, files, facts.keys))
+        return facts
     months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
     facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
     if not is_dry_run:
+        _record_damages(lakehouse, facts)
         _move(lakehouse, facts)
     return facts
 
 
+def find_damaged_files(lakehouse: Lakehouse) -> pl.DataFrame:
+    """List the files of many sessions that are not what was written: months, records, parts.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    store = lakehouse.sessions
+    if isinstance(store, SegmentStore):
+        return find_damaged_segments(store.lake)
+    return frame_month_damages(
+        find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
+    )
+
+
 def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
     """Tell the keys of a tree whose receipts can be believed, and what is wrong with it."""
-    store = lakehouse.store
+    store = lakehouse.sessions
     found: list[Damage] = []
     receipts = list(store.iter_receipts(tree=tree, damages=found))
+    groups = [
+        receipts[start : start + GROUP_SESSIONS]
+        for start in range(0, len(receipts), GROUP_SESSIONS)
+    ]
     with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="repair") as pool:
-        for damages in pool.map(partial(store.verify_session, tree=tree), receipts):
+        for damages in pool.map(partial(store.verify_sessions, tree=tree), groups):
             found += damages
     by_key: Damages = defaultdict(list)
     for damage in found:
@@ -106,10 +146,10 @@ def find_orphans(lakehouse: Lakehouse) -> list[Orphan]:
     """Find files that belong to no receipt, or to a session that nobody planned."""
     _, plan = lakehouse.tables.read_plan()
     planned = set(plan.select(key_expression()).to_series())
-    return lakehouse.store.find_orphans(planned)
+    return lakehouse.sessions.find_orphans(planned)
 
 
-def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
+def _record_damages(lakehouse: Lakehouse, facts: RepairFacts) -> None:
     """Tell the ledger first: a kill in between leaves files that the next repair moves."""
     failures = [
         Failure(
@@ -127,6 +167,10 @@ def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         for key in facts.lost
     ]
     lakehouse.ledger.record_failures(failures)
+
+
+def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:
+    """Move what is damaged aside."""
     now = lakehouse.clock()
     for tree, damaged in {Tree.TRADES: facts.damages, **facts.apart}.items():
         for damages in damaged.values():

@@ -44,7 +44,7 @@ def empty_quarantine(lakehouse: Lakehouse) -> list[Path]:
 
 def count_receipts(lakehouse: Lakehouse) -> int:
     """Count what :func:`rebuild_ledger` would index."""
-    return sum(1 for _ in lakehouse.store.iter_receipts())
+    return sum(1 for _ in lakehouse.sessions.iter_receipts())
 
 
 def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> ReindexFacts:
@@ -66,7 +66,7 @@ def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> Reind
     ledger = lakehouse.ledger
     _, plan = lakehouse.tables.read_plan()
     ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
-    return ledger.reindex(lakehouse.store.iter_receipts(), lakehouse.store.iter_unproven())
+    return ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
 
 
 def list_leftovers(lakehouse: Lakehouse, facts: MoveFacts) -> Iterator[str]:

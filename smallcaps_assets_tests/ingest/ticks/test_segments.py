@@ -8,11 +8,14 @@ from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.audit.audits import audit_lake
+from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     build_small_lake,
     count_trade_requests,
     download_plan,
+    flip_byte,
 )
 
 FILES = {"bytes", "sha256", "committed_at", "started_at"}
@@ -25,6 +28,10 @@ def describe(receipt: Receipt) -> dict[str, object]:
 
 def read_all(lakehouse: Lakehouse) -> dict[str, dict[str, object]]:
     return {receipt.key: describe(receipt) for receipt in lakehouse.sessions.iter_receipts()}
+
+
+def hash_all(lakehouse: Lakehouse) -> dict[str, str]:
+    return {receipt.key: receipt.content_hash for receipt in lakehouse.sessions.iter_receipts()}
 
 
 @pytest.fixture
@@ -70,3 +77,22 @@ def test_what_the_ledger_forgot_is_found_in_the_records(
 
     assert count_trade_requests(market_server) == 0
     assert fresh.ledger.totals().sessions == 9
+
+
+@pytest.mark.parametrize("is_record", [True, False])
+def test_damage_in_a_segment_is_found_repaired_and_asked_for_again(
+    segments: Lakehouse, small_lake: SmallLake, tmp_path: Path, *, is_record: bool
+) -> None:
+    expected = hash_all(small_lake.copy(tmp_path / "receipts"))
+    files = (segments.home.lake_dir / "segments").rglob("*.parquet")
+    flip_byte(max(file for file in files if (".record." in file.name) == is_record))
+
+    found = audit_lake(segments)["files_are_undamaged"]
+    facts = repair_lake(segments)
+    download_plan(segments)
+
+    assert not found.passed
+    assert facts.keys
+    assert audit_lake(segments)["files_are_undamaged"].passed
+    assert hash_all(segments) == expected
+    assert segments.ledger.missing_keys().is_empty()

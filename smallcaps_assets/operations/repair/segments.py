@@ -1,0 +1,88 @@
+"""Damaged records and parts of a lake of segments: found, and what still proves is copied out.
+
+What belongs here: which months are healed, and what the ledger is told of it.  What does not: how
+a month is healed (``lake.upkeep.healing``), and sessions of either format (``sessions``).
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.segments.entries import SESSION
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.segments.commit import SegmentLake
+from smallcaps_assets.lake.segments.names import month_of
+from smallcaps_assets.lake.segments.reading import list_months, survey_month
+from smallcaps_assets.lake.sessions.damages import DamageKind
+from smallcaps_assets.lake.upkeep.healing import Healing, heal_month
+from smallcaps_assets.lake.upkeep.proving import find_damaged_parts
+from smallcaps_assets.operations.repair.months import DAMAGE_COLUMNS
+from smallcaps_assets.schemas import ENTRIES
+
+
+def find_damaged_segments(lake: SegmentLake) -> pl.DataFrame:
+    """Read every record and every part, and list those that are not what was written.
+
+    Returns:
+        :data:`DAMAGE_COLUMNS`, without ticker and session: the sessions in them are verified apart.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    rows = []
+    for month in list_months(lake):
+        survey = survey_month(lake, month)
+        found = {name: (DamageKind.RECEIPT, why) for name, why in survey.damaged.items()}
+        for part, why in find_damaged_parts(lake, survey).items():
+            is_there = part in survey.parts
+            found[part] = (DamageKind.SHA256 if is_there else DamageKind.MISSING_FILE, why)
+        for name, (kind, why) in found.items():
+            rows.append((None, None, kind.value, f"{month}/{name}: {why}"))
+    return pl.DataFrame(rows, DAMAGE_COLUMNS, orient="row")
+
+
+def heal_segments(
+    ledger: Ledger, store: SegmentStore, files: pl.DataFrame, keys: Collection[str]
+) -> list[Path]:
+    """Heal the months of damaged files and sessions; tell where the damaged files lie now.
+
+    The ledger has to call the sessions quarantined already: a kill in between leaves nothing green
+    that is red on the disk.  What was rescued is told to it afterwards.
+
+    Args:
+        ledger: The ledger.
+        store: The sessions.
+        files: Damaged files, as :func:`find_damaged_segments` lists them.
+        keys: Sessions that do not prove, or are lost.
+
+    Raises:
+        StorageError: The storage refuses; doing it again continues.
+    """
+    named = files["message"].str.split("/").list.first()
+    months = {*named, *(month_of(decode_key(key)[1]) for key in keys)}
+    moved: list[Path] = []
+    for month in sorted(months):
+        healing = heal_month(store.lake, month, ENTRIES.empty())
+        moved += [Path(key) for key in healing.moved]
+        store.forget()
+        _quarantine_rest(store, month, keys, healing)
+        ledger.record_receipts(store.find_receipts(_list_keys(healing.rescued)))
+    return moved
+
+
+def _quarantine_rest(
+    store: SegmentStore, month: str, keys: Iterable[str], healing: Healing
+) -> None:
+    """Quarantine what does not prove although its part is what was written: its record is wrong."""
+    settled = {*_list_keys(healing.rescued), *_list_keys(healing.quarantined)}
+    for receipt in store.find_receipts([key for key in keys if key not in settled]):
+        if month_of(receipt.session_date) == month and store.verify_session(receipt):
+            store.quarantine(receipt.ticker, receipt.session_date)
+
+
+def _list_keys(rows: Sequence[tuple[object, ...]]) -> list[str]:
+    """List the keys of the sessions among keys of entries."""
+    return [encode_key(*row[:2]) for row in rows if row[2] == SESSION]  # type: ignore[arg-type]
