@@ -21,7 +21,6 @@ from smallcaps_assets.ingest.budget.estimate_history import read_estimates
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
-from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lake.storage.lock import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
@@ -75,10 +74,9 @@ def measure_status(lakehouse: Lakehouse) -> StatusDocument:
 
 def _has_receipts(lakehouse: Lakehouse) -> bool:
     """Say whether any session is stored, without asking the ledger."""
-    from smallcaps_assets.lake.sessions.damages import Orphan, walk_lake  # noqa: PLC0415  loads pyarrow
-
-    folders = walk_lake(lakehouse.layout, lakehouse.fs, Tree.TRADES)
-    return any(not isinstance(folder, Orphan) and folder.has_receipt for folder in folders)
+    if not lakehouse.fs.is_file(lakehouse.home.identity_file):
+        return False  # Asking the store would make a lake.
+    return next(lakehouse.sessions.iter_receipts(damages=[]), None) is not None
 
 
 def _explain_loss(lakehouse: Lakehouse) -> LedgerMismatchError:
