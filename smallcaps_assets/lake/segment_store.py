@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
 from smallcaps_assets.core.segments.entries import (
+    KEY,
     NOT_COMMITTED,
     OFF_SESSION,
     SESSION,
@@ -29,6 +30,7 @@ from smallcaps_assets.core.segments.entries import (
     frame_entries,
     list_entries,
 )
+from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.states import GREEN, QUARANTINED
 from smallcaps_assets.errors import DataError, MissingPartitionError
@@ -102,9 +104,8 @@ class SegmentStore:
                 and committing all of it again is safe.
         """
         with self._lock:
-            entries = [self._enter(session) for session in batch]
-            rows = [session.trades for session in batch]
-            return self._store(entries, rows)
+            entries = self._raise_above_red([self._enter(session) for session in batch])
+            return self._store(entries, [session.trades for session in batch])
 
     def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Say something else of stored sessions whose rows stay; return them as they are stored.
@@ -389,15 +390,24 @@ class SegmentStore:
     # -- entries -----------------------------------------------------------------------
 
     def _enter(self, session: PreparedSession) -> Entry:
-        """Make the entry of a session, above what it heals."""
+        """Make the entry of a session as it was prepared."""
         receipt = session.receipt
-        owner = self._calendar.owner_of(receipt.session_date)
         is_off = session.tree is Tree.OFF_SESSION
-        entry = enter_receipt(receipt, owner if is_off else None)
-        stored = self._find((entry.ticker, entry.session_date, entry.kind), owner)
-        if stored is None or stored.state in GREEN:
-            return entry
-        return replace(entry, revision=max(entry.revision, stored.revision + 1))
+        owner = self._calendar.owner_of(receipt.session_date) if is_off else None
+        return enter_receipt(receipt, owner)
+
+    def _raise_above_red(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Give the entries of sessions that are red now a revision above what they heal."""
+        red: dict[Key, int] = {}
+        for month in dict.fromkeys(month_of(entry.owner) for entry in entries):
+            known = self._months.get(month) or self._read(month)
+            told = known.winners.filter(~is_green()).select(*KEY, "revision")
+            red |= {row[:3]: row[3] for row in told.iter_rows()}
+        floors = (red.get(_key_of(entry), 0) + 1 for entry in entries)
+        return [
+            entry if entry.revision >= floor else replace(entry, revision=floor)
+            for entry, floor in zip(entries, floors, strict=True)
+        ]
 
     def _store(
         self, entries: Sequence[Entry], rows: Sequence[pl.DataFrame | None]
@@ -408,6 +418,8 @@ class SegmentStore:
             by_month[month_of(entry.owner)].append(number)
         drafts = []
         for month, numbers in by_month.items():
+            # Rows that come in the order of a part need not be sorted.
+            numbers.sort(key=lambda number: _key_of(entries[number]))
             trades = [rows[number] for number in numbers]
             whole = pl.concat([TRADES.empty(), *(frame for frame in trades if frame is not None)])
             framed = frame_entries([entries[number] for number in numbers])
@@ -427,12 +439,9 @@ class SegmentStore:
         for draft in drafts:
             self._read(draft.month)
         told = {
-            (entry.ticker, entry.session_date, entry.kind): entry
-            for record in records
-            for entry in list_entries(record.entries)
+            _key_of(entry): entry for record in records for entry in list_entries(record.entries)
         }
-        keys = [(entry.ticker, entry.session_date, entry.kind) for entry in entries]
-        return [self._describe(told[key]) for key in keys]
+        return [self._describe(told[_key_of(entry)]) for entry in entries]
 
     def _describe(self, entry: Entry, survey: Month | None = None) -> Receipt:
         """Make the receipt of an entry, with its share of the part's bytes."""
@@ -470,6 +479,10 @@ class SegmentStore:
         elif deep and entry.rows:
             for reason in find_unproven(self.lake, month, frame_entries([entry])).values():
                 yield DamageKind.CONTENT_HASH, reason
+
+
+def _key_of(entry: Entry) -> Key:
+    return entry.ticker, entry.session_date, entry.kind
 
 
 def _is_stored(entry: Entry) -> bool:
