@@ -37,6 +37,7 @@ from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import (
     RECEIPTS_FORMAT,
+    SEGMENTS_FORMAT,
     LakeIdentity,
     LakeSource,
     check_lake,
@@ -198,19 +199,41 @@ class Lakehouse:
         """
         return open_lake(self.home, self.fs, self.source)
 
+    def require_receipts(self) -> None:
+        """Refuse a lake of segments for what is done to single files of sessions.
+
+        Raises:
+            PartitionConflictError: It is one.
+        """
+        with suppress(MissingPartitionError):
+            if read_identity(self.home, self.fs).format == RECEIPTS_FORMAT:
+                return
+            raise PartitionConflictError(
+                f"expected a file and a receipt for each session in {self.home.lake_dir}, found "
+                "segments, which lie in one folder and need no compaction: `smallcaps tidy` packs "
+                "them; to move them, move the data folder and set SMALLCAPS_DATA_DIR"
+            )
+
     @cached_property
     def store(self) -> "LakeStore":
         """The store of ticker-sessions."""
         from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
 
-        if self.identity.format != RECEIPTS_FORMAT:
-            raise PartitionConflictError(
-                f"expected a lake of receipts in {self.home.lake_dir}, found one of segments"
-            )
+        self.require_receipts()
+        _ = self.identity
         settings = self.settings
         return LakeStore(
             self.layout, self.fs, str(self.source), settings.zstd_level, self.placement
         )
+
+    @property
+    def has_segments(self) -> bool:
+        """Say whether sessions lie in segments, and not each with a receipt.
+
+        Raises:
+            PartitionConflictError: The lake is of another source or a newer version.
+        """
+        return self.identity.format == SEGMENTS_FORMAT
 
     @property
     def group_rules(self) -> "GroupRules":
@@ -218,14 +241,14 @@ class Lakehouse:
         from smallcaps_assets.lake.sessions.protocol import GroupRules  # noqa: PLC0415  loads pyarrow
 
         settings = self.settings
-        if self.identity.format == RECEIPTS_FORMAT:
-            return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
-        return GroupRules(math.inf, SEGMENT_ROWS, COMMIT_INTERVAL_S)
+        if self.has_segments:
+            return GroupRules(math.inf, SEGMENT_ROWS, COMMIT_INTERVAL_S)
+        return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
 
     @cached_property
     def sessions(self) -> "SessionStore":
         """The ticker-sessions, however they lie."""
-        if self.identity.format == RECEIPTS_FORMAT:
+        if not self.has_segments:
             return self.store
         from smallcaps_assets.lake.segment_store import SegmentStore  # noqa: PLC0415  loads pyarrow
         from smallcaps_assets.lake.segments.commit import SegmentLake  # noqa: PLC0415  as above
@@ -270,6 +293,7 @@ class Lakehouse:
         with self.lock.hold(owner, wait_s, run_id=run_id):
             _ = self.identity
             if self.settings.lake_roots:
+                self.require_receipts()
                 roots = self.settings.lake_roots
                 register_roots(self.home, self.fs, roots, recovers=recovers)
             self.forget_roots()
@@ -279,6 +303,14 @@ class Lakehouse:
         """Find the roots of the lake again when they are next asked for."""
         for name in ("layout", "placement", "store", "sessions"):
             vars(self).pop(name, None)
+
+    def forget_lake(self) -> None:
+        """Open everything again when it is next asked for: another lake took its place."""
+        if ledger := vars(self).pop("ledger", None):
+            ledger.close()
+        for name in ("identity", "tables", "lock"):
+            vars(self).pop(name, None)
+        self.forget_roots()
 
     @cached_property
     def client(self) -> "PolygonClient":

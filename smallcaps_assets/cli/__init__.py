@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "report": "Print figures of the lake.",
     "research": "Make bars, labels and win rates of what is stored.",
     "status": "Show how far the download is.",
+    "tidy": "Pack segments into few files, and remove what they displaced.",
     "ui": "Start Dagster's UI and daemon on this lakehouse.",
     "universe": "Load the listings, active and delisted; run again to resume.",
 }
@@ -61,6 +62,7 @@ PAGES: Final = {
     "report": "report",
     "research": "research",
     "status": "operations#stuck",
+    "tidy": "operations#segments",
     "ui": "ui",
     "universe": "research-choices#survivorship",
 }

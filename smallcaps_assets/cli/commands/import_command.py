@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from smallcaps_assets.cli.runs.workplace import open_workplace
-from smallcaps_assets.cli.screens.progress import count_along
+from smallcaps_assets.cli.runs.workplace import Workplace, open_workplace
+from smallcaps_assets.cli.screens.progress import count_along, show_progress
 from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.figures import format_count
@@ -28,11 +28,19 @@ from smallcaps_assets.ingest.archive.outcomes import (
     ImportSummary,
 )
 from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.lake.adoption.months import MonthFacts
+from smallcaps_assets.lake.adoption.takeover import TakeoverFacts, take_over
 from smallcaps_assets.lake.interchange.archives import Stray
 
 
 @click.command("import")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("archive", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--lake", "takes_lake", is_flag=True, help="Take over the lake of receipts into segments."
+)
+@click.option(
+    "--remove", is_flag=True, help="With --lake: remove each month as soon as it is proven."
+)
 @click.option(
     "--accept-unproven",
     is_flag=True,
@@ -40,7 +48,15 @@ from smallcaps_assets.lake.interchange.archives import Stray
 )
 @click.option("--dry-run", is_flag=True, help="Judge everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print every session and finding as JSON.")
-def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: bool) -> None:
+def command(
+    archive: Path | None,
+    *,
+    takes_lake: bool,
+    remove: bool,
+    accept_unproven: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Import ARCHIVE, a folder of folders of tickers, in either layout.
 
     TICKER/date=YYYY-MM-DD/trades.parquet, or
@@ -50,10 +66,21 @@ def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: boo
     ones are kept apart, in the view imported_trades, and are still fetched.  The same command again
     does nothing twice.
 
+    With --lake and no ARCHIVE the lake of the data folder, if each of its sessions is a file with a
+    receipt, becomes one of segments: month by month, proven, and nothing is asked of the vendor.
+    The old lake stays beside it as lake.format1 unless --remove is given.
+
     Exit code 0: the lake has every session of the archive; 1: it lacks some, which are listed;
     2: wrong usage.
     """
     console = open_console()
+    if takes_lake:
+        if archive or accept_unproven or dry_run or as_json:
+            raise click.UsageError("--lake goes with --remove alone: it takes over a whole lake")
+        with open_workplace() as work:
+            sys.exit(take_lake(work, console, removes=remove))
+    if archive is None or remove:
+        raise click.UsageError("expected the folder of an archive, or --lake")
     with open_workplace() as work:
         lakehouse = work.lakehouse
         lock = nullcontext() if dry_run else lakehouse.writing("smallcaps import", 0.0)
@@ -69,6 +96,51 @@ def command(archive: Path, *, accept_unproven: bool, dry_run: bool, as_json: boo
     else:
         print_summary(run.summary, console, is_dry_run=dry_run)
     sys.exit(1 if count_left_out(run.summary) else 0)
+
+
+def take_lake(work: Workplace, console: Console, *, removes: bool) -> int:
+    """Take over the lake of receipts, say what became of it, and return the exit code."""
+    lakehouse = work.lakehouse
+    with show_progress(console) as show:
+
+        def report(told: MonthFacts, number: int, count: int) -> None:
+            text = f"{told.month}: {told.sessions:,} sessions, {told.rows:,} trades"
+            show(f"{number:,}/{count:,} months, {text}", number, count)
+
+        facts = take_over(
+            lakehouse.home, lakehouse.fs, lakehouse.calendar, removes=removes, report=report
+        )
+    lakehouse.forget_lake()
+    refresh_catalog(lakehouse)
+    work.align_dagster(facts.lost)
+    print_takeover(facts, console, removes=removes)
+    return 1 if facts.damaged else 0
+
+
+def print_takeover(facts: TakeoverFacts, console: Console, *, removes: bool) -> None:
+    """Print what was taken over, what was not, and what is left to be done by hand."""
+    for key, reason in facts.damaged:
+        console.print(f"{key}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    sessions = sum(month.sessions for month in facts.months)
+    rows = sum(month.rows for month in facts.months)
+    known = sum(month.known for month in facts.months)
+    lines = [
+        f"{format_count(sessions, 'session')} with {format_count(rows, 'trade')} in "
+        f"{format_count(len(facts.months), 'month')} taken over"
+        + (f", {known:,} were before" if known else "")
+        + (f"; {len(facts.lost):,} are damaged and missing now" if facts.lost else ""),
+    ]
+    lines += [f"left, because it belongs to nothing: {path}" for path in facts.strays]
+    lines += [f"left, evidence of damage: {path}" for path in facts.quarantine]
+    kept = f"; {facts.kept:,} damaged folders stay in it" if facts.kept else ""
+    if removes:
+        lines.append(f"the old lake is removed{kept}: {facts.old_folder}")
+    else:
+        lines.append(
+            f"the old lake is {facts.old_folder}: remove it once `smallcaps audit --deep` is clean"
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_lines(run: Import, console: Console) -> Iterator[ImportedSession | Stray]:

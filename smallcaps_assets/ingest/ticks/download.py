@@ -49,7 +49,6 @@ from smallcaps_assets.ingest.ticks.ranges import (
 )
 from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
-from smallcaps_assets.lake.roots.identity import SEGMENTS_FORMAT
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -449,8 +448,7 @@ class Download:
         ranges = plan_ranges(missing, rules)
         estimated = plan_ranges(missing.with_columns(expected_rows="estimated_rows"), rules)
         asked = name_purposes(purposes, self._calendar, ranges, estimated["expected_rows"])
-        by_month = lakehouse.identity.format == SEGMENTS_FORMAT
-        return queue_ranges(asked, failed, self._run_id, by_month=by_month)
+        return queue_ranges(asked, failed, self._run_id, by_month=lakehouse.has_segments)
 
     def _expect_missing(self) -> list[int | None]:
         """Tell the expected trades of every planned session that is missing."""

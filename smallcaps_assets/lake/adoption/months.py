@@ -53,7 +53,8 @@ class MonthFacts:
         apart: Further entries: prints on closed days, imports without proof, replaced answers, red
             sessions.
         known: Receipts of which an earlier call had stored an entry.
-        damaged: Key and reason of what could not be proven: red, and to be asked for again.
+        damaged: Key and reason of what could not be proven.
+        lost: Keys of the sessions among it that counted: red now, and to be asked for again.
     """
 
     month: str
@@ -62,6 +63,7 @@ class MonthFacts:
     apart: int = 0
     known: int = 0
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def adopt_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame) -> MonthFacts:
@@ -192,6 +194,8 @@ class _Work:
                 self.facts.damaged.append((key, str(error)))
                 if tree in (Tree.TRADES, Tree.OFF_SESSION):
                     self._enter_red(ticker, date, owner, path)
+                if tree == Tree.TRADES:
+                    self.facts.lost.append(key)
 
     def enter_counting(self) -> Iterator[Piece]:
         """Yield the sessions that count, some at a time."""
@@ -263,6 +267,8 @@ class _Work:
         self.stored.discard(receipt.receipt_sha256)
         if is_red:
             floor = max(self.floors.get(receipt.key, 1), receipt.revision + 1)
+            if answer.owner == receipt.session_date:
+                self.facts.lost.append(receipt.key)
             place = (receipt.ticker, receipt.session_date, receipt.receipt_sha256)
             self.red.append(enter_damage(*place, owner=answer.owner, revision=floor))
 

@@ -21,6 +21,7 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import (
     ConfigError,
     MissingPartitionError,
@@ -30,6 +31,8 @@ from smallcaps_assets.errors import (
 from smallcaps_assets.lake.adoption.months import MonthFacts, adopt_month, remove_month
 from smallcaps_assets.lake.adoption.old_lake import OldLake
 from smallcaps_assets.lake.ledger.database import translated_errors
+from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.roots.identity import (
@@ -85,6 +88,11 @@ class TakeoverFacts:
         """Key and reason of all that could not be proven."""
         return [damage for month in self.months for damage in month.damaged]
 
+    @property
+    def lost(self) -> list[str]:
+        """Keys of sessions that counted and have to be asked for again."""
+        return [key for month in self.months for key in month.lost]
+
 
 def take_over(
     home: LakeLayout,
@@ -119,6 +127,7 @@ def take_over(
         old = open_old_lake(home, fs, calendar, str(identity.source))
         for held, month, number, count in _iter_months(old):
             told = adopt_month(old, lake, month, held)
+            _tell_ledger(home, fs, told)
             if removes:
                 facts.kept += remove_month(old, lake, month, held)
             facts.months.append(told)
@@ -201,6 +210,17 @@ def _copy_ledger(home: LakeLayout, fs: FileSystem) -> None:
         ):
             before.backup(after)
         fs.adopt(temporary, home.ledger_file)
+
+
+def _tell_ledger(home: LakeLayout, fs: FileSystem, told: MonthFacts) -> None:
+    """Call the sessions of a month that lost their proof quarantined; a lost ledger stays lost."""
+    if not told.lost or not fs.is_file(home.ledger_file):
+        return
+    reasons = dict(told.damaged)
+    with Ledger(home.ledger_file) as ledger:
+        ledger.record_failures(
+            [Failure(key, QUARANTINED, "damaged", reasons[key], OWNER) for key in told.lost]
+        )
 
 
 def _iter_months(old: OldLake) -> Iterator[tuple[pl.DataFrame, str, int, int]]:

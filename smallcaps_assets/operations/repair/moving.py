@@ -67,6 +67,7 @@ def measure_move(
         LakeError: There is no lake, or a root is not mounted.
         StorageError: The folder's disk is too small, or gone.
     """
+    lakehouse.require_receipts()
     move = plan_relocation(lakehouse.home, lakehouse.fs, dest, origin)
     size = move.copies.measure()
     require_room(move, size, lakehouse.settings.disk_reserve_gb)

@@ -156,6 +156,8 @@ def test_removal_frees_the_old_lake_and_keeps_what_is_damaged(tmp_path: Path) ->
     left = {name for name in list_files(old) if "trades" in name}
     assert {Path(name).parts[1] for name in left} == {"ticker=REVD", "ticker=REVK"}
     assert facts.kept == 2
+    with LedgerReader(home.ledger_file) as ledger:
+        assert {*ledger.states(facts.lost).values()} == {states.QUARANTINED}
 
 
 def test_a_second_takeover_finds_nothing_to_do(home: LakeLayout) -> None:

@@ -1,0 +1,55 @@
+"""A lake of receipts taken over into segments and used on, as a person types it."""
+
+import json
+
+import pytest
+
+from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets_tests.cli.cli_factories import REFUSED, User, check_refusal
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_lake_is_taken_over_and_used_on(filled: User) -> None:
+    """The same rows, no request, and every command goes on but what makes no sense any more."""
+    before = Lake(filled.data_dir)
+    trades, hashes = before.trades().collect(), before.session_hashes()
+    asked = json.loads(filled.run("report", "--json").text)["requests"]
+
+    taken = filled.run("import", "--lake")
+    again = filled.run("download")
+    codes = {name: filled.run(*name.split()).code for name in GOING_ON}
+
+    assert taken.code == again.code == 0, taken.text + again.text
+    assert f"9 sessions with {trades.height:,} trades in 1 month taken over" in taken.text
+    assert {name for name, code in codes.items() if code} == set()
+    after = Lake(filled.data_dir)
+    assert after.trades().collect().equals(trades)
+    assert after.session_hashes().equals(hashes)
+    assert json.loads(filled.run("report", "--json").text)["requests"] == asked
+    check_refusal(filled.run("import", "--lake"), REFUSED, "nothing to take over")
+    for command in (["compact"], ["relocate", "elsewhere"]):
+        check_refusal(filled.run(*command), REFUSED, "`smallcaps tidy` packs them")
+
+
+GOING_ON = (
+    "status",
+    "audit --deep",
+    "tidy --all",
+    "tidy",
+    "repair",
+    "reindex",
+    "reconcile",
+    "catalog",
+    "report --html",
+    "recheck --sample 100%",
+    "download --again",
+    "export --layout date out",
+    "audit --deep",
+)
+
+
+def test_tidy_of_receipts_and_odd_imports_are_refused(filled: User) -> None:
+    check_refusal(filled.run("tidy"), REFUSED, "expected a lake of segments")
+    check_refusal(filled.run("import", "--lake", "--dry-run"), REFUSED, "--lake goes with")
+    check_refusal(filled.run("import"), REFUSED, "expected the folder of an archive")
