@@ -1,88 +1,76 @@
 """What a lake holds, in few rows: the index that a ledger is made from, and snapshots of it.
 
-What belongs here: one row a month and record, ticker-months, snapshots, and what witnesses miss.
-What does not: the ledger itself, and the rules of loss (``core.segments``).
+What belongs here: one row a month and record, snapshots, and what witnesses miss.  What does not:
+the ledger itself (``indexing``), and the rules of loss (``core.segments``).
 
 A snapshot is a witness and a cache, never a proof.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.segments.entries import SESSION
-from smallcaps_assets.core.segments.merging import SEGMENT, is_green, is_proven
+from smallcaps_assets.core.segments.indexing import (
+    INDEX_SCHEMA,
+    RECORD_KEY,
+    count_entries,
+    index_records,
+)
 from smallcaps_assets.core.segments.witnesses import Loss, find_lost_records
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import SNAPSHOTS
 from smallcaps_assets.lake.segments.reading import Month
+from smallcaps_assets.lake.segments.records import Record
 from smallcaps_assets.lake.segments.sealing import NO_SEAL, encode_sealed, parse_sealed
-
-INDEX_SCHEMA: Final = pl.Schema(
-    {
-        "month": pl.String(),
-        "record": pl.String(),
-        "sha256": pl.String(),
-        "bytes": pl.Int64(),
-        "sessions": pl.Int64(),
-        "green": pl.Int64(),
-        "rows": pl.Int64(),
-        "parts": pl.List(pl.String()),
-    }
-)
-"""A row a record: its hash and size, entries of it that count, those that are green, rows of them,
-and the parts that were written for it."""
 
 SNAPSHOTS_KEPT: Final = 2
 
 
 def index_month(month: Month) -> pl.DataFrame:
     """Say what each record of a month holds that counts; ``INDEX_SCHEMA``, sorted by record."""
-    counted = month.winners.group_by(SEGMENT).agg(
-        sessions=pl.len().cast(pl.Int64),
-        green=is_green().sum().cast(pl.Int64),
-        rows=pl.col("rows").sum(),
-    )
-    told = [
-        (month.name, name, one.sha256, one.size, [part.name for part in one.header.parts])
-        for name, one in sorted(month.records.items())
-    ]
-    columns = ("month", "record", "sha256", "bytes", "parts")
-    frame = pl.DataFrame(told, {name: INDEX_SCHEMA[name] for name in columns}, orient="row")
-    joined = frame.join(counted, left_on="record", right_on=SEGMENT, how="left")
-    counts = pl.col("sessions", "green", "rows").fill_null(0)
-    return joined.with_columns(counts).select(INDEX_SCHEMA.names()).sort("record")
+    facts = index_headers(month.records.values(), month.parts)
+    winners = count_entries(month.winners, month.part_facts)
+    counts = ("sessions", "green", "rows")
+    joined = facts.drop(counts).join(index_records(winners), on=RECORD_KEY, how="left")
+    filled = joined.with_columns(pl.col(counts).fill_null(0))
+    return filled.select(INDEX_SCHEMA.names()).sort("record")
 
 
-def index_tickers(month: Month) -> pl.DataFrame:
-    """Count sessions of each ticker in a month: proven, red, marked; and their rows.
+def index_headers(records: Iterable[Record], parts: Collection[str]) -> pl.DataFrame:
+    """Say what records say of themselves; ``INDEX_SCHEMA``, of which nothing is counted yet.
 
-    Returns:
-        Columns ``ticker``, ``month``, ``proven``, ``red``, ``marked``, ``rows``, by ticker.
+    Args:
+        records: The records.
+        parts: Names of the parts that are there.
     """
-    sessions = month.winners.filter(pl.col("kind") == SESSION)
-    proven = is_proven(month.parts.keys())
-    return (
-        sessions.group_by("ticker")
-        .agg(
-            month=pl.lit(month.name),
-            proven=proven.sum().cast(pl.Int64),
-            red=(~proven).sum().cast(pl.Int64),
-            marked=(proven & (pl.col("marks").list.len() > 0)).sum().cast(pl.Int64),
-            rows=pl.col("rows").sum(),
-        )
-        .sort("ticker")
-    )
+    rows = [
+        {
+            "month": one.header.month,
+            "record": one.header.name,
+            "sha256": one.sha256,
+            "bytes": one.size,
+            **dict.fromkeys(("sessions", "green", "rows"), 0),
+            "parts": [part.name for part in one.header.parts if part.name in parts],
+            "replaces": list(one.header.replaces),
+        }
+        for one in records
+    ]
+    return pl.DataFrame(rows, INDEX_SCHEMA)
 
 
 def write_snapshot(lake: SegmentLake, index: pl.DataFrame) -> str:
     """Store a snapshot of all months, then remove all but the last two; return its key.
 
+    An index is older than a snapshot if this one names a record that the index neither has, as
+    there or as lost, nor knows to be replaced.
+
     Raises:
+        LedgerMismatchError: The index is older than a snapshot that is there.
         StorageError: The storage refuses.
     """
+    _refuse_older(index, read_snapshots(lake))
     key = f"{SNAPSHOTS}{lake.naming.make()}.parquet"
     rows = index.select(INDEX_SCHEMA.names()).sort("month", "record")
     lake.storage.save({key: encode_sealed(rows, f'{{"seal":"{NO_SEAL}"}}')})
@@ -129,6 +117,18 @@ def find_month_losses(month: Month, indices: Mapping[str, pl.DataFrame]) -> list
         f"seen by {name}": set(record.header.seen) for name, record in month.records.items()
     }
     return find_lost_records({*month.stored}, month.replaced, witnesses)
+
+
+def _refuse_older(index: pl.DataFrame, snapshots: Mapping[str, pl.DataFrame]) -> None:
+    """Refuse an index that would take a witness away of what it does not know."""
+    known = {*index["record"], *index["replaces"].explode().drop_nulls()}
+    for key, snapshot in snapshots.items():
+        if unknown := sorted({*snapshot["record"]} - known):
+            raise LedgerMismatchError(
+                f"expected an index that knows all records of {key}, got one without "
+                f"{', '.join(unknown[:3])} ({len(unknown):,} in all): the ledger is older than the "
+                "snapshot, which stays; run `smallcaps reindex`"
+            )
 
 
 def _list_snapshots(lake: SegmentLake) -> list[str]:

@@ -3,21 +3,19 @@ from pathlib import Path
 
 import polars as pl
 
+from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA
 from smallcaps_assets.core.segments.witnesses import Loss
 from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.names import record_key
 from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lake.upkeep.packing import pack_month
 from smallcaps_assets.lake.upkeep.snapshots import (
-    INDEX_SCHEMA,
     find_month_losses,
     index_month,
-    index_tickers,
     list_named,
     read_snapshots,
     write_snapshot,
 )
-from smallcaps_assets_tests.lake.lake_factories import SESSION, make_tape
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,
     make_draft,
@@ -41,17 +39,6 @@ def test_an_index_says_what_each_record_holds(tmp_path: Path) -> None:
     assert index["parts"].explode().to_list() == [
         f"{one.header.name}.parquet" for one in (first, second)
     ]
-
-
-def test_tickers_are_counted_without_reading_parts(tmp_path: Path) -> None:
-    lake = make_lake(tmp_path)
-    commit_segments(lake, [make_draft(make_sessions(["A"]), marks=("bar_residual",))])
-    red = {("B", SESSION): make_tape(4, ticker="B")}
-    commit_segments(lake, [make_draft(red, state="disputed")])
-
-    tickers = index_tickers(read_month(lake, MONTH))
-
-    assert tickers.rows() == [("A", MONTH, 2, 0, 2, 5), ("B", MONTH, 0, 1, 0, 4)]
 
 
 def test_the_last_two_snapshots_are_kept(tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""What the entries that count say in few rows: a row a record, and bits of sessions by ticker.
+
+What belongs here: the way from entries to the rows of an index and back to sessions, as pure
+functions.  What does not: where an index is kept (``lake.ledger``, ``lake.upkeep.snapshots``), and
+what is missing by it (``witnesses``).
+
+A session is counted under the one record whose entry wins, so the bits of the records of a month
+never overlap: sums of them are unions, and a change is a sum with signs.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.core.segments.entries import SESSION
+from smallcaps_assets.core.segments.merging import SEGMENT, is_green, is_proven
+
+INDEX_SCHEMA: Final = pl.Schema(
+    {
+        "month": pl.String(),
+        "record": pl.String(),
+        "sha256": pl.String(),
+        "bytes": pl.Int64(),
+        "sessions": pl.Int64(),
+        "green": pl.Int64(),
+        "rows": pl.Int64(),
+        "parts": pl.List(pl.String()),
+        "replaces": pl.List(pl.String()),
+    }
+)
+"""A row a record: its hash and size, entries of it that count, those that are green, rows of them,
+the parts that were written for it and are there, and the records that it replaces."""
+
+TICKER_MONTHS_SCHEMA: Final = pl.Schema(
+    {
+        "month": pl.String(),
+        "ticker": pl.String(),
+        "record": pl.String(),
+        **dict.fromkeys(("proven", "red", "marked", "beside", "rows", "bytes"), pl.Int64()),
+    }
+)
+"""A row a month, ticker and record: bits of its sessions that are proven, that are not, and that
+are proven with a mark; bits of dates without a session that have prints; rows and bytes of the
+sessions."""
+
+DAYS: Final = 31
+"""Bit N is the N-th day of the month, from 1.  A date without a session may be of the month before
+that of its owner: it has bit N + ``DAYS``."""
+
+RECORD_KEY: Final = ("month", "record")
+TICKER_MONTH_KEY: Final = ("month", "ticker", "record")
+
+Index = Callable[[pl.DataFrame], pl.DataFrame]
+"""Makes a table of sums from counted entries."""
+
+
+def count_entries(entries: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
+    """Add to entries what an index counts.
+
+    Args:
+        entries: ``schemas.ENTRIES`` and ``segment``.
+        parts: Columns ``part``, ``bytes`` and ``rows`` of the parts that are there.
+
+    Returns:
+        The same rows with ``month``, ``bit`` of its date, ``is_proven``, and ``bytes``: the share
+        of its part; the shares of a part sum up to it.
+    """
+    told = parts.select("part", part_bytes="bytes", part_rows="rows").unique("part")
+    joined = entries.join(told, on="part", how="left", validate="m:1", maintain_order="left")
+    first, size, whole = pl.col("first_row"), pl.col("part_bytes"), pl.col("part_rows")
+    share = size * (first + pl.col("rows")) // whole - size * first // whole
+    date, owner = pl.col("session_date"), pl.col("owner")
+    offset = pl.when(date.dt.month() == owner.dt.month()).then(0).otherwise(DAYS)
+    return joined.with_columns(
+        month=owner.dt.to_string("%Y-%m"),
+        bit=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()) + offset),
+        is_proven=is_proven(told["part"]),
+        bytes=share.fill_null(0),
+    ).drop("part_bytes", "part_rows")
+
+
+def index_records(counted: pl.DataFrame) -> pl.DataFrame:
+    """Count the entries of each record; ``month``, ``record`` and the counts of an index.
+
+    Args:
+        counted: Entries that count, of :func:`count_entries`.
+    """
+    return counted.group_by("month", record=SEGMENT).agg(
+        sessions=pl.len().cast(pl.Int64()),
+        green=is_green().sum().cast(pl.Int64()),
+        rows=pl.col("rows").sum(),
+    )
+
+
+def index_tickers(counted: pl.DataFrame) -> pl.DataFrame:
+    """Gather the sessions of each month, ticker and record as bits.
+
+    Args:
+        counted: Entries that count, of :func:`count_entries`.
+
+    Returns:
+        ``TICKER_MONTHS_SCHEMA``, sorted by month, ticker and record.
+    """
+    is_session = pl.col("kind") == SESSION
+    is_proven_session = is_session & pl.col("is_proven")
+    chosen = {
+        "proven": is_proven_session,
+        "red": is_session & ~pl.col("is_proven"),
+        "marked": is_proven_session & (pl.col("marks").list.len() > 0),
+        "beside": ~is_session,
+    }
+    bits = [pl.col("bit").filter(condition).sum().alias(name) for name, condition in chosen.items()]
+    sums = [pl.col(name).filter(is_session).sum() for name in ("rows", "bytes")]
+    grouped = counted.group_by("month", "ticker", record=SEGMENT).agg(*bits, *sums)
+    return grouped.select(TICKER_MONTHS_SCHEMA.names()).sort(TICKER_MONTH_KEY)
+
+
+def measure_change(before: pl.DataFrame, after: pl.DataFrame, index: Index) -> pl.DataFrame:
+    """Tell by how much an index changes where some entries count and others no longer do.
+
+    Args:
+        before: Entries that counted, of :func:`count_entries`.
+        after: Entries that count now, of the same sessions.
+        index: :func:`index_records` or :func:`index_tickers`.
+
+    Returns:
+        Its rows, with sums to add, which may be negative.
+    """
+    taken = index(before)
+    keys = [name for name, dtype in taken.schema.items() if dtype == pl.String()]
+    taken = taken.with_columns(-pl.exclude(keys))
+    return pl.concat([index(after), taken]).group_by(keys).sum().sort(keys)
+
+
+def list_sessions(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
+    """List the sessions of some bits.
+
+    Args:
+        ticker_months: Columns ``month``, ``ticker``, ``record`` and the one that ``bits`` names.
+        bits: Name of a column of bits.
+
+    Returns:
+        ``ticker``, ``session_date`` and ``record``, in the order of ``ticker_months``.
+    """
+    days = pl.DataFrame({"day": range(1, DAYS + 1)}, {"day": pl.Int64()})
+    is_set = (pl.col(bits) & pl.lit(2, pl.Int64()).pow(pl.col("day"))) != 0
+    first = (pl.col("month") + "-01").str.to_date("%Y-%m-%d")
+    date = first + pl.duration(days=pl.col("day") - 1)
+    return (
+        ticker_months.join(days, how="cross", maintain_order="left_right")
+        .filter(is_set)
+        .select("ticker", date.alias("session_date"), "record")
+    )
