@@ -10,11 +10,15 @@ believed against records; they only keep a loss from being silent.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
 from smallcaps_assets.core.segments.entries import KEY
 from smallcaps_assets.core.segments.merging import is_green
+
+LOST_PROOF: Final = "lost_proof"
+"""Word for a session that was proven once, and for which nothing stands any more."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -131,6 +131,8 @@ def describe_stored(receipt: Receipt, run_id: str) -> Outcome:
         content_hash=receipt.content_hash,
         is_reused=not is_disputed and receipt.run_id != run_id,
         kind=states.DISPUTED if is_disputed else "",
-        message=describe_dispute(receipt) if is_disputed else "",
+        message=describe_dispute(receipt.figures, receipt.deficit, receipt.askings)
+        if is_disputed
+        else "",
         marks=receipt.marks,
     )

@@ -33,6 +33,7 @@ Reader = TypeVar("Reader")
 
 _DIGITS: Final = "[0-9][0-9]"
 _DATE: Final = f"{_DIGITS}{_DIGITS}-{_DIGITS}-{_DIGITS}"
+_MONTH: Final = f"{_DIGITS}{_DIGITS}-{_DIGITS}"
 _INSTANT: Final = f"{_DATE}T{_DIGITS}:{_DIGITS}:{_DIGITS}.{_DIGITS * 3}+00:00"
 
 
@@ -102,6 +103,27 @@ IMPLAUSIBLE: Final = {
             SELECT ticker, CAST(substr(first_session, 1, 4) AS INTEGER), sum(requests)
             FROM attempts GROUP BY 1, 2
         )""",
+    ),
+    "months": (
+        f"month NOT GLOB '{_MONTH}' OR is_lost NOT IN (0, 1)",
+        "NOT json_valid(parts) OR NOT json_valid(replaces)",
+        _null("sha256", "bytes", "sessions", "green", "rows"),
+        _not_of("text", "record", "sha256", "parts", "replaces"),
+        _not_of("integer", "bytes", "sessions", "green", "rows"),
+    ),
+    "ticker_months": (
+        f"month NOT GLOB '{_MONTH}'",
+        _null("proven", "red", "marked", "beside", "rows", "bytes"),
+        _not_of("text", "ticker", "record"),
+        _not_of("integer", "proven", "red", "marked", "beside", "rows", "bytes"),
+        "proven & red <> 0 OR marked & ~proven <> 0",
+    ),
+    "lost_proof": (
+        _no_date("session_date"),
+        f"state NOT IN ({_list(GREEN)})",
+        _null("record", "revision", "content_hash"),
+        _not_of("text", "ticker", "record", "content_hash"),
+        _not_of("integer", "revision"),
     ),
     "facts": (
         "name = 'requests' AND value IS NOT (SELECT coalesce(sum(requests), 0) FROM attempts)",

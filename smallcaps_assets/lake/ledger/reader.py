@@ -5,7 +5,6 @@ not: recording (``writer``), SQL (``statements``), the SQLite file (``database``
 """
 
 import datetime as dt
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from typing import Any, Final, Self
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, GREEN, STATES
 from smallcaps_assets.core.ticks.disputes import MARKS
@@ -22,8 +21,8 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt, find_nonsense
 from smallcaps_assets.lake.ledger.database import damaged_ledger, open_database, translated_errors
-from smallcaps_assets.lake.ledger.history import LedgerHistory
 from smallcaps_assets.lake.ledger.import_records import ImportRecord, parse_import
+from smallcaps_assets.lake.ledger.months import LedgerMonths
 from smallcaps_assets.lake.ledger.pulse import Pulse, parse_pulse, parse_step
 from smallcaps_assets.lake.ledger.rows import (
     DEFICIT_COLUMNS,
@@ -38,6 +37,7 @@ from smallcaps_assets.lake.ledger.rows import (
     format_instant,
     frame_keys,
     frame_open_sessions,
+    pack_keys,
     parse_committed,
     parse_instant,
     parse_record,
@@ -70,7 +70,7 @@ ERROR_COLUMNS: Final = (
 
 
 @doubt
-class LedgerReader(LedgerHistory):
+class LedgerReader(LedgerMonths):
     """The ledger at one path, read-only, for all threads of a process.
 
     A key that is not one is a ``DataError``, and whatever cannot be believed a
@@ -191,16 +191,16 @@ class LedgerReader(LedgerHistory):
 
     def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
         """Look up what is known of those of ``keys`` that the ledger knows, by key."""
-        rows = self._fetch(ledger_sql.RECORDS, _pack_keys(keys))
+        rows = self._fetch(ledger_sql.RECORDS, pack_keys(keys))
         return {row[0]: parse_record(row) for row in rows}
 
     def states(self, keys: Iterable[str]) -> dict[str, str]:
         """Look up the states of those of ``keys`` that the ledger knows."""
-        return dict(self._fetch(ledger_sql.STATES, _pack_keys(keys)))
+        return dict(self._fetch(ledger_sql.STATES, pack_keys(keys)))
 
     def imports(self, keys: Iterable[str]) -> dict[str, ImportRecord]:
         """Recall what an import found out about those of ``keys`` that it did not prove, by key."""
-        rows = self._fetch_from("imports", ledger_sql.IMPORTS, _pack_keys(keys))
+        rows = self._fetch_from("imports", ledger_sql.IMPORTS, pack_keys(keys))
         return {row[0]: parse_import(row) for row in rows}
 
     def unproven_sessions(self) -> pl.DataFrame:
@@ -391,13 +391,3 @@ class LedgerReader(LedgerHistory):
     def _fetch(self, statement: str, parameters: Row | None = None) -> list[Any]:
         with self._lock, translated_errors(self.path):
             return self._connection.execute(statement, parameters or {}).fetchall()
-
-
-def _pack_keys(keys: Iterable[str]) -> Row:
-    """Pack keys into the one parameter of a statement.
-
-    Raises:
-        DataError: One of them is none.
-    """
-    pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
-    return {"keys": json.dumps(pairs)}

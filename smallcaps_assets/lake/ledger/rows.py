@@ -18,7 +18,7 @@ from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
-from smallcaps_assets.core.ticks.disputes import UNPROVEN
+from smallcaps_assets.core.ticks.disputes import UNPROVEN, Asking, Deficit, Figures
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.sessions.receipts import COMPARED_SINCE, Receipt
 
@@ -64,7 +64,7 @@ Row = dict[str, Any]
 
 _FIRST_DATE: Final = "0000-00-00"
 _LAST_DATE: Final = "9999-99-99"
-_DATE_LENGTH: Final = len(_FIRST_DATE)
+DATE_LENGTH: Final = len(_FIRST_DATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,16 @@ def frame_keys(rows: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.
     return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
 
 
+def pack_keys(keys: Iterable[str]) -> Row:
+    """Pack keys into the one parameter of a statement.
+
+    Raises:
+        DataError: One of them is none.
+    """
+    pairs = [(ticker, str(session)) for ticker, session in map(decode_key, keys)]
+    return {"keys": json.dumps(pairs)}
+
+
 def require_dates(frame: pl.DataFrame, *, instant: str, dates: Sequence[str]) -> pl.DataFrame:
     """Pass on a frame of texts, those columns of which have to be an instant and dates.
 
@@ -273,12 +283,12 @@ def frame_open_sessions(rows: Sequence[object]) -> pl.DataFrame:
     by_ticker = pl.DataFrame(rows, {"ticker": pl.String(), "open": pl.String()}, orient="row")
     open_sessions = pl.col("open")
     exploded = by_ticker.with_columns(open_sessions.str.split(",")).explode("open")
-    date = open_sessions.str.head(_DATE_LENGTH)
+    date = open_sessions.str.head(DATE_LENGTH)
     return exploded.select(
         pl.concat_str("ticker", date, separator="_").alias("key"),
         "ticker",
         date.str.to_date("%Y-%m-%d").alias("session_date"),
-        open_sessions.str.slice(_DATE_LENGTH).alias("state"),
+        open_sessions.str.slice(DATE_LENGTH).alias("state"),
     ).sort("ticker", "session_date")
 
 
@@ -306,7 +316,9 @@ def receipt_row(receipt: Receipt, now: str, *, attempts: int) -> Row:
     return msgspec.structs.asdict(receipt) | {
         "session_date": receipt.session_date.isoformat(),
         "kind": DISPUTED if is_disputed else None,
-        "message": describe_dispute(receipt) if is_disputed else None,
+        "message": describe_dispute(receipt.figures, receipt.deficit, receipt.askings)
+        if is_disputed
+        else None,
         "asked": len(dates),
         "asked_date": dates[-1].isoformat() if dates else None,
         "committed_at": format_instant(receipt.committed_at),
@@ -341,22 +353,21 @@ def may_be_judged(receipt: Receipt) -> bool:
     return receipt.rows > 0 and (is_old or UNPROVEN in receipt.marks)
 
 
-def describe_dispute(receipt: Receipt) -> str:
+def describe_dispute(figures: Figures, deficit: Deficit, askings: Sequence[Asking]) -> str:
     """Say what a session lacks of its bar, and what becomes of it."""
     lacks = []
-    if receipt.volume_deficit and receipt.bar_volume is not None:
-        lacks.append(f"{receipt.volume:,.10g} of {receipt.bar_volume:,.10g} shares")
-    if receipt.count_deficit and receipt.bar_trade_count is not None:
-        lacks.append(f"{receipt.trade_count:,} of {receipt.bar_trade_count:,} trades")
-    worst = max(receipt.volume_deficit or 0.0, receipt.count_deficit or 0.0)
-    last = max((asking.asked_on for asking in receipt.askings), default=None)
-    asked = format_count(len(receipt.askings), "answer")
+    if deficit.volume and figures.bar_volume is not None:
+        lacks.append(f"{figures.volume:,.10g} of {figures.bar_volume:,.10g} shares")
+    if deficit.trade_count and figures.bar_trade_count is not None:
+        lacks.append(f"{figures.trade_count:,} of {figures.bar_trade_count:,} trades")
+    last = max((asking.asked_on for asking in askings), default=None)
+    asked = format_count(len(askings), "answer")
     answers = f"{asked}, the last on {last}" if last else "no answer yet"
     again = f"asked again from {last + dt.timedelta(days=1)} on" if last else "asked again"
     return (
-        f"the daily bar has more: {' and '.join(lacks)} came ({worst:.2%} lack; {answers}); the "
-        f"rows are kept, and {again}, or by the next `smallcaps download`; --accept-disputed "
-        "accepts them as they are"
+        f"the daily bar has more: {' and '.join(lacks)} came ({deficit.worst:.2%} lack; "
+        f"{answers}); the rows are kept, and {again}, or by the next `smallcaps download`; "
+        "--accept-disputed accepts them as they are"
     )
 
 

@@ -265,6 +265,7 @@ ADDITIONS: Final = (
     WHERE volume_deficit > 0 OR count_deficit > 0 OR asked > 1
     """,
     "CREATE INDEX IF NOT EXISTS marked ON comparisons (marks) WHERE marks <> ''",
+    "CREATE INDEX IF NOT EXISTS revised ON comparisons (session_date) WHERE revision > 1",
     """
     CREATE TABLE IF NOT EXISTS revisions (
         id INTEGER PRIMARY KEY,
@@ -287,6 +288,46 @@ ADDITIONS: Final = (
         purpose TEXT NOT NULL,
         expected_requests INTEGER NOT NULL
     )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS months (
+        month TEXT NOT NULL,
+        record TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sessions INTEGER NOT NULL,
+        green INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        parts TEXT NOT NULL,
+        replaces TEXT NOT NULL,
+        is_lost INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (month, record)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS ticker_months (
+        month TEXT NOT NULL,
+        ticker TEXT NOT NULL,
+        record TEXT NOT NULL,
+        proven INTEGER NOT NULL,
+        red INTEGER NOT NULL,
+        marked INTEGER NOT NULL,
+        beside INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (month, ticker, record)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS lost_proof (
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        record TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        content_hash TEXT NOT NULL,
+        PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
     """,
 )
 """Statements that give a ledger of this version what came later; each may run again."""

@@ -19,6 +19,7 @@ import polars as pl
 from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import NOT_YET_AVAILABLE, PLANNED
+from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.database import (
@@ -27,7 +28,9 @@ from smallcaps_assets.lake.ledger.database import (
     transaction,
     translated_errors,
 )
+from smallcaps_assets.lake.ledger.entry_rows import Listing
 from smallcaps_assets.lake.ledger.import_records import ImportRecord, import_row, read_import
+from smallcaps_assets.lake.ledger.months import MonthIndex
 from smallcaps_assets.lake.ledger.pulse import Pulse, encode_pulse, step_row
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import (
@@ -220,6 +223,40 @@ class Ledger(LedgerReader):
             connection.execute(ledger_sql.RECORD_FACT, ("compared_at", now))
         self._fold_log()
         return ReindexFacts(receipts=count, unproven=forgotten + demoted)
+
+    @contextmanager
+    def indexing(
+        self, thresholds: Thresholds | None = None, *, lists_all: bool = True
+    ) -> Iterator[MonthIndex]:
+        """Change the months of a lake of segments in one transaction.
+
+        Args:
+            thresholds: What lacks of a bar by them.
+            lists_all: Make a row for every session; otherwise only those that have one change.
+
+        Raises:
+            LakeError: What is done inside raises; the ledger is unchanged.
+        """
+        listing = Listing(self._now(), thresholds or Thresholds(), lists_all)
+        with self._writing() as connection:
+            yield MonthIndex(self, connection, listing)
+
+    @contextmanager
+    def reindexing(
+        self, thresholds: Thresholds | None = None, *, lists_all: bool = True
+    ) -> Iterator[MonthIndex]:
+        """Change all months likewise, for a rebuild from the records.
+
+        Plan, failures and attempts stay as they are.
+        """
+        with self.indexing(thresholds, lists_all=lists_all) as index:
+            connection = self._connection
+            with counted_at_end(connection):
+                connection.execute(ledger_sql.FORGET_IMPORTS)
+                yield index
+                for fact in ("indexed_at", "compared_at"):
+                    connection.execute(ledger_sql.RECORD_FACT, (fact, self._now()))
+        self._fold_log()
 
     def _now(self) -> str:
         return format_instant(self._clock())

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.ticks.disputes import Asking, Figures
+from smallcaps_assets.core.ticks.disputes import Asking, Deficit, Figures
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 
 RECEIPT_VERSION: Final = 2
@@ -113,6 +113,11 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
             self.bar_volume,
             self.bar_trade_count,
         )
+
+    @property
+    def deficit(self) -> Deficit:
+        """How much of its bar it lacks."""
+        return Deficit(self.volume_deficit, self.count_deficit)
 
 
 class Receipt(FetchFacts, frozen=True, kw_only=True):

@@ -8,16 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.progress.pace import Step, Work
+from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger, discard_damaged_ledger
 from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets_tests.core.segments.segment_factories import frame_records, make_entry
 from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
     make_attempt,
@@ -29,6 +32,7 @@ from smallcaps_assets_tests.lake.ledger_factories import (
 MEMORY: Final = Path("/dev/shm")  # noqa: S108  no disk is waited for
 KEYS: Final = ("AAA_2024-03-15", "AAA_2024-03-18", "BBB_2024-03-15")
 STORED: Final = KEYS[:2]
+PARTS: Final = pl.DataFrame({"part": ["p1.parquet"], "bytes": [100], "rows": [2]})
 PULSE: Final = Pulse(
     process="1/2",
     pid=1,
@@ -51,7 +55,23 @@ def make_ledger(path: Path) -> Path:
         ledger.record_failures([make_failure(KEYS[2])])
         ledger.record_counters("run", {"retry_rate_limited": 3})
         ledger.record_pulse(PULSE, Step(5.0, Work(1, 2, 500)))
+        lose_proof(ledger)
     return path
+
+
+def lose_proof(ledger: Ledger) -> None:
+    """Fill the tables of a lake of segments: a record that is there, and one that was."""
+    entries = frame_records({"s1": [make_entry()], "s2": [make_entry(ticker="LOST", revision=2)]})
+    counted = count_entries(entries, PARTS)
+    records = pl.DataFrame(
+        [("2024-03", name, "c" * 64, 99, 1, 1, 1, [], ["s0"]) for name in ("s1", "s2")],
+        INDEX_SCHEMA,
+        orient="row",
+    )
+    with ledger.indexing(lists_all=False) as index:
+        index.add(records, counted.clear(), counted)
+        told = records.with_columns(is_lost=pl.col("record") == "s2")
+        index.replace("2024-03", told, counted.filter(pl.col("segment") == "s1"))
 
 
 def rebuild(ledger: Ledger) -> None:
@@ -82,6 +102,10 @@ def ask_everything(ledger: LedgerReader) -> None:
     ledger.runs()
     ledger.attempts_by_hour()
     ledger.newest_commit()
+    ledger.month_records()
+    ledger.ticker_months()
+    ledger.find_proofs(KEYS)
+    ledger.recall_proofs("2024-03", ledger.lost_proof())
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +179,9 @@ def test_flipped_bits_are_damage_and_heal(
         "DROP TRIGGER attempts_are_kept",
         "DROP INDEX counters_by_time",
         "CREATE TABLE imporus (ticker TEXT)",
+        "UPDATE months SET parts = '['",
+        "UPDATE ticker_months SET red = proven",
+        "UPDATE lost_proof SET revision = 'two'",
     ],
 )
 def test_a_rebuild_finds_nonsense_that_sqlite_does_not(

@@ -1,0 +1,293 @@
+"""The months of a lake of segments in its ledger: which records are there, and what they prove.
+
+What belongs here: questions about records and proofs, and the changes that follow from entries that
+count.  What does not: reading records (``lake.upkeep.indexing``), the rows of single sessions
+(``entry_rows``), and the rule by which an entry counts (``core.segments``).
+
+The tables say what the records that they know say, in whatever order these came, so they may be
+made again at any time.  ``lost_proof`` alone is of the ledger: what was proven and is gone.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+import polars as pl
+
+from smallcaps_assets.core.segments.entries import KEY, SESSION
+from smallcaps_assets.core.segments.indexing import (
+    INDEX_SCHEMA,
+    TICKER_MONTHS_SCHEMA,
+    index_records,
+    index_tickers,
+    list_sessions,
+    measure_change,
+)
+from smallcaps_assets.core.segments.witnesses import select_lost_proof
+from smallcaps_assets.core.ticks.disputes import UNPROVEN
+from smallcaps_assets.lake.ledger import statements as ledger_sql
+from smallcaps_assets.lake.ledger.checks import doubt
+from smallcaps_assets.lake.ledger.entry_rows import Listing, import_rows, lost_row, session_rows
+from smallcaps_assets.lake.ledger.history import LedgerHistory
+from smallcaps_assets.lake.ledger.rows import KEY_COLUMNS, Row, frame_keys, pack_keys
+
+RECORDS_SCHEMA: Final = pl.Schema({**INDEX_SCHEMA, "is_lost": pl.Boolean()})
+"""Columns of :meth:`LedgerMonths.month_records`."""
+LOST_COLUMNS: Final = {
+    **KEY_COLUMNS,
+    "record": pl.String(),
+    "revision": pl.Int64(),
+    "state": pl.String(),
+    "content_hash": pl.String(),
+}
+"""Columns of :meth:`LedgerMonths.lost_proof`, as SQLite gives them."""
+
+_PLACE: Final = ("ticker", "session_date")
+_HELD_COLUMNS: Final = ("month", "ticker", "record", "proven", "red", "beside")
+
+
+@doubt
+class LedgerMonths(LedgerHistory):
+    """The part of a ledger that knows records and what they prove."""
+
+    def month_records(self, months: Iterable[str] | None = None) -> pl.DataFrame:
+        """List the records that the ledger knows.
+
+        Args:
+            months: Only these; all by default.
+
+        Returns:
+            ``INDEX_SCHEMA`` and ``is_lost``, sorted by month and record.  A lost record was there
+            once, and no other one replaces it; its counts are those that it had.
+        """
+        chosen = {"months": None if months is None else json.dumps(list(months))}
+        rows = [
+            (*row[:7], json.loads(row[7]), json.loads(row[8]), bool(row[9]))
+            for row in self._fetch_from("months", ledger_sql.MONTH_RECORDS, chosen)
+        ]
+        return pl.DataFrame(rows, RECORDS_SCHEMA, orient="row")
+
+    def ticker_months(self, first: str = "", last: str = "9999-12") -> pl.DataFrame:
+        """Read the bits of the sessions of each ticker and month, both months included.
+
+        Returns:
+            ``TICKER_MONTHS_SCHEMA`` without ``record``, a row a month and ticker, sorted by them.
+            A session that lost its proof is not proven, though an earlier answer may stand.
+        """
+        bounds = {"first": first, "last": last}
+        rows = self._fetch_from("ticker_months", ledger_sql.TICKER_MONTHS, bounds)
+        schema = {name: dtype for name, dtype in TICKER_MONTHS_SCHEMA.items() if name != "record"}
+        told = pl.DataFrame(rows, schema, orient="row")
+        lost = self.lost_proof()
+        date = pl.col("session_date")
+        bits = lost.group_by("ticker", month=date.dt.to_string("%Y-%m")).agg(
+            lost=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())).sum()
+        )
+        joined = told.join(bits, on=["month", "ticker"], how="left", maintain_order="left")
+        is_lost, proven = pl.col("lost").fill_null(0), pl.col("proven")
+        return joined.with_columns(
+            proven=proven - (proven & is_lost),
+            red=pl.col("red") | (proven & is_lost),
+            marked=pl.col("marked") - (pl.col("marked") & is_lost),
+        ).drop("lost")
+
+    def find_proofs(self, keys: Iterable[str]) -> frozenset[str]:
+        """Find those of ``keys`` that are proven and need no request.
+
+        The ledger is believed under records that are there: a month that is not as the ledger knows
+        it is refreshed before (``lake.upkeep.indexing``).
+        """
+        rows = self._fetch_from("lost_proof", ledger_sql.PROOFS, pack_keys(keys))
+        return frozenset(key for (key,) in rows)
+
+    def lost_proof(self) -> pl.DataFrame:
+        """List the sessions that were proven, and for which nothing stands any more.
+
+        One is settled by an answer that is proven and has its ``revision``, or by any entry with a
+        higher one.
+
+        Returns:
+            ``ticker``, ``session_date``, the ``record`` that proved it, its ``revision``, ``state``
+            and ``content_hash``, sorted by ticker and session; empty hash: unknown.
+        """
+        return frame_keys(self._fetch_from("lost_proof", ledger_sql.LOST_PROOF), LOST_COLUMNS)
+
+    def recall_proofs(self, month: str, proven: pl.DataFrame) -> pl.DataFrame:
+        """Recall the sessions of a month whose proof may be lost.
+
+        Args:
+            month: The month.
+            proven: ``ticker`` and ``session_date`` of what is proven now.
+
+        Returns:
+            The columns of :meth:`lost_proof` and ``kind``: what is lost already, what was proven
+            and is not any more, and what was proven by a revision after the first.
+        """
+        was = list_sessions(self.read_bits(month), "proven")
+        revised = frame_keys(
+            self._fetch_from("revised", ledger_sql.REVISED, _bound(month)), KEY_COLUMNS
+        )
+        suspects = pl.concat(
+            [was.join(proven, on=_PLACE, how="anti"), was.join(revised, on=_PLACE, how="semi")]
+        ).unique(_PLACE)
+        keys = [(ticker, date.isoformat(), name) for ticker, date, name in suspects.rows()]
+        rows = self._fetch_from("comparisons", ledger_sql.REMEMBERED, {"keys": json.dumps(keys)})
+        found = frame_keys(rows, LOST_COLUMNS)
+        lost = self.lost_proof().filter(pl.col("session_date").dt.to_string("%Y-%m") == month)
+        recalled = pl.concat([lost, found.join(lost, on=_PLACE, how="anti")])
+        return recalled.with_columns(kind=pl.lit(SESSION))
+
+    def read_bits(self, month: str) -> pl.DataFrame:
+        """Read the bits of a month, a row a ticker and record: proven, red and beside."""
+        rows = self._fetch_from("ticker_months", ledger_sql.HELD, {"month": month})
+        return _frame_held(rows)
+
+
+class MonthIndex:
+    """The months of a ledger, while one transaction changes them."""
+
+    def __init__(
+        self, ledger: LedgerMonths, connection: sqlite3.Connection, listing: Listing
+    ) -> None:
+        """Begin with a ledger and its connection, which holds a write transaction."""
+        self.ledger = ledger
+        self._connection = connection
+        self._listing = listing
+
+    def find_holders(self, counted: pl.DataFrame) -> pl.DataFrame:
+        """Find the records whose entries count so far for the sessions of some entries.
+
+        Args:
+            counted: Entries of ``core.segments.indexing.count_entries``.
+
+        Returns:
+            The columns of the key, ``month``, ``record`` and ``was_proven``, a row a session that
+            the ledger knows.
+        """
+        asked = counted.select(*KEY, "month", "bit").unique(KEY)
+        pairs = asked.select("month", "ticker").unique().rows()
+        rows = self._connection.execute(ledger_sql.HOLDERS, {"pairs": json.dumps(pairs)}).fetchall()
+        is_session = pl.col("kind") == SESSION
+        bits = pl.when(is_session).then(pl.col("proven") | pl.col("red")).otherwise("beside")
+        joined = asked.join(_frame_held(rows), on=["month", "ticker"], how="inner")
+        return joined.filter((bits & pl.col("bit")) != 0).select(
+            *KEY, "month", "record", was_proven=(pl.col("proven") & pl.col("bit")) != 0
+        )
+
+    def add(self, records: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> None:
+        """Add records that the ledger did not know.
+
+        Args:
+            records: ``INDEX_SCHEMA`` of them; what counts of them is counted here.
+            before: Entries of ``count_entries`` that counted, for all of their sessions.
+            after: Those that count now, for the same sessions.
+        """
+        counts = pl.lit(0, pl.Int64()).alias
+        uncounted = records.with_columns(counts("sessions"), counts("green"), counts("rows"))
+        self._record(uncounted.with_columns(is_lost=False))
+        replaced = records.select("month", pl.col("replaces")).explode("replaces").drop_nulls()
+        self._connection.executemany(ledger_sql.ACCOUNT_FOR, replaced.rows())
+        self._execute(ledger_sql.COUNT_RECORD, measure_change(before, after, index_records))
+        change = measure_change(before, after, index_tickers)
+        self._execute(ledger_sql.ADD_TICKER_MONTH, change)
+        self._execute(ledger_sql.FORGET_IDLE, change.select("month", "ticker", "record"))
+        self._list(after, attempts=1)
+        recalled = self.ledger.lost_proof().with_columns(kind=pl.lit(SESSION))
+        self._settle(recalled.join(after, on=KEY, how="semi"), after)
+        self._connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", self._listing.now))
+
+    def replace(self, month: str, records: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:
+        """Bring a month to what all of its records say.
+
+        Args:
+            month: The month.
+            records: ``INDEX_SCHEMA`` and ``is_lost`` of all that are there or lost.
+            winners: All entries that count, of ``count_entries``.
+
+        Returns:
+            What lost its proof, as :meth:`LedgerMonths.lost_proof` has it.
+        """
+        proven = winners.filter(pl.col("is_proven") & (pl.col("kind") == SESSION))
+        recalled = self.ledger.recall_proofs(month, proven)
+        red = list_sessions(self.ledger.read_bits(month), "red")
+        for statement in ledger_sql.FORGET_MONTH:
+            self._connection.execute(statement, (month,))
+        self._record(records)
+        self._execute(ledger_sql.ADD_TICKER_MONTH, index_tickers(winners))
+        self._list(winners, attempts=0)
+        vanished = _name(red.join(winners, on=_PLACE, how="anti"))
+        for statement in ledger_sql.FORGET_VANISHED:
+            self._connection.executemany(statement, vanished)
+        return self._settle(recalled, winners)
+
+    def note_unjudged(self, winners: pl.DataFrame) -> None:
+        """Note the months of entries of which bars of now may say more than they do."""
+        is_open = (pl.col("rows") > 0) & pl.col("marks").list.contains(UNPROVEN)
+        months = winners.filter(is_open).select("month").unique()
+        self._connection.executemany(ledger_sql.RECORD_UNJUDGED, months.rows())
+
+    def forget_untold(self) -> int:
+        """Plan again, or forget, what the ledger calls stored and no record tells of; count it."""
+        forgotten = self._connection.execute(ledger_sql.FORGET_UNTOLD).rowcount
+        demoted = self._connection.execute(ledger_sql.DEMOTE_UNTOLD).rowcount
+        self._connection.execute(ledger_sql.FORGET_UNTOLD_COMPARISONS)
+        return forgotten + demoted
+
+    def _record(self, records: pl.DataFrame) -> None:
+        rows = [
+            row | {name: json.dumps(row[name]) for name in ("parts", "replaces")}
+            for row in records.iter_rows(named=True)
+        ]
+        self._connection.executemany(ledger_sql.RECORD_MONTH, rows)
+
+    def _list(self, counted: pl.DataFrame, *, attempts: int) -> None:
+        """Write the rows of sessions, as far as they are listed."""
+        listed = counted if self._listing.lists_all else self._select_listed(counted)
+        rows = list(session_rows(listed, self._listing, attempts=attempts))
+        self._connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
+        self._connection.executemany(ledger_sql.RECORD_COMPARISON, rows)
+        self._connection.executemany(
+            ledger_sql.RECORD_IMPORT, import_rows(listed, self._listing.now)
+        )
+
+    def _select_listed(self, counted: pl.DataFrame) -> pl.DataFrame:
+        """Select the entries whose sessions have a row already."""
+        first, last = counted["session_date"].min(), counted["session_date"].max()
+        tickers = json.dumps(counted["ticker"].unique().to_list())
+        asked = {"tickers": tickers, "first": str(first), "last": str(last)}
+        rows = self._connection.execute(ledger_sql.LISTED, asked).fetchall()
+        return counted.join(frame_keys(rows, KEY_COLUMNS), on=_PLACE, how="semi")
+
+    def _settle(self, recalled: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:
+        """Keep of what may be lost what is, by all entries that count for these sessions."""
+        told = winners.select(*KEY, "revision", "is_proven")
+        lost = select_lost_proof(recalled, told, told.filter(pl.col("is_proven")))
+        self._connection.executemany(ledger_sql.FORGET_LOST_PROOF, _name(recalled))
+        kept = lost.select(LOST_COLUMNS.keys())
+        texts = kept.with_columns(pl.col("session_date").dt.to_string("%Y-%m-%d"))
+        self._execute(ledger_sql.RECORD_LOST_PROOF, texts)
+        rows = [
+            lost_row(ticker, date, record, self._listing)
+            for ticker, date, record in texts.select(*_PLACE, "record").rows()
+        ]
+        self._connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
+        return kept
+
+    def _execute(self, statement: str, frame: pl.DataFrame) -> None:
+        self._connection.executemany(statement, frame.iter_rows(named=True))
+
+
+def _frame_held(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    """Frame rows of ``ledger_sql.HELD`` or ``HOLDERS``."""
+    schema = {name: TICKER_MONTHS_SCHEMA[name] for name in _HELD_COLUMNS}
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def _bound(month: str) -> Row:
+    return {"first": f"{month}-01", "last": f"{month}-31"}
+
+
+def _name(frame: pl.DataFrame) -> list[tuple[str, str]]:
+    """List ticker and session of each row, as SQLite has them."""
+    return [(ticker, date.isoformat()) for ticker, date in frame.select(_PLACE).rows()]
