@@ -5,7 +5,7 @@ receipts and failures (``rows``), and when which rows are written (``months``).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Final
 
 import polars as pl
@@ -22,8 +22,7 @@ from smallcaps_assets.core.states import (
     IMPORTED_UNPROVEN,
     QUARANTINED,
 )
-from smallcaps_assets.core.ticks.disputes import Asking, Deficit, Figures, measure_deficit
-from smallcaps_assets.core.verdicts import Thresholds
+from smallcaps_assets.core.ticks.disputes import Asking, Deficit, Figures
 from smallcaps_assets.lake.ledger.import_records import ImportRecord, import_row
 from smallcaps_assets.lake.ledger.rows import DATE_LENGTH, Row, describe_dispute
 from smallcaps_assets.lake.sessions.receipts import ImportFacts
@@ -55,13 +54,11 @@ class Listing:
 
     Attributes:
         now: When, as text.
-        thresholds: What lacks of a bar by them.
         lists_all: List every session that a record tells of; otherwise only those that have a row
             already, because a plan asked for them.
     """
 
     now: str
-    thresholds: Thresholds = field(default_factory=Thresholds)
     lists_all: bool = True
 
 
@@ -75,7 +72,7 @@ def session_rows(counted: pl.DataFrame, listing: Listing, *, attempts: int) -> I
     """
     sessions = counted.filter(pl.col("kind") == SESSION)
     told = sessions.select(
-        *("ticker", "state", *_STORED[:-2], "run_id", "revision", "askings"),
+        *("ticker", "state", *_STORED, "run_id", "revision", "askings"),
         *("is_proven", "segment"),
         pl.col("session_date").dt.to_string("%Y-%m-%d"),
         pl.col("marks").list.join(","),
@@ -128,7 +125,7 @@ def import_rows(counted: pl.DataFrame, now: str) -> list[Row]:
 def _complete(row: Row, listing: Listing) -> Row:
     """Add to what an entry says of its session what follows from it."""
     figures = Figures(*(row[name] for name in _FIGURES))
-    deficit = measure_deficit(figures, listing.thresholds) if row["rows"] else Deficit()
+    deficit = Deficit(row["volume_deficit"], row["count_deficit"])
     askings = convert_fields(row["askings"], tuple[Asking, ...]) if row["askings"] else ()
     dates = _list_dates(row, askings)
     is_red = row["state"] in _WITHOUT_ANSWER or row["state"] == DISPUTED
@@ -142,8 +139,6 @@ def _complete(row: Row, listing: Listing) -> Row:
         "updated_at": listing.now,
         "asked_again": len(askings),
         "is_same": len({asking.content_hash for asking in askings}) == 1,
-        "volume_deficit": deficit.volume,
-        "count_deficit": deficit.trade_count,
     }
     return told | _NOTHING if row["state"] in _WITHOUT_ANSWER else told
 

@@ -19,7 +19,6 @@ import polars as pl
 from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import NOT_YET_AVAILABLE, PLANNED
-from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.database import (
@@ -225,31 +224,26 @@ class Ledger(LedgerReader):
         return ReindexFacts(receipts=count, unproven=forgotten + demoted)
 
     @contextmanager
-    def indexing(
-        self, thresholds: Thresholds | None = None, *, lists_all: bool = True
-    ) -> Iterator[MonthIndex]:
+    def indexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
         """Change the months of a lake of segments in one transaction.
 
         Args:
-            thresholds: What lacks of a bar by them.
             lists_all: Make a row for every session; otherwise only those that have one change.
 
         Raises:
             LakeError: What is done inside raises; the ledger is unchanged.
         """
-        listing = Listing(self._now(), thresholds or Thresholds(), lists_all)
+        listing = Listing(self._now(), lists_all)
         with self._writing() as connection:
             yield MonthIndex(self, connection, listing)
 
     @contextmanager
-    def reindexing(
-        self, thresholds: Thresholds | None = None, *, lists_all: bool = True
-    ) -> Iterator[MonthIndex]:
+    def reindexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
         """Change all months likewise, for a rebuild from the records.
 
         Plan, failures and attempts stay as they are.
         """
-        with self.indexing(thresholds, lists_all=lists_all) as index:
+        with self.indexing(lists_all=lists_all) as index:
             connection = self._connection
             with counted_at_end(connection):
                 connection.execute(ledger_sql.FORGET_IMPORTS)

@@ -21,7 +21,6 @@ from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
 from smallcaps_assets.core.segments.merging import SEGMENT, select_winners
 from smallcaps_assets.core.segments.witnesses import Loss, select_lost_proof
-from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.months import LOST_COLUMNS, LedgerMonths, MonthIndex
 from smallcaps_assets.lake.ledger.writer import Ledger
@@ -86,7 +85,6 @@ def record_commit(
     lake: SegmentLake,
     records: Iterable[Record],
     *,
-    thresholds: Thresholds | None = None,
     lists_all: bool = True,
 ) -> None:
     """Record segments that were committed, in one transaction; those that are known change nothing.
@@ -95,14 +93,13 @@ def record_commit(
         ledger: The ledger.
         lake: The lake.
         records: Records whose parts are there, as the commit returned them.
-        thresholds: What lacks of a bar by them.
         lists_all: Make a row for every session; otherwise only those that have one change.
 
     Raises:
         LedgerMismatchError: A record with earlier answers is damaged; the ledger is unchanged.
         StorageError: The storage refuses; the ledger is unchanged, and refreshed later.
     """
-    with ledger.indexing(thresholds, lists_all=lists_all) as index:
+    with ledger.indexing(lists_all=lists_all) as index:
         for month, told in groupby(sorted(records, key=_month_of), key=_month_of):
             known = ledger.month_records([month]).filter(~pl.col("is_lost"))["record"]
             fresh = [record for record in told if record.header.name not in {*known}]
@@ -144,7 +141,6 @@ def refresh_months(
     lake: SegmentLake,
     months: Iterable[str],
     *,
-    thresholds: Thresholds | None = None,
     lists_all: bool = True,
 ) -> Losses:
     """Bring months to what their records say, each in one transaction.
@@ -153,7 +149,6 @@ def refresh_months(
         ledger: The ledger.
         lake: The lake.
         months: Those that are stale.
-        thresholds: What lacks of a bar by them.
         lists_all: Make a row for every session; otherwise only those that have one change.
 
     Returns:
@@ -168,7 +163,7 @@ def refresh_months(
     wanted = list(months)
     snapshots = read_snapshots(lake) if wanted else {}
     for month in wanted:
-        with ledger.indexing(thresholds, lists_all=lists_all) as index:
+        with ledger.indexing(lists_all=lists_all) as index:
             losses.append(_renew(index, read_month(lake, month), snapshots))
     return _join(losses)
 
@@ -177,7 +172,6 @@ def reindex_segments(
     ledger: Ledger,
     lake: SegmentLake,
     *,
-    thresholds: Thresholds | None = None,
     lists_all: bool = True,
 ) -> Reindexed:
     """Make the ledger again from the records of all months, in one transaction.
@@ -188,7 +182,6 @@ def reindex_segments(
     Args:
         ledger: The ledger; one that cannot be read is moved aside before.
         lake: The lake.
-        thresholds: What lacks of a bar by them.
         lists_all: Make a row for every session; otherwise only those that have one change.
 
     Raises:
@@ -197,7 +190,7 @@ def reindex_segments(
     """
     snapshots = read_snapshots(lake)
     losses, records = [], 0
-    with ledger.reindexing(thresholds, lists_all=lists_all) as index:
+    with ledger.reindexing(lists_all=lists_all) as index:
         told = [ledger.month_records(), *snapshots.values()]
         months = {*list_months(lake), *(month for one in told for month in one["month"])}
         for survey in _read_ahead(lake, sorted(months)):

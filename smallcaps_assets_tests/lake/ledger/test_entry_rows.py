@@ -62,7 +62,8 @@ def test_an_entry_leaves_the_rows_of_its_receipt(fields: dict[str, object]) -> N
     if receipt.rows:
         deficit = measure_deficit(receipt.figures, Thresholds())
         receipt = replace(receipt, volume_deficit=deficit.volume, count_deficit=deficit.trade_count)
-    changes = {"committed_at": receipt.committed_at, "rows": 500, **COMMON, **fields}
+    lacks = {name: getattr(receipt, name) for name in ("volume_deficit", "count_deficit")}
+    changes = {"committed_at": receipt.committed_at, "rows": 500, **COMMON, **lacks, **fields}
     entry = replace(make_entry(), **changes)
     entry = replace(entry, part=entry.part if entry.rows else None)
 
