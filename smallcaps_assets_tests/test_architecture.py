@@ -267,7 +267,9 @@ def test_no_reader_finds_files_by_a_pattern() -> None:
 
     # DuckDB knows no other way: the paths that it is given are escaped there.
     assert found == {
-        "lake/reading/scans.py": ["connection.read_parquet(list(paths), hive_partitioning=False)"]
+        "lake/reading/scans.py": [
+            "connection.read_parquet(list(paths), hive_partitioning=False, filename=is_named)"
+        ]
     }
 
 

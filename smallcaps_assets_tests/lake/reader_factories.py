@@ -10,6 +10,7 @@ import polars as pl
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.store import LakeStore
@@ -75,7 +76,9 @@ def fill_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout
     return layout
 
 
-def store_sessions(layout: LakeLayout, sessions: Mapping[str, Sequence[str]]) -> list[Receipt]:
+def store_sessions(
+    layout: LakeLayout, sessions: Mapping[str, Sequence[str]], tree: Tree = Tree.TRADES
+) -> list[Receipt]:
     """Store sessions without telling the ledger; return their receipts."""
     store = LakeStore(layout, FileSystem(), "emulator:seed=1")
     prepared = []
@@ -90,7 +93,8 @@ def store_sessions(layout: LakeLayout, sessions: Mapping[str, Sequence[str]]) ->
             run_id="run",
             started_at=STARTED,
         )
-        prepared.append(store.prepare(*decode_key(key), make_trades(key, phases), facts))
+        trades = make_trades(key, phases)
+        prepared.append(store.prepare(*decode_key(key), trades, facts, tree=tree))
     return store.commit(prepared)
 
 

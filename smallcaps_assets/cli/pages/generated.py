@@ -39,6 +39,9 @@ PRECEDENCE: Final = (
     "Each is an environment variable, or a line of `.env` in the working folder; the environment "
     "wins. A name behind `SMALLCAPS_` that is not listed here is refused: it is a typing error."
 )
+YEARS: Final = (
+    "And one for each year with trades, which opens no file of another: `trades_2024`, for example."
+)
 WIDTH: Final = 118
 """Characters of a line of Markdown."""
 
@@ -57,7 +60,7 @@ def render_dictionary() -> str:
         f"Version of the tables: {SCHEMA_VERSION}. Prices and volumes are unadjusted.",
         INSTANTS,
         "\n".join(listed),
-        f"The catalog also has one view of `trades` per trading phase: {views}.",
+        f"The catalog also has one view of `trades` per trading phase: {views}. {YEARS}",
         *(render_table(table) for table in tables.values()),
     ]
     return _wrap("\n\n".join(parts))

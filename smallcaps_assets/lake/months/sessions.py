@@ -2,7 +2,7 @@
 
 What belongs here: the way from a session to its rows in a month file, and what is wrong with a
 whole month.  What does not: writing months (``store``), and reading many sessions at once
-(``lake.reading.sources``).
+(``lake.reading.receipt_sources``).
 """
 
 import datetime as dt

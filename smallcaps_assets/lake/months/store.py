@@ -2,7 +2,7 @@
 
 What belongs here: the files of months and their manifests. What does not: which months may be
 compacted (``operations.compaction.months``), which of their sessions still count
-(``lake.reading.sources``).
+(``lake.reading.receipt_sources``).
 
 The order of a write: files of trades get their names, are read back from the disk and proven;
 then the index; then the manifest, by one rename.  Names are made of content, so a month that is

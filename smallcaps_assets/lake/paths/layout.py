@@ -133,6 +133,10 @@ class LakeLayout:
             return self.research_dir / f"{name}.parquet"
         return self.research_dir / name / f"{check_month(month)}.parquet"
 
+    def object_file(self, key: str) -> Path:
+        """Name the file of an object of a lake of segments, or the folder of some, by its key."""
+        return self.lake_dir.joinpath(*key.split("/"))
+
     def picture_file(self, name: str) -> Path:
         """Name the file of a picture of the plan."""
         return self.reports_dir / f"{name}.png"

@@ -4,32 +4,36 @@ What belongs here: the views, and how the file is replaced while others have it 
 not: business rules (``core``); a view selects and names, nothing more.
 
 Every view reads an explicit list of absolute paths, so it works from any folder and shows no file
-without a receipt.  DuckDB has no date functions for nanosecond instants, so each instant is given
-twice: cut to microseconds under its name, and whole as ``NAME_ns``, nanoseconds since 1970.
+without a receipt or a record.  Which sessions count of a file that has others too is in a table of
+the schema ``parts``, one for each view that needs it.  DuckDB has no date functions for nanosecond
+instants, so each instant is given twice: cut to microseconds under its name, and whole as
+``NAME_ns``, nanoseconds since 1970.
 """
 
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import polars as pl
 
-from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageError
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.store import CompactedMonth, frame_months
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.landing_files import SHOWN_FILES, StoredFile, list_imported_files
+from smallcaps_assets.lake.reading.locating import locate_shown
 from smallcaps_assets.lake.reading.scans import (
+    list_sessions,
     make_empty,
     project_columns,
     read_files,
     relate_trades,
 )
-from smallcaps_assets.lake.reading.sources import EVERYTHING, TradesSources, locate_trades
+from smallcaps_assets.lake.reading.sources import EVERYTHING, SHOWN_FILES, TradesSources
 from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import (
@@ -66,7 +70,8 @@ class CatalogFacts:
     Attributes:
         trades_files: Files of trades in its views.
         compacted_months: Months of which month files are read.
-        missing_files: Files that have a receipt and are gone or cut; they are left out.
+        missing_files: Files that have a receipt or a record and are gone or cut, and sessions whose
+            record is gone; they are left out.
         receipts: Ticker-sessions that are proven.
         sessions: Ticker-sessions of the coverage.
         bytes: Size of the catalog.
@@ -83,23 +88,23 @@ class CatalogFacts:
 def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
     """Rebuild the catalog and put it in place of the old one, which its readers keep.
 
-    A file that has a receipt and is gone is left out, counted and logged: one loss must not close
-    the rest of the lake.
+    A file that has a receipt or a record and is gone is left out, counted and logged: one loss must
+    not close the rest of the lake.
 
     Raises:
-        LakeError: The ledger or a table is damaged; the old catalog stays.
+        LakeError: The ledger, a record or a table is damaged; the old catalog stays.
         StorageError: The disk refuses; the old catalog stays.
     """
     listed = _read_ledger(layout, fs)
-    present = _keep_present(fs, listed.trades.files)
-    imported = _keep_present(fs, listed.imported)
-    trades = replace(listed.trades, files=present)
+    lost = _find_lost(fs, listed.trades)
+    trades = listed.trades.leave_out(lost)
+    imported = listed.imported.leave_out(_find_lost(fs, listed.imported))
     temporary = temporary_path(layout.data_dir)
     log = temporary.with_name(f"{temporary.name}.wal")
     with _removing([temporary, log], fs):
         with _duckdb_errors(temporary), duckdb.connect(str(temporary)) as connection:
             _create_trades(connection, trades)
-            _create_view(connection, IMPORTED_TRADES, [file.path for file in imported])
+            _create_trades_view(connection, IMPORTED_TRADES.name, imported)
             _create_months(connection, trades.months)
             _create_tables(connection, layout, fs)
             _create_snapshot(connection, RECEIPTS, listed.receipts)
@@ -107,9 +112,9 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         size = fs.size(temporary)
         fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
-        trades_files=len(present) + len(trades.parts),
+        trades_files=len(trades.files) + len(trades.parts),
         compacted_months=len(trades.months),
-        missing_files=len(listed.trades.files) - len(present),
+        missing_files=len(lost) + len(trades.missing),
         receipts=listed.receipts.height,
         sessions=listed.coverage.height,
         bytes=size,
@@ -139,40 +144,52 @@ class _Listed:
     """What the ledger lists."""
 
     trades: TradesSources
-    imported: Sequence[StoredFile]
+    imported: TradesSources
     receipts: pl.DataFrame
     coverage: pl.DataFrame
 
 
 def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
-    try:
-        with LedgerReader(layout.ledger_file) as ledger:
-            return _Listed(
-                locate_trades(layout, fs, ledger, EVERYTHING),
-                list_imported_files(layout, fs, ledger),
-                ledger.receipts(),
-                ledger.coverage(),
-            )
-    except MissingPartitionError:
-        return _Listed(TradesSources(), [], RECEIPTS.empty(), COVERAGE.empty())
+    if not fs.is_file(layout.ledger_file):
+        return _Listed(TradesSources(), TradesSources(), RECEIPTS.empty(), COVERAGE.empty())
+    with LedgerReader(layout.ledger_file) as ledger:
+        shown = locate_shown(layout, fs, ledger)
+        return _Listed(*shown, ledger.receipts(), ledger.coverage())
 
 
-def _keep_present(fs: FileSystem, files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Keep the files that are there, and log how many are not."""
-    present = [file for file in files if file.is_there(fs)]
-    if count := len(files) - len(present):
-        lost = [str(file.path) for file in files if not file.is_there(fs)][:SHOWN_FILES]
-        logger.warning("catalog lacks files count=%d first=%s", count, lost)
-    return present
+def _find_lost(fs: FileSystem, sources: TradesSources) -> list[Path]:
+    """Find the files that are not there, and log how many, and how many sessions are in none."""
+    if lost := sources.find_lost(fs):
+        shown = [str(path) for path in lost[:SHOWN_FILES]]
+        logger.warning("catalog lacks files count=%d first=%s", len(lost), shown)
+    if missing := sources.missing:
+        keys = [encode_key(*key) for key in missing[:SHOWN_FILES]]
+        logger.warning("catalog lacks sessions count=%d first=%s", len(missing), keys)
+    return lost
 
 
 def _create_trades(connection: duckdb.DuckDBPyConnection, trades: TradesSources) -> None:
-    relate_trades(connection, trades, EVERYTHING).create_view(TRADES.name)
-    compacted = relate_trades(connection, replace(trades, files=[]), EVERYTHING)
-    compacted.create_view(COMPACTED_TRADES.name)
+    wanted = _create_trades_view(connection, TRADES.name, trades)
+    compacted = trades.parts if trades.months else []
+    for view, sources in [
+        (COMPACTED_TRADES.name, TradesSources(parts=compacted)),
+        *((f"{TRADES.name}_{year}", own) for year, own in trades.cut_years().items()),
+    ]:
+        relate_trades(connection, sources, EVERYTHING, wanted).create_view(view)
     for view, phase in PHASE_VIEWS.items():
         rows = connection.table(TRADES.name)
         rows.filter(f"trading_phase = '{phase}'").create_view(view)
+
+
+def _create_trades_view(
+    connection: duckdb.DuckDBPyConnection, view: str, sources: TradesSources
+) -> duckdb.DuckDBPyRelation:
+    """Create a view of trades, and the table that says which sessions count of shared files."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS parts")
+    connection.from_arrow(list_sessions(sources).to_arrow()).create(f"parts.{view}")
+    wanted = connection.table(f"parts.{view}")
+    relate_trades(connection, sources, EVERYTHING, wanted).create_view(view)
+    return wanted
 
 
 def _create_months(connection: duckdb.DuckDBPyConnection, months: Sequence[CompactedMonth]) -> None:

@@ -6,21 +6,18 @@ a receipt is not there.  What does not: what readers make of it (``catalog``, ``
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.errors import MissingPartitionError, StorageError
+from smallcaps_assets.errors import StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.names import TRADES_NAME, date_folder, ticker_folder
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem
-
-SHOWN_FILES = 3
-"""Missing files that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +123,3 @@ def locate_files(
         path = expected / TRADES_NAME
         files.append(StoredFile(ticker, session_date, size, path, is_found=folder is not None))
     return files
-
-
-def require_files(fs: FileSystem, files: Sequence[StoredFile]) -> None:
-    """Refuse a list that is not on the disk as a whole: what is missing must not read as empty.
-
-    Raises:
-        MissingPartitionError: A file is gone, or not of the size that its receipt states.
-    """
-    if lost := [file.path for file in files if not file.is_there(fs)]:
-        named = ", ".join(map(str, lost[:SHOWN_FILES]))
-        raise MissingPartitionError(
-            f"{len(lost)} of {len(files)} files have a receipt and are gone or cut, first {named}: "
-            "run `smallcaps audit --deep`, then `smallcaps repair` and `smallcaps download`"
-        )

@@ -15,9 +15,9 @@ import polars as pl
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.landing_files import require_files
+from smallcaps_assets.lake.reading.locating import locate_off_session, locate_trades
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
-from smallcaps_assets.lake.reading.sources import Selection, TradesSources, locate_trades
+from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
 from smallcaps_assets.lake.roots.markers import locate_roots
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
@@ -89,7 +89,8 @@ class Lake:
 
         Raises:
             ConfigError: A date, a phase or a column is none.
-            MissingPartitionError: A file that has a receipt is gone.
+            LedgerMismatchError: A record of a month asked for is damaged.
+            MissingPartitionError: A file with proven trades is gone.
         """
         wanted, names = _check_phases(phases), _check_columns(columns)
         selection = _ask(tickers, start, end)
@@ -120,7 +121,7 @@ class Lake:
 
         Raises:
             ConfigError: A date, a phase or a column is none.
-            MissingPartitionError: A file that has a receipt is gone.
+            MissingPartitionError: A file with proven trades is gone.
             StorageError: A disk of the lake is not mounted.
 
         Example:
@@ -145,7 +146,7 @@ class Lake:
         Unlike ``catalog.duckdb`` it needs no file and is never older than this call.
 
         Raises:
-            MissingPartitionError: A file that has a receipt is gone.
+            MissingPartitionError: A file with proven trades is gone.
             StorageError: A disk of the lake is not mounted.
 
         Example:
@@ -155,6 +156,34 @@ class Lake:
         connection = duckdb.connect()
         self.trades_relation(connection=connection).create_view(TRADES.name)
         return connection
+
+    def off_session_trades(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+    ) -> pl.LazyFrame:
+        """Scan the prints on dates that are no session, by ticker, date and order of the tape.
+
+        They count in no session's volume and are in no view; ``session_date`` is their own date.
+
+        Args:
+            tickers: One ticker or several; all by default.
+            start: First date, included.
+            end: Last date, included.
+
+        Returns:
+            ``schemas.TRADES``.
+
+        Raises:
+            ConfigError: A date is none.
+            LedgerMismatchError: A receipt or a record is damaged.
+            MissingPartitionError: A file with such prints is gone.
+        """
+        selection = _ask(tickers, start, end)
+        sources = locate_off_session(self.layout, self._fs, selection)
+        require_files(self._fs, sources)
+        return scan_trades(sources, selection)
 
     def daily_bars(self, start: Day | None = None, end: Day | None = None) -> pl.LazyFrame:
         """Scan the daily bars, unadjusted; first and last date are included.
@@ -295,7 +324,7 @@ class Lake:
         """Locate the trades asked for; what is missing must not read as empty."""
         with self._open_ledger() as ledger:
             sources = locate_trades(self.layout, self._fs, ledger, selection)
-        require_files(self._fs, sources.files)
+        require_files(self._fs, sources)
         return sources
 
     def _open_ledger(self) -> LedgerReader:

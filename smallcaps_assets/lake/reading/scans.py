@@ -1,57 +1,61 @@
-"""Proven trades as a lazy frame of polars, or as a relation of DuckDB, from explicit files.
+"""Trades as a lazy frame of polars, or as a relation of DuckDB, from explicit files.
 
-What belongs here: how files of months and landing files become one table.  What does not: which
-files those are (``sources``).
+What belongs here: how files of one session and of many become one table.  What does not: which
+files those are (``locating``).
+
+Files of which all rows count are read as they lie.  All others are read together, and of each of
+them only the sessions that are read from that very file: two may hold one session, the one its
+rows of now and the other those that were replaced.
 """
 
 import contextlib
 import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import duckdb
 import polars as pl
 
 from smallcaps_assets.errors import LakeError
 from smallcaps_assets.lake.reading.landing_files import StoredFile
-from smallcaps_assets.lake.reading.sources import MonthPart, Selection, TradesSources
+from smallcaps_assets.lake.reading.sources import KEY, PartFile, Selection, TradesSources
 from smallcaps_assets.schemas import INSTANT, TRADES, Table
 
-Key: TypeAlias = tuple[str, dt.date]
-
 _WILDCARDS: Final = "*?["
-_WHOLE_PART, _PART, _FILE = range(3)
-"""Kinds of files: a part of a month, one of which sessions are hidden, a landing file."""
+_WHOLE, _PARTIAL, _SINGLE = range(3)
+"""Kinds of files: of many sessions all of which count, or some; of one session."""
+
+_FILE: Final = "filename"
+"""Column with the file that a row was read from, while that matters."""
+SESSIONS: Final = pl.Schema({_FILE: pl.String(), "ticker": pl.String(), "session_date": pl.Date()})
+"""Which sessions are read from which file."""
 
 _DAMAGE: Final = (duckdb.Error, RuntimeError)
 """What DuckDB raises at a damaged footer; names of columns that are not UTF-8 are a
 ``RuntimeError`` of its Python binding."""
 
+Key: TypeAlias = tuple[str, dt.date]
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A file, and which of its sessions are read from it."""
 
-    path: Path
+class _Piece(NamedTuple):
+    """A file, and the first and last session that are read from it."""
+
+    kind: int
     first: Key
     last: Key
-    kind: int
-    hidden: pl.DataFrame | None = None
+    path: Path
 
     @classmethod
-    def of_part(cls, part: MonthPart) -> Self:
-        first, last = part.wanted.row(0), part.wanted.row(-1)
-        is_whole = part.hidden.is_empty()
-        kind = _WHOLE_PART if is_whole else _PART
-        return cls(part.path, first, last, kind, None if is_whole else part.hidden)
+    def of_part(cls, part: PartFile) -> "_Piece":
+        kind = _WHOLE if part.is_whole else _PARTIAL
+        return cls(kind, part.wanted.row(0), part.wanted.row(-1), part.path.absolute())
 
     @classmethod
-    def of_file(cls, file: StoredFile) -> Self:
+    def of_file(cls, file: StoredFile) -> "_Piece":
         key = (file.ticker, file.session_date)
-        return cls(file.path, key, key, _FILE)
+        return cls(_SINGLE, key, key, file.path.absolute())
 
 
 def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
@@ -60,30 +64,44 @@ def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
     Returns:
         ``schemas.TRADES``.
     """
-    pieces = [*map(_Piece.of_part, sources.parts), *map(_Piece.of_file, sources.files)]
+    pieces = sorted([*map(_Piece.of_part, sources.parts), *map(_Piece.of_file, sources.files)])
     if not pieces:
         return TRADES.empty().lazy()
-    pieces.sort(key=lambda piece: piece.first)
-    is_sorted = all(a.last < b.first for a, b in itertools.pairwise(pieces))
-    if not is_sorted:
-        # Fewer scans; the order is made afterwards.
-        pieces.sort(key=lambda piece: piece.kind)
-    frames = []
-    for kind, group in itertools.groupby(pieces, key=lambda piece: piece.kind):
-        scan = list(group)
-        scans = [[piece] for piece in scan] if kind == _PART else [scan]
-        frames += [_scan(pieces_of_one, selection) for pieces_of_one in scans]
+    wanted = list_sessions(sources).lazy()
+    frames = [
+        _scan(kind, [piece.path for piece in group], selection, wanted)
+        for kind, group in itertools.groupby(pieces, key=lambda piece: piece.kind)
+    ]
     trades = pl.concat(frames) if len(frames) > 1 else frames[0]
-    return trades if is_sorted else trades.sort("ticker", "session_date", maintain_order=True)
+    if all(a.last < b.first for a, b in itertools.pairwise(pieces)):
+        return trades
+    # Sorting is stable, so that each tape keeps its order.
+    return trades.sort(KEY, maintain_order=True)
 
 
-def _scan(pieces: Sequence[_Piece], selection: Selection) -> pl.LazyFrame:
+def list_sessions(sources: TradesSources) -> pl.DataFrame:
+    """List the sessions that are read from the files of which some rows do not count.
+
+    Returns:
+        :data:`SESSIONS`.
+    """
+    listed = [
+        part.wanted.select(pl.lit(str(part.path.absolute())).alias(_FILE), *KEY)
+        for part in sources.partial
+    ]
+    return pl.concat([SESSIONS.to_frame(), *listed])
+
+
+def _scan(kind: int, paths: list[Path], selection: Selection, wanted: pl.LazyFrame) -> pl.LazyFrame:
     """Scan files of one kind for the rows that are asked for."""
-    paths = [piece.path for piece in pieces]
-    trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
-    conditions = [] if pieces[0].kind == _FILE else list(_ask(selection))
-    conditions += [_hide(piece.hidden) for piece in pieces if piece.hidden is not None]
-    return trades.filter(*conditions) if conditions else trades
+    named = _FILE if kind == _PARTIAL else None
+    trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False, include_file_paths=named)
+    conditions = [] if kind == _SINGLE else list(_ask(selection))
+    if conditions:
+        trades = trades.filter(*conditions)
+    if named is None:
+        return trades
+    return trades.join(wanted, on=SESSIONS.names(), how="semi", maintain_order="left").drop(named)
 
 
 def _ask(selection: Selection) -> Iterator[pl.Expr]:
@@ -97,30 +115,29 @@ def _ask(selection: Selection) -> Iterator[pl.Expr]:
             yield ticker.is_in(selection.tickers)
 
 
-def _hide(hidden: pl.DataFrame) -> pl.Expr:
-    """Express the condition that a row is of none of some sessions."""
-    return ~pl.any_horizontal(
-        (pl.col("session_date") == date) & pl.col("ticker").is_in(tickers)
-        for date, tickers in _group_by_date(hidden)
-    )
-
-
-def _group_by_date(sessions: pl.DataFrame) -> list[tuple[dt.date, list[str]]]:
-    return sessions.group_by("session_date", maintain_order=True).agg("ticker").rows()
-
-
 def relate_trades(
-    connection: duckdb.DuckDBPyConnection, sources: TradesSources, selection: Selection
+    connection: duckdb.DuckDBPyConnection,
+    sources: TradesSources,
+    selection: Selection,
+    wanted: duckdb.DuckDBPyRelation | None = None,
 ) -> duckdb.DuckDBPyRelation:
-    """Make a relation of the trades asked for, each instant twice, as the catalog's views do."""
-    whole = [part.path for part in sources.parts if part.hidden.is_empty()]
+    """Make a relation of the trades asked for, each instant twice, as the catalog's views do.
+
+    Args:
+        connection: Where it lives.
+        sources: The files.
+        selection: What is asked of them.
+        wanted: :func:`list_sessions` of these files, and of others maybe, as a table that lives as
+            long as what is made of the relation; in memory by default.
+    """
+    whole = [part.path for part in sources.parts if part.is_whole]
     whole += [file.path for file in sources.files]
     relations = [read_files(connection, whole, TRADES)] if whole else []
-    relations += [
-        read_files(connection, [part.path], TRADES).filter(_hide_in_sql(part.hidden))
-        for part in sources.parts
-        if part.hidden.height
-    ]
+    if partial := [part.path for part in sources.partial]:
+        if wanted is None:
+            wanted = connection.from_arrow(list_sessions(sources).to_arrow())
+        rows = read_files(connection, partial, TRADES, is_named=True)
+        relations.append(_join_sessions(rows, wanted))
     if not relations:
         return make_empty(connection, TRADES).project(project_columns(TRADES))
     trades = relations[0]
@@ -131,10 +148,25 @@ def relate_trades(
     return trades.project(project_columns(TRADES))
 
 
+def _join_sessions(
+    rows: duckdb.DuckDBPyRelation, wanted: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Keep the rows of the sessions that are read from their file."""
+    same = " AND ".join(f'stored."{name}" = wanted."{name}"' for name in SESSIONS)
+    kept = rows.set_alias("stored").join(wanted.set_alias("wanted"), same, how="semi")
+    return kept.project(", ".join(f'"{name}"' for name in TRADES.columns))
+
+
 def read_files(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], table: Table
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[Path],
+    table: Table,
+    *,
+    is_named: bool = False,
 ) -> duckdb.DuckDBPyRelation:
     """Read the rows of Parquet files of ``table``, whatever their folders are called.
+
+    ``is_named`` adds the column ``filename``: the file of each row.
 
     DuckDB takes the columns from the first file.  A damaged one is put behind another, so that it
     is met by who reads its rows and closes no other file.
@@ -144,12 +176,13 @@ def read_files(
     """
     paths = [_escape(path.absolute()) for path in files]
     try:
-        return _open_files(connection, paths, table)
+        return _open_files(connection, paths, table, is_named=is_named)
     except _DAMAGE as error:
         for place, path in enumerate(paths[1:], start=1):
             with contextlib.suppress(*_DAMAGE):
-                _open_files(connection, [path], table)
-                return _open_files(connection, [*paths[place:], *paths[:place]], table)
+                _open_files(connection, [path], table, is_named=is_named)
+                others = [*paths[place:], *paths[:place]]
+                return _open_files(connection, others, table, is_named=is_named)
         raise LakeError(
             f"expected {table.name} in {files[0]}, but DuckDB cannot open it: {error}; `smallcaps "
             "audit --deep` tells whether it is damaged"
@@ -157,9 +190,9 @@ def read_files(
 
 
 def _open_files(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], table: Table
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], table: Table, *, is_named: bool
 ) -> duckdb.DuckDBPyRelation:
-    rows = connection.read_parquet(list(paths), hive_partitioning=False)
+    rows = connection.read_parquet(list(paths), hive_partitioning=False, filename=is_named)
     rows.project(project_columns(table))
     return rows
 
@@ -193,13 +226,6 @@ def _ask_in_sql(selection: Selection) -> Iterator[str]:
         yield f"session_date BETWEEN DATE '{first}' AND DATE '{last}'"
     if selection.tickers is not None:
         yield f"ticker IN ({_quote(selection.tickers)})"
-
-
-def _hide_in_sql(hidden: pl.DataFrame) -> str:
-    return " AND ".join(
-        f"NOT (session_date = DATE '{date}' AND ticker IN ({_quote(tickers)}))"
-        for date, tickers in _group_by_date(hidden)
-    )
 
 
 def _quote(texts: Iterable[str]) -> str:

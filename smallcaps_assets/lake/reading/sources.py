@@ -1,65 +1,101 @@
-"""From which files each proven trade is read, exactly once: compacted months, and landing files.
+"""What readers ask for, and the files that they are answered from, whatever the format of the lake.
 
-What belongs here: the choice between the two for every session, by the ledger and the manifests.
-What does not: what readers make of it (``reader``, ``catalog``), single sessions
-(``lake.months.sessions``).
-
-A session is read from its month if the index lists it with the very content that the ledger
-calls proven, and from its landing file otherwise.  So a session that was replaced, moved to
-quarantine or planned later than its month was compacted is never there twice and never missing,
-whatever the month still holds of it.
+What belongs here: a selection of sessions, files of one session and of many, and what is lost of
+them.  What does not: which files these are (``locating``), what readers make of them (``scans``).
 """
 
 import datetime as dt
-import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import polars as pl
 
-from smallcaps_assets.errors import DataError, LakeError
-from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.months.store import CompactedMonth, MonthStore
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.reading.landing_files import StoredFile, list_stored_files, locate_files
+from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.errors import MissingPartitionError, StorageError
+from smallcaps_assets.lake.months.store import CompactedMonth
+from smallcaps_assets.lake.reading.landing_files import StoredFile
 from smallcaps_assets.lake.storage.files import FileSystem
 
-logger = logging.getLogger(__name__)
+KEY: Final = ("ticker", "session_date")
 
-KEY = ("ticker", "session_date")
+SHOWN_FILES: Final = 3
+"""Missing files that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
-class MonthPart:
-    """A file of a compacted month, and which of its sessions are read from it.
+class PartFile:
+    """A file with the trades of many sessions, and which of them are read from it.
 
     Attributes:
         path: The file.
+        bytes: Its size by what describes it.
         wanted: ``ticker`` and ``session_date`` of the sessions to read, sorted.
-        hidden: Those in it that no longer count: replaced, moved aside, or not proven any more.
+        is_whole: All rows in it count; otherwise some were replaced, moved or not proven since.
     """
 
     path: Path
+    bytes: int
     wanted: pl.DataFrame
-    hidden: pl.DataFrame
+    is_whole: bool
+
+    @property
+    def year(self) -> int:
+        """The year of its sessions, which are those of one month."""
+        return int(self.wanted["session_date"][0].year)
+
+    def is_there(self, fs: FileSystem) -> bool:
+        """Tell whether a file of that size lies there and can be seen; a link does not count."""
+        try:
+            return fs.size(self.path) == self.bytes
+        except StorageError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
 class TradesSources:
-    """Where proven trades are read from.
+    """Where trades are read from, each exactly once.
 
     Attributes:
-        parts: Files of months, by month and then in the order of their sessions.
-        files: Landing files of all other sessions, by ticker and session.
-        months: The months that the parts belong to.
+        parts: Files of many sessions, by month and then in the order of their sessions.
+        files: Files of one session, by ticker and session.
+        months: The compacted months that the parts belong to; none: they are of segments.
+        missing: Sessions that the ledger calls proven and that no record has.
     """
 
-    parts: list[MonthPart] = field(default_factory=list)
+    parts: list[PartFile] = field(default_factory=list)
     files: list[StoredFile] = field(default_factory=list)
     months: list[CompactedMonth] = field(default_factory=list)
+    missing: list[tuple[str, dt.date]] = field(default_factory=list)
+
+    @property
+    def partial(self) -> list[PartFile]:
+        """The parts of which some rows do not count."""
+        return [part for part in self.parts if not part.is_whole]
+
+    def find_lost(self, fs: FileSystem) -> list[Path]:
+        """List the files that are gone or cut."""
+        files: list[PartFile | StoredFile] = [*self.parts, *self.files]
+        return [file.path for file in files if not file.is_there(fs)]
+
+    def leave_out(self, lost: Sequence[Path]) -> Self:
+        """Leave some files out."""
+        gone = frozenset(lost)
+        return replace(
+            self,
+            parts=[part for part in self.parts if part.path not in gone],
+            files=[file for file in self.files if file.path not in gone],
+        )
+
+    def cut_years(self) -> dict[int, "TradesSources"]:
+        """Cut the files by the year of their sessions, in order of years."""
+        cut: dict[int, TradesSources] = {}
+        for part in self.parts:
+            cut.setdefault(part.year, TradesSources()).parts.append(part)
+        for file in self.files:
+            cut.setdefault(file.session_date.year, TradesSources()).files.append(file)
+        return dict(sorted(cut.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +117,12 @@ class Selection:
         """The first and last session, included."""
         return self.first or dt.date.min, self.last or dt.date.max
 
+    def has(self, ticker: str, session_date: dt.date) -> bool:
+        """Say whether a session is asked for."""
+        first, last = self.bounds
+        is_chosen = self.tickers is None or ticker in self.tickers
+        return is_chosen and first <= session_date <= last
+
     def select(self, sessions: pl.DataFrame) -> pl.DataFrame:
         """Keep those of some sessions that are asked for."""
         chosen = sessions.filter(pl.col("session_date").is_between(*self.bounds))
@@ -92,60 +134,24 @@ class Selection:
 EVERYTHING: Final = Selection()
 
 
-def locate_trades(
-    layout: LakeLayout, fs: FileSystem, ledger: LedgerReader, selection: Selection
-) -> TradesSources:
-    """Locate the sources that the proven trades asked for are read from.
-
-    A month that is damaged, or a file of it that is gone, counts as not compacted: its sessions
-    are looked for among the landing files.
+def require_files(fs: FileSystem, sources: TradesSources) -> None:
+    """Refuse sources that are not on the disk as a whole: what is missing must not read as empty.
 
     Raises:
-        LakeError: The ledger is damaged.
+        MissingPartitionError: A file is gone, or not of the size that its receipt or record states;
+            or a record is gone whose sessions the ledger remembers.
     """
-    store = MonthStore(layout, fs)
-    names = store.list_months(selection.first, selection.last)
-    if not names:
-        asked = (selection.tickers, selection.first, selection.last)
-        return TradesSources(files=list_stored_files(layout, fs, ledger, *asked))
-    stored = ledger.stored_contents(selection.tickers, selection.first, selection.last)
-    parts, months, held = [], [], [stored.select(KEY).clear()]
-    for name in names:
-        opened = _open_month(store, name)
-        if opened is None:
-            continue
-        month, index = opened
-        months.append(month)
-        for part in _cut_parts(fs, month, selection.select(index), stored):
-            parts.append(part)
-            held.append(part.wanted)
-    rest = stored.join(pl.concat(held), on=KEY, how="anti", maintain_order="left")
-    return TradesSources(parts, locate_files(layout, fs, rest, Tree.TRADES), months)
-
-
-def _open_month(store: MonthStore, name: str) -> tuple[CompactedMonth, pl.DataFrame] | None:
-    """Open a month and read its sessions; ``None``: it cannot be read."""
-    try:
-        month = store.find(name)
-        return None if month is None else (month, store.read_index(month))
-    except (DataError, LakeError) as error:
-        logger.warning("month not read month=%s error=%s", name, error)
-        return None
-
-
-def _cut_parts(
-    fs: FileSystem, month: CompactedMonth, index: pl.DataFrame, stored: pl.DataFrame
-) -> Iterable[MonthPart]:
-    """Yield the files of a month that have sessions to read."""
-    proven = stored.select(*KEY, "content_hash")
-    for part in month.manifest.parts:
-        path = month.folder / part.name
-        if fs.size(path) != part.bytes:
-            logger.warning("month lacks a file path=%s", path)
-            continue
-        listed = index.filter(pl.col("part") == part.name).select(*KEY, "content_hash")
-        on = [*KEY, "content_hash"]
-        wanted = listed.join(proven, on=on, how="semi", maintain_order="left").select(KEY)
-        hidden = listed.join(proven, on=on, how="anti", maintain_order="left").select(KEY)
-        if wanted.height:
-            yield MonthPart(path, wanted, hidden)
+    lost, missing = sources.find_lost(fs), sources.missing
+    if not (lost or missing):
+        return
+    files = len(sources.parts) + len(sources.files)
+    counts = {
+        f"{len(lost)} of {files} files with proven trades are gone or cut": lost,
+        f"{len(missing)} proven sessions are in no record": missing,
+    }
+    named = [*map(str, lost), *(encode_key(*key) for key in missing)]
+    raise MissingPartitionError(
+        f"{' and '.join(text for text, those in counts.items() if those)}, first "
+        f"{', '.join(named[:SHOWN_FILES])}: reopen the lake; if that does not help, run "
+        "`smallcaps audit --deep`, then `smallcaps repair` and `smallcaps download`"
+    )

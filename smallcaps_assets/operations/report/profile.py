@@ -21,7 +21,8 @@ from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.sources import Selection, locate_trades
+from smallcaps_assets.lake.reading.locating import locate_trades
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.storage.files import FileSystem
 
 GROUP_FILES: Final = 64

@@ -14,6 +14,7 @@ from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import CatalogFacts, build_catalog
+from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lake.tables.store import TableStore
@@ -30,6 +31,7 @@ from smallcaps_assets_tests.lake.reader_factories import (
     make_window_plan,
     store_sessions,
 )
+from smallcaps_assets_tests.lake.reading.format_twins import make_twin
 
 A1, A2, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "BCpC_2024-03-15"
 
@@ -80,6 +82,18 @@ def test_build_catalog_shows_the_trades_of_receipted_sessions(built: LakeLayout)
 def test_views_of_phases_part_the_trades(built: LakeLayout, view: str, rows: int) -> None:
     """L7: every phase is kept, and told from the others."""
     assert len(read(built, view)) == rows
+
+
+def test_each_year_with_trades_has_a_view(tmp_path: Path) -> None:
+    old = "AAA_2023-12-29"
+    layout = fill_lake(tmp_path, {old: ("regular",), "AAA_2022-12-29": (), **SESSIONS})
+    build(layout)
+
+    names = query(layout, "SELECT name FROM (SHOW TABLES) WHERE name LIKE 'trades_2%'")
+
+    assert names == [("trades_2023",), ("trades_2024",)]
+    assert [len(read(layout, name)) for (name,) in names] == [1, 6]
+    assert query(layout, "DESCRIBE trades_2023") == query(layout, "DESCRIBE trades")
 
 
 def test_views_give_instants_to_the_nanosecond(built: LakeLayout) -> None:
@@ -253,6 +267,23 @@ def test_catalog_works_in_folders_of_any_name(tmp_path: Path, name: str) -> None
     build(layout)
 
     assert query(layout, "SELECT count(*) FROM trades") == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["with space's", "a[bc]d*", "100%ü"])
+def test_parts_are_read_in_folders_of_any_name(tmp_path: Path, name: str) -> None:
+    """Which sessions count of a part is told by its name; links lead to the folder as well."""
+    twin = make_twin(fill_lake(tmp_path / "first", SESSIONS), tmp_path / name)
+    (tmp_path / "link").symlink_to(twin.data_dir)
+    rows = [("AAA", 4), ("BCpC", 2)]
+
+    for layout in (twin, LakeLayout(tmp_path / "link")):
+        build(layout)
+
+        assert query(layout, "SELECT ticker, count(*) FROM trades GROUP BY 1 ORDER BY 1") == rows
+        assert (
+            Lake(layout.data_dir).trades().group_by("ticker").len().sort("ticker").collect().rows()
+            == rows
+        )
 
 
 READ_UNTIL_TOLD = """

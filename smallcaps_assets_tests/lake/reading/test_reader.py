@@ -12,6 +12,7 @@ import smallcaps_assets
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
@@ -28,6 +29,7 @@ from smallcaps_assets_tests.lake.reader_factories import (
     make_window_plan,
     store_sessions,
 )
+from smallcaps_assets_tests.lake.reading.format_twins import make_twin
 
 A1, A2, A3, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "AAA_2024-03-18", "BCpC_2024-03-15"
 SESSIONS = {A1: ALL_PHASES, A2: ("after_hours",), A3: (), B1: ("regular", "regular")}
@@ -157,6 +159,23 @@ def test_a_folder_without_a_lake_or_its_ledger_says_what_to_do(tmp_path: Path) -
 
     with pytest.raises(MissingPartitionError, match="download first"):
         Lake(tmp_path).trades()
+
+
+def test_off_session_trades_are_read_on_request_in_both_formats(tmp_path: Path) -> None:
+    """P10: prints on a Saturday belong to no session, and lie with those of the month after it."""
+    saturday, sunday = "AAA_2024-03-30", "BCpC_2024-03-31"
+    layout = fill_lake(tmp_path / "first", {A1: ("regular",)})
+    off = {saturday: ("closed",), sunday: ("closed", "closed")}
+    store_sessions(layout, off, Tree.OFF_SESSION)
+
+    for one in (layout, make_twin(layout, tmp_path / "twin")):
+        lake = Lake(one.data_dir)
+        expected = pl.concat([make_trades(key, phases) for key, phases in off.items()])
+        assert_frame_equal(lake.off_session_trades().collect(), expected)
+        saturdays = lake.off_session_trades("AAA", "2024-03-30", "2024-03-30").collect()
+        assert_frame_equal(saturdays, expected.head(1))
+        assert lake.off_session_trades(end="2024-03-29").collect().is_empty()
+        assert lake.trades().collect().height == 1
 
 
 def test_duckdb_reads_the_same_rows(filled: Lake) -> None:
