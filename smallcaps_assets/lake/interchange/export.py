@@ -1,15 +1,13 @@
 """The lake in the folders that other tools expect: by date, by trading phase, and the watchlist.
 
-What belongs here: which sessions are exported, and the certainty that a second export writes
-nothing.  What does not: the layouts (``export_folders``), which files are proven
-(``lake.reading.landing_files``).
+What belongs here: writing what is exported, and the certainty that a second export writes nothing.
+What does not: the layouts (``export_folders``), where sessions come from (``export_sources``).
 
-Beside the files of a session lies a copy of its receipt, named last: where it equals the one in
-the lake, the session needs no second look.  Only proven files are read, nothing is written
-outside the destination, and every file appears whole.
+Beside the files of a session lies its receipt, named last: where that is what the lake says of the
+session, it needs no second look.  Only proven rows are read, nothing is written outside the
+destination, and every file appears whole.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +26,8 @@ from smallcaps_assets.lake.interchange.export_folders import (
     PhaseFolders,
     SessionFolders,
 )
+from smallcaps_assets.lake.interchange.export_sources import ExportSource, iter_sources
 from smallcaps_assets.lake.interchange.input_files import DAILY_FOLDER, WATCHLIST_NAME
-from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.months.sessions import MonthSessions
-from smallcaps_assets.lake.months.store import MonthStore
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.names import (
     DATE_PREFIX,
@@ -39,10 +35,7 @@ from smallcaps_assets.lake.paths.names import (
     date_folder,
     parse_date_folder,
 )
-from smallcaps_assets.lake.reading.landing_files import StoredFile, list_stored_files
 from smallcaps_assets.lake.reading.sources import EVERYTHING, Selection
-from smallcaps_assets.lake.sessions.parquet import encode_trades
-from smallcaps_assets.lake.sessions.receipts import Receipt, parse_receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.files import encode_rows
 
@@ -62,7 +55,7 @@ class ExportFacts:
         unchanged: Those that lay there already.
         files: Files written, copies of receipts included.
         bytes: Their size.
-        damages: Why ticker-sessions were left out, by path.
+        damages: Why ticker-sessions were left out, by path; by key where many share a file.
     """
 
     units: int = 0
@@ -80,13 +73,15 @@ def export_dates(
     *,
     is_portable: bool = False,
 ) -> ExportFacts:
-    """Write ``TICKER/date=YYYY-MM-DD/trades.parquet`` below ``dest``, byte for byte.
+    """Write ``TICKER/date=YYYY-MM-DD/trades.parquet`` below ``dest``.
 
+    A session that has a file of its own is copied byte for byte, any other encoded as it would be.
     Sessions without trades have no folder; damaged ones are left out and told.
 
     Raises:
         ConfigError: The destination is part of the data folder, or leads out of itself.
-        LakeError: There is no ledger, or the disk refuses; what was written stays.
+        LakeError: There is no ledger, a record is damaged, or the disk refuses; what was written
+            stays.
     """
     folders = DateFolders(is_portable=is_portable)
     return _SessionExport(layout, _Writer(layout, fs, dest), folders).run(selection)
@@ -190,56 +185,36 @@ class _SessionExport:
         self.layout = layout
         self.writer = writer
         self.folders = folders
-        self.months = MonthSessions(MonthStore(layout, writer.fs))
 
     def run(self, selection: Selection) -> ExportFacts:
         """Export what is selected, and return what was done."""
         facts = self.writer.facts
-        with LedgerReader(self.layout.ledger_file) as ledger:
-            asked = (selection.tickers, selection.first, selection.last)
-            files = list_stored_files(self.layout, self.writer.fs, ledger, *asked)
-        for file in files:
+        for source in iter_sources(self.layout, self.writer.fs, selection):
             facts.units += 1
             try:
-                self._export(file)
+                self._export(source)
             except _DAMAGES as error:
-                facts.damages[str(file.path)] = str(error)
+                facts.damages[source.place] = str(error)
         self.writer.flush()
         return facts
 
-    def _export(self, file: StoredFile) -> None:
-        fs = self.writer.fs
-        receipt_file = self.layout.receipt_file(file.ticker, file.session_date)
-        text = fs.read(receipt_file)
-        receipt = parse_receipt(text, where=str(receipt_file))
-        folder = self.writer.dest / self.folders.locate(file.ticker, file.session_date)
-        if self._is_exported(folder, text, receipt):
+    def _export(self, source: ExportSource) -> None:
+        folder = self.writer.dest / self.folders.locate(source.ticker, source.session_date)
+        if self._is_exported(folder, source):
             self.writer.facts.unchanged += 1
             return
-        contents = self.folders.cut(self._read(file, receipt), receipt)
+        session = source.read()
+        contents = self.folders.cut(session.content, session.receipt)
         self._remove_older(folder, keep=contents)
         files = {folder / name: data for name, data in contents.items()}
-        self.writer.add(files | {folder / RECEIPT_NAME: text})
+        self.writer.add(files | {folder / RECEIPT_NAME: session.text})
 
-    def _read(self, file: StoredFile, receipt: Receipt) -> bytes:
-        """Read the file of a session; encode it again where a month file alone has its rows."""
-        try:
-            content = self.writer.fs.read(file.path)
-        except MissingPartitionError:
-            key = (file.ticker, file.session_date, receipt.content_hash)
-            trades = self.months.read(*key)
-            if trades is None:
-                raise
-            return encode_trades(trades)
-        if hashlib.sha256(content).hexdigest() != receipt.sha256:
-            raise DataError(f"{file.path} is not the file of its receipt: run `smallcaps repair`")
-        return content
-
-    def _is_exported(self, folder: Path, text: bytes, receipt: Receipt) -> bool:
+    def _is_exported(self, folder: Path, source: ExportSource) -> bool:
         fs, marker = self.writer.fs, folder / RECEIPT_NAME
-        if not fs.is_file(marker) or fs.read(marker) != text:
-            return False
-        return all(fs.is_file(folder / name) for name in self.folders.list_files(receipt))
+        receipt = source.recall(fs.read(marker)) if fs.is_file(marker) else None
+        return receipt is not None and all(
+            fs.is_file(folder / name) for name in self.folders.list_files(receipt)
+        )
 
     def _remove_older(self, folder: Path, keep: Mapping[str, bytes]) -> None:
         """Remove what an older version of the session left, its receipt first."""

@@ -102,7 +102,8 @@ def _encode_part(
 class PartReader:
     """Reads rows of a part by their place; for one thread.
 
-    Only the row groups that are needed are read, and checksums of their pages are compared.
+    Only the row groups that are needed are read, and checksums of their pages are compared.  The
+    last ones are kept: who reads session after session meets each of them many times.
     """
 
     def __init__(self, storage: Storage, key: str) -> None:
@@ -122,6 +123,7 @@ class PartReader:
             groups = range(self._file.num_row_groups)
             sizes = [self._file.metadata.row_group(group).num_rows for group in groups]
         self._starts = list(accumulate(sizes, initial=0))
+        self._kept: tuple[list[int], pl.DataFrame] = ([], TRADES.empty())
 
     @property
     def rows(self) -> int:
@@ -140,10 +142,9 @@ class PartReader:
         groups = sorted({group for place in places for group in self._find_groups(*place)})
         if not groups:
             return TRADES.empty()
-        with self._refusing_damage():
-            trades = pl.DataFrame(self._file.read_row_groups(groups))
-            if trades.schema != TRADES.schema:
-                raise DataError(f"{self._key} is damaged: expected the columns of trades")
+        if groups != self._kept[0]:
+            self._kept = (groups, self._decode(groups))
+        trades = self._kept[1]
         sizes = [self._starts[group + 1] - self._starts[group] for group in groups]
         offsets = dict(zip(groups, accumulate(sizes, initial=0), strict=False))
         pieces = [
@@ -152,6 +153,13 @@ class PartReader:
             for group in [bisect_right(self._starts, first) - 1]
         ]
         return pl.concat(pieces)
+
+    def _decode(self, groups: list[int]) -> pl.DataFrame:
+        with self._refusing_damage():
+            trades = pl.DataFrame(self._file.read_row_groups(groups))
+            if trades.schema != TRADES.schema:
+                raise DataError(f"{self._key} is damaged: expected the columns of trades")
+        return trades
 
     def _find_groups(self, first: int, rows: int) -> range:
         if first < 0 or first + rows > self.rows:

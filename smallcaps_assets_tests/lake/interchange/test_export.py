@@ -27,6 +27,7 @@ from smallcaps_assets_tests.lake.reader_factories import (
     make_trades,
     make_watchlist,
 )
+from smallcaps_assets_tests.lake.reading.format_twins import make_twin
 
 A1, A2, A3, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "AAA_2024-03-18", "BCpC_2024-03-15"
 SESSIONS = {A1: ALL_PHASES, A2: ("after_hours",), A3: (), B1: ("regular", "regular")}
@@ -91,6 +92,21 @@ def test_export_session_files_parts_the_phases(layout: LakeLayout, dest: Path) -
     stored = pl.concat([make_trades(key, phases) for key, phases in SESSIONS.items()])
     keys = ("ticker", "sip_timestamp", "sequence_number")
     assert_frame_equal(exported.sort(keys), stored.sort(keys))
+
+
+@both_layouts
+def test_an_export_of_segments_is_that_of_files_byte_for_byte(
+    layout: LakeLayout, tmp_path: Path, exporter: Exporter
+) -> None:
+    """Receipts among it, which a lake of segments does not have."""
+    twin = make_twin(layout, tmp_path / "twin")
+    exporter(layout, FileSystem(), tmp_path / "of files")
+
+    exporter(twin, FileSystem(), tmp_path / "of segments")
+    again = exporter(twin, FileSystem(), tmp_path / "of segments")
+
+    assert list_files(tmp_path / "of segments") == list_files(tmp_path / "of files")
+    assert (again.units, again.unchanged, again.files) == (3, 3, 0)
 
 
 @both_layouts
