@@ -270,19 +270,30 @@ class Lakehouse:
 
     @cached_property
     def lock(self) -> LakeLock:
-        """The lock that only one download holds."""
+        """The lock of those that write, whom it keeps apart as far as each of them asks."""
         return LakeLock(self.home.lock_file)
 
     @contextmanager
     def writing(
-        self, owner: str, wait_s: float | None, *, recovers: bool = False, run_id: str = ""
+        self,
+        owner: str,
+        wait_s: float | None,
+        *,
+        recovers: bool = False,
+        run_id: str = "",
+        shared: bool = False,
     ) -> Iterator[None]:
         """Hold the lock of the lake with the roots of the settings registered.
 
         What was opened before may know roots that a move has emptied while this process waited, so
-        it is opened again.  The owner is named to those that it makes wait, and ``wait_s`` ``None``
-        waits for another holder as long as it lives.  What recovers makes a register of roots that
-        was lost again, of those of the settings; only a download has a run.
+        it is opened again.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+            recovers: Make a register of roots that was lost again, of those of the settings.
+            run_id: Run that downloads; empty: nothing is downloaded.
+            shared: Others may write too; nothing of a lake of receipts bears that.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.
@@ -290,7 +301,7 @@ class Lakehouse:
             PartitionConflictError: Another process holds the lock, or a root is another lake's.
             StorageError: The disk refuses.
         """
-        with self.lock.hold(owner, wait_s, run_id=run_id):
+        with self.lock.hold(owner, wait_s, run_id=run_id, shared=shared):
             _ = self.identity
             if self.settings.lake_roots:
                 self.require_receipts()

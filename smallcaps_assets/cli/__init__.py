@@ -43,6 +43,9 @@ COMMANDS: Final = {
 }
 """Every command with its short help; its code is in the module of the same name."""
 
+LOCK_LOGGER: Final = "smallcaps_assets.lake.storage.lock"
+"""Where it is told for whom a command waits."""
+
 PAGES: Final = {
     "audit": "operations#checks-and-what-to-do",
     "catalog": "cookbook",
@@ -107,6 +110,11 @@ def group() -> None:
     """
 
 
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Say whether a line of a log is told: an error, or for whom a command waits."""
+    return record.levelno >= logging.ERROR or record.name == LOCK_LOGGER
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of ours is a line on stderr and one more, never a trace.
 
@@ -117,6 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=".*is currently in beta")
     handler = logging.StreamHandler()
     # On the handler: Dagster sets levels of its own on our loggers, and runs record warnings.
-    handler.setLevel(logging.ERROR)
+    handler.addFilter(is_for_people)
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s %(message)s")
     sys.exit(run_to_end(group, sys.argv[1:] if arguments is None else arguments))

@@ -16,7 +16,7 @@ from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.names import record_key
 from smallcaps_assets.lake.segments.records import Header, PartFacts
 from smallcaps_assets.lake.sessions.receipts import ImportFacts, Receipt
-from smallcaps_assets.lake.storage.lock import Holder
+from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets_tests.lake.lake_factories import make_batch, make_store
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONTH,

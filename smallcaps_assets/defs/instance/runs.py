@@ -76,8 +76,8 @@ def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
     """Cancel the runs whose process is dead, and free their pools.
 
     A run that no process has claimed yet is left alone.  One that was claimed before a reboot,
-    or in another container, is dead when nobody holds the lake's lock, because a claim is made
-    only by the holder.
+    in another container or on another machine cannot be judged by its process: it is dead if the
+    lock of the lake can be had exclusively, because what writes holds it, alone or shared.
 
     Returns:
         Ids of the runs that were ended.
@@ -105,7 +105,7 @@ def find_broken_run(instance: dg.DagsterInstance) -> str | None:
 def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:
     liveness = judge_process(owner)
     if liveness is Liveness.UNKNOWN:
-        return lock.holder() is None
+        return lock.can_be_exclusive()
     return liveness is Liveness.DEAD
 
 

@@ -58,7 +58,7 @@ class LakeLayout:
     ledger_file = _Below("lake", "ledger.sqlite")
     """The index of the lake."""
     lock_file = _Below("lake", "lake.lock")
-    """The lock of the process that writes."""
+    """The lock of those that write."""
     quarantine_dir = _Below("quarantine")
     """The folder of damaged files of home; other roots have their own."""
     daily_bars_dir = _Below("reference", "daily_bars")

@@ -22,7 +22,7 @@ from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
 from smallcaps_assets.lake.roots.placement import measure_free
-from smallcaps_assets.lake.storage.lock import Holder
+from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
 from smallcaps_assets.lakehouse import Lakehouse

@@ -3,9 +3,10 @@ import pytest
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
 from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
-from smallcaps_assets.defs.instance.runs import OWNER_TAG
+from smallcaps_assets.defs.instance.runs import OWNER_TAG, end_dead_runs
 from smallcaps_assets.defs.instance.states import TRADES_KEY
 from smallcaps_assets.defs.partitions import PLANNED_SET
+from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
 from smallcaps_assets_tests.defs.run_factories import Site
 from smallcaps_assets_tests.lakehouse_factories import planned_keys
@@ -87,6 +88,29 @@ def test_a_run_whose_process_is_dead_is_ended_as_canceled(site: Site) -> None:
     ended = site.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.CANCELED
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_that_cannot_be_judged_lives_while_anybody_writes(
+    site: Site, *, shared: bool
+) -> None:
+    add_run(site, dg.DagsterRunStatus.STARTED, **{OWNER_TAG: DEAD})
+
+    with LakeLock(site.lakehouse.layout.lock_file).hold("a download", shared=shared):
+        said, _ = evaluate(site)
+
+    assert said.startswith("ended 0 runs")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_who_writes_alone_knows_that_such_a_run_is_dead(site: Site, *, shared: bool) -> None:
+    """After a reboot `smallcaps reconcile` left it for another process to find."""
+    run = add_run(site, dg.DagsterRunStatus.STARTED, **{OWNER_TAG: DEAD})
+
+    with site.lakehouse.writing("smallcaps reconcile", 0.0, shared=shared):
+        ended = end_dead_runs(site.instance, site.lakehouse.lock)
+
+    assert ended == ([] if shared else [run.run_id])
 
 
 @pytest.mark.parametrize("broken", [True, False])

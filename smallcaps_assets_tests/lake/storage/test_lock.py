@@ -3,16 +3,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PosixPath
 
 import msgspec
 import pytest
 
 from smallcaps_assets.errors import PartitionConflictError, StorageError
 from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.storage.folder_lock import FolderLock
-from smallcaps_assets.lake.storage.lock import Holder, LakeLock
+from smallcaps_assets.lake.storage.holders import Holder
+from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.lake.storage.path_lock import PathLock
 from smallcaps_assets_tests.lake.disks import FailingDisk
 
 HOLDER_CODE = """
@@ -20,7 +24,7 @@ import sys, time
 from pathlib import Path
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.lock import LakeLock
-with LakeLock(Path(sys.argv[1])).hold("a download"):
+with LakeLock(Path(sys.argv[1])).hold("a download", shared="shared" in sys.argv):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -44,16 +48,35 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "lake" / "lake.lock"
 
 
-@pytest.fixture
-def other(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Return another process that holds the lock."""
+@contextmanager
+def start_holder(path: Path, mode: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that holds the lock, and kill it after the block."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", HOLDER_CODE, str(path)]
+    command = [sys.executable, "-c", HOLDER_CODE, str(path), mode]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield process
         process.kill()
+
+
+@pytest.fixture
+def other(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Return another process that holds the lock alone."""
+    with start_holder(path, "exclusive") as process:
+        yield process
+
+
+@pytest.fixture
+def sharer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Return another process that shares the lock."""
+    with start_holder(path, "shared") as process:
+        yield process
+
+
+def list_notes(path: Path) -> list[Path]:
+    """Return the notes beside a lock, of whichever kind."""
+    return sorted(path.parent.glob("lake.lock*.json"))
 
 
 def change_note(path: Path, **changes: object) -> None:
@@ -218,18 +241,147 @@ def test_a_holder_on_a_disk_that_locks_no_folders_finds_that_its_file_is_another
         lock.check()
 
 
-def test_a_lock_of_a_folder_waits_no_longer_than_it_may(tmp_path: Path) -> None:
-    held = FolderLock.take(tmp_path, 0)
-    assert held is not None
-    assert held.is_of(tmp_path)
-    assert FolderLock.take(tmp_path, 0.12) is None
+# -- shared ----------------------------------------------------------------------------
 
-    threading.Timer(0.1, held.release).start()
-    later = FolderLock.take(tmp_path, None)
 
-    assert later is not None
-    later.release()
-    assert not later.is_of(tmp_path)
+def test_those_that_share_keep_out_who_would_be_alone(
+    path: Path, sharer: subprocess.Popen[bytes]
+) -> None:
+    names = (
+        rf"a download \(shared, pid {sharer.pid} on .*\) and mine \(shared, pid {os.getpid()} on "
+    )
+
+    with LakeLock(path).hold("mine", 0, shared=True):
+        with pytest.raises(PartitionConflictError, match=names), LakeLock(path).hold("alone", 0):
+            pytest.fail("alone beside two others")
+        assert len(list_notes(path)) == 2
+
+    assert [note.name.split("-")[1] for note in list_notes(path)] == [str(sharer.pid)]
+
+
+def test_who_is_alone_keeps_out_those_that_would_share(
+    path: Path, other: subprocess.Popen[bytes]
+) -> None:
+    told = rf"expected to share .* in use by a download \(pid {other.pid} on .*\) alone"
+
+    with (
+        pytest.raises(PartitionConflictError, match=told),
+        LakeLock(path).hold("me", 0, shared=True),
+    ):
+        pytest.fail("shared what another has alone")
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_killed_process_shares_nothing_and_its_note_goes_with_the_next_holder(
+    path: Path, sharer: subprocess.Popen[bytes], *, is_shared: bool
+) -> None:
+    sharer.kill()
+    sharer.wait()
+    assert len(list_notes(path)) == 1
+    assert LakeLock(path).holder() is None
+
+    with LakeLock(path).hold("me", 0, shared=is_shared) as holder:
+        assert LakeLock(path).holder() == holder
+        assert len(list_notes(path)) == 1
+
+
+def test_a_note_of_one_that_cannot_be_judged_stays_until_somebody_is_alone(path: Path) -> None:
+    with LakeLock(path).hold("another container", shared=True) as holder:
+        (note,) = list_notes(path)
+    stranger = msgspec.structs.replace(holder, process=f"{'0' * 12}-1-1")
+    note.write_bytes(msgspec.json.encode(stranger))
+    assert LakeLock(path).holder() is None
+
+    with LakeLock(path).hold("one", shared=True):
+        assert len(list_notes(path)) == 2
+    with LakeLock(path).hold("alone"):
+        assert len(list_notes(path)) == 1
+
+
+def test_who_waits_to_be_alone_is_next(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Else writers that come and go would let it wait forever."""
+
+    def wait_to_be_alone() -> None:
+        with LakeLock(path).hold("a repair", 10):
+            assert len(list_notes(path)) == 1
+
+    repair = threading.Thread(target=wait_to_be_alone)
+    told = r"a repair \(pid .*\) waits to be alone there, and is next after first \(shared, pid "
+    with LakeLock(path).hold("first", shared=True):
+        repair.start()
+        wait_for(path.with_name("lake.lock.next.json"))
+        for wait_s in (0, 0.1):
+            with (
+                pytest.raises(PartitionConflictError, match=told),
+                LakeLock(path).hold("second", wait_s, shared=True),
+            ):
+                pytest.fail("a new one was let in")
+    repair.join()
+
+    with LakeLock(path).hold("second", 0, shared=True):
+        assert len(list_notes(path)) == 1
+    assert "alone in" in caplog.messages[0]
+    assert "in use by first" in caplog.messages[0]
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file is there."""
+    until = time.monotonic() + 10
+    while not file.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_shared_lock_removed_by_hand_is_shared_still(
+    path: Path, sharer: subprocess.Popen[bytes]
+) -> None:
+    """L40: the folder is locked in the same way as its file."""
+    path.unlink()
+
+    with LakeLock(path).hold("me", 0, shared=True):
+        pass
+    with pytest.raises(PartitionConflictError), LakeLock(path).hold("alone", 0):
+        pytest.fail(f"alone beside {sharer.pid}")
+
+
+def test_a_lock_that_was_replaced_while_it_was_taken_is_none(path: Path) -> None:
+    """L40: whoever comes next would lock the new file."""
+    path.parent.mkdir()
+
+    class FleetingPath(PosixPath):
+        def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+            path.unlink()
+            path.touch()
+            return super().stat(follow_symlinks=follow_symlinks)
+
+    assert PathLock.take(FleetingPath(path)) is None
+    assert PathLock.take(path) is not None
+
+
+def test_nobody_is_alone_beside_another_whoever_comes_and_goes(path: Path) -> None:
+    inside: list[bool] = []
+    seen: list[tuple[int, int]] = []
+
+    def come_and_go(seed: int) -> None:
+        lock = LakeLock(path)
+        for turn in range(6):
+            is_shared = (seed + turn) % 3 > 0
+            with lock.hold(f"{seed}", 30, shared=is_shared):
+                inside.append(is_shared)
+                time.sleep(0.005)
+                seen.append((inside.count(True), inside.count(False)))
+                inside.remove(is_shared)
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(come_and_go, range(5)))
+
+    assert len(seen) == 30
+    assert all(shared == 0 if alone else shared for shared, alone in seen)
+    assert max(alone for _, alone in seen) == 1
+    assert max(shared for shared, _ in seen) > 1
+
+
+# -- trouble ---------------------------------------------------------------------------
 
 
 def test_nobody_holds_a_lock_that_was_never_there(path: Path) -> None:
