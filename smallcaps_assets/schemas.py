@@ -315,6 +315,17 @@ COMPACTED_MONTHS = Table(
     },
 )
 
+CATALOG_STATE = Table(
+    "catalog_state",
+    "the state of the ledger that the catalog shows, in one row",
+    ("ledger_commits",),
+    {
+        "ledger_commits": Column(
+            pl.Int64(), "Transactions that the ledger had recorded when it was read."
+        ),
+    },
+)
+
 _MARKS: Final = Column(
     pl.String(),
     "What its daily bar leaves open, separated by commas: `unproven_by_bar`, `bar_surplus`, "
@@ -465,6 +476,7 @@ TABLES: Final = {
         COMPACTED_MONTHS,
         RECEIPTS,
         COVERAGE,
+        CATALOG_STATE,
     )
 }
 """Every table by name."""

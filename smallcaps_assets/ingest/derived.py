@@ -7,7 +7,11 @@ import logging
 from dataclasses import asdict
 
 from smallcaps_assets.core.verdicts import Number
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import (
+    LedgerMismatchError,
+    MissingPartitionError,
+    PartitionConflictError,
+)
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lakehouse import Lakehouse
@@ -34,9 +38,21 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
 
 
 def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
-    """Rebuild the DuckDB catalog and put it in place of the old one; return its facts."""
+    """Rebuild the DuckDB catalog and put it in place of the old one; return its facts.
+
+    Raises:
+        PartitionConflictError: Another process builds it, and does not come to an end.
+    """
     facts = build_catalog(lakehouse.layout, lakehouse.fs)
     return asdict(facts)
+
+
+def refresh_catalog_if_free(lakehouse: Lakehouse) -> None:
+    """Rebuild the catalog likewise, unless another process builds it right now."""
+    try:
+        build_catalog(lakehouse.layout, lakehouse.fs, wait_s=0.0)
+    except PartitionConflictError as error:
+        logger.info("catalog left to another process: %s", error)
 
 
 def require_lake(layout: LakeLayout) -> None:

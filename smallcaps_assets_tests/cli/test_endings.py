@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ from smallcaps_assets.cli.endings import run_to_end
 from smallcaps_assets.cli.runs.workplace import noticing_interrupts
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.cli.cli_factories import FAILED, User
 
 INTERRUPTED: Final = 130
@@ -34,6 +37,24 @@ def run_shell(user: User, line: str, **settings: str) -> subprocess.CompletedPro
         text=True,
         check=False,
     )
+
+
+def test_a_command_says_for_whom_it_waits(filled: User) -> None:
+    lock = LakeLock(LakeLayout(filled.data_dir).catalog_lock_file, locks_folder=False)
+    environment = {**os.environ, **filled.environment, "SMALLCAPS_DATA_DIR": str(filled.data_dir)}
+    command = [sys.executable, "-m", "smallcaps_assets.cli", "catalog"]
+
+    with (
+        ExitStack() as holding,
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        holding.enter_context(lock.hold("another builder"))
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        holding.close()
+
+    assert f"in use by another builder (pid {os.getpid()} on " in said
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

@@ -21,7 +21,7 @@ from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, PartitionConflictError
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
-from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.ingest.derived import refresh_catalog, refresh_catalog_if_free
 from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
@@ -148,7 +148,7 @@ class Backfill:
             for outcome in self.download.run(keys):
                 yield outcome
                 if (begun := time.monotonic()) > due:
-                    refresh_catalog(lakehouse)
+                    refresh_catalog_if_free(lakehouse)
                     due = plan_refresh(begun, time.monotonic(), interval_s)
                 if time.monotonic() - counted > COUNT_EVERY_S:
                     self._record_retries()

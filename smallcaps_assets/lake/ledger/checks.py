@@ -128,6 +128,7 @@ IMPLAUSIBLE: Final = {
     "facts": (
         "name = 'requests' AND value IS NOT (SELECT coalesce(sum(requests), 0) FROM attempts)",
         f"name IN ('indexed_at', 'last_commit_at') AND ({_no_instant('value')})",
+        "name = 'commits' AND typeof(value) <> 'integer'",
         "NOT EXISTS (SELECT 1 FROM facts WHERE name = 'requests')",
     ),
 }

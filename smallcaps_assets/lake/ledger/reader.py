@@ -309,6 +309,11 @@ class LedgerReader(LedgerMonths):
         found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
         return parse_instant(found[0][0]) if found else None
 
+    def count_commits(self) -> int:
+        """Count the transactions that were ever recorded, by which older and newer are told."""
+        found = self._fetch(ledger_sql.FACT, {"name": "commits"})
+        return int(found[0][0]) if found else 0
+
     def pulse(self) -> Pulse | None:
         """Recall what the last download said of itself; ``None``: none ever did."""
         found = self._fetch(ledger_sql.FACT, {"name": "pulse"})

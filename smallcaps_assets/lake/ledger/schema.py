@@ -329,5 +329,6 @@ ADDITIONS: Final = (
         PRIMARY KEY (ticker, session_date)
     ) WITHOUT ROWID
     """,
+    "INSERT OR IGNORE INTO facts VALUES ('commits', 0)",
 )
 """Statements that give a ledger of this version what came later; each may run again."""

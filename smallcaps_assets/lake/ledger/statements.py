@@ -279,6 +279,7 @@ RECORD_FACT: Final = """
 INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value
 """
 FACT: Final = "SELECT value FROM facts WHERE name = :name"
+COUNT_COMMIT: Final = "UPDATE facts SET value = value + 1 WHERE name = 'commits'"
 
 CREATE_FOUND: Final = """
 CREATE TEMP TABLE found (

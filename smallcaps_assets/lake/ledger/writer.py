@@ -258,6 +258,7 @@ class Ledger(LedgerReader):
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, translated_errors(self.path), transaction(self._connection):
+            self._connection.execute(ledger_sql.COUNT_COMMIT)
             yield self._connection
 
     def _fold_log(self) -> None:

@@ -83,6 +83,8 @@ class LakeLayout:
     """The folder of what is made of the lake, and can be made again."""
     catalog_file = _Below("catalog.duckdb")
     """The DuckDB file of views."""
+    catalog_lock_file = _Below("catalog.lock")
+    """The lock of who builds the catalog."""
     last_audit_file = _Below("audits", "last.json")
     """The result of the last deep audit."""
     reports_dir = _Below("reports")

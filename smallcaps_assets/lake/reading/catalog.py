@@ -35,8 +35,10 @@ from smallcaps_assets.lake.reading.scans import (
 )
 from smallcaps_assets.lake.reading.sources import EVERYTHING, SHOWN_FILES, TradesSources
 from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
+from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import (
+    CATALOG_STATE,
     COMPACTED_MONTHS,
     COMPACTED_SESSIONS,
     COMPACTED_TRADES,
@@ -61,6 +63,8 @@ PHASE_VIEWS: Final = {
     "after_hours_trades": "after_hours",
 }
 """Views of one trading phase each, by name."""
+BUILD_WAIT_S: Final = 60.0
+"""Longest wait for another process that builds the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,32 @@ class CatalogFacts:
     bytes: int
 
 
-def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
+def build_catalog(
+    layout: LakeLayout, fs: FileSystem, *, wait_s: float = BUILD_WAIT_S
+) -> CatalogFacts:
     """Rebuild the catalog and put it in place of the old one, which its readers keep.
 
     A file that has a receipt or a record and is gone is left out, counted and logged: one loss must
-    not close the rest of the lake.
+    not close the rest of the lake.  Of several processes one builds at a time, and a catalog that
+    shows a newer state of the ledger stays.
+
+    Args:
+        layout: The lake, and where its catalog lies.
+        fs: The seam to the disk.
+        wait_s: Longest wait for another process that builds it.
 
     Raises:
         LakeError: The ledger, a record or a table is damaged; the old catalog stays.
+        PartitionConflictError: Another process builds it.
         StorageError: The disk refuses; the old catalog stays.
     """
+    fs.make_folders(layout.data_dir, root=layout.data_dir)
+    lock = LakeLock(layout.catalog_lock_file, locks_folder=False)
+    with lock.hold("building the catalog", wait_s):
+        return _build(layout, fs)
+
+
+def _build(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
     listed = _read_ledger(layout, fs)
     lost = _find_lost(fs, listed.trades)
     trades = listed.trades.leave_out(lost)
@@ -109,8 +129,12 @@ def build_catalog(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
             _create_tables(connection, layout, fs)
             _create_snapshot(connection, RECEIPTS, listed.receipts)
             _create_snapshot(connection, COVERAGE, listed.coverage)
+            _create_snapshot(connection, CATALOG_STATE, _frame_state(listed.commits))
         size = fs.size(temporary)
-        fs.adopt(temporary, layout.catalog_file)
+        if _is_outdated(layout, fs, listed.commits):
+            logger.info("catalog kept: it shows a newer state of the ledger")
+        else:
+            fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
         trades_files=len(trades.files) + len(trades.parts),
         compacted_months=len(trades.months),
@@ -141,8 +165,9 @@ def read_catalog_months(layout: LakeLayout, fs: FileSystem) -> dict[str, str] | 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """What the ledger lists."""
+    """What the ledger lists, which is not older than after so many commits."""
 
+    commits: int
     trades: TradesSources
     imported: TradesSources
     receipts: pl.DataFrame
@@ -151,10 +176,44 @@ class _Listed:
 
 def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
     if not fs.is_file(layout.ledger_file):
-        return _Listed(TradesSources(), TradesSources(), RECEIPTS.empty(), COVERAGE.empty())
+        return _Listed(0, TradesSources(), TradesSources(), RECEIPTS.empty(), COVERAGE.empty())
     with LedgerReader(layout.ledger_file) as ledger:
+        commits = ledger.count_commits()
         shown = locate_shown(layout, fs, ledger)
-        return _Listed(*shown, ledger.receipts(), ledger.coverage())
+        return _Listed(commits, *shown, ledger.receipts(), ledger.coverage())
+
+
+def _is_outdated(layout: LakeLayout, fs: FileSystem, commits: int) -> bool:
+    """Say whether the catalog in place shows a newer state of this ledger than ``commits``.
+
+    One of a state that the ledger never reached shows another: it was restored, or made again.
+    """
+    now = _count_commits(layout)
+    return now > commits and commits < _read_state(layout, fs) <= now
+
+
+def _count_commits(layout: LakeLayout) -> int:
+    try:
+        with LedgerReader(layout.ledger_file) as ledger:
+            return ledger.count_commits()
+    except MissingPartitionError:
+        return 0
+
+
+def _read_state(layout: LakeLayout, fs: FileSystem) -> int:
+    """Read how many commits the catalog in place shows; 0: nobody can tell."""
+    if not fs.is_file(layout.catalog_file):
+        return 0
+    try:
+        with duckdb.connect(str(layout.catalog_file), read_only=True) as connection:
+            rows = connection.table(CATALOG_STATE.name).fetchall()
+    except duckdb.Error:
+        return 0
+    return int(rows[0][0]) if rows else 0
+
+
+def _frame_state(commits: int) -> pl.DataFrame:
+    return pl.DataFrame({"ledger_commits": [commits]}, CATALOG_STATE.schema)
 
 
 def _find_lost(fs: FileSystem, sources: TradesSources) -> list[Path]:

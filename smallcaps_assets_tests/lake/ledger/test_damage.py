@@ -89,6 +89,7 @@ def ask_everything(ledger: LedgerReader) -> None:
     ledger.imports(KEYS)
     ledger.unproven_sessions()
     ledger.counts()
+    ledger.count_commits()
     ledger.totals()
     ledger.activity(NOON - dt.timedelta(days=1000))
     ledger.pulse()

@@ -210,6 +210,20 @@ def test_reindex_that_meets_a_bad_receipt_changes_nothing(ledger: Ledger) -> Non
     assert ledger.reindex([make_receipt(A1)]).receipts == 1
 
 
+def test_every_recording_is_counted_and_no_question_is(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        counts = [ledger.count_commits()]
+        ledger.record_plan(make_plan(A1))
+        ledger.record_receipts([make_receipt(A1)])
+        ledger.record_failures([make_failure(A2)])
+        counts.append(ledger.count_commits())
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.counts()
+        counts.append(ledger.count_commits())
+
+    assert counts == [0, 3, 3]
+
+
 def test_discard_ledger_makes_room_for_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"no database at all" * 100)

@@ -2,6 +2,8 @@ import datetime as dt
 import logging
 import subprocess
 import sys
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from smallcaps_assets.errors import LakeError, StorageError
+from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import CatalogFacts, build_catalog
 from smallcaps_assets.lake.reading.reader import Lake
-from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem
+from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import INSTANT, PILOT_WATCHLIST, SPLITS, TABLES, WATCHLIST
@@ -327,7 +330,7 @@ def test_what_stops_a_build_leaves_the_old_catalog_and_no_rest(layout: LakeLayou
     with pytest.raises(LakeError, match="smallcaps audit"):
         build(layout)
     names = sorted(path.name for path in layout.data_dir.iterdir())
-    assert names == ["catalog.duckdb", "events", "lake"]
+    assert names == ["catalog.duckdb", "catalog.lock", "events", "lake"]
     layout.watchlist_file.unlink()
     for crash_at in range(2):
         with pytest.raises(Crash):
@@ -336,9 +339,57 @@ def test_what_stops_a_build_leaves_the_old_catalog_and_no_rest(layout: LakeLayou
     assert query(layout, "SELECT count(*) FROM trades") == [(6,)]
 
 
+class BusyDisk(FileSystem):
+    """A disk on which another catalog is built just before the first one is put in place."""
+
+    def __init__(self, layout: LakeLayout, other: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.layout = layout
+        self.other = other
+
+    def size(self, path: Path) -> int:
+        if path.name.startswith(TEMPORARY_PREFIX) and self.other:
+            fill_lake(self.layout.data_dir, self.other)
+            self.other = {}
+            self.layout.catalog_lock_file.unlink()  # nothing keeps the other one out
+            build(self.layout)
+        return super().size(path)
+
+
+def test_a_catalog_is_not_replaced_by_one_of_an_older_ledger(layout: LakeLayout) -> None:
+    build_catalog(layout, BusyDisk(layout, {A2: ("regular",)}))
+
+    assert query(layout, "SELECT count(*) FROM trades") == [(7,)]
+
+
+def test_a_catalog_of_a_ledger_that_was_restored_since_is_replaced(layout: LakeLayout) -> None:
+    earlier = layout.ledger_file.read_bytes()
+    fill_lake(layout.data_dir, {A2: ("regular",)})
+    build(layout)
+    layout.ledger_file.write_bytes(earlier)
+
+    build(layout)
+
+    assert query(layout, "SELECT count(*) FROM trades") == [(6,)]
+
+
+def test_of_two_builders_one_waits_or_is_refused(layout: LakeLayout) -> None:
+    waiting = threading.Thread(target=build, args=[layout])
+
+    with LakeLock(layout.catalog_lock_file, locks_folder=False).hold("another builder"):
+        waiting.start()
+        with pytest.raises(PartitionConflictError, match="in use by another builder"):
+            build_catalog(layout, FileSystem(), wait_s=0)
+        assert not layout.catalog_file.exists()
+    waiting.join()
+
+    assert layout.catalog_file.exists()
+
+
 def test_build_catalog_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="unmounted"):
         build(LakeLayout(tmp_path / "unmounted"))
+    assert not (tmp_path / "unmounted").exists()
 
 
 def test_build_catalog_holds_thousands_of_files(tmp_path: Path) -> None:
