@@ -8,7 +8,7 @@ import datetime as dt
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +74,8 @@ SEGMENT_ROWS = 1_600_000
 """Trades that a segment holds, about: rows of 20 bytes up to 32 MiB."""
 WARM_UP_SESSIONS = 252
 """Bars that the slowest event rule looks back."""
+PLAN_WAIT_S = 60.0
+"""Longest wait for another process that publishes or registers a plan."""
 
 
 def adopt_source(settings: Settings) -> Settings:
@@ -309,6 +311,21 @@ class Lakehouse:
                 register_roots(self.home, self.fs, roots, recovers=recovers)
             self.forget_roots()
             yield
+
+    def planning(self, owner: str, wait_s: float = PLAN_WAIT_S) -> AbstractContextManager[object]:
+        """Hold the lock of the plan: what publishes it, and what makes anything equal to it.
+
+        Who holds the lake too took that first.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder.
+
+        Raises:
+            PartitionConflictError: Another process holds it, when the context is entered.
+            StorageError: The disk refuses.
+        """
+        return LakeLock(self.home.plan_lock_file).hold(owner, wait_s)
 
     def forget_roots(self) -> None:
         """Find the roots of the lake again when they are next asked for."""

@@ -31,10 +31,22 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
     ledger = lakehouse.ledger
     if ledger.is_indexed and ledger.is_compared:
         return
-    _, plan = lakehouse.tables.read_plan()
-    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    record_published_plan(lakehouse)
     facts = ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
     logger.info("ledger indexed receipts=%d", facts.receipts)
+
+
+def record_published_plan(lakehouse: Lakehouse) -> None:
+    """Tell the ledger of the published plan, which nobody replaces meanwhile.
+
+    Raises:
+        MissingPartitionError: No plan is published.
+        PartitionConflictError: Another process publishes or registers one for too long.
+    """
+    _ = lakehouse.tables.read_plan()
+    with lakehouse.planning("indexing the plan"):
+        _, plan = lakehouse.tables.read_plan()
+        lakehouse.ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
 
 
 def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:

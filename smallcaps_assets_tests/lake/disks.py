@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -88,6 +89,39 @@ class FailingDisk(ScriptedDisk):
         if len(self.operations) == self.fail_at + 1:
             with storage_errors(operation, path):
                 raise OSError(self.number, os.strerror(self.number), str(path))
+
+
+class PausingDisk(FileSystem):
+    """A disk whose ``number``-th operation of a kind, on files of a name, lasts for a while.
+
+    Attributes:
+        reached: Set when that operation begins.
+        others_done: Set it to end the pause; else it lasts ``pause_s``.
+    """
+
+    def __init__(self, operation: str, name: str, number: int, *, pause_s: float = 0.6) -> None:
+        super().__init__(uses_syncfs=False)
+        self.reached, self.others_done = threading.Event(), threading.Event()
+        self._paused = (operation, name)
+        self._left = number
+        self._pause_s = pause_s
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._pause("rename", target)
+        super().rename(source, target)
+
+    def read(self, path: Path) -> bytes:
+        content = super().read(path)
+        self._pause("read", path)
+        return content
+
+    def _pause(self, operation: str, path: Path) -> None:
+        if (operation, path.name) != self._paused:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            self.others_done.wait(self._pause_s)
 
 
 class QuotaDisk(FileSystem):

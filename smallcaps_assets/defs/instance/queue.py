@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -16,7 +17,7 @@ from smallcaps_assets.defs.instance.internals import find_open_backfill
 from smallcaps_assets.defs.instance.runs import ALIVE
 from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states
 from smallcaps_assets.defs.partitions import PLANNED_SET
-from smallcaps_assets.errors import ConfigError, LedgerMismatchError
+from smallcaps_assets.errors import ConfigError, LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -59,10 +60,19 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
     New keys are added in order of ticker and session.  A key that returns keeps its history in
     Dagster, so its state is made equal to the lake's.
 
+    Nobody publishes another plan meanwhile.
+
     Raises:
         ConfigError: The plan has more keys than Dagster bears; nothing was changed.
         MissingPartitionError: No plan is published.
+        PartitionConflictError: Another process publishes or registers a plan for too long.
     """
+    _ = lakehouse.tables.read_plan()
+    with lakehouse.planning("registering the plan"):
+        return _register(instance, lakehouse)
+
+
+def _register(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFacts:
     record, plan = lakehouse.tables.read_plan()
     keys = _list_keys(plan)
     if len(keys) > MAX_KEYS:
@@ -94,12 +104,22 @@ def register_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFa
 def require_registered_plan(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
     """Compare the published plan with the registered keys, and pass on its hash.
 
-    The plan is the truth: keys that were added to the set by hand are told and left out.
+    The plan is the truth: keys that were added to the set by hand are told and left out.  What
+    does not agree is looked at again when nobody publishes or registers a plan any more.
 
     Raises:
         LedgerMismatchError: Another plan is the registered one.
         MissingPartitionError: No plan is published.
+        PartitionConflictError: Another process registers one for too long.
     """
+    try:
+        return _compare(instance, lakehouse)
+    except LedgerMismatchError:
+        with lakehouse.planning("comparing the plan"):
+            return _compare(instance, lakehouse)
+
+
+def _compare(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> str:
     record, plan = lakehouse.tables.read_plan()
     registered = instance.get_dynamic_partitions(PLANNED_SET)
     if hash_keys(registered) == record.plan_hash:
@@ -130,7 +150,8 @@ def drop_foreign_keys(
     """Remove keys from the partition set that the plan does not hold; return them.
 
     Nothing is removed while a backfill or another run is under way: Dagster ends a backfill as
-    failed when a key that it was to fetch is gone, and a range without its ends is not one.
+    failed when a key that it was to fetch is gone, and a range without its ends is not one.  While
+    another process publishes or registers a plan nothing is removed either: a later call does it.
 
     Args:
         instance: Where the set is.
@@ -140,13 +161,21 @@ def drop_foreign_keys(
     Raises:
         MissingPartitionError: No plan is published.
     """
+    record, _ = lakehouse.tables.read_plan()
+    count = len(instance.get_dynamic_partitions(PLANNED_SET))
+    if count <= record.sessions or _is_at_work(instance, run_id):
+        return []
+    with suppress(PartitionConflictError), lakehouse.planning("removing unplanned keys", 0.0):
+        return _drop_foreign(instance, lakehouse)
+    return []
+
+
+def _drop_foreign(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> list[str]:
     record, plan = lakehouse.tables.read_plan()
     registered = instance.get_dynamic_partitions(PLANNED_SET)
-    if len(registered) <= record.sessions or _is_at_work(instance, run_id):
-        return []
     if not _is_registered(lakehouse, record, plan, registered):
         return []  # its registration is to come
-    register_plan(instance, lakehouse)
+    _register(instance, lakehouse)
     return _without(registered, _list_keys(plan))
 
 

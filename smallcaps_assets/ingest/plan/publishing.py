@@ -37,6 +37,7 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     Raises:
         ConfigError: The settings ask for what there is not: a ticker, a batch.
         MissingPartitionError: No pilot is published, in a mode that takes sessions around events.
+        PartitionConflictError: Another process publishes or registers a plan for too long.
     """
     settings = lakehouse.settings
     is_plain = settings.plan_mode is PlanMode.SESSIONS
@@ -45,9 +46,10 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     facts, problems = judge_choice(lakehouse, chosen, pilot)
     verdict = judge_problems(problems, chosen.numbers, facts.offenders)
     record = _describe(lakehouse, chosen)
-    lakehouse.tables.write_plan(
-        chosen.plan, record, chosen.not_yet_available, is_published=verdict.passed
-    )
+    with lakehouse.planning("publishing a plan"):
+        lakehouse.tables.write_plan(
+            chosen.plan, record, chosen.not_yet_available, is_published=verdict.passed
+        )
     shown: dict[str, Number] = {"mode": record.mode, "plan_hash": record.plan_hash}
     if facts.rows > MAX_KEYS:  # no estimate follows a plan that is refused
         estimate = estimate_plan(record, chosen.plan, gather_grounds(lakehouse))

@@ -79,6 +79,8 @@ class LakeLayout:
     """The facts of the published plan, its hash among them."""
     plan_candidate_file = _Below("plan", "candidate.parquet")
     """The plan that was not judged yet."""
+    plan_lock_file = _Below("plan", "plan.lock")
+    """The lock of who publishes or registers a plan."""
     research_dir = _Below("research")
     """The folder of what is made of the lake, and can be made again."""
     catalog_file = _Below("catalog.duckdb")

@@ -21,7 +21,7 @@ import duckdb
 import polars as pl
 
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.errors import LakeError, StorageError
+from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.store import CompactedMonth, frame_months
 from smallcaps_assets.lake.paths.layout import LakeLayout

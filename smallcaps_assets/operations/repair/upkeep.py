@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
+from smallcaps_assets.ingest.derived import (
+    ensure_indexed,
+    record_published_plan,
+    refresh_catalog,
+)
 from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
 from smallcaps_assets.lake.roots.markers import forget_root
@@ -64,8 +68,7 @@ def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> Reind
         lakehouse.forget_roots()
     discard_damaged_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
     ledger = lakehouse.ledger
-    _, plan = lakehouse.tables.read_plan()
-    ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+    record_published_plan(lakehouse)
     return ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
 
 

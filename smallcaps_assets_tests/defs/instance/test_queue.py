@@ -1,6 +1,8 @@
 import datetime as dt
 import string
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,13 @@ from smallcaps_assets.defs.instance.queue import (
 )
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.errors import ConfigError, LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import (
+    ConfigError,
+    LedgerMismatchError,
+    MissingPartitionError,
+    PartitionConflictError,
+)
+from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.defs.defs_factories import publish, read_statuses
 from smallcaps_assets_tests.defs.run_factories import (
     Site,
@@ -29,6 +37,7 @@ from smallcaps_assets_tests.defs.run_factories import (
     open_site,
     read_checks,
 )
+from smallcaps_assets_tests.lake.disks import PausingDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
@@ -148,6 +157,51 @@ def test_require_registered_plan_refuses_a_plan_that_was_not_registered(
     assert "materialize download_queue" in describe_failures(refused)
     assert registered.keys == KEYS
     assert not list(registered.lakehouse.layout.lake_dir.rglob("_SUCCESS"))
+
+
+def start_registration(site: Site) -> tuple[PausingDisk, threading.Thread]:
+    """Start a registration in a thread, which pauses when it has read the published plan."""
+    disk = PausingDisk("read", "plan.parquet", number=2)  # once before it takes the lock
+    slow = replace(site.lakehouse, fs=disk)
+    thread = threading.Thread(target=register_plan, args=[site.instance, slow])
+    thread.start()
+    assert disk.reached.wait(10)
+    return disk, thread
+
+
+def test_a_plan_published_during_a_registration_waits_for_it(registered: Site) -> None:
+    """Its keys were registered, and those of the older plan put in their place afterwards."""
+    lakehouse = registered.lakehouse
+    disk, thread = start_registration(registered)
+
+    with lakehouse.planning("publishing a plan"):
+        plan_hash = publish(lakehouse, KEYS[1:])
+    register_plan(registered.instance, lakehouse)
+    disk.others_done.set()
+    thread.join()
+
+    assert require_registered_plan(registered.instance, lakehouse) == plan_hash
+    assert registered.keys == KEYS[1:]
+    assert lakehouse.ledger.counts() == {PLANNED: 2}
+
+
+def test_a_download_waits_for_a_registration_under_way(registered: Site) -> None:
+    plan_hash = publish(registered.lakehouse, KEYS[1:])
+    _, thread = start_registration(registered)
+
+    found = require_registered_plan(registered.instance, registered.lakehouse)
+    thread.join()
+
+    assert found == plan_hash
+
+
+def test_a_registration_beside_a_plan_that_hangs_is_refused_and_names_it(registered: Site) -> None:
+    with (
+        LakeLock(registered.lakehouse.layout.plan_lock_file).hold("publishing a plan"),
+        pytest.raises(PartitionConflictError, match="in use by publishing a plan"),
+        registered.lakehouse.planning("registering the plan", 0.0),
+    ):
+        pytest.fail("two at once")
 
 
 foreign_keys = st.lists(

@@ -1,5 +1,6 @@
 import dataclasses
 import datetime as dt
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,10 @@ from smallcaps_assets.ingest.budget.estimates import (
     estimate_numbers,
     judge_estimate,
 )
+from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets_tests.lake.disks import PausingDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     SmallLake,
@@ -48,6 +51,27 @@ def test_make_plan_publishes_the_windows_with_their_hash_and_settings(tmp_path: 
     assert plan["events"].list.len().to_list() == [1, 2, 2, 2, 1]
     assert record.windows["E6_MultipleGreenDays"] == (1, 1)
     assert (record.sessions, record.tickers) == (5, 1)
+
+
+def test_two_that_publish_at_once_leave_one_plan_with_its_record(tmp_path: Path) -> None:
+    """One that pauses before its last step found the rows of the other beside its own record."""
+    plain = {"plan_mode": "sessions", "first_session": "2024-01-02", "last_session": "2024-01-31"}
+    disk = PausingDisk("rename", "plan.json", number=3)  # one of the first plan, two of the next
+    first = make_lakehouse(tmp_path, ADDRESS, plan_tickers="CON", **plain)
+    slow = dataclasses.replace(first, fs=disk)
+    second = make_lakehouse(tmp_path, ADDRESS, plan_tickers="BCPC", **plain)
+    assert make_plan(slow).verdict.passed
+    thread = threading.Thread(target=make_plan, args=[slow])
+    thread.start()
+    assert disk.reached.wait(10)
+
+    make_plan(second)
+    disk.others_done.set()
+    thread.join()
+
+    record, plan = second.tables.read_plan()
+    assert plan["ticker"].unique().to_list() == ["BCPC"]
+    assert record.sessions == plan.height
 
 
 def test_make_plan_takes_windows_and_thresholds_of_a_file(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def test_parse_ticker_folder_refuses_other_names(name: str) -> None:
         (LAYOUT.plan_file, "plan/plan.parquet"),
         (LAYOUT.plan_record_file, "plan/plan.json"),
         (LAYOUT.plan_candidate_file, "plan/candidate.parquet"),
+        (LAYOUT.plan_lock_file, "plan/plan.lock"),
         (LAYOUT.catalog_file, "catalog.duckdb"),
         (LAYOUT.catalog_lock_file, "catalog.lock"),
         (LAYOUT.reports_dir, "reports"),
