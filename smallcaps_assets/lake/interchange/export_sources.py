@@ -12,16 +12,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.segments.entries import PHASE_COLUMNS, Entry, list_entries
+from smallcaps_assets.core.segments.entries import Entry, list_entries
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.core.ticks.disputes import UNPROVEN, Deficit, Figures, measure_deficit
-from smallcaps_assets.core.verdicts import DEFAULT_THRESHOLDS
 from smallcaps_assets.errors import DataError, LakeError, MissingPartitionError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.months.sessions import MonthSessions
@@ -39,18 +36,14 @@ from smallcaps_assets.lake.reading.segment_sources import (
 from smallcaps_assets.lake.reading.sources import KEY, Selection
 from smallcaps_assets.lake.segments.names import part_key
 from smallcaps_assets.lake.segments.parts import PartReader
+from smallcaps_assets.lake.segments.receipts import make_receipt
 from smallcaps_assets.lake.sessions.parquet import encode_trades
 from smallcaps_assets.lake.sessions.receipts import (
-    ImportFacts,
     Receipt,
     encode_receipt,
     parse_receipt,
 )
 from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.schemas import SCHEMA_VERSION
-
-_SAME: Final = {*Entry.__struct_fields__} & {*Receipt.__struct_fields__} - {"archive"}
-"""What an entry and a receipt say under one name."""
 
 
 class ExportedFile(NamedTuple):
@@ -249,42 +242,3 @@ class _Missing(ExportSource):
         raise MissingPartitionError(
             f"{self.place}: the ledger calls it proven, and no record has it: run `smallcaps audit`"
         )
-
-
-def make_receipt(entry: Entry, source: str, size: int, sha256: str | None) -> Receipt:
-    """Make the receipt of a session with trades, as if it had a file of its own.
-
-    What lacks of its bar is measured again, by the default thresholds: an entry does not say.
-
-    Args:
-        entry: What its record says.
-        source: Source that the lake is bound to.
-        size: Bytes of the file.
-        sha256: Hash of the file.
-    """
-    figures = Figures(
-        entry.volume,
-        entry.trade_count,
-        entry.original_volume,
-        entry.original_trade_count,
-        entry.bar_volume,
-        entry.bar_trade_count,
-    )
-    deficit = Deficit() if UNPROVEN in entry.marks else measure_deficit(figures, DEFAULT_THRESHOLDS)
-    phases = {phase: getattr(entry, column) for phase, column in PHASE_COLUMNS.items()}
-    same: dict[str, Any] = {name: getattr(entry, name) for name in _SAME}
-    return Receipt(
-        **same,
-        volume_deficit=deficit.volume,
-        count_deficit=deficit.trade_count,
-        is_accepted_disputed=entry.is_accepted,
-        is_imported=entry.archive is not None,
-        archive=decode_json(entry.archive, ImportFacts) if entry.archive else None,
-        source=source,
-        schema_version=SCHEMA_VERSION,
-        bytes=size,
-        sha256=sha256,
-        first_sip_timestamp=entry.first_sip,
-        last_sip_timestamp=entry.last_sip,
-        rows_by_phase={phase: rows for phase, rows in sorted(phases.items()) if rows},
-    )

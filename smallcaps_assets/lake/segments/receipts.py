@@ -72,13 +72,14 @@ def enter_receipt(receipt: Receipt, owner: dt.date | None = None) -> Entry:
     )
 
 
-def make_receipt(entry: Entry, source: str, size: int) -> Receipt:
+def make_receipt(entry: Entry, source: str, size: int, sha256: str | None = None) -> Receipt:
     """Make the receipt of an entry.
 
     Args:
         entry: The entry, stored.
         source: Source that the lake is bound to.
-        size: Bytes of its part that its rows take.
+        size: Bytes of its part that its rows take, or of a file of its own.
+        sha256: Hash of a file of its own; ``None``: it has none.
     """
     counts = {phase: getattr(entry, column) for phase, column in PHASE_COLUMNS.items()}
     archive = entry.archive
@@ -91,7 +92,7 @@ def make_receipt(entry: Entry, source: str, size: int) -> Receipt:
         state=entry.state,
         rows=entry.rows,
         bytes=size,
-        sha256=None,
+        sha256=sha256,
         content_hash=entry.content_hash,
         first_sip_timestamp=entry.first_sip,
         last_sip_timestamp=entry.last_sip,

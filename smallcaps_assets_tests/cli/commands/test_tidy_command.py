@@ -18,6 +18,7 @@ def test_a_lake_is_taken_over_and_used_on(filled: User) -> None:
 
     taken = filled.run("import", "--lake")
     again = filled.run("download")
+    assert json.loads(filled.run("report", "--json").text)["requests"] == asked
     codes = {name: filled.run(*name.split()).code for name in GOING_ON}
 
     assert taken.code == again.code == 0, taken.text + again.text
@@ -26,7 +27,6 @@ def test_a_lake_is_taken_over_and_used_on(filled: User) -> None:
     after = Lake(filled.data_dir)
     assert after.trades().collect().equals(trades)
     assert after.session_hashes().equals(hashes)
-    assert json.loads(filled.run("report", "--json").text)["requests"] == asked
     check_refusal(filled.run("import", "--lake"), REFUSED, "nothing to take over")
     for command in (["compact"], ["relocate", "elsewhere"]):
         check_refusal(filled.run(*command), REFUSED, "`smallcaps tidy` packs them")
@@ -43,7 +43,7 @@ GOING_ON = (
     "catalog",
     "report --html",
     "recheck --sample 100%",
-    "download --again",
+    "download --again --from 2024-01-01",
     "export --layout date out",
     "audit --deep",
 )
