@@ -29,10 +29,11 @@ from smallcaps_assets.core.segments.entries import (
     Entry,
     frame_entries,
     list_entries,
+    lose_proof,
 )
 from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.core.states import GREEN, QUARANTINED
+from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
@@ -350,7 +351,7 @@ class SegmentStore:
             entry = self._require(ticker, session_date, tree)
             folder = f"{QUARANTINE}sessions/{self.lake.naming.make()}"
             self.lake.storage.save({f"{folder}/{name}": text for name, text in evidence.items()})
-            self._say([_lose(entry)])
+            self._say([lose_proof(entry)])
             return Path(folder)
 
     # -- months ------------------------------------------------------------------------
@@ -488,23 +489,3 @@ def _key_of(entry: Entry) -> Key:
 def _is_stored(entry: Entry) -> bool:
     """Say whether an answer of the vendor or of an import is there, whatever its bar says."""
     return entry.rows > 0 or entry.state in GREEN
-
-
-def _lose(entry: Entry) -> Entry:
-    """Say of a session that it was stored, and has lost its proof."""
-    return replace(
-        entry,
-        state=QUARANTINED,
-        revision=entry.revision + 1,
-        packed=0,
-        part=None,
-        first_row=0,
-        rows=0,
-        content_hash="",
-        first_sip=None,
-        last_sip=None,
-        pre_market_rows=0,
-        regular_rows=0,
-        after_hours_rows=0,
-        closed_rows=0,
-    )

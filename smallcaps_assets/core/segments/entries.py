@@ -130,3 +130,23 @@ def list_entries(entries: pl.DataFrame) -> list[Entry]:
     """Make entries of rows of ``schemas.ENTRIES``, in their order; further columns are left out."""
     plain = entries.select(*ENTRIES.columns).with_columns(pl.col(_INSTANTS).to_physical())
     return convert_fields(plain.to_dicts(), list[Entry])
+
+
+def lose_proof(entry: Entry) -> Entry:
+    """Say of a session that it was stored, and has lost its proof."""
+    return msgspec.structs.replace(
+        entry,
+        state=states.QUARANTINED,
+        revision=entry.revision + 1,
+        packed=0,
+        part=None,
+        first_row=0,
+        rows=0,
+        content_hash="",
+        first_sip=None,
+        last_sip=None,
+        pre_market_rows=0,
+        regular_rows=0,
+        after_hours_rows=0,
+        closed_rows=0,
+    )
