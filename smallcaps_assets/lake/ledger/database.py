@@ -58,6 +58,10 @@ DAMAGES: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 """What `sqlite3` raises on a damaged file: not its own errors alone, because a message or a text
 that is no UTF-8 cannot be decoded, and a length that is wrong asks for all the memory there is."""
 
+_VERSIONS: Final = slice(18, 20)
+"""Bytes of the header that name the versions for writing and reading; 1 and 2 are known."""
+_KNOWN_VERSIONS: Final = frozenset({1, 2})
+
 REASON_LENGTH: Final = 200
 """Characters that are told of what SQLite says of a damaged file."""
 
@@ -213,7 +217,7 @@ def find_damage(path: Path) -> str:
         return _quote(error) if is_damage else ""
     finally:
         connection.close()
-    return "" if found == "ok" else found
+    return find_strange_version(path) if found == "ok" else found
 
 
 def damaged_ledger(path: Path, what: object) -> LedgerMismatchError:
@@ -230,11 +234,25 @@ def _raise_translated(error: Exception, path: Path) -> NoReturn:
             f"{path}: another process kept the ledger locked for {BUSY_TIMEOUT_S:g} s; wait for it "
             "to end, or end it"
         ) from error
+    if code == sqlite3.SQLITE_READONLY and (strange := find_strange_version(path)):
+        raise damaged_ledger(path, strange) from error
     if code in _STORAGE_CODES:
         raise StorageError(
             f"{path}: {error}; make room on the disk, or make the folder exist and writable"
         ) from error
     raise damaged_ledger(path, _quote(error)) from error
+
+
+def find_strange_version(path: Path) -> str:
+    """Say what is wrong with the header of a file that SQLite would only read; empty: nothing."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(_VERSIONS.stop)[_VERSIONS]
+    except OSError:
+        return ""
+    if set(found) <= _KNOWN_VERSIONS:
+        return ""
+    return f"expected 1 or 2 for its versions in the header, got {', '.join(map(str, found))}"
 
 
 def _find_code(error: Exception) -> int:

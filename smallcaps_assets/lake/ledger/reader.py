@@ -20,7 +20,12 @@ from smallcaps_assets.core.ticks.disputes import MARKS
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt, find_nonsense
-from smallcaps_assets.lake.ledger.database import damaged_ledger, open_database, translated_errors
+from smallcaps_assets.lake.ledger.database import (
+    damaged_ledger,
+    find_strange_version,
+    open_database,
+    translated_errors,
+)
 from smallcaps_assets.lake.ledger.import_records import ImportRecord, parse_import
 from smallcaps_assets.lake.ledger.months import LedgerMonths
 from smallcaps_assets.lake.ledger.pulse import Pulse, parse_pulse, parse_step
@@ -117,7 +122,7 @@ class LedgerReader(LedgerMonths):
         found = self._fetch("PRAGMA integrity_check(1)")[0][0]
         with self._lock, translated_errors(self.path):
             nonsense = found if found != "ok" else next(find_nonsense(self._connection), None)
-        if nonsense:
+        if nonsense := nonsense or find_strange_version(self.path):
             raise damaged_ledger(self.path, nonsense)
 
     @property

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.progress.pace import Step, Work
@@ -153,6 +153,7 @@ def check_damage(path: Path) -> None:
 @pytest.mark.parametrize("words", [(b"CREATE T", b"CREATE I"), (b"",)], ids=["schema", "anywhere"])
 @settings(max_examples=60)
 @given(flipped=flips)
+@example(flipped=[(16, 0)])  # the version for writing, in the header
 def test_flipped_bits_are_damage_and_heal(
     whole: Path, words: tuple[bytes, ...], flipped: Flips
 ) -> None:
