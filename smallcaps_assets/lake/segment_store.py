@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -50,21 +49,22 @@ from smallcaps_assets.lake.segments.reading import (
 from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, make_receipt
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
-from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
+from smallcaps_assets.lake.sessions.protocol import SessionStore
+from smallcaps_assets.lake.sessions.quarantine import NO_EVIDENCE
+from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.upkeep.proving import find_unproven
 from smallcaps_assets.schemas import TRADES
 
-NO_EVIDENCE: Final[Mapping[str, bytes]] = MappingProxyType({})
-
 MONTHS_KEPT: Final = 24
 """Months of which the records stay in memory; work goes through them in order."""
 
+Place = tuple[str, dt.date]
 Key = tuple[str, dt.date, str]
 _PLACES: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 
-class SegmentStore:
+class SegmentStore(SessionStore):
     """The ticker-sessions of one lake; what its storage refuses is a ``StorageError``."""
 
     def __init__(self, lake: SegmentLake, calendar: SessionCalendar) -> None:
@@ -81,18 +81,6 @@ class SegmentStore:
             SchemaError: The trades break their contract.
         """
         return MeasuredTape(trades, source=self.lake.source)
-
-    def prepare(
-        self,
-        ticker: str,
-        session_date: dt.date,
-        trades: pl.DataFrame,
-        facts: FetchFacts,
-        *,
-        tree: Tree = Tree.TRADES,
-    ) -> PreparedSession:
-        """Measure a session by itself: ``open_tape`` and its ``prepare`` in one."""
-        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, those of one month in one segment; return them as they are stored.
@@ -120,8 +108,7 @@ class SegmentStore:
             for receipt in receipts:
                 stored = self._require(receipt.ticker, receipt.session_date, Tree.TRADES)
                 told = enter_receipt(receipt)
-                place = (stored.part, stored.first_row)
-                entries.append(replace(told, part=place[0], first_row=place[1]))
+                entries.append(replace(told, part=stored.part, first_row=stored.first_row))
             return self._say(entries)
 
     def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
@@ -155,34 +142,18 @@ class SegmentStore:
         with self._lock:
             return self._describe(self._require(ticker, session_date, tree))
 
-    def find_receipt(self, key: str) -> Receipt | None:
-        """Find what is known of a key; ``None`` when the session is not stored.
-
-        Raises:
-            LedgerMismatchError: A record of its month is damaged.
-        """
-        try:
-            return self.read_receipt(*decode_key(key))
-        except MissingPartitionError:
-            return None
-
     def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
         """Find what is known of those of some keys that are stored.
 
         Raises:
             LedgerMismatchError: A record of their months is damaged.
         """
-        by_month: dict[str, list[tuple[str, dt.date]]] = defaultdict(list)
-        for ticker, date in map(decode_key, keys):
-            by_month[month_of(date)].append((ticker, date))
-        found = []
-        with self._lock:
-            for month, places in by_month.items():
-                asked = pl.DataFrame(places, _PLACES, orient="row")
-                told = self._read(month).winners.join(asked, on=list(_PLACES), how="semi")
-                entries = [one for one in list_entries(told) if find_tree(one) is Tree.TRADES]
-                found += [self._describe(one) for one in entries if _is_stored(one)]
-        return found
+        return [
+            self._describe(entry, survey)
+            for survey, told in self._select(map(decode_key, keys), Tree.TRADES)
+            for entry in list_entries(told)
+            if _is_stored(entry, Tree.TRADES)
+        ]
 
     def find_content(self, ticker: str, session_date: dt.date, tree: Tree) -> str | None:
         """Find the content hash of what is stored; ``None``: nothing is."""
@@ -218,7 +189,7 @@ class SegmentStore:
         for month in list_months(self.lake):
             survey = read(month)
             for entry in list_entries(survey.winners):
-                if _is_stored(entry) and find_tree(entry) is tree:
+                if _is_stored(entry, tree):
                     yield self._describe(entry, survey)
 
     def iter_unproven(self) -> Iterator[Receipt]:
@@ -250,13 +221,13 @@ class SegmentStore:
         """
         with self._lock:
             entry = self._require(ticker, session_date, tree)
-            if not entry.rows:
-                return TRADES.empty()
-            month, framed = month_of(entry.owner), frame_entries([entry])
-            if verify:
-                for reason in find_unproven(self.lake, month, framed).values():
-                    raise DataError(f"{encode_key(ticker, session_date)}: {reason}")
-            return read_entries(self.lake, month, framed)
+        if not entry.rows:
+            return TRADES.empty()
+        month, framed = month_of(entry.owner), frame_entries([entry])
+        if verify:
+            for reason in find_unproven(self.lake, month, framed).values():
+                raise DataError(f"{encode_key(ticker, session_date)}: {reason}")
+        return read_entries(self.lake, month, framed)
 
     def verify_session(
         self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
@@ -268,16 +239,9 @@ class SegmentStore:
             deep: Read and hash its rows; otherwise only its part is looked up.
             tree: Among what it belongs.
         """
-        with self._lock:
-            place = (receipt.ticker, receipt.session_date)
-            try:
-                entry = self._require(*place, tree)
-            except MissingPartitionError as error:
-                return [Damage(*place, DamageKind.MISSING_FILE, str(error))]
-            if entry.content_hash != receipt.content_hash:
-                message = f"expected content {receipt.content_hash}, got {entry.content_hash}"
-                return [Damage(*place, DamageKind.CONTENT_HASH, message)]
-            return [Damage(*place, kind, reason) for kind, reason in self._prove(entry, deep=deep)]
+        selected = self._select([(receipt.ticker, receipt.session_date)], tree)
+        damages = _compare([receipt], selected, tree)
+        return damages if damages or not deep else self._verify_rows(selected)
 
     def verify_sessions(
         self, receipts: Sequence[Receipt], *, tree: Tree = Tree.TRADES
@@ -288,13 +252,9 @@ class SegmentStore:
             receipts: What is believed of them.
             tree: Among what they belong.
         """
-        damages: list[Damage] = []
-        with self._lock:
-            for month, told in self._gather(receipts, tree):
-                for framed in told.sort("part", "first_row").partition_by("part"):
-                    damages += self._verify_part(month, framed)
-        shallow = (self.verify_session(one, deep=False, tree=tree) for one in receipts)
-        return [*(damage for found in shallow for damage in found), *damages]
+        places = [(one.ticker, one.session_date) for one in receipts]
+        selected = self._select(places, tree)
+        return [*_compare(receipts, selected, tree), *self._verify_rows(selected)]
 
     def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
         """Read the trades of sessions that were verified, by month, ticker, session and tape.
@@ -303,20 +263,19 @@ class SegmentStore:
             MissingPartitionError: A part is gone.
             DataError: A part is damaged.
         """
-        with self._lock:
-            gathered = self._gather(receipts, Tree.TRADES)
-            frames = [read_entries(self.lake, month, told) for month, told in gathered]
+        places = [(one.ticker, one.session_date) for one in receipts]
+        selected = self._select(places, Tree.TRADES)
+        frames = [read_entries(self.lake, survey.name, told) for survey, told in selected]
         return pl.concat([TRADES.empty(), *frames])
 
     def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
         """Find parts that no record names, and sessions that neither plan nor import asks for.
 
-        Raises:
-            LedgerMismatchError: A record is damaged.
+        A damaged record names nothing, so its parts are among them.
         """
         orphans = []
         for month in list_months(self.lake):
-            survey = self._read(month)
+            survey = survey_month(self.lake, month)
             message = "no record names it: its writer was killed, or its record is lost"
             orphans += [
                 Orphan(Path(stored.key), OrphanKind.NO_RECEIPT, message)
@@ -383,10 +342,26 @@ class SegmentStore:
         kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
         owner = self._calendar.owner_of(session_date)
         entry = self._find((ticker, session_date, kind), owner)
-        if entry is None or not _is_stored(entry) or find_tree(entry) is not tree:
-            key = encode_key(ticker, session_date)
-            raise MissingPartitionError(f"expected {key} among {tree.value}, found none")
+        if entry is None or not _is_stored(entry, tree):
+            raise MissingPartitionError(_say_missing(ticker, session_date, tree))
         return entry
+
+    def _select(self, places: Iterable[Place], tree: Tree) -> list[tuple[Month, pl.DataFrame]]:
+        """Select the entries of some sessions that count, with the month that they lie in.
+
+        The lock is let go of before any of their rows are read: threads verify side by side.
+        """
+        kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
+        by_month: dict[str, list[Place]] = defaultdict(list)
+        for ticker, date in places:
+            by_month[month_of(self._calendar.owner_of(date))].append((ticker, date))
+        selected = []
+        with self._lock:
+            for month, asked in by_month.items():
+                survey, framed = self._read(month), pl.DataFrame(asked, _PLACES, orient="row")
+                told = survey.winners.join(framed, on=list(_PLACES), how="semi")
+                selected.append((survey, told.filter(pl.col("kind") == kind)))
+        return selected
 
     # -- entries -----------------------------------------------------------------------
 
@@ -451,41 +426,60 @@ class SegmentStore:
         size = round(facts.bytes * entry.rows / facts.rows) if facts else 0
         return make_receipt(entry, self.lake.source, size)
 
-    def _gather(self, receipts: Sequence[Receipt], tree: Tree) -> list[tuple[str, pl.DataFrame]]:
-        """Gather the entries with rows of some sessions, by month."""
-        kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
-        places: dict[str, list[tuple[str, dt.date]]] = defaultdict(list)
-        for one in receipts:
-            month = month_of(self._calendar.owner_of(one.session_date))
-            places[month].append((one.ticker, one.session_date))
-        gathered = []
-        for month, asked in places.items():
-            framed = pl.DataFrame(asked, _PLACES, orient="row")
-            told = self._read(month).winners.join(framed, on=list(_PLACES), how="semi")
-            gathered.append((month, told.filter(pl.col("rows") > 0, pl.col("kind") == kind)))
-        return gathered
+    def _verify_rows(self, selected: Iterable[tuple[Month, pl.DataFrame]]) -> list[Damage]:
+        """Verify the rows of entries; a part that is gone shows without being read."""
+        damages = []
+        for survey, told in selected:
+            there = told.filter(pl.col("rows") > 0, pl.col("part").is_in([*survey.parts]))
+            for entries in there.sort("part", "first_row").partition_by("part"):
+                for number, reason in find_unproven(self.lake, survey.name, entries).items():
+                    ticker, date = entries.select(*_PLACES).row(number)
+                    damages.append(Damage(ticker, date, DamageKind.CONTENT_HASH, reason))
+        return damages
 
-    def _verify_part(self, month: str, entries: pl.DataFrame) -> Iterator[Damage]:
-        """Verify entries of one part that is there; one that is gone shows without being read."""
-        if entries["part"][0] not in self._read(month).parts:
-            return
-        for number, reason in find_unproven(self.lake, month, entries).items():
-            ticker, date = entries.select(*_PLACES).row(number)
-            yield Damage(ticker, date, DamageKind.CONTENT_HASH, reason)
 
-    def _prove(self, entry: Entry, *, deep: bool) -> Iterator[tuple[DamageKind, str]]:
-        month = month_of(entry.owner)
-        if entry.part is not None and entry.part not in self._read(month).parts:
-            yield DamageKind.MISSING_FILE, f"expected the part {entry.part} of {month}, found none"
-        elif deep and entry.rows:
-            for reason in find_unproven(self.lake, month, frame_entries([entry])).values():
-                yield DamageKind.CONTENT_HASH, reason
+def _compare(
+    receipts: Iterable[Receipt], selected: Iterable[tuple[Month, pl.DataFrame]], tree: Tree
+) -> list[Damage]:
+    """Compare what is believed of sessions with their entries, without reading a part."""
+    found = {
+        (entry.ticker, entry.session_date): (entry, survey)
+        for survey, told in selected
+        for entry in list_entries(told)
+    }
+    damages = []
+    for receipt in receipts:
+        place = (receipt.ticker, receipt.session_date)
+        entry, survey = found.get(place, (None, None))
+        if why := _find_difference(receipt, entry, survey, tree):
+            damages.append(Damage(*place, *why))
+    return damages
+
+
+def _find_difference(
+    receipt: Receipt, entry: Entry | None, survey: Month | None, tree: Tree
+) -> tuple[DamageKind, str] | None:
+    """Find out in what an entry is not what is believed of its session; ``None``: in nothing."""
+    if entry is None or survey is None or not _is_stored(entry, tree):
+        message = _say_missing(receipt.ticker, receipt.session_date, tree)
+        return DamageKind.MISSING_FILE, message
+    if entry.content_hash != receipt.content_hash:
+        message = f"expected content {receipt.content_hash}, got {entry.content_hash}"
+        return DamageKind.CONTENT_HASH, message
+    if entry.part is not None and entry.part not in survey.parts:
+        message = f"expected the part {entry.part} of {survey.name}, found none"
+        return DamageKind.MISSING_FILE, message
+    return None
+
+
+def _say_missing(ticker: str, session_date: dt.date, tree: Tree) -> str:
+    return f"expected {encode_key(ticker, session_date)} among {tree.value}, found none"
 
 
 def _key_of(entry: Entry) -> Key:
     return entry.ticker, entry.session_date, entry.kind
 
 
-def _is_stored(entry: Entry) -> bool:
-    """Say whether an answer of the vendor or of an import is there, whatever its bar says."""
-    return entry.rows > 0 or entry.state in GREEN
+def _is_stored(entry: Entry, tree: Tree) -> bool:
+    """Say whether an answer is there that belongs to a tree, whatever its bar says."""
+    return (entry.rows > 0 or entry.state in GREEN) and find_tree(entry) is tree

@@ -16,7 +16,6 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import SESSION_BYTES
-from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import (
     DataError,
     LakeError,
@@ -44,19 +43,20 @@ from smallcaps_assets.lake.sessions.damages import (
 )
 from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL, TapeEncoder, decode_trades
 from smallcaps_assets.lake.sessions.preparing import PreparedSession, StorableTape
+from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.quarantine import (
     NO_EVIDENCE,
     quarantine_session,
     quarantine_stray,
 )
-from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt, parse_receipt
+from smallcaps_assets.lake.sessions.receipts import Receipt, parse_own_receipt
 from smallcaps_assets.lake.sessions.revisions import keep_revision
 from smallcaps_assets.lake.storage.disk_errors import is_broken
 from smallcaps_assets.lake.storage.files import FileSystem, find_abandoned, refuse_links
 from smallcaps_assets.schemas import TRADES
 
 
-class LakeStore:
+class LakeStore(SessionStore):
     """The ticker-sessions of one lake; what its disks refuse is a ``StorageError``."""
 
     def __init__(
@@ -92,18 +92,6 @@ class LakeStore:
             SchemaError: The trades break their contract.
         """
         return StorableTape(trades, source=self.source, zstd_level=self.zstd_level)
-
-    def prepare(
-        self,
-        ticker: str,
-        session_date: dt.date,
-        trades: pl.DataFrame,
-        facts: FetchFacts,
-        *,
-        tree: Tree = Tree.TRADES,
-    ) -> PreparedSession:
-        """Encode and hash a session by itself: ``open_tape`` and its ``prepare`` in one."""
-        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, each whole or not at all; return their receipts.
@@ -160,21 +148,7 @@ class LakeStore:
         """
         root = self.layout.find_root(ticker, session_date, tree)
         path = root.receipt_file(ticker, session_date, tree)
-        receipt = parse_receipt(self._read(path, root), where=str(path))
-        if (receipt.ticker, receipt.session_date) != (ticker, session_date):
-            raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}, not of its folder")
-        return receipt
-
-    def find_receipt(self, key: str) -> Receipt | None:
-        """Find the receipt of a key; ``None`` when the session is not stored.
-
-        Raises:
-            LedgerMismatchError: The receipt is damaged, edited, or another session's.
-        """
-        try:
-            return self.read_receipt(*decode_key(key))
-        except MissingPartitionError:
-            return None
+        return parse_own_receipt(self._read(path, root), ticker, session_date, where=str(path))
 
     def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
         """Find the receipts of those of some keys that have one that can be believed."""

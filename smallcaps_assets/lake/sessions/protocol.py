@@ -12,6 +12,8 @@ from typing import Protocol
 
 import polars as pl
 
+from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, Orphan
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
@@ -52,7 +54,8 @@ class SessionStore(Protocol):
         *,
         tree: Tree = Tree.TRADES,
     ) -> PreparedSession:
-        """Make a session by itself ready to be committed."""
+        """Make a session by itself ready to be committed: ``open_tape`` and its ``prepare``."""
+        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, each whole or not at all; doing it again is safe."""
@@ -63,8 +66,21 @@ class SessionStore(Protocol):
     def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
         """Keep an answer that does not count: the stored one, or another one; tell where."""
 
+    def read_receipt(
+        self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
+    ) -> Receipt:
+        """Read what is known of a stored session, or raise."""
+
     def find_receipt(self, key: str) -> Receipt | None:
-        """Find what is known of a key; ``None`` when the session is not stored."""
+        """Find what is known of a key; ``None`` when the session is not stored.
+
+        Raises:
+            LedgerMismatchError: What is there is damaged, edited, or another session's.
+        """
+        try:
+            return self.read_receipt(*decode_key(key))
+        except MissingPartitionError:
+            return None
 
     def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
         """Find what is known of those of some keys that are stored and can be believed."""

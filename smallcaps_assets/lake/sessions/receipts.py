@@ -15,6 +15,7 @@ import msgspec
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.ticks.disputes import Asking, Deficit, Figures
+from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, parse_sealed
 
 RECEIPT_VERSION: Final = 2
@@ -172,3 +173,15 @@ def encode_receipt(receipt: Receipt) -> bytes:
 def parse_receipt(text: bytes, *, where: str) -> Receipt:
     """Read the file of a receipt, named ``where``, and raise as :func:`parse_sealed` does."""
     return parse_sealed(text, "receipt", Receipt, RECEIPT_VERSION, where)
+
+
+def parse_own_receipt(text: bytes, ticker: str, session_date: dt.date, *, where: str) -> Receipt:
+    """Read the file of a receipt in the folder of a session.
+
+    Raises:
+        LedgerMismatchError: It is damaged, edited, or that of another session.
+    """
+    receipt = parse_receipt(text, where=where)
+    if (receipt.ticker, receipt.session_date) != (ticker, session_date):
+        raise LedgerMismatchError(f"receipt {where} is that of {receipt.key}, not of its folder")
+    return receipt

@@ -86,6 +86,8 @@ def test_damage_in_a_segment_is_found_repaired_and_asked_for_again(
     expected = hash_all(small_lake.copy(tmp_path / "receipts"))
     files = (segments.home.lake_dir / "segments").rglob("*.parquet")
     flip_byte(max(file for file in files if (".record." in file.name) == is_record))
+    segments.ledger.close()
+    segments = Lakehouse(segments.settings, clock=segments.clock)  # as a new process
 
     found = audit_lake(segments)["files_are_undamaged"]
     facts = repair_lake(segments)
