@@ -120,7 +120,7 @@ def remove_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame
             raise DataError(f"{finding.file} of {month}: {finding.message}; nothing was removed")
     sound = {*survey.entries.filter(pl.col("state") != QUARANTINED)["adopted"]}
     kept = 0
-    for _, ticker, date, owner, path in held.filter(pl.col("tree") != LEDGER).rows():
+    for _, ticker, date, owner, _, path in held.filter(pl.col("tree") != LEDGER).rows():
         try:
             answer = old.read_answer(ticker, date, owner, Path(path))
         except MissingPartitionError:
@@ -179,7 +179,7 @@ class _Work:
 
     def read_receipts(self, held: pl.DataFrame) -> None:
         """Read all receipts of the month."""
-        for tree, ticker, date, owner, path in held.rows():
+        for tree, ticker, date, owner, _, path in held.rows():
             key = encode_key(ticker, date)
             if tree == LEDGER:
                 self.records.append(key)

@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.adoption.entries import FROM_LEDGER
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import SessionRecord
@@ -22,9 +22,10 @@ from smallcaps_assets.lake.months.parts import cut_batches
 from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.batches import iter_batches
+from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.damages import Orphan, walk_lake, walk_sessions
 from smallcaps_assets.lake.sessions.parquet import decode_trades
-from smallcaps_assets.lake.sessions.receipts import Receipt, parse_receipt
+from smallcaps_assets.lake.sessions.receipts import Receipt, parse_own_receipt
 from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.schemas import TRADES
 
@@ -34,10 +35,15 @@ HELD: Final = pl.Schema(
         "ticker": pl.String(),
         "session_date": pl.Date(),
         "owner": pl.Date(),
+        "month": pl.String(),
         "path": pl.String(),
     }
 )
-"""What lies in a folder of its own: its tree (or ``revisions``), and the session that owns it."""
+"""What lies in a folder of its own: its tree, or a name beside those of the trees, the session that
+owns it, and the month of that one."""
+
+Held = tuple[str, str, dt.date, dt.date, str, str]
+"""A row of :data:`HELD`."""
 
 REVISIONS: Final = "revisions"
 LEDGER: Final = "ledger"
@@ -76,22 +82,14 @@ class OldLake:
     strays: list[Path] = field(default_factory=list)
 
     def list_held(self) -> pl.DataFrame:
-        """List everything that a month has to be asked for: :data:`HELD`, by owner and ticker.
+        """List everything that is held: :data:`HELD`, by month, ticker and session.
 
         Raises:
             StorageError: A disk refuses.
         """
         rows = [*self._walk_trees(), *self._walk_revisions(), *self._list_records()]
-        held = pl.DataFrame(rows, {**HELD, "owner": pl.Date()}, orient="row")
-        sessions = self.calendar.frame.select(next_session="session_date").sort("next_session")
-        owned = held.sort("session_date").join_asof(
-            sessions, left_on="session_date", right_on="next_session", strategy="forward"
-        )
-        return (
-            owned.with_columns(owner=pl.col("next_session"))
-            .drop("next_session")
-            .sort("owner", "ticker", "session_date", "tree", "path")
-        )
+        held = pl.DataFrame(rows, HELD, orient="row")
+        return held.sort("month", "ticker", "session_date", "tree", "path")
 
     def read_answer(
         self, ticker: str, session_date: dt.date, owner: dt.date, folder: Path
@@ -103,9 +101,8 @@ class OldLake:
             MissingPartitionError: It is gone.
         """
         path = folder / RECEIPT_NAME
-        receipt = parse_receipt(self.store.fs.read(path), where=str(path))
-        if (receipt.ticker, receipt.session_date) != (ticker, session_date):
-            raise LedgerMismatchError(f"receipt {path} is that of {receipt.key}, not of its folder")
+        text = self.store.fs.read(path)
+        receipt = parse_own_receipt(text, ticker, session_date, where=str(path))
         return Answer(receipt, owner, folder)
 
     def read_records(self, keys: Sequence[str]) -> list[SessionRecord]:
@@ -168,15 +165,15 @@ class OldLake:
                 refuse(answer, str(error))
         return sound, pl.concat(frames)
 
-    def _walk_trees(self) -> Iterator[tuple[str, str, dt.date, None, str]]:
+    def _walk_trees(self) -> Iterator[Held]:
         for tree in Tree:
             for found in walk_lake(self.store.layout, self.store.fs, tree):
                 if isinstance(found, Orphan):
                     self.strays.append(found.path)
                 elif found.has_receipt:
-                    yield tree.value, found.ticker, found.session_date, None, str(found.path)
+                    yield self._hold(tree.value, found.ticker, found.session_date, str(found.path))
 
-    def _walk_revisions(self) -> Iterator[tuple[str, str, dt.date, None, str]]:
+    def _walk_revisions(self) -> Iterator[Held]:
         fs = self.store.fs
         for folder in dict.fromkeys(root.revisions_dir for root in self.store.layout.roots):
             for found in walk_sessions(fs, folder):
@@ -186,15 +183,19 @@ class OldLake:
                 for name in sorted(found.names):
                     path = found.path / name
                     if fs.is_file(path / RECEIPT_NAME):
-                        yield REVISIONS, found.ticker, found.session_date, None, str(path)
+                        yield self._hold(REVISIONS, found.ticker, found.session_date, str(path))
 
-    def _list_records(self) -> Iterator[tuple[str, str, dt.date, None, str]]:
+    def _list_records(self) -> Iterator[Held]:
         if not self.store.fs.is_file(self.ledger_file):
             return
         with LedgerReader(self.ledger_file) as ledger:
             red = ledger.missing_keys().filter(pl.col("state").is_in(list(FROM_LEDGER)))
         for key, ticker, date in red.select("key", "ticker", "session_date").rows():
-            yield LEDGER, ticker, date, None, key
+            yield self._hold(LEDGER, ticker, date, key)
+
+    def _hold(self, tree: str, ticker: str, date: dt.date, path: str) -> Held:
+        owner = self.calendar.owner_of(date)
+        return tree, ticker, date, owner, month_of(owner), path
 
 
 def _frame(answers: Sequence[Answer]) -> pl.DataFrame:

@@ -225,12 +225,9 @@ def _tell_ledger(home: LakeLayout, fs: FileSystem, told: MonthFacts) -> None:
 
 def _iter_months(old: OldLake) -> Iterator[tuple[pl.DataFrame, str, int, int]]:
     """Yield what is held of each month, its name, its number from 1, and how many there are."""
-    held = old.list_held()
-    months = held.group_by(pl.col("owner").dt.to_string("%Y-%m").alias("month"))
-    named = sorted(((str(name), rows) for (name,), rows in months), key=lambda one: one[0])
-    for number, (month, rows) in enumerate(named, start=1):
-        ordered = rows.select(held.columns).sort("ticker", "session_date", "tree", "path")
-        yield ordered, month, number, len(named)
+    by_month = old.list_held().partition_by("month", as_dict=True, maintain_order=True)
+    for number, ((month,), held) in enumerate(by_month.items(), start=1):
+        yield held, str(month), number, len(by_month)
 
 
 def _finish(home: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:

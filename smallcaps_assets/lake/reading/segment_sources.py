@@ -17,14 +17,14 @@ import polars as pl
 from smallcaps_assets.core.segments.entries import OFF_SESSION, SESSION
 from smallcaps_assets.core.segments.merging import is_green, measure_parts
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
-from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import KEY, PartFile, Selection, TradesSources
-from smallcaps_assets.lake.roots.identity import RECEIPTS_FORMAT, SEGMENTS_FORMAT, read_identity
+from smallcaps_assets.lake.roots.identity import RECEIPTS_FORMAT, check_format, read_identity
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import SEGMENTS, part_key
 from smallcaps_assets.lake.segments.reading import Month, read_month
+from smallcaps_assets.lake.segments.records import frame_parts
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.local import LocalStorage
 
@@ -118,7 +118,8 @@ class SegmentReader:
         self, month: Month, selection: Selection, entries: pl.DataFrame
     ) -> Iterator[PartFile]:
         """Yield the parts that have rows asked for, in the order of their first session."""
-        whole = measure_parts(entries, _frame_parts(month)).filter("is_whole")["part"].to_list()
+        parts = frame_parts(month.told_parts.values())
+        whole = measure_parts(entries, parts).filter("is_whole")["part"].to_list()
         sessions = selection.select(entries).partition_by("part", maintain_order=True, as_dict=True)
         for (part,), rows in sessions.items():
             path = self.layout.object_file(part_key(month.name, part))
@@ -139,16 +140,7 @@ def open_segments(layout: LakeLayout, fs: FileSystem) -> SegmentReader | None:
     if not fs.is_file(layout.identity_file):
         return None  # Segments are never without it.
     identity = read_identity(layout, fs)
-    if identity.adopting:
-        raise PartitionConflictError(
-            f"{layout.lake_dir} is being taken over from {identity.adopting}, and part of it would "
-            "read as all of it: finish `smallcaps import --lake` first"
-        )
-    if identity.format > SEGMENTS_FORMAT:
-        raise PartitionConflictError(
-            f"{layout.lake_dir} is of format {identity.format}, this program reads up to "
-            f"{SEGMENTS_FORMAT}: update smallcaps-assets"
-        )
+    check_format(layout, identity)
     if identity.format == RECEIPTS_FORMAT:
         return None
     lake = SegmentLake(LocalStorage(layout.lake_dir, fs), str(identity.source))
@@ -169,11 +161,6 @@ def find_missing(stored: pl.DataFrame, told: Sequence[pl.DataFrame]) -> list[tup
         told: Keys of the entries of each month, whatever their states.
     """
     return stored.join(pl.concat([stored.clear(), *told]), on=KEY, how="anti").sort(KEY).rows()
-
-
-def _frame_parts(month: Month) -> pl.DataFrame:
-    rows = [(part.name, part.rows) for part in month.told_parts.values()]
-    return pl.DataFrame(rows, {"part": pl.String, "rows": pl.Int64}, orient="row")
 
 
 def select_rows(month: Month, rows: Rows) -> pl.DataFrame:

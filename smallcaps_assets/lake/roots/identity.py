@@ -250,6 +250,21 @@ def _check_identity(layout: LakeLayout, identity: LakeIdentity, source: LakeSour
             f"{layout.lake_dir} has tables of version {identity.schema_version}, this program "
             f"knows up to {SCHEMA_VERSION}: update smallcaps-assets"
         )
+    check_format(layout, identity)
+    if identity.source != source:
+        raise PartitionConflictError(
+            f"{layout.lake_dir} is bound to {identity.source}, this process would fetch from "
+            f"{source}: set SMALLCAPS_SOURCE and SMALLCAPS_BASE_URL to the lake's source, or "
+            "SMALLCAPS_DATA_DIR to another folder"
+        )
+
+
+def check_format(layout: LakeLayout, identity: LakeIdentity) -> None:
+    """Refuse a lake whose ticker-sessions nobody here can read, or that is not whole yet.
+
+    Raises:
+        PartitionConflictError: A newer version wrote it, or it is being taken over.
+    """
     if identity.format > SEGMENTS_FORMAT:
         raise PartitionConflictError(
             f"{layout.lake_dir} is of format {identity.format}, this program knows up to "
@@ -257,14 +272,8 @@ def _check_identity(layout: LakeLayout, identity: LakeIdentity, source: LakeSour
         )
     if identity.adopting:
         raise PartitionConflictError(
-            f"{layout.lake_dir} is being taken over from {identity.adopting}, and that was stopped "
-            "before its end: continue it first"
-        )
-    if identity.source != source:
-        raise PartitionConflictError(
-            f"{layout.lake_dir} is bound to {identity.source}, this process would fetch from "
-            f"{source}: set SMALLCAPS_SOURCE and SMALLCAPS_BASE_URL to the lake's source, or "
-            "SMALLCAPS_DATA_DIR to another folder"
+            f"{layout.lake_dir} is being taken over from {identity.adopting}, and part of it would "
+            "read as all of it: finish `smallcaps import --lake` first"
         )
 
 

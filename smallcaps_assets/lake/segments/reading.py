@@ -31,7 +31,7 @@ from smallcaps_assets.lake.segments.names import (
     record_key,
 )
 from smallcaps_assets.lake.segments.parts import PartReader
-from smallcaps_assets.lake.segments.records import PartFacts, Record, parse_record
+from smallcaps_assets.lake.segments.records import PartFacts, Record, frame_parts, parse_record
 from smallcaps_assets.lake.storage.protocol import Stored
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
@@ -92,13 +92,8 @@ class Month:
 
         Columns ``part``, ``sha256``, ``bytes``, ``rows``, ``live_rows``, ``is_whole``.
         """
-        rows = [
-            (part.name, part.sha256, part.bytes, part.rows)
-            for name, part in sorted(self.told_parts.items())
-            if name in self.parts
-        ]
-        schema = {"part": pl.String, "sha256": pl.String, "bytes": pl.Int64, "rows": pl.Int64}
-        return measure_parts(self.winners, pl.DataFrame(rows, schema, orient="row"))
+        there = [part for name, part in sorted(self.told_parts.items()) if name in self.parts]
+        return measure_parts(self.winners, frame_parts(there))
 
     @property
     def replaced(self) -> set[str]:

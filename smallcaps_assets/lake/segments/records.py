@@ -5,6 +5,7 @@ What belongs here: what a record says, and what makes one unreadable.  What does
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,13 @@ class PartFacts(msgspec.Struct, frozen=True):
     sha256: str
     bytes: int
     rows: int
+
+
+def frame_parts(parts: Iterable[PartFacts]) -> pl.DataFrame:
+    """Frame what is said of parts: ``part``, ``sha256``, ``bytes`` and ``rows``, a row each."""
+    rows = [(part.name, part.sha256, part.bytes, part.rows) for part in parts]
+    schema = {"part": pl.String, "sha256": pl.String, "bytes": pl.Int64, "rows": pl.Int64}
+    return pl.DataFrame(rows, schema, orient="row")
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ from smallcaps_assets.lake.segments.names import (
     record_key,
 )
 from smallcaps_assets.lake.segments.reading import Month, list_months, read_month, survey_month
-from smallcaps_assets.lake.segments.records import Record, parse_record
+from smallcaps_assets.lake.segments.records import Record, frame_parts, parse_record
 from smallcaps_assets.lake.storage.protocol import Storage
 from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
@@ -315,10 +315,8 @@ def _join(losses: Sequence[Losses]) -> Losses:
 def _count(record: Record) -> pl.DataFrame:
     """Count the entries of a record whose parts are there."""
     header = record.header
-    rows = [(part.name, part.bytes, part.rows) for part in header.parts]
-    schema = {"part": pl.String(), "bytes": pl.Int64(), "rows": pl.Int64()}
-    parts = pl.DataFrame(rows, schema, orient="row")
-    return count_entries(record.entries.with_columns(pl.lit(header.name).alias(SEGMENT)), parts)
+    named = record.entries.with_columns(pl.lit(header.name).alias(SEGMENT))
+    return count_entries(named, frame_parts(header.parts))
 
 
 def _month_of(record: Record) -> str:
