@@ -21,12 +21,12 @@ from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
+from smallcaps_assets.lake.segments.parts import SHAPE
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.protocol import GroupRules, SessionStore
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.store import LakeStore
-from smallcaps_assets.lakehouse import COMMIT_INTERVAL_S, SEGMENT_ROWS
 
 FIRST, LAST = dt.date(2024, 3, 1), dt.date(2024, 3, 28)
 TICKERS, SHORT_TICKERS = 60, 12
@@ -85,7 +85,7 @@ def store_all(
 def store_receipts(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> None:
     """Store sessions with a receipt each."""
     store = LakeStore(LakeLayout(folder), FileSystem(), SOURCE)
-    store_all(store, tapes, rows, RANGE, GroupRules(GROUP, float("inf"), COMMIT_INTERVAL_S))
+    store_all(store, tapes, rows, RANGE, GroupRules(GROUP, float("inf"), float("inf")))
 
 
 def store_segments(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> None:
@@ -93,7 +93,7 @@ def store_segments(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> No
     storage = LocalStorage(folder / "lake", FileSystem())
     store = SegmentStore(SegmentLake(storage, SOURCE), load_calendar())
     days = len(load_calendar().dates(FIRST, LAST))
-    store_all(store, tapes, rows, days, GroupRules(float("inf"), SEGMENT_ROWS, COMMIT_INTERVAL_S))
+    store_all(store, tapes, rows, days, GroupRules(float("inf"), SHAPE.chunk_rows, float("inf")))
 
 
 CONTENDERS: dict[str, Callable[[Path, Sequence[pl.DataFrame], int], None]] = {

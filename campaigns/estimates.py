@@ -124,8 +124,12 @@ def foretell(costs: Calibration, work: Work, runs: Sequence[int]) -> float:
     free = replace(costs, start_s=0.0)
     alone = free.predict_seconds(work.requests, work.rows, work.sessions)
     alone /= measure_slowness(work.requests)
-    slowness = sum(count * measure_slowness(count) for count in runs) / max(sum(runs), 1)
-    return alone * slowness + costs.start_s * len(runs)
+    return alone * mean_slowness(runs) + costs.start_s * len(runs)
+
+
+def mean_slowness(runs: Sequence[int]) -> float:
+    """Return how many times longer work takes in runs of so many requests each."""
+    return sum(count * measure_slowness(count) for count in runs) / max(sum(runs), 1)
 
 
 def promise(entry: EstimateEntry, runs: Sequence[int] = (FULL_OVERLAP,)) -> Promise:
@@ -186,8 +190,7 @@ def _foretell_rest(first: Mapping[str, Any], runs: Sequence[int]) -> float:
     begin_s = float(first["run_overhead_s"])
     alone = 3_600 * float(first["missing_hours"]) - begin_s * int(first["missing_runs"])
     alone /= measure_slowness(first["missing_requests"] / first["missing_runs"])
-    slowness = sum(count * measure_slowness(count) for count in runs) / sum(runs)
-    return alone * slowness + begin_s * len(runs)
+    return alone * mean_slowness(runs) + begin_s * len(runs)
 
 
 def _repair_and_grow(journey: Journey, tickers: int, before: Mapping[str, Any]) -> Iterator[Row]:

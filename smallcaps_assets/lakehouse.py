@@ -68,10 +68,6 @@ VENDOR_FIRST_SESSION = dt.date(2004, 1, 2)
 """First session wanted when nothing else is said: 252 warm-up sessions fit before it."""
 CONFIG_SECTIONS = ("windows", "thresholds", "bars", "labels", "costs")
 """Tables of the file of windows and thresholds."""
-COMMIT_INTERVAL_S = 30.0
-"""Longest wait of a finished session for the segment that it is stored in."""
-SEGMENT_ROWS = 1_600_000
-"""Trades that a segment holds, about: rows of 20 bytes up to 32 MiB."""
 WARM_UP_SESSIONS = 252
 """Bars that the slowest event rule looks back."""
 PLAN_WAIT_S = 60.0
@@ -240,11 +236,13 @@ class Lakehouse:
     @property
     def group_rules(self) -> "GroupRules":
         """Tell when what was fetched is committed: by few sessions, or by a segment's worth."""
-        from smallcaps_assets.lake.sessions.protocol import GroupRules  # noqa: PLC0415  loads pyarrow
+        from smallcaps_assets.lake.segments.parts import SHAPE  # noqa: PLC0415  loads pyarrow
+        from smallcaps_assets.lake.segments.writer import ClosingRules  # noqa: PLC0415  as above
+        from smallcaps_assets.lake.sessions.protocol import GroupRules  # noqa: PLC0415  as above
 
         settings = self.settings
         if self.has_segments:
-            return GroupRules(math.inf, SEGMENT_ROWS, COMMIT_INTERVAL_S)
+            return GroupRules(math.inf, SHAPE.chunk_rows, ClosingRules().interval_s)
         return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
 
     @cached_property

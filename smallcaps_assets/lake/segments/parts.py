@@ -37,7 +37,7 @@ class PartShape(NamedTuple):
     Attributes:
         part_bytes: Size from which on a part ends with its session.
         group_rows: Rows of a row group at most.
-        chunk_rows: Rows in memory while a month is packed: about what a part holds.
+        chunk_rows: Rows in memory until a segment is full: about what a part holds.
     """
 
     part_bytes: int = PART_BYTES

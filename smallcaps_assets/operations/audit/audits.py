@@ -47,16 +47,17 @@ from smallcaps_assets.operations.audit.last_audit import (
     recall_audit,
     write_last_audit,
 )
-from smallcaps_assets.operations.repair.months import (
-    DAMAGE_COLUMNS,
+from smallcaps_assets.operations.repair.months import DAMAGE_COLUMNS
+from smallcaps_assets.operations.repair.sessions import (
+    find_damaged_files,
+    find_lost,
+    find_orphans,
+    group_sessions,
 )
-from smallcaps_assets.operations.repair.sessions import find_damaged_files, find_lost, find_orphans
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
 UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
 """Orphans that mean nothing while a download commits."""
-GROUP_SESSIONS: Final = 64
-"""Sessions decoded at once by one thread; it bounds memory."""
 
 
 def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
@@ -159,10 +160,7 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
         Damage(*decode_key(key), DamageKind.MISSING_FILE, message)
         for key in find_lost(lakehouse.ledger, known)
     ]
-    groups = [
-        receipts[start : start + GROUP_SESSIONS]
-        for start in range(0, len(receipts), GROUP_SESSIONS)
-    ]
+    groups = group_sessions(receipts)
     with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="audit") as pool:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
     off_session = _verify_off_session(lakehouse)

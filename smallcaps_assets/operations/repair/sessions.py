@@ -6,6 +6,7 @@ Nothing is deleted, and nothing is fetched: the next download asks for what is m
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +24,7 @@ from smallcaps_assets.lake.months.sessions import MonthDamage
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
+from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.months import (
     find_damaged_months,
@@ -37,7 +39,7 @@ MOVED_ORPHANS = (OrphanKind.NO_RECEIPT, OrphanKind.FOREIGN, OrphanKind.DUPLICATE
 """Strays that are moved too; temporary files are swept by the next download."""
 
 GROUP_SESSIONS: Final = 64
-"""Sessions that one thread verifies at once."""
+"""Sessions that one thread decodes at once; it bounds memory."""
 
 Damages = dict[str, list[Damage]]
 """What is wrong, by key."""
@@ -86,7 +88,6 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     beside = [tree for tree in Tree if tree is not Tree.TRADES]
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
     lost = find_lost(lakehouse.ledger, keys | damages.keys())
-    orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     store = lakehouse.sessions
     if isinstance(store, SegmentStore):
         # Strays are no damage: upkeep removes them when nobody can name them any more.
@@ -96,6 +97,7 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
             _record_damages(lakehouse, facts)
             facts.moved.extend(heal_segments(lakehouse.ledger, store, files, facts.keys))
         return facts
+    orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
     facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
     if not is_dry_run:
@@ -123,10 +125,7 @@ def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
     store = lakehouse.sessions
     found: list[Damage] = []
     receipts = list(store.iter_receipts(tree=tree, damages=found))
-    groups = [
-        receipts[start : start + GROUP_SESSIONS]
-        for start in range(0, len(receipts), GROUP_SESSIONS)
-    ]
+    groups = group_sessions(receipts)
     with ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="repair") as pool:
         for damages in pool.map(partial(store.verify_sessions, tree=tree), groups):
             found += damages
@@ -134,6 +133,12 @@ def _verify_tree(lakehouse: Lakehouse, tree: Tree) -> tuple[set[str], Damages]:
     for damage in found:
         by_key[damage.key].append(damage)
     return {receipt.key for receipt in receipts}, dict(by_key)
+
+
+def group_sessions(receipts: Sequence[Receipt]) -> list[Sequence[Receipt]]:
+    """Cut sessions into groups that one thread verifies at once."""
+    starts = range(0, len(receipts), GROUP_SESSIONS)
+    return [receipts[start : start + GROUP_SESSIONS] for start in starts]
 
 
 def find_lost(ledger: LedgerReader, known: set[str]) -> list[str]:

@@ -96,13 +96,13 @@ def forecast(
         left = told.missing
     if left is None:
         return Forecast()
-    steps = ledger.recent_steps()
+    steps = [] if pulse is None else ledger.recent_steps()
     # A run at work continues as it is; the next ones overlap as much as they have requests.
     slowness = 1.0
     if not is_running:
         steps = [step.overlap_fully() for step in steps]
         slowness = measure_slowness(left.requests / (1 if told is None else told.runs))
-    pace = None if pulse is None else measure_pace(steps)
+    pace = measure_pace(steps)
     least_s = _wait_for_rate(left, requests_per_minute)
     if pulse is None or pace is None:
         return _forecast_by_costs(left, least_s, told)

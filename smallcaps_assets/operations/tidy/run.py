@@ -8,7 +8,10 @@ the published catalog reads stays: it is built again before anything is removed,
 displaced since rests a day.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import polars as pl
 
 from smallcaps_assets.errors import (
     ConfigError,
@@ -74,9 +77,10 @@ def tidy_lake(lakehouse: Lakehouse, *, is_forced: bool = False) -> TidyFacts:
             _pack(store.lake, month, facts, is_forced=is_forced)
         store.forget()
         refresh_catalog(lakehouse)
+        snapshots = read_snapshots(store.lake)
         for month in list_months(store.lake):
             if month not in facts.skipped:
-                _remove(store.lake, month, facts)
+                _remove(store.lake, month, snapshots, facts)
     return facts
 
 
@@ -89,15 +93,14 @@ def _pack(lake: SegmentLake, month: str, facts: TidyFacts, *, is_forced: bool) -
         facts.skipped[month] = str(error)
 
 
-def _remove(lake: SegmentLake, month: str, facts: TidyFacts) -> None:
+def _remove(
+    lake: SegmentLake, month: str, snapshots: Mapping[str, pl.DataFrame], facts: TidyFacts
+) -> None:
     """Remove what was displaced, and strays unless they may be all that is left of a record."""
-    snapshots = read_snapshots(lake)
-    before = read_month(lake, month)
-    sizes = {name: stored.size for name, stored in {**before.parts, **before.stored}.items()}
+    survey = read_month(lake, month)
+    sizes = {name: stored.size for name, stored in {**survey.parts, **survey.stored}.items()}
+    lost = [loss.record for loss in find_month_losses(survey, snapshots)]
     chosen = remove_displaced(lake, month, list_named(snapshots.values()))
-    after = read_month(lake, month)
-    lost = [loss.record for loss in find_month_losses(after, snapshots)]
-    strays = remove_strays(lake, after, lost)
-    gone = (*chosen.parts, *chosen.records, *strays)
+    gone = (*chosen.parts, *chosen.records, *remove_strays(lake, survey, lost))
     facts.removed += len(gone)
     facts.removed_bytes += sum(sizes[name] for name in gone)

@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.segments.entries import OFF_SESSION, SESSION, Entry, frame_entries
+from smallcaps_assets.core.segments.entries import Entry, frame_entries
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.roots.identity import SEGMENTS_FORMAT, LakeIdentity, read_identity
@@ -23,6 +23,7 @@ from smallcaps_assets.lake.segments.closing import close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.segments.parts import SHAPE, PartShape
+from smallcaps_assets.lake.segments.receipts import enter_receipt
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.store import LakeStore
@@ -86,20 +87,11 @@ def commit_sessions(
     return told
 
 
-def enter_receipt(receipt: Receipt, tree: Tree) -> Entry:
-    """Say of a session what its receipt says."""
-    date = receipt.session_date
-    is_off = tree is Tree.OFF_SESSION
-    archive = None if receipt.archive is None else msgspec.json.encode(receipt.archive).decode()
-    shared = set(Entry.__struct_fields__) & set(Receipt.__struct_fields__) - {"rows", "archive"}
-    return Entry(
-        owner=_find_owner(date) if is_off else date,
-        kind=OFF_SESSION if is_off else SESSION,
-        is_accepted=receipt.is_accepted_disputed or receipt.is_accepted_empty,
-        archive=archive,
-        adopted=receipt.receipt_sha256,
-        **{name: getattr(receipt, name) for name in shared},
-    )
+def _enter(receipt: Receipt, tree: Tree) -> Entry:
+    """Say of a session what its receipt says, and what it was made of."""
+    owner = _find_owner(receipt.session_date) if tree is Tree.OFF_SESSION else None
+    entry = enter_receipt(receipt, owner)
+    return replace(entry, adopted=receipt.receipt_sha256, committed_at=receipt.committed_at)
 
 
 def _find_owner(date: dt.date) -> dt.date:
@@ -119,4 +111,4 @@ def _read_sessions(layout: LakeLayout, tree: Tree, source: str) -> Iterator[Stor
     for receipt in store.iter_receipts(tree=tree):
         key = (receipt.ticker, receipt.session_date)
         trades = store.read_trades(*key, tree=tree) if receipt.rows else TRADES.empty()
-        yield Stored(enter_receipt(receipt, tree), trades)
+        yield Stored(_enter(receipt, tree), trades)
