@@ -2,14 +2,15 @@
 
 A month of many tickers, session by session of one size.  Each run is a process of its own: the
 tapes are made before the clock starts, then measured, hashed, encoded and committed with all
-syncs.  Receipts come in ranges of ten sessions and groups of fifty, as a download of event windows
-makes them; segments in ranges of a month, committed when a segment is full.
+syncs; where memory is measured, each is made when its turn comes, as a download gets them.
+Receipts come in ranges of ten sessions and groups of fifty, as a download of event windows makes
+them; segments in ranges of a month, committed when a segment is full.
 """
 
 import argparse
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,20 +40,18 @@ FEWER_INODES = 500
 SOURCE = "emulator:bench"
 
 
-def make_tapes(tickers: int, rows: int) -> list[pl.DataFrame]:
-    """Return the tape of a month of each ticker."""
+def iter_tapes(tickers: int, rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the tape of a month of each ticker."""
     dates = load_calendar().dates(FIRST, LAST)
     random = np.random.default_rng(SEED)
     pool = make_pool(random, 4 * rows + 20_000)
-    tapes = []
     for number in range(tickers):
         ticker = f"T{number:03d}"
         starts = random.integers(0, pool.height - rows, len(dates)).tolist()
         days = zip(dates, starts, strict=True)
-        tapes.append(
-            pl.concat([cut_session(pool.slice(start, rows), ticker, date) for date, start in days])
+        yield pl.concat(
+            [cut_session(pool.slice(start, rows), ticker, date) for date, start in days]
         )
-    return tapes
 
 
 def prepare(
@@ -69,7 +68,7 @@ def prepare(
 
 
 def store_all(
-    store: SessionStore, tapes: Sequence[pl.DataFrame], rows: int, length: int, rules: GroupRules
+    store: SessionStore, tapes: Iterable[pl.DataFrame], rows: int, length: int, rules: GroupRules
 ) -> None:
     """Store all sessions in groups."""
     batch: list[PreparedSession] = []
@@ -82,13 +81,13 @@ def store_all(
     store.commit(batch)
 
 
-def store_receipts(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> None:
+def store_receipts(folder: Path, tapes: Iterable[pl.DataFrame], rows: int) -> None:
     """Store sessions with a receipt each."""
     store = LakeStore(LakeLayout(folder), FileSystem(), SOURCE)
     store_all(store, tapes, rows, RANGE, GroupRules(GROUP, float("inf"), float("inf")))
 
 
-def store_segments(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> None:
+def store_segments(folder: Path, tapes: Iterable[pl.DataFrame], rows: int) -> None:
     """Store sessions in segments."""
     storage = LocalStorage(folder / "lake", FileSystem())
     store = SegmentStore(SegmentLake(storage, SOURCE), load_calendar())
@@ -96,7 +95,7 @@ def store_segments(folder: Path, tapes: Sequence[pl.DataFrame], rows: int) -> No
     store_all(store, tapes, rows, days, GroupRules(float("inf"), SHAPE.chunk_rows, float("inf")))
 
 
-CONTENDERS: dict[str, Callable[[Path, Sequence[pl.DataFrame], int], None]] = {
+CONTENDERS: dict[str, Callable[[Path, Iterable[pl.DataFrame], int], None]] = {
     "receipts": store_receipts,
     "segments": store_segments,
 }
@@ -104,7 +103,9 @@ CONTENDERS: dict[str, Callable[[Path, Sequence[pl.DataFrame], int], None]] = {
 
 def store_once(name: str, tickers: int, rows: int) -> None:
     """Store a month once in a new folder, and print what it took and takes there."""
-    tapes = make_tapes(tickers, rows)
+    made = iter_tapes(tickers, rows)
+    tapes = made if rows == LARGE else list(made)
+    sessions = tickers * len(load_calendar().dates(FIRST, LAST))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "lake").mkdir()
@@ -113,14 +114,9 @@ def store_once(name: str, tickers: int, rows: int) -> None:
             CONTENDERS[name](folder, tapes, rows)
             paths = list((folder / "lake").rglob("*"))
             size = sum(path.stat().st_size for path in paths if path.is_file())
-            return {"inodes": len(paths), "bytes": size, "sessions": sum_sessions(tapes, rows)}
+            return {"inodes": len(paths), "bytes": size, "sessions": sessions}
 
         time_work(work)
-
-
-def sum_sessions(tapes: Sequence[pl.DataFrame], rows: int) -> int:
-    """Return the sessions of all tapes."""
-    return sum(tape.height // rows for tape in tapes)
 
 
 def measure(*, is_short: bool) -> list[dict[str, object]]:

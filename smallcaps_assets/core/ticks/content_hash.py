@@ -7,6 +7,7 @@ little more than one long one.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -24,6 +25,9 @@ HASH_HEADER: Final = b"smallcaps trades 1\n"
 SHORT_SESSION: Final = 4_096
 """Rows up to which all bytes are put together first: each longer update gives the interpreter
 lock away, and to get it back among many threads takes longer than a short session."""
+
+NEIGHBOUR_ROWS: Final = 131_072
+"""Rows of neighbouring sessions that are made canonical together, up to the end of the last."""
 
 Blocks: TypeAlias = Callable[[int, int], Sequence[memoryview]]
 """From the first row and the one after the last to the canonical bytes of one column."""
@@ -67,6 +71,8 @@ def hash_trades(trades: pl.DataFrame) -> str:
 def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
     """Hash each of the sessions of so many rows that lie one after the other.
 
+    Neighbours are made canonical together, and not all at once: that would be a second copy.
+
     Raises:
         DataError: The sizes do not add up to the rows.
         SchemaError: A vendor column is missing or of another type.
@@ -76,9 +82,15 @@ def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
             f"expected {format_count(sum(sizes), 'row')} of {format_count(len(sizes), 'session')}, "
             f"got {trades.height:,}"
         )
-    hasher = TapeHasher(trades)
     ends = np.cumsum(sizes, dtype=np.int64).tolist()
-    return [hasher.hash(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    spans = pairwise([0, *ends])
+    hashes = []
+    for _, neighbours in groupby(spans, key=lambda span: span[0] // NEIGHBOUR_ROWS):
+        near = list(neighbours)
+        start, end = near[0][0], near[-1][1]
+        hasher = TapeHasher(trades.slice(start, end - start))
+        hashes += [hasher.hash(first - start, last - start) for first, last in near]
+    return hashes
 
 
 def hash_lake(hashes: Mapping[str, str]) -> str:

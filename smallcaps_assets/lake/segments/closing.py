@@ -6,6 +6,8 @@ not: when a segment closes (``writer``), and how it gets its name (``commit``).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 import polars as pl
 
@@ -25,6 +27,8 @@ from smallcaps_assets.lake.segments.parts import SHAPE, EncodedPart, PartShape, 
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
 _PLACE = ("ticker", "session_date")
+_GROUPED: Final = 131_072
+"""Rows that are grouped at once, up to the end of their last session."""
 _MEASURED = ("rows", "first_sip", "last_sip", *PHASE_COLUMNS.values())
 
 
@@ -103,12 +107,22 @@ def _sort(trades: pl.DataFrame) -> pl.DataFrame:
 
 
 def _measure(trades: pl.DataFrame) -> pl.DataFrame:
-    """Count the rows of each session and phase, and find its first and last instant."""
-    return trades.group_by(_PLACE, maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("rows"),
-        pl.col("sip_timestamp").first().alias("first_sip"),
-        pl.col("sip_timestamp").last().alias("last_sip"),
-        *count_phases(),
+    """Count the rows of each session and phase, and find its first and last instant.
+
+    Grouping takes more memory than the rows that it groups, so it takes neighbours by and by.
+    """
+    starts = trades.select(_starts_session().arg_true()).to_series().to_list()
+    cuts = [start for before, start in pairwise(starts) if before // _GROUPED < start // _GROUPED]
+    return pl.concat(
+        trades.slice(first, end - first)
+        .group_by(_PLACE, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("rows"),
+            pl.col("sip_timestamp").first().alias("first_sip"),
+            pl.col("sip_timestamp").last().alias("last_sip"),
+            *count_phases(),
+        )
+        for first, end in pairwise([0, *cuts, trades.height])
     )
 
 

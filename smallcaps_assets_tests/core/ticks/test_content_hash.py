@@ -1,11 +1,13 @@
 """Hashing many sessions at once gives what hashing each of them gives."""
 
+from itertools import accumulate
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.ticks.content_hash import hash_sessions, hash_trades
+from smallcaps_assets.core.ticks.content_hash import NEIGHBOUR_ROWS, hash_sessions, hash_trades
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.lake_factories import make_tape
@@ -37,6 +39,18 @@ def test_hash_sessions_equals_the_hash_of_each_session(chosen: list[int], names:
     hashes = hash_sessions(pl.concat([TRADES.empty(), *tapes]), [tape.height for tape in tapes])
 
     assert hashes == [hash_trades(tape) for tape in tapes]
+
+
+def test_hash_sessions_of_more_rows_than_are_made_canonical_together() -> None:
+    tape = TAPES[4].sample(3 * NEIGHBOUR_ROWS, with_replacement=True, seed=1)
+    sizes = [NEIGHBOUR_ROWS - 1, 0, 2, 2 * NEIGHBOUR_ROWS - 1]
+
+    hashes = hash_sessions(tape, sizes)
+
+    ends = list(accumulate(sizes))
+    assert hashes == [
+        hash_trades(tape[end - size : end]) for size, end in zip(sizes, ends, strict=True)
+    ]
 
 
 def test_hash_sessions_takes_texts_of_any_alphabet() -> None:

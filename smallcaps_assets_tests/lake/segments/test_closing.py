@@ -67,6 +67,18 @@ def test_what_the_rows_tell_is_measured() -> None:
     assert (entry.first_sip, entry.last_sip) == (instants[0], instants[-1])
 
 
+def test_more_rows_than_are_grouped_at_once_are_measured_by_session() -> None:
+    rows = make_tape(500).sample(140_000, with_replacement=True, seed=1).sort("sip_timestamp")
+    tapes = [rows.with_columns(ticker=pl.lit(name)) for name in ("ABCD", "BCpC", "CON")]
+
+    draft = close([enter(tape["ticker"][0], SESSION, tape.height) for tape in tapes], *tapes)
+
+    told = list_entries(draft.entries)
+    assert [entry.rows for entry in told] == [140_000] * 3
+    assert [entry.first_row for entry in told] == [0, 140_000, 280_000]
+    assert {entry.last_sip for entry in told} == {rows["sip_timestamp"].to_physical()[-1]}
+
+
 def test_sessions_without_rows_have_no_part() -> None:
     draft = close([enter("ABCD", SESSION, 0), enter("BCpC", SESSION, 0, state="quarantined")])
 
