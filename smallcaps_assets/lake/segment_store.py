@@ -11,7 +11,7 @@ what a process knows of a month is brought up to date by the records that are ne
 import datetime as dt
 import threading
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -42,8 +42,8 @@ from smallcaps_assets.lake.segments.reading import (
     Month,
     list_months,
     read_entries,
-    read_month,
     refresh_month,
+    require_whole,
     survey_month,
 )
 from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, make_receipt
@@ -61,6 +61,7 @@ MONTHS_KEPT: Final = 24
 
 Place = tuple[str, dt.date]
 Key = tuple[str, dt.date, str]
+Selected = list[tuple[Month, pl.DataFrame]]
 _PLACES: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 
@@ -150,7 +151,7 @@ class SegmentStore(SessionStore):
         """
         return [
             self._describe(entry, survey)
-            for survey, told in self._select(map(decode_key, keys), Tree.TRADES)
+            for survey, told in self._select(map(decode_key, keys), Tree.TRADES, self._read)
             for entry in list_entries(told)
             if _is_stored(entry, Tree.TRADES)
         ]
@@ -164,7 +165,9 @@ class SegmentStore(SessionStore):
                 return None
 
     def find_damages(self, receipt: Receipt) -> list[Damage]:
-        """Find what is wrong with the rows of a stored session: its row groups alone are read."""
+        """Find what is wrong with a stored session, in a month of which every record is whole."""
+        with self._lock:
+            self._read(month_of(self._calendar.owner_of(receipt.session_date)))
         return self.verify_session(receipt)
 
     def sweep(self) -> list[Path]:
@@ -232,14 +235,14 @@ class SegmentStore(SessionStore):
     def verify_session(
         self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
     ) -> list[Damage]:
-        """Find everything that is wrong with a stored session.
+        """Find everything that is wrong with a stored session, whatever other records say.
 
         Args:
             receipt: What is believed of it.
             deep: Read and hash its rows; otherwise only its part is looked up.
             tree: Among what it belongs.
         """
-        selected = self._select([(receipt.ticker, receipt.session_date)], tree)
+        selected = self._survey_sessions([receipt], tree)
         damages = _compare([receipt], selected, tree)
         return damages if damages or not deep else self._verify_rows(selected)
 
@@ -252,8 +255,7 @@ class SegmentStore(SessionStore):
             receipts: What is believed of them.
             tree: Among what they belong.
         """
-        places = [(one.ticker, one.session_date) for one in receipts]
-        selected = self._select(places, tree)
+        selected = self._survey_sessions(receipts, tree)
         return [*_compare(receipts, selected, tree), *self._verify_rows(selected)]
 
     def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
@@ -263,8 +265,7 @@ class SegmentStore(SessionStore):
             MissingPartitionError: A part is gone.
             DataError: A part is damaged.
         """
-        places = [(one.ticker, one.session_date) for one in receipts]
-        selected = self._select(places, Tree.TRADES)
+        selected = self._survey_sessions(receipts, Tree.TRADES)
         frames = [read_entries(self.lake, survey.name, told) for survey, told in selected]
         return pl.concat([TRADES.empty(), *frames])
 
@@ -320,19 +321,27 @@ class SegmentStore(SessionStore):
         with self._lock:
             self._months.clear()
 
-    def _read(self, month: str) -> Month:
+    def _survey(self, month: str) -> Month:
         """Bring a month up to date; the ones used last stay in memory."""
         known = self._months.pop(month, None)
-        read = read_month(self.lake, month) if known is None else refresh_month(self.lake, known)
+        read = survey_month(self.lake, month) if known is None else refresh_month(self.lake, known)
         self._months[month] = read
         while len(self._months) > MONTHS_KEPT:
             del self._months[next(iter(self._months))]
         return read
 
+    def _read(self, month: str) -> Month:
+        """Bring a month up to date, or refuse it: what a damaged record says would be missed."""
+        return require_whole(self._survey(month))
+
+    def _recall(self, month: str) -> Month:
+        """Recall a month as it was last read."""
+        known = self._months.get(month)
+        return self._read(month) if known is None else require_whole(known)
+
     def _find(self, key: Key, owner: dt.date) -> Entry | None:
         """Find the entry of a session that counts, by what is known of its month."""
-        month = month_of(owner)
-        known = self._months.get(month) or self._read(month)
+        known = self._recall(month_of(owner))
         ticker, date, kind = key
         is_key = (pl.col("ticker") == ticker) & (pl.col("session_date") == date)
         found = list_entries(known.winners.filter(is_key, pl.col("kind") == kind))
@@ -346,7 +355,14 @@ class SegmentStore(SessionStore):
             raise MissingPartitionError(_say_missing(ticker, session_date, tree))
         return entry
 
-    def _select(self, places: Iterable[Place], tree: Tree) -> list[tuple[Month, pl.DataFrame]]:
+    def _survey_sessions(self, receipts: Iterable[Receipt], tree: Tree) -> Selected:
+        """Select what whole records say of some sessions, however damaged others are."""
+        places = [(one.ticker, one.session_date) for one in receipts]
+        return self._select(places, tree, self._survey)
+
+    def _select(
+        self, places: Iterable[Place], tree: Tree, read: Callable[[str], Month]
+    ) -> Selected:
         """Select the entries of some sessions that count, with the month that they lie in.
 
         The lock is let go of before any of their rows are read: threads verify side by side.
@@ -358,7 +374,7 @@ class SegmentStore(SessionStore):
         selected = []
         with self._lock:
             for month, asked in by_month.items():
-                survey, framed = self._read(month), pl.DataFrame(asked, _PLACES, orient="row")
+                survey, framed = read(month), pl.DataFrame(asked, _PLACES, orient="row")
                 told = survey.winners.join(framed, on=list(_PLACES), how="semi")
                 selected.append((survey, told.filter(pl.col("kind") == kind)))
         return selected
@@ -376,8 +392,7 @@ class SegmentStore(SessionStore):
         """Give the entries of sessions that are red now a revision above what they heal."""
         red: dict[Key, int] = {}
         for month in dict.fromkeys(month_of(entry.owner) for entry in entries):
-            known = self._months.get(month) or self._read(month)
-            told = known.winners.filter(~is_green()).select(*KEY, "revision")
+            told = self._recall(month).winners.filter(~is_green()).select(*KEY, "revision")
             red |= {row[:3]: row[3] for row in told.iter_rows()}
         floors = (red.get(_key_of(entry), 0) + 1 for entry in entries)
         return [

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from smallcaps_assets.core import states
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.disputes import Asking
-from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.segments.names import part_key
+from smallcaps_assets.lake.segments.names import part_key, record_key
 from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lake.sessions.damages import DamageKind
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
@@ -164,6 +164,30 @@ def test_damage_of_a_part_is_found(store: SegmentStore) -> None:
     storage.remove(key)
     (lost,) = store.verify_session(stored, deep=False)
     assert lost.kind is DamageKind.MISSING_FILE
+
+
+def test_a_damaged_record_hides_its_own_sessions_alone(store: SegmentStore) -> None:
+    """An audit and a repair look at all others; a download would miss what the record says."""
+    store.commit([prepare(store)])
+    (name,) = read_month(store.lake, "2024-03").records
+    other = store.prepare("ABCD", MONDAY, make_tape(3, session_date=MONDAY), make_facts())
+    (told,) = store.commit([other])
+    harm_record(store, name)
+
+    assert [receipt.key for receipt in store.iter_receipts(damages=[])] == [told.key]
+    assert store.verify_sessions([told]) == store.verify_session(told) == []
+    assert store.read_sessions([told]).height == 3
+    for ask in (lambda: store.find_receipts([KEY]), lambda: store.find_damages(told)):
+        with pytest.raises(LedgerMismatchError, match=name):
+            ask()
+
+
+def harm_record(store: SegmentStore, name: str) -> None:
+    """Cut a record, as whoever opens the lake next finds it."""
+    storage = store.lake.storage
+    assert isinstance(storage, MemoryStorage)
+    storage.objects[record_key("2024-03", name)] = (b"PAR1", 0)
+    store.forget()
 
 
 def test_only_new_records_are_read(store: SegmentStore) -> None:

@@ -135,24 +135,31 @@ def read_month(lake: SegmentLake, month: str) -> Month:
         PartitionConflictError: A record is of another source, or of a newer version.
         StorageError: The storage refuses.
     """
-    read = survey_month(lake, month)
-    for reason in read.damaged.values():
+    return require_whole(survey_month(lake, month))
+
+
+def require_whole(month: Month) -> Month:
+    """Refuse a month of which a record is damaged.
+
+    Raises:
+        LedgerMismatchError: One is.
+    """
+    for reason in month.damaged.values():
         raise LedgerMismatchError(reason)
-    return read
+    return month
 
 
 def refresh_month(lake: SegmentLake, known: Month) -> Month:
     """Bring a month up to date, reading only the records that it does not have yet.
 
+    Damaged ones are listed, as :func:`survey_month` does.
+
     Raises:
-        LedgerMismatchError: A record is damaged.
         MissingPartitionError: A record was removed meanwhile, twice.
         PartitionConflictError: A record is of another source, or of a newer version.
         StorageError: The storage refuses.
     """
     read = _twice(lambda: _survey(lake, known.name, known.records))
-    for reason in read.damaged.values():
-        raise LedgerMismatchError(reason)
     return known if (read.stored, read.parts) == (known.stored, known.parts) else read
 
 
