@@ -6,6 +6,7 @@ operations themselves (``files``).
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ from typing import Final
 from smallcaps_assets.errors import StorageError
 
 _FULL: Final = "free space or move the lake to a larger disk, then run the same command again"
+_NO_INODES: Final = (
+    "there is room for bytes, but for no more files (`df -i`): remove files, or move the lake to a "
+    "disk that was made with more inodes, then run the same command again"
+)
 _READ_ONLY: Final = "remount the disk for writing (a disk that turned read-only may be failing)"
 _REFUSED: Final = "give this user the right to write there, or set SMALLCAPS_DATA_DIR elsewhere"
 _GONE: Final = "mount the disk again, or correct SMALLCAPS_DATA_DIR; nothing is made in its place"
@@ -42,7 +47,7 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        remedy = _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
+        remedy = _find_remedy(error, path)
         raise StorageError(f"cannot {action} {path}: {reason}; {remedy}") from error
 
 
@@ -51,8 +56,28 @@ def explain_refusal(error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.filename is None:
         return f"cannot write what is to be told: {reason}; is the standard output full or closed?"
-    remedy = _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
+    remedy = _find_remedy(error, Path(str(error.filename)))
     return f"cannot use {error.filename}: {reason}; {remedy}"
+
+
+def _find_remedy(error: OSError, path: Path) -> str:
+    """Find what to do about a refusal; a disk may be full of files instead of bytes."""
+    if error.errno == errno.ENOSPC and _lacks_inodes(path):
+        return _NO_INODES
+    return _REMEDIES.get(error.errno or 0, "see what the operating system says of it")
+
+
+def _lacks_inodes(path: Path) -> bool:
+    """Say whether a file system counts inodes and has none left; what cannot be told is no."""
+    for place in (path, *path.parents):
+        try:
+            found = os.statvfs(place)
+        except FileNotFoundError:
+            continue
+        except (OSError, AttributeError):
+            return False
+        return found.f_files > 0 and found.f_favail == 0 and found.f_bavail > 0
+    return False
 
 
 def is_broken(error: Exception) -> bool:

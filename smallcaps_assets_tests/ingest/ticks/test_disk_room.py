@@ -70,6 +70,20 @@ def test_a_run_stops_before_the_disk_is_full_says_what_is_missing_and_resumes(
         assert remedy in text
 
 
+def test_trades_that_hardly_compress_do_not_fill_the_disk_before_any_is_stored(
+    tmp_path: Path,
+) -> None:
+    """What waits for the rest of its segment is not on the disk yet, and no bar tells its size."""
+    with serve(BulkySource(16 * TRADES)) as server:
+        disk = QuotaDisk({tmp_path: NO_WORRY})
+
+        stopped = download_on(disk, tmp_path, server, RESERVE + 3_000_000)
+
+    assert stopped.summary.aborted.startswith("no room for the next range")
+    assert 0 < stopped.summary.finished < 20
+    assert (disk.refusals, disk.lowest >= RESERVE) == (0, True)
+
+
 def test_a_run_that_finds_no_room_asks_for_nothing(tmp_path: Path) -> None:
     with serve(BulkySource(TRADES)) as server:
         disk = QuotaDisk({tmp_path: NO_WORRY})
