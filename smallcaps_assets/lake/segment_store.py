@@ -59,6 +59,9 @@ from smallcaps_assets.schemas import TRADES
 MONTHS_KEPT: Final = 24
 """Months of which the records stay in memory; work goes through them in order."""
 
+UNCOUNTED: Final = 0
+"""Revision of an answer that is kept and never counted: any that did has a higher one."""
+
 Place = tuple[str, dt.date]
 Key = tuple[str, dt.date, str]
 Selected = list[tuple[Month, pl.DataFrame]]
@@ -105,15 +108,10 @@ class SegmentStore(SessionStore):
             StorageError: The storage refuses; each session is as it was, or as it is told.
         """
         with self._lock:
-            entries = []
-            for receipt in receipts:
-                stored = self._require(receipt.ticker, receipt.session_date, Tree.TRADES)
-                told = enter_receipt(receipt)
-                entries.append(replace(told, part=stored.part, first_row=stored.first_row))
-            return self._say(entries)
+            return self._say([self._locate(enter_receipt(receipt)) for receipt in receipts])
 
     def keep_revision(self, receipt: Receipt, other: PreparedSession | None = None) -> Path:
-        """Keep an answer that does not count; the stored one stays where it is.
+        """Keep an answer that does not count, once; the stored one stays where it is.
 
         Args:
             receipt: What is known of the stored session.
@@ -126,9 +124,9 @@ class SegmentStore(SessionStore):
         if other is None:
             return Path(month, receipt.content_hash[:8])
         with self._lock:
-            # Of two answers of one revision the later one loses.
-            told = replace(enter_receipt(other.receipt), revision=receipt.revision)
-            self._store([told], [other.trades])
+            told = replace(enter_receipt(other.receipt), revision=UNCOUNTED)
+            if _find_answers(self._read(month), told).is_empty():
+                self._store([told], [other.trades])
         return Path(month, other.receipt.content_hash[:8])
 
     def read_receipt(
@@ -388,6 +386,14 @@ class SegmentStore(SessionStore):
         owner = self._calendar.owner_of(receipt.session_date) if is_off else None
         return enter_receipt(receipt, owner)
 
+    def _locate(self, told: Entry) -> Entry:
+        """Say where the rows of an answer lie, which another one may have replaced meanwhile."""
+        self._require(told.ticker, told.session_date, Tree.TRADES)
+        answers = list_entries(_find_answers(self._read(month_of(told.owner)), told))
+        if not answers:
+            raise MissingPartitionError(_say_missing(*_key_of(told)[:2], Tree.TRADES))
+        return replace(told, part=answers[-1].part, first_row=answers[-1].first_row)
+
     def _raise_above_red(self, entries: Sequence[Entry]) -> list[Entry]:
         """Give the entries of sessions that are red now a revision above what they heal."""
         red: dict[Key, int] = {}
@@ -493,6 +499,14 @@ def _say_missing(ticker: str, session_date: dt.date, tree: Tree) -> str:
 
 def _key_of(entry: Entry) -> Key:
     return entry.ticker, entry.session_date, entry.kind
+
+
+def _find_answers(month: Month, told: Entry) -> pl.DataFrame:
+    """Find the entries of an answer whose rows are there, be they those that count or not."""
+    key = [pl.col(name) == value for name, value in zip(KEY, _key_of(told), strict=True)]
+    is_there = (pl.col("rows") == 0) | pl.col("part").is_in([*month.parts])
+    is_same = (pl.col("content_hash") == told.content_hash) & (pl.col("rows") == told.rows)
+    return month.entries.filter(*key, is_same, is_there).sort("packed")
 
 
 def _is_stored(entry: Entry, tree: Tree) -> bool:

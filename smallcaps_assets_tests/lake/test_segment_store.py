@@ -137,6 +137,32 @@ def test_an_answer_that_does_not_count_is_kept_and_loses(store: SegmentStore) ->
     assert sorted(read_month(store.lake, "2024-03").entries["rows"]) == [1, 5]
 
 
+@pytest.mark.parametrize("days", [-4000, 0, 4000], ids=["back", "same", "on"])
+def test_an_answer_that_does_not_count_loses_whatever_the_clock_says(
+    store: SegmentStore, days: int
+) -> None:
+    """A clock that was put back made a kept answer the earlier one, which won."""
+    (stored,) = store.commit([prepare(store)])
+    started = STARTED + dt.timedelta(days=days)
+
+    for _ in range(2):
+        store.keep_revision(stored, prepare(store, 9, seed=2, started_at=started))
+
+    assert store.find_receipt(KEY) == stored
+    assert read_month(store.lake, "2024-03").entries.height == 2  # kept once
+
+
+def test_what_is_restated_is_told_of_its_own_rows(store: SegmentStore) -> None:
+    """Another process stores another answer between a look and what is said of it."""
+    (old,) = store.commit([prepare(store)])
+    store.commit([prepare(store, 9, seed=2, revision=2)])
+
+    (told,) = store.restate([replace(old, revision=3, marks=("bar_residual",))])
+
+    assert store.verify_session(told) == []
+    assert store.read_trades("ABCD", SESSION).equals(make_tape(5))
+
+
 def test_what_lost_its_proof_is_missing_until_it_is_asked_for_again(store: SegmentStore) -> None:
     store.commit([prepare(store)])
 
