@@ -250,6 +250,9 @@ class Settings(BaseSettings):
     sync_interval_s: float = Field(
         default=2.0, gt=0, description="Longest wait of a finished session for its commit."
     )
+    commit_interval_s: float = Field(
+        default=30.0, gt=0, description="Longest wait of a finished session for its segment."
+    )
     stuck_after_min: float = Field(
         default=10.0, gt=0, description="Minutes without a commit: `status` says stuck."
     )

@@ -94,6 +94,7 @@ def make_bulky_lakehouse(folder: Path, url: str, disk: FileSystem, **changes: ob
     """Return a lakehouse of one session a request; its 20 sessions are planned, and have bars."""
     folder.mkdir(exist_ok=True)
     values: dict[str, object] = {"range_max_sessions": 1, "workers": 4, "sync_group": 2}
+    values["commit_interval_s"] = 1e-9
     lakehouse = Lakehouse(make_settings(folder, url, **(values | changes)), fs=disk)
     write_bars(lakehouse, {decode_key(key): TRADES for key in KEYS})
     bars = lakehouse.tables.read_daily_bars().collect()

@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 
 import polars as pl
 
-from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.keys import encode_key, key_expression
+from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.emulator.answers.faults import Fault
@@ -19,9 +20,12 @@ from smallcaps_assets.emulator.tape import WireRow
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.ledger.writer import tell_time
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.segments.reading import list_months, read_month
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.schemas import DAILY_BARS
+from smallcaps_assets.schemas import DAILY_BARS, ENTRIES
 from smallcaps_assets.settings import Settings
+from smallcaps_assets_tests.lake.lake_factories import list_revisions
 from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade
 
 KEY: Final = "sk_live_0123456789abcdef"
@@ -82,6 +86,7 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
         "retries": RETRIES,
         "backoff_base_s": 0.001,
         "backoff_factor": 1.0,
+        "commit_interval_s": 2.0,
     }
     return Settings(**cast(dict[str, Any], quick | changes))
 
@@ -99,12 +104,35 @@ def download(lakehouse: Lakehouse, keys: Sequence[str], **options: object) -> Do
 
 
 def hash_stored(lakehouse: Lakehouse) -> dict[str, str]:
-    """Return the content hash of every session that has a receipt, from the file itself."""
-    store = lakehouse.store
+    """Return the content hash of every session that is stored, from its rows themselves."""
+    store = lakehouse.sessions
     return {
         receipt.key: hash_trades(store.read_trades(receipt.ticker, receipt.session_date))
         for receipt in store.iter_receipts()
     }
+
+
+def list_kept(lakehouse: Lakehouse) -> list[tuple[str, str]]:
+    """Return session and beginning of the content hash of each answer that does not count."""
+    if not lakehouse.has_segments:
+        folders = list_revisions(lakehouse.layout)
+        return [(str(path.parent), path.name.partition("-")[2]) for path in folders]
+    lost = find_lost_entries(lakehouse).filter(pl.col("kind") == SESSION)
+    keys = lost.select(key_expression()).to_series()
+    return [(key, content[:8]) for key, content in zip(keys, lost["content_hash"], strict=True)]
+
+
+def find_lost_entries(lakehouse: Lakehouse) -> pl.DataFrame:
+    """Return the entries of rows that are stored in segments and do not count, once a place."""
+    assert isinstance(lakehouse.sessions, SegmentStore)
+    lake = lakehouse.sessions.lake
+    has_rows = pl.col("rows") > 0
+    frames = [ENTRIES.empty()]
+    for month in (read_month(lake, name) for name in list_months(lake)):
+        counting = month.winners.filter(has_rows)
+        stored = month.entries.filter(has_rows).select(*ENTRIES.columns)
+        frames.append(stored.join(counting, on=[*ENTRIES.key, "content_hash"], how="anti"))
+    return pl.concat(frames).unique([*ENTRIES.key, "part", "first_row"], maintain_order=True)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ FILE_GROWTH: Final = 0.1
 """Share of that by which dictionaries grow with each e-fold of trades; alike on all tapes."""
 SESSION_BYTES: Final = 3 * 4096
 """What a file system takes for a session besides its data: folder, receipt, a rounded end."""
+ENTRY_BYTES: Final = 256
+"""What a session takes in the record of a segment."""
 INDEX_BYTES: Final = 16 * 1024
 """What ledger, catalog and Dagster take in the data folder for one session."""
 DEFAULT_BLOCK_BYTES: Final = SESSION_BYTES + INDEX_BYTES

@@ -9,6 +9,7 @@ Nothing that the lake has proven is ever replaced, and the archive is only read.
 
 import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Final, TypeVar
 
 import polars as pl
 
-from smallcaps_assets.core.budget.calibration import INDEX_BYTES
+from smallcaps_assets.core.budget.calibration import DEFAULT_BYTES_PER_TRADE, INDEX_BYTES
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import session_range
@@ -216,14 +217,20 @@ class Import:
             StorageError: No root has room for the group.
         """
         placement = self._lakehouse.placement
-        needed = sum(len(prepared.content) + INDEX_BYTES for prepared in written)
+        needed = sum(_measure(prepared) + INDEX_BYTES for prepared in written)
         room = max(placement.measure_room(root.folder) for root in placement.roots)
         if written and room < needed:
             raise StorageError(
                 f"no room for {len(written)} more sessions ({format_bytes(needed)}): what is "
-                "imported is stored; make room, add a disk to SMALLCAPS_LAKE_ROOTS or lower "
-                "SMALLCAPS_DISK_RESERVE_GB, then run the same import again"
+                "imported is stored; make room or lower SMALLCAPS_DISK_RESERVE_GB, then run the "
+                "same import again"
             )
+
+
+def _measure(prepared: PreparedSession) -> int:
+    """Measure what a session takes, in a file of its own or as rows of a segment."""
+    rows = 0 if prepared.trades is None else prepared.trades.height
+    return len(prepared.content) + math.ceil(rows * DEFAULT_BYTES_PER_TRADE)
 
 
 def _read_bars(tables: TableStore, sessions: Sequence[SessionFiles]) -> dict[str, Bar]:

@@ -3,6 +3,9 @@
 What belongs here: the bytes that sessions will take, and the words when they do not fit. What does
 not: free bytes and reserves (``lake.roots.placement``), and what a full disk does to a write all
 the same (``lake.storage.files``).
+
+What sessions take in a segment is known when they are stored: until then their trades are weighed,
+and while they wait for it they count as large as they lie in memory.
 """
 
 from collections.abc import Sequence
@@ -10,13 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.core.budget.calibration import INDEX_BYTES, SESSION_BYTES, Calibration
+from smallcaps_assets.core.budget.calibration import (
+    ENTRY_BYTES,
+    INDEX_BYTES,
+    SESSION_BYTES,
+    Calibration,
+)
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.roots.placement import Placement
+from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
@@ -28,6 +38,7 @@ class Room:
 
     Attributes:
         data_dir: Where the ledger and Dagster's events grow.
+        has_segments: Sessions lie in segments, not in files of their own.
         estimated_bytes: What was estimated for the sessions that arrived so far.
         arrived_bytes: What they take.
     """
@@ -37,13 +48,20 @@ class Room:
     calendar: SessionCalendar
     bars: BarFacts
     calibration: Calibration
+    has_segments: bool = False
     estimated_bytes: float = 0.0
     arrived_bytes: float = 0.0
 
     def learn(self, result: RangeResult) -> None:
         """Take note of how large the sessions of a range are, which no bar may have told."""
         self.estimated_bytes += self._estimate(self._expect(result.span))
-        self.arrived_bytes += _measure(result)
+        self.arrived_bytes += self._measure(result)
+
+    def correct(self, stored: Sequence[Receipt]) -> None:
+        """Take note of what sessions take that were weighed by their trades, once it is known."""
+        if self.has_segments:
+            sizes = sum(receipt.bytes + ENTRY_BYTES for receipt in stored)
+            self.arrived_bytes += sizes - self._estimate([receipt.rows for receipt in stored])
 
     def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
         """Say whether ranges, and what is ready to be stored, fit on some disk beside all reserves.
@@ -57,7 +75,7 @@ class Room:
         if self.placement.measure_room(self.data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
-        ready = sum(_measure(result) for result in batch)
+        ready = sum(map(self._bound, batch))
         wanted = MARGIN * self._need_bytes(expected) + ready + index
         room = (self.placement.measure_room(root.folder) for root in self.placement.roots)
         return any(free >= wanted for free in room)
@@ -77,8 +95,8 @@ class Room:
             f"no room for the next range ({waiting[0].describe()}): {self._describe_disks()}. What "
             f"is finished is stored; {len(missing):,} sessions are missing and need about "
             f"{format_bytes(needed)} more.  Make room, move the lake by `smallcaps relocate DEST`, "
-            "add a disk to SMALLCAPS_LAKE_ROOTS, or lower SMALLCAPS_DISK_RESERVE_GB; then run the "
-            "same command again"
+            f"{'' if self.has_segments else 'add a disk to SMALLCAPS_LAKE_ROOTS, '}"
+            "or lower SMALLCAPS_DISK_RESERVE_GB; then run the same command again"
         )
 
     def _expect(self, span: RequestRange) -> list[int | None]:
@@ -95,7 +113,8 @@ class Room:
         sizes = self.calibration
         counts = [sizes.trades_per_session if count is None else count for count in expected]
         files = sum(count > 0 for count in counts)
-        return sizes.predict_bytes(sum(counts), files) + len(expected) * SESSION_BYTES
+        block = ENTRY_BYTES if self.has_segments else SESSION_BYTES
+        return sizes.predict_bytes(sum(counts), files) + len(expected) * block
 
     def _describe_disks(self) -> str:
         """Describe what is free on each disk, once each."""
@@ -110,8 +129,25 @@ class Room:
             for folder in disks.values()
         )
 
+    def _measure(self, result: RangeResult) -> float:
+        """Measure the bytes that the sessions of a range take on their disk."""
+        sessions = (*result.sessions, *result.off_session)
+        if self.has_segments:
+            return self._estimate([session.receipt.rows for session in sessions])
+        return sum(len(session.content) + SESSION_BYTES for session in sessions)
 
-def _measure(result: RangeResult) -> int:
-    """Measure the bytes that the sessions of a range take on their disk."""
-    sessions = (*result.sessions, *result.off_session)
-    return sum(len(session.content) + SESSION_BYTES for session in sessions)
+    def _bound(self, result: RangeResult) -> float:
+        """Tell the most bytes that the sessions of a range will take, however they compress."""
+        return result.held_bytes if self.has_segments else self._measure(result)
+
+
+def open_room(lakehouse: Lakehouse, bars: BarFacts, costs: Calibration) -> Room:
+    """Look at the disks of a lake, for sessions with these bars at these costs."""
+    return Room(
+        lakehouse.placement,
+        lakehouse.home.data_dir,
+        lakehouse.calendar,
+        bars,
+        costs,
+        lakehouse.has_segments,
+    )

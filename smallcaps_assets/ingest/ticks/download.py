@@ -32,7 +32,7 @@ from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ran
 from smallcaps_assets.ingest.proof.judging import StoredJudge
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
-from smallcaps_assets.ingest.ticks.disk_room import Room
+from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
 from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
@@ -102,6 +102,7 @@ class Download:
         self._running: dict[Future[RangeResult], RequestRange] = {}
         self._batch: list[RangeResult] = []
         self._batch_since = time.monotonic()
+        self._room: Room
         settings = lakehouse.settings
         watch = VendorWatch(settings.outage_after, settings.workers)
         self._policy = FailurePolicy(lakehouse.calendar, watch, run_id)
@@ -244,10 +245,9 @@ class Download:
         self.workload.enter("fetches")
         pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
         try:
-            folder = lakehouse.home.data_dir
-            room = Room(lakehouse.placement, folder, lakehouse.calendar, bars, holdings.costs)
-            yield from self._loop(pool, fetcher, room)
-            yield from self._ask_again(self.asking, pool, fetcher, room)
+            self._room = open_room(lakehouse, bars, holdings.costs)
+            yield from self._loop(pool, fetcher)
+            yield from self._ask_again(self.asking, pool, fetcher)
         except self._interrupts:
             lakehouse.stop.set()
             yield from self._flush()
@@ -257,7 +257,7 @@ class Download:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _ask_again(
-        self, asking: AskingAgain, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
+        self, asking: AskingAgain, pool: ThreadPoolExecutor, fetcher: RangeFetcher
     ) -> Iterator[Outcome]:
         """Look again at what its bars dispute, and yield what became of it."""
         budget = allow_requests(self.summary.requests)
@@ -269,29 +269,25 @@ class Download:
             self._waiting.put(ranges)
             self.workload.add(ranges)
             # Its bars may be newer than those of the first answers.
-            yield from self._loop(pool, replace(fetcher, judge=asking.judge), room)
+            yield from self._loop(pool, replace(fetcher, judge=asking.judge))
             asking.reconsider()
         if self._accept_disputed:
             asking.accept()
         for receipt in asking.receipts.values():
             yield describe_stored(receipt, self._run_id)
 
-    def _loop(
-        self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
-    ) -> Iterator[Outcome]:
+    def _loop(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
         """Keep the pool busy and settle what it finishes."""
         while (self._waiting and not self.summary.aborted) or self._running:
-            yield from self._submit(pool, fetcher, room)
+            yield from self._submit(pool, fetcher)
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
-                yield from self._settle(future, self._running.pop(future), room)
+                yield from self._settle(future, self._running.pop(future))
             if self._is_flush_due():
                 yield from self._flush()
         yield from self._flush()
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, fetcher: RangeFetcher, room: Room
-    ) -> Iterator[Outcome]:
+    def _submit(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
         """Give the pool work; where a disk gets full, one range at a time, then none."""
         workers = self._lakehouse.settings.workers
         while self._waiting and len(self._running) < workers and not self.summary.aborted:
@@ -306,7 +302,7 @@ class Download:
             elif span.page_limit is None and self._policy.is_given_up(span):
                 self.workload.drop(span)
                 yield from self._refuse(give_up_range(span, self._calendar))
-            elif room.fits([*self._running.values(), span], self._batch):
+            elif self._room.fits([*self._running.values(), span], self._batch):
                 span = self._policy.skip_closed_days(span)
                 self.workload.start(span)
                 self._running[pool.submit(fetcher.fetch, span)] = span
@@ -315,14 +311,12 @@ class Download:
                 if self._running:
                     return
                 yield from self._flush()
-                if not room.fits([span], []):
-                    self.summary.aborted = room.describe_lack(
+                if not self._room.fits([span], []):
+                    self.summary.aborted = self._room.describe_lack(
                         list(self._waiting), self._expect_missing()
                     )
 
-    def _settle(
-        self, future: Future[RangeResult], span: RequestRange, room: Room
-    ) -> Iterator[Outcome]:
+    def _settle(self, future: Future[RangeResult], span: RequestRange) -> Iterator[Outcome]:
         """Take over what one range brought, or deal with its failure."""
         try:
             result = future.result()
@@ -331,10 +325,10 @@ class Download:
         except (StorageError, PartitionConflictError):
             raise
         except SmallcapsError as error:
-            yield from self._fail(span, error, room.bars)
+            yield from self._fail(span, error, self._room.bars)
             return
         self._policy.note_answer(span)
-        room.learn(result)
+        self._room.learn(result)
         self.workload.finish(result)
         if not self._batch:
             self._batch_since = time.monotonic()
@@ -386,8 +380,10 @@ class Download:
     def _is_flush_due(self) -> bool:
         sessions = sum(len(result.sessions) for result in self._batch)
         rows = sum(result.rows for result in self._batch)
+        held = sum(result.held_bytes for result in self._batch)
         age_s = time.monotonic() - self._batch_since
-        return bool(self._batch) and self._lakehouse.group_rules.is_due(sessions, rows, age_s)
+        rules = self._lakehouse.group_rules
+        return bool(self._batch) and rules.is_due(sessions, rows, age_s, held)
 
     def _flush(self) -> Iterator[Outcome]:
         """Commit what the pool finished: files, receipts, ledger, then the outcomes."""
@@ -403,6 +399,7 @@ class Download:
         )
         proven = store.commit([prepared for result in first for prepared in result.sessions])
         ledger.record_receipts(proven)
+        self._room.correct(proven)
         self.asking.weigh([result for result in batch if result.span.page_limit is not None])
         for result in batch:
             self.summary.requests += result.requests

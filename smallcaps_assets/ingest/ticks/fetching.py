@@ -35,6 +35,7 @@ class RangeResult:
     """What one range brought.
 
     Attributes:
+        held_bytes: What its rows take in memory until they are stored.
         off_session: Prints on dates that are no session, ready to be committed.
         closed_days: Dates that are no session of which all prints are in ``off_session``, so that
             what the lake has of them otherwise is out of date.
@@ -46,6 +47,7 @@ class RangeResult:
     pages: int = 0
     bytes_received: int = 0
     rows: int = 0
+    held_bytes: int = 0
     sessions: list[PreparedSession] = field(default_factory=list)
     off_session: list[PreparedSession] = field(default_factory=list)
     closed_days: list[dt.date] = field(default_factory=list)
@@ -118,7 +120,9 @@ class RangeFetcher:
             started_at=started,
         )
         with self.client.processor:
-            self._cut(result, label_trades(fetched.trades, self.calendar), facts)
+            labelled = label_trades(fetched.trades, self.calendar)
+            result.held_bytes = int(labelled.estimated_size())
+            self._cut(result, labelled, facts)
             release_unused()
         return result
 

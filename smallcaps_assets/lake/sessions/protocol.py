@@ -5,6 +5,7 @@ is a file and a receipt each (``lake.store``) or many in a segment (``lake.segme
 """
 
 import datetime as dt
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,18 @@ class GroupRules:
         sessions: From so many sessions on.
         rows: From so many trades on.
         interval_s: Longest time that an answer waits.
+        held_bytes: From so many bytes in memory on.
     """
 
     sessions: float
     rows: float
     interval_s: float
+    held_bytes: float = math.inf
 
-    def is_due(self, sessions: int, rows: int, age_s: float) -> bool:
+    def is_due(self, sessions: int, rows: int, age_s: float, held_bytes: int = 0) -> bool:
         """Say whether something that waits is to be committed now."""
-        return sessions >= self.sessions or rows >= self.rows or age_s > self.interval_s
+        is_large = rows >= self.rows or held_bytes >= self.held_bytes
+        return is_large or sessions >= self.sessions or age_s > self.interval_s
 
 
 class SessionStore(Protocol):
