@@ -347,11 +347,13 @@ class SegmentStore(SessionStore):
 
     def _require(self, ticker: str, session_date: dt.date, tree: Tree) -> Entry:
         kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
-        owner = self._calendar.owner_of(session_date)
-        entry = self._find((ticker, session_date, kind), owner)
+        entry = self._find((ticker, session_date, kind), self._owner_of(session_date, tree))
         if entry is None or not _is_stored(entry, tree):
             raise MissingPartitionError(_say_missing(ticker, session_date, tree))
         return entry
+
+    def _owner_of(self, date: dt.date, tree: Tree) -> dt.date:
+        return self._calendar.owner_of(date) if tree is Tree.OFF_SESSION else date
 
     def _survey_sessions(self, receipts: Iterable[Receipt], tree: Tree) -> Selected:
         """Select what whole records say of some sessions, however damaged others are."""
@@ -368,7 +370,7 @@ class SegmentStore(SessionStore):
         kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
         by_month: dict[str, list[Place]] = defaultdict(list)
         for ticker, date in places:
-            by_month[month_of(self._calendar.owner_of(date))].append((ticker, date))
+            by_month[month_of(self._owner_of(date, tree))].append((ticker, date))
         selected = []
         with self._lock:
             for month, asked in by_month.items():
@@ -381,10 +383,9 @@ class SegmentStore(SessionStore):
 
     def _enter(self, session: PreparedSession) -> Entry:
         """Make the entry of a session as it was prepared."""
-        receipt = session.receipt
         is_off = session.tree is Tree.OFF_SESSION
-        owner = self._calendar.owner_of(receipt.session_date) if is_off else None
-        return enter_receipt(receipt, owner)
+        owner = self._calendar.owner_of(session.receipt.session_date) if is_off else None
+        return enter_receipt(session.receipt, owner)
 
     def _locate(self, told: Entry) -> Entry:
         """Say where the rows of an answer lie, which another one may have replaced meanwhile."""

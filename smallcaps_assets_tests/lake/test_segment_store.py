@@ -137,6 +137,13 @@ def test_an_answer_that_does_not_count_is_kept_and_loses(store: SegmentStore) ->
     assert sorted(read_month(store.lake, "2024-03").entries["rows"]) == [1, 5]
 
 
+@pytest.mark.parametrize("date", [dt.date(1999, 1, 4), SATURDAY])
+def test_a_date_that_is_no_session_of_the_calendar_is_not_stored(
+    store: SegmentStore, date: dt.date
+) -> None:
+    assert store.find_receipt(f"ABCD_{date}") is None
+
+
 @pytest.mark.parametrize("days", [-4000, 0, 4000], ids=["back", "same", "on"])
 def test_an_answer_that_does_not_count_loses_whatever_the_clock_says(
     store: SegmentStore, days: int
