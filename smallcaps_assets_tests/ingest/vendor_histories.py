@@ -18,6 +18,10 @@ from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.disputes import allow_requests
 from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
+from smallcaps_assets.lake.paths.names import TRADES_NAME
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.segments.names import part_key
+from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import make_keys
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
@@ -122,7 +126,7 @@ class History:
         for file in self.lakehouse.home.lake_dir.glob("ledger.sqlite*"):
             file.unlink()
         vars(self.lakehouse).pop("ledger")
-        self.lakehouse.ledger.reindex(self.lakehouse.store.iter_receipts())
+        self.lakehouse.ledger.reindex(self.lakehouse.sessions.iter_receipts())
 
     @property
     def now(self) -> dt.datetime:
@@ -139,7 +143,7 @@ class History:
 
     def describe(self) -> dict[str, tuple[object, ...]]:
         """Return state, marks, deficits and the number of answers of each session."""
-        receipts = self.lakehouse.store.iter_receipts()
+        receipts = self.lakehouse.sessions.iter_receipts()
         answers = {receipt.key: len(receipt.askings) for receipt in receipts}
         known = self.lakehouse.ledger.figures(self.dates[0], self.dates[-1])
         columns = known.select("state", "marks", "volume_deficit", "count_deficit").rows()
@@ -164,13 +168,27 @@ class History:
     def is_memory_kept(self) -> bool:
         """Say whether ledger and receipts know the same of each session."""
         states = self.lakehouse.ledger.states(self.keys)
-        receipts = {receipt.key: receipt for receipt in self.lakehouse.store.iter_receipts()}
+        receipts = {receipt.key: receipt for receipt in self.lakehouse.sessions.iter_receipts()}
         kept = {key: state for key, state in states.items() if state in (COMPLETE, DISPUTED)}
         return kept == {key: receipts[key].state for key in kept if key in receipts}
 
     def damage(self, key: str, name: str, content: bytes | None = None) -> None:
-        """Remove a file of a session, or write something else in its place."""
-        path = self.lakehouse.layout.session_dir(*decode_key(key)) / name
-        path.unlink()
-        if content is not None:
-            path.write_bytes(content)
+        """Remove a file of a session that has files of its own, or write something in its place."""
+        overwrite(self.lakehouse.layout.session_dir(*decode_key(key)) / name, content)
+
+    def damage_rows(self, key: str, content: bytes | None = None) -> None:
+        """Remove the file in which the rows of a session lie, or write something in its place."""
+        store = self.lakehouse.sessions
+        if not isinstance(store, SegmentStore):
+            self.damage(key, TRADES_NAME, content)
+            return
+        month = read_month(store.lake, key[-10:-3])
+        part = month.winners.filter(key_expression() == key)["part"].item()
+        overwrite(self.lakehouse.home.lake_dir / part_key(month.name, part), content)
+
+
+def overwrite(path: Path, content: bytes | None) -> None:
+    """Remove a file, or write something else in its place."""
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)

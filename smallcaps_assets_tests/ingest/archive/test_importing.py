@@ -142,7 +142,7 @@ def test_import_judges_each_defect_in_both_layouts(
 
     assert session.verdict is defect.verdict, session.findings
     assert session.kinds >= {kind.value for kind in defect.kinds}
-    assert (lakehouse.store.find_receipt(key) is not None) == (
+    assert (lakehouse.sessions.find_receipt(key) is not None) == (
         session.verdict is ArchiveVerdict.PROVEN
     )
 
@@ -173,7 +173,7 @@ def test_import_keeps_unproven_sessions_apart_and_unusable_ones_out(
 ) -> None:
     lakehouse, sessions = imported
 
-    apart = {receipt.key for receipt in lakehouse.store.iter_receipts(tree=Tree.IMPORTED)}
+    apart = {receipt.key for receipt in lakehouse.sessions.iter_receipts(tree=Tree.IMPORTED)}
 
     unproven = {key for key, s in sessions.items() if s.verdict is ArchiveVerdict.UNPROVEN}
     assert apart == unproven
@@ -183,12 +183,12 @@ def test_import_keeps_unproven_sessions_apart_and_unusable_ones_out(
 def test_proven_session_is_what_the_vendor_sent(lakehouse: Lakehouse, archive: Path) -> None:
     run_import(lakehouse, archive)
 
-    receipt = lakehouse.store.read_receipt(TICKER, SESSION)
+    receipt = lakehouse.sessions.read_receipt(TICKER, SESSION)
 
     assert receipt.is_imported
     assert receipt.archive is not None
     assert not receipt.archive.is_accepted_unproven
-    assert lakehouse.store.read_trades(TICKER, SESSION).equals(make_vendor_trades())
+    assert lakehouse.sessions.read_trades(TICKER, SESSION).equals(make_vendor_trades())
 
 
 @pytest.mark.parametrize("day", [7, 8, 9, 10, 11])
@@ -321,7 +321,7 @@ def test_lost_ledger_learns_imported_sessions_from_their_receipts(
 ) -> None:
     write_session(tmp_path / "archive", Layout.DATES, cut_to_seconds(Layout.DATES))
     first = run_import(lakehouse, tmp_path / "archive")
-    store = lakehouse.store
+    store = lakehouse.sessions
     lakehouse.ledger.reindex([])
 
     lakehouse.ledger.reindex(store.iter_receipts(), store.iter_unproven())
@@ -341,7 +341,7 @@ def test_accepted_session_is_stored_and_its_receipt_says_so(
 
     session = run_import(lakehouse, tmp_path / "archive", accept_unproven=True)[KEY]
 
-    receipt = lakehouse.store.read_receipt(TICKER, SESSION)
+    receipt = lakehouse.sessions.read_receipt(TICKER, SESSION)
     assert session.action is Action.ACCEPTED
     assert receipt.archive is not None
     assert receipt.archive.is_accepted_unproven

@@ -19,13 +19,13 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     download,
     hash_rows,
     hash_stored,
+    list_kept,
     make_keys,
     make_lakehouse,
     make_sessions,
     serve,
     write_bars,
 )
-from smallcaps_assets_tests.lake.lake_factories import list_revisions
 
 WEEK = SESSIONS[4:9]
 ROWS = 230
@@ -67,7 +67,7 @@ def test_an_honest_vendor_heals_all_afterwards(tmp_path: Path, rows: int) -> Non
     assert hash_stored(lakehouse) == {
         key: hash_rows(make_shares([date])) for key, date in zip(KEYS, WEEK, strict=True)
     }
-    assert len(list_revisions(lakehouse.layout)) == len(KEYS)
+    assert len(list_kept(lakehouse)) == len(KEYS)
     assert set(lakehouse.ledger.revisions()["counts"]) == {"new"}
 
 
@@ -110,7 +110,7 @@ def test_bars_that_come_later_turn_a_stored_session_red_without_a_request(tmp_pa
     assert hash_stored(lakehouse) == before
     assert lakehouse.ledger.states(KEYS[:2]) == {KEYS[0]: states.DISPUTED, KEYS[1]: states.COMPLETE}
     assert lakehouse.ledger.marks() == {UNPROVEN: 3}
-    assert lakehouse.store.read_receipt("ABCD", WEEK[0]).revision == 2
+    assert lakehouse.sessions.read_receipt("ABCD", WEEK[0]).revision == 2
 
 
 def test_a_lake_of_before_is_judged_by_what_its_receipts_hold(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_lake_of_before_is_judged_by_what_its_receipts_hold(tmp_path: Path) ->
         lakehouse = make_lakehouse(tmp_path, server.url, clock=lambda: LATER)
         download(lakehouse, KEYS)
         write_bars(lakehouse, {("ABCD", date): ROWS for date in WEEK})
-        lakehouse.ledger.reindex(lakehouse.store.iter_receipts())
+        lakehouse.ledger.reindex(lakehouse.sessions.iter_receipts())
         again = download_by_run(lakehouse)
 
     assert again.keys() == set(KEYS)
@@ -149,6 +149,6 @@ def test_a_person_asks_again_and_what_changed_is_listed(tmp_path: Path, revision
     assert listed.select("ticker", "session_date").rows() == [("ABCD", WEEK[1])]
     counts = "old" if revision == "removed" else "new"
     assert listed["counts"].to_list() == [counts]
-    assert len(list_revisions(lakehouse.layout)) == 1
+    assert len(list_kept(lakehouse)) == 1
     changed = {key for key, value in hash_stored(lakehouse).items() if value != before[key]}
     assert changed == (set() if counts == "old" else {KEYS[1]})

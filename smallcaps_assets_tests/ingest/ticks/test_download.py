@@ -144,6 +144,7 @@ def test_what_only_a_receipt_knows_is_not_asked_for(tmp_path: Path) -> None:
     assert again.summary.reused == renewed.ledger.totals().sessions == len(WEEK)
 
 
+@pytest.mark.usefixtures("receipt_lakes")
 def test_a_damaged_receipt_is_no_receipt(tmp_path: Path) -> None:
     with serve({"ABCD": make_sessions(WEEK)}) as server:
         lakehouse = make_lakehouse(tmp_path, server.url)
@@ -366,17 +367,19 @@ def test_nothing_is_written_once_the_folder_of_the_lake_is_another(tmp_path: Pat
     """L40: the download stops, and whoever took the new folder is alone in it."""
     rows, keys = make_many()
     with serve(rows) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url, workers=1, sync_group=2)
-        folder = lakehouse.layout.lake_dir
+        lakehouse = make_lakehouse(
+            tmp_path, server.url, workers=1, sync_group=2, commit_interval_s=1e-9
+        )
+        folder = lakehouse.home.lake_dir
         with lakehouse.writing("a download", 0):
             outcomes = Download(lakehouse, run_id="run-1").run(keys)
             next(outcomes)
             folder.rename(folder.with_name("aside"))
-            (folder / "trades").mkdir(parents=True)
+            folder.mkdir()
             with pytest.raises(PartitionConflictError, match="nothing more is written"):
                 list(outcomes)
 
-    assert list((folder / "trades").iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 # -- no trades -----------------------------------------------------------------------------
@@ -429,7 +432,7 @@ def test_a_disputed_session_is_accepted_on_demand_only(tmp_path: Path) -> None:
         accepted = download(lakehouse, key, accept_empty=True)
         later = download(lakehouse, key)
 
-    receipt = lakehouse.store.read_receipt("ABCD", WEEK[0])
+    receipt = lakehouse.sessions.read_receipt("ABCD", WEEK[0])
     assert accepted.keys_in(states.EMPTY) == later.keys_in(states.EMPTY) == key
     assert receipt.is_accepted_empty
     assert (server.stats.requests, later.summary.reused) == (2, 1)

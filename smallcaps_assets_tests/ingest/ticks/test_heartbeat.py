@@ -25,8 +25,7 @@ from smallcaps_assets.lake.storage.processes import identify_process
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
-    SmallLake,
-    make_lakehouse,
+    plan_small_lake,
     planned_keys,
 )
 
@@ -34,16 +33,9 @@ MONDAY, TUESDAY, FRIDAY = (dt.date(2024, 6, day) for day in (3, 4, 7))
 
 
 @pytest.fixture
-def planned(small_lake: SmallLake, market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
+def planned(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
     """Return a lake whose plan is published, and that has nothing yet."""
-    copied = small_lake.copy(tmp_path)
-    for folder in (copied.layout.lake_dir / "trades", copied.layout.lake_dir / "off_session"):
-        for file in folder.rglob("*"):
-            if file.is_file():
-                file.unlink()
-    for file in copied.layout.lake_dir.glob("ledger.sqlite*"):
-        file.unlink()
-    lakehouse = make_lakehouse(tmp_path / "data", market_server.url)
+    lakehouse = plan_small_lake(tmp_path, market_server.url)
     ensure_indexed(lakehouse)
     return dataclasses.replace(lakehouse, clock=tell_time)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
@@ -16,6 +17,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     count_trade_requests,
     download_plan,
     flip_byte,
+    plan_small_lake,
 )
 
 FILES = {"bytes", "sha256", "committed_at", "started_at"}
@@ -35,18 +37,21 @@ def hash_all(lakehouse: Lakehouse) -> dict[str, str]:
 
 
 @pytest.fixture
-def segments(
-    market_server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Lakehouse:
-    """Return a finished lake of segments."""
+def segment_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make new lakes of segments."""
     monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+
+
+@pytest.fixture
+def segments(market_server: EmulatorServer, tmp_path: Path, segment_lakes: None) -> Lakehouse:  # noqa: ARG001  what the lake is made of
+    """Return a finished lake of segments."""
     return build_small_lake(tmp_path, market_server.url)
 
 
 def test_segments_hold_what_receipts_hold(
-    segments: Lakehouse, small_lake: SmallLake, tmp_path: Path
+    segments: Lakehouse, small_receipt_lake: SmallLake, tmp_path: Path
 ) -> None:
-    receipts = small_lake.copy(tmp_path / "receipts")
+    receipts = small_receipt_lake.copy(tmp_path / "receipts")
 
     assert read_all(segments) == read_all(receipts)
     for receipt in receipts.store.iter_receipts():
@@ -98,3 +103,33 @@ def test_damage_in_a_segment_is_found_repaired_and_asked_for_again(
     assert audit_lake(segments)["files_are_undamaged"].passed
     assert hash_all(segments) == expected
     assert segments.ledger.missing_keys().is_empty()
+
+
+def test_a_damaged_record_is_refused_before_the_first_request(
+    segments: Lakehouse, market_server: EmulatorServer
+) -> None:
+    """Without its entries what they replaced would count again."""
+    flip_byte(max((segments.home.lake_dir / "segments").rglob("*.record.parquet")))
+    for file in segments.home.lake_dir.glob("ledger.sqlite*"):
+        file.unlink()
+    fresh = Lakehouse(segments.settings, clock=segments.clock)
+    market_server.reset()
+
+    with pytest.raises(LedgerMismatchError, match="smallcaps repair"):
+        download_plan(fresh)
+
+    assert count_trade_requests(market_server) == 0
+
+
+@pytest.mark.usefixtures("segment_lakes")
+@pytest.mark.parametrize(("wait_s", "records"), [(1e-9, 3), (30.0, 1)])
+def test_a_segment_holds_what_came_within_the_interval(
+    market_server: EmulatorServer, tmp_path: Path, wait_s: float, records: int
+) -> None:
+    lakehouse = plan_small_lake(tmp_path, market_server.url)
+    settings = lakehouse.settings.model_copy(update={"commit_interval_s": wait_s, "workers": 1})
+
+    download_plan(Lakehouse(settings, clock=lakehouse.clock))
+
+    found = list((lakehouse.home.lake_dir / "segments" / "2024-01").glob("*.record.parquet"))
+    assert len(found) == records
