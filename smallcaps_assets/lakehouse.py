@@ -30,7 +30,7 @@ from smallcaps_assets.core.plan.windows import EventWindow, parse_windows
 from smallcaps_assets.core.research.events.parameters import CostRules, LabelRules, parse_rules
 from smallcaps_assets.core.research.information_bars import BarRules
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
-from smallcaps_assets.core.vendor import SCENARIOS_MARK, VENDOR_BASE_URL
+from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError, PartitionConflictError
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
@@ -46,8 +46,15 @@ from smallcaps_assets.lake.roots.identity import (
     read_identity,
 )
 from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
+from smallcaps_assets.lake.roots.market import has_key
+from smallcaps_assets.lake.roots.place import (
+    find_home,
+    refuse_lost_place,
+    refuse_receipts_elsewhere,
+    remember_place,
+)
 from smallcaps_assets.lake.roots.placement import Placement
-from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
@@ -74,49 +81,6 @@ PLAN_WAIT_S = 60.0
 """Longest wait for another process that publishes or registers a plan."""
 
 
-def adopt_source(settings: Settings) -> Settings:
-    """Adopt the source of the lake in its settings, where they name none.
-
-    A lake is bound to its source forever, so nobody has to say it again; only what fetches from
-    the vendor needs more: the key.
-
-    Raises:
-        LedgerMismatchError: ``lake.json`` is damaged.
-        StorageError: The disk refuses.
-    """
-    home = LakeLayout(settings.data_dir.absolute())
-    is_named = names_market(settings) if settings.source else _has_key(settings)
-    if is_named or settings.source is Source.VENDOR or not home.identity_file.exists():
-        return settings
-    source = read_identity(home, FileSystem()).source
-    if settings.source not in {None, source.kind}:
-        return settings
-    named = settings.model_copy(update={"source": Source(source.kind)})
-    return take_market(named, source.name)
-
-
-def names_market(settings: Settings) -> bool:
-    """Say whether settings name the market that an emulator is to serve."""
-    named = {"emulator_seed", "emulator_replay", "emulator_scenarios"}
-    return bool(named & settings.model_fields_set)
-
-
-def take_market(settings: Settings, name: str) -> Settings:
-    """Take into the settings the market that ``lake.json`` or an emulator calls ``name``."""
-    kind, _, value = name.partition("=")
-    seed = value.removesuffix(SCENARIOS_MARK)
-    if kind == "seed" and seed.isdecimal():
-        market = {"emulator_seed": int(seed), "emulator_scenarios": seed != value}
-        return settings.model_copy(update=market)
-    if kind == "replay":
-        return settings.model_copy(update={"emulator_replay": Path(value)})
-    return settings
-
-
-def _has_key(settings: Settings) -> bool:
-    return bool(settings.api_key and settings.api_key.get_secret_value())
-
-
 @dataclass(frozen=True)
 class Lakehouse:
     """Everything a use case needs, opened when first asked for.
@@ -133,8 +97,13 @@ class Lakehouse:
 
     @cached_property
     def home(self) -> LakeLayout:
-        """The paths of the data folder, whatever disks the lake has besides."""
-        return LakeLayout(self.settings.data_dir.absolute())
+        """The paths of the data folder and its lake, whatever disks the lake has besides.
+
+        Raises:
+            ConfigError: The lake lies elsewhere than ``SMALLCAPS_LAKE`` says.
+            LedgerMismatchError: The register is damaged.
+        """
+        return find_home(self.settings.data_dir.absolute(), self.fs, self.settings.lake)
 
     @cached_property
     def layout(self) -> LakeLayout:
@@ -175,7 +144,7 @@ class Lakehouse:
             ConfigError: The settings name none.
         """
         kind = self.settings.resolved_source
-        if kind is Source.VENDOR and not _has_key(self.settings):
+        if kind is Source.VENDOR and not has_key(self.settings):
             with suppress(MissingPartitionError):
                 found = read_identity(self.home, self.fs).source
                 if found.kind == kind:
@@ -195,6 +164,8 @@ class Lakehouse:
         Store, ledger and client ask for it first: a lake of another source is refused before
         the first request and the first write.
         """
+        refuse_lost_place(self.home, self.fs)
+        refuse_receipts_elsewhere(self.home, self.fs)
         return open_lake(self.home, self.fs, self.source)
 
     def require_receipts(self) -> None:
@@ -254,13 +225,15 @@ class Lakehouse:
         from smallcaps_assets.lake.segment_store import SegmentStore  # noqa: PLC0415  loads pyarrow
         from smallcaps_assets.lake.segments.commit import SegmentLake  # noqa: PLC0415  as above
 
-        storage = LocalStorage(self.home.lake_dir, self.fs)
+        storage = LocalStorage(self.layout.lake_dir, self.fs)
         return SegmentStore(SegmentLake(storage, str(self.source)), self.calendar)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger of the lake."""
         _ = self.identity
+        folder = self.home.index_dir
+        self.fs.make_folders(folder, root=find_existing(folder))
         return Ledger(self.home.ledger_file, clock=self.clock)
 
     @cached_property
@@ -272,7 +245,7 @@ class Lakehouse:
     @cached_property
     def lock(self) -> LakeLock:
         """The lock of those that write, whom it keeps apart as far as each of them asks."""
-        return LakeLock(self.home.lock_file)
+        return LakeLock(LakeLayout(self.settings.data_dir.absolute()).lock_file)
 
     @contextmanager
     def writing(
@@ -304,11 +277,13 @@ class Lakehouse:
         """
         with self.lock.hold(owner, wait_s, run_id=run_id, shared=shared):
             _ = self.identity
-            if self.settings.lake_roots:
+            roots = self.settings.lake_roots or ()
+            if roots:
                 self.require_receipts()
-                roots = self.settings.lake_roots
+            if roots or (recovers and self.has_segments):
                 register_roots(self.home, self.fs, roots, recovers=recovers)
             self.forget_roots()
+            remember_place(self.home, self.fs)
             yield
 
     def planning(self, owner: str, wait_s: float = PLAN_WAIT_S) -> AbstractContextManager[object]:
@@ -328,7 +303,7 @@ class Lakehouse:
 
     def forget_roots(self) -> None:
         """Find the roots of the lake again when they are next asked for."""
-        for name in ("layout", "placement", "store", "sessions"):
+        for name in ("home", "layout", "placement", "store", "sessions"):
             vars(self).pop(name, None)
 
     def forget_lake(self) -> None:

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path("data"), description="Where everything is stored.")
+    lake: Path | None = Field(
+        default=None,
+        description="Folder of the lake, on any disk; `lake` in the data folder if unset.  Ledger "
+        "and plan stay in the data folder.",
+    )
     lake_roots: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,
         description="Folders on other disks for ticker-sessions, separated as in PATH; new ones go "

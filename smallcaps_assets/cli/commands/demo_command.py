@@ -24,8 +24,9 @@ from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.ingest.derived import refresh_catalog
-from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import EVERYTHING
+from smallcaps_assets.lake.roots.place import recall_home
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.research.document import document_research
 from smallcaps_assets.settings import load_settings
@@ -53,12 +54,18 @@ PACE: dict[str, object] = {
 def command(data_dir: Path) -> None:
     """Plan, download, survive an outage, resume, audit: on synthetic data, without a key."""
     console = open_console()
-    has_lake = LakeLayout(data_dir.absolute()).identity_file.exists()
+    home = recall_home(data_dir.absolute(), FileSystem())
+    has_lake = home.identity_file.exists()
     # A lake that is there stays bound to its market, and an emulator that runs serves its own.
     is_free = not has_lake and not has_own_address(load_settings())
     market: dict[str, object] = {"emulator_scenarios": "true"} if is_free else {}
     with open_workplace(
-        needs_source=True, source="emulator", data_dir=data_dir.absolute(), **PACE, **market
+        needs_source=True,
+        source="emulator",
+        data_dir=home.data_dir,
+        lake=home.lake_dir,
+        **PACE,
+        **market,
     ) as work:
         is_well = run_demo(work, console)
     sys.exit(0 if is_well else 1)

@@ -25,9 +25,10 @@ from smallcaps_assets.cli.runs.emulator_process import adopt_served_market, runn
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, StorageError
 from smallcaps_assets.lake.ledger.database import DAMAGES, find_damage
+from smallcaps_assets.lake.roots.market import adopt_source
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
-from smallcaps_assets.lakehouse import Lakehouse, adopt_source
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -229,6 +229,7 @@ def _check_destination(layout: LakeLayout, dest: Path) -> None:
     """Refuse to write among the files of the lakehouse itself."""
     real, data_dir = dest.resolve(), layout.data_dir.resolve()
     own = (
+        layout.index_dir,
         layout.lake_dir,
         *(root.folder for root in layout.roots),
         layout.daily_bars_dir.parent,

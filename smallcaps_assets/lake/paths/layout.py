@@ -41,20 +41,20 @@ class LakeLayout:
     Attributes:
         data_dir: The data folder, ``SMALLCAPS_DATA_DIR``.
         roots: Where ticker-sessions lie, the first that has one counts; ``home`` by default.
+        place: Folder of the lake where it is not ``lake`` in the data folder.
     """
 
     data_dir: Path
     roots: tuple[LakeRoot, ...] = ()
+    place: Path | None = None
 
     roots_file = _Below("lake_roots.json")
-    """The register of the roots.
+    """The register of the roots, and of the place of the lake.
 
     It lies outside the lake, so that a lake that is not mounted is missed.
     """
-    lake_dir = _Below("lake")
-    """The folder of ticks, receipts and the ledger."""
-    identity_file = _Below("lake", "lake.json")
-    """The file that binds the lake to its source."""
+    index_dir = _Below("lake")
+    """The folder of the ledger and the lock, and of the lake unless that lies elsewhere."""
     ledger_file = _Below("lake", "ledger.sqlite")
     """The index of the lake."""
     lock_file = _Below("lake", "lake.lock")
@@ -107,8 +107,18 @@ class LakeLayout:
             object.__setattr__(self, "roots", (self.home,))
 
     @property
+    def lake_dir(self) -> Path:
+        """The folder of the lake: ``lake.json`` and what it was asked for."""
+        return self.place or self.index_dir
+
+    @property
+    def identity_file(self) -> Path:
+        """The file that binds the lake to its source."""
+        return self.lake_dir / "lake.json"
+
+    @property
     def home(self) -> LakeRoot:
-        """The root in the data folder, which every lake begins with."""
+        """The root that every lake begins with."""
         return LakeRoot(self.lake_dir, self.quarantine_dir)
 
     @property
@@ -215,7 +225,7 @@ class LakeLayout:
         Those of the months of daily bars, below ``daily_bars_dir``, come on top.
         """
         folders = [folder for root in self.roots for folder in (root.folder, root.staging_dir)]
-        yield from dict.fromkeys((self.data_dir, self.lake_dir, *folders))
+        yield from dict.fromkeys((self.data_dir, self.index_dir, self.lake_dir, *folders))
         files = (self.splits_file, self.watchlist_file, self.plan_file, self.last_audit_file)
         yield from (*(file.parent for file in files), self.universe_parts_dir, self.reports_dir)
         yield from (self.research_dir, *(self.research_dir / name for name in RESEARCH_TABLES))

@@ -19,6 +19,7 @@ from smallcaps_assets.lake.reading.locating import locate_off_session, locate_tr
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
 from smallcaps_assets.lake.roots.markers import locate_roots
+from smallcaps_assets.lake.roots.place import recall_home
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
@@ -48,13 +49,13 @@ class Lake:
         Raises:
             MissingPartitionError: There is no lake.
         """
-        self._home = LakeLayout(Path(path).expanduser().absolute())
         self._fs = FileSystem()
+        self._home = recall_home(Path(path).expanduser().absolute(), self._fs)
         self._tables = TableStore(self._home, self._fs)
         self._research = ResearchStore(self._home, self._fs)
-        if not self._fs.is_folder(self._home.lake_dir):
+        if not self._fs.is_folder(self._home.index_dir):
             raise MissingPartitionError(
-                f"expected a lake in {self._home.lake_dir}, found none: give the data folder "
+                f"expected a lake in {self._home.index_dir}, found none: give the data folder "
                 "(SMALLCAPS_DATA_DIR), or download first"
             )
 
@@ -64,7 +65,7 @@ class Lake:
     @property
     def layout(self) -> LakeLayout:
         """The paths, with the disks of now: the lake may be moved while it is open."""
-        return locate_roots(self._home, self._fs)
+        return locate_roots(recall_home(self._home.data_dir, self._fs), self._fs)
 
     def trades(
         self,

@@ -200,7 +200,7 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
         schema_version=SCHEMA_VERSION,
         created_at=dt.datetime.now(dt.UTC),
         id=uuid.uuid4().hex,
-        format=WRITTEN_FORMAT,
+        format=SEGMENTS_FORMAT if layout.place else WRITTEN_FORMAT,
     )
     write_identity(layout, fs, identity)
     return identity

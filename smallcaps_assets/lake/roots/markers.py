@@ -24,7 +24,7 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import LakeRoot
-from smallcaps_assets.lake.roots.identity import read_identity
+from smallcaps_assets.lake.roots.identity import RECEIPTS_FORMAT, read_identity
 from smallcaps_assets.lake.roots.register import (
     RootEntry,
     RootRegister,
@@ -42,6 +42,10 @@ IGNORED_NAMES: Final = ("lost+found",)
 _ELSEWHERE: Final = (
     "mount it there again; if it is mounted elsewhere now, list its new path in "
     "SMALLCAPS_LAKE_ROOTS and run `smallcaps reindex`"
+)
+
+_MOVED_LAKE: Final = (
+    "mount it there again; if it is mounted elsewhere now, set SMALLCAPS_LAKE to its new path"
 )
 
 
@@ -74,7 +78,7 @@ def locate_roots(home: LakeLayout, fs: FileSystem) -> LakeLayout:
     register = read_register(home, fs)
     if register is None:
         _refuse_lost_register(home, fs)
-        return LakeLayout(home.data_dir)
+        return home
     entries = register.select(RootState.ACTIVE)
     return replace(home, roots=tuple(check_root(home, fs, entry) for entry in entries))
 
@@ -87,17 +91,18 @@ def check_root(home: LakeLayout, fs: FileSystem, entry: RootEntry) -> LakeRoot:
         StorageError: It is not mounted.
     """
     root = entry.locate(home)
+    elsewhere = _MOVED_LAKE if root == home.home else _ELSEWHERE
     found = read_root_id(home, fs, root)
     if found is None:
         marker = home.identity_file if root == home.home else root.marker_file
         raise StorageError(
             f"{root.folder} is gone or empty: expected {marker} with id {entry.id}, found none. "
             "Nothing was read or written; put the folder back where it was moved or removed, and "
-            f"where it lies on a disk of its own, {_ELSEWHERE}"
+            f"where it lies on a disk of its own, {elsewhere}"
         )
     if found != entry.id:
         raise PartitionConflictError(
-            f"{root.folder} is another root: expected id {entry.id}, got {found}; {_ELSEWHERE}"
+            f"{root.folder} is another root: expected id {entry.id}, got {found}; {elsewhere}"
         )
     return root
 
@@ -310,8 +315,15 @@ def _refuse_lost_register(home: LakeLayout, fs: FileSystem) -> None:
     """Refuse a lake whose register is gone: it may have roots that nobody knows of any more."""
     if not fs.exists(home.identity_file) or not fs.is_file(home.ledger_file):
         return
-    if read_identity(home, fs).id:
+    identity = read_identity(home, fs)
+    if identity.id and identity.format == RECEIPTS_FORMAT:
         raise LedgerMismatchError(
             f"{home.roots_file} is gone, which lists the disks of the lake: restore it from a "
             "copy, or list all of them in SMALLCAPS_LAKE_ROOTS and run `smallcaps reindex`"
+        )
+    if identity.id:
+        raise LedgerMismatchError(
+            f"{home.roots_file} is gone, which says where the lake lies: restore it from a copy; "
+            f"or, if {home.lake_dir} is all of the lake, run `smallcaps reindex`, else with "
+            "SMALLCAPS_LAKE set to its folder"
         )

@@ -1,4 +1,4 @@
-"""The register of the roots of a lake: which folders on which disks have its ticker-sessions.
+"""The register of a lake: which folders on which disks have its ticker-sessions.
 
 What belongs here: the entries, their text, and the file that is replaced by one rename.  What does
 not: whether the folders are there and ours (``markers``), and what lies in them.
@@ -51,9 +51,17 @@ class RootEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RootRegister(msgspec.Struct, frozen=True, kw_only=True):
-    """The roots of a lake; the first that has a session counts."""
+    """The roots of a lake, and its place.
+
+    Attributes:
+        roots: The roots; the first that has a session counts.
+        lake: Folder of the lake; empty: ``lake`` in the data folder.
+        leaving: Folder that the lake was moved from and that is still being emptied; empty: none.
+    """
 
     roots: tuple[RootEntry, ...]
+    lake: str = ""
+    leaving: str = ""
 
     def select(self, state: RootState) -> list[RootEntry]:
         """Return the roots in a state."""
@@ -63,7 +71,7 @@ class RootRegister(msgspec.Struct, frozen=True, kw_only=True):
         """Return the register with entries in place of those of the same path, new ones last."""
         entries = {entry.path: entry for entry in self.roots}
         entries |= {entry.path: entry for entry in changed}
-        return RootRegister(roots=tuple(entries.values()))
+        return msgspec.structs.replace(self, roots=tuple(entries.values()))
 
 
 def make_root(folder: Path) -> LakeRoot:
@@ -98,8 +106,11 @@ def read_register(layout: LakeLayout, fs: FileSystem) -> RootRegister | None:
 def write_register(layout: LakeLayout, fs: FileSystem, register: RootRegister) -> None:
     """Replace the register; every process sees the old one or this one.
 
+    The place of the lake is that of ``layout``, whatever the register said before.
+
     Raises:
         StorageError: The disk refuses; the old one stays.
     """
-    text = msgspec.json.format(msgspec.json.encode(register), indent=1)
+    placed = msgspec.structs.replace(register, lake=str(layout.place or ""))
+    text = msgspec.json.format(msgspec.json.encode(placed), indent=1)
     fs.publish({layout.roots_file: text}, root=layout.data_dir)
