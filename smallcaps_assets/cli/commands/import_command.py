@@ -31,12 +31,18 @@ from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.adoption.months import MonthFacts
 from smallcaps_assets.lake.adoption.takeover import TakeoverFacts, take_over
 from smallcaps_assets.lake.interchange.archives import Stray
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.roots.market import adopt_source
+from smallcaps_assets.lake.roots.place import put_lake, recall_home
 
 
 @click.command("import")
 @click.argument("archive", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--lake", "takes_lake", is_flag=True, help="Take over the lake of receipts into segments."
+    "--lake",
+    "takes_lake",
+    is_flag=True,
+    help="Take over a lake of receipts into segments; ARCHIVE is its data folder then.",
 )
 @click.option(
     "--remove", is_flag=True, help="With --lake: remove each month as soon as it is proven."
@@ -66,19 +72,20 @@ def command(
     ones are kept apart, in the view imported_trades, and are still fetched.  The same command again
     does nothing twice.
 
-    With --lake and no ARCHIVE the lake of the data folder, if each of its sessions is a file with a
-    receipt, becomes one of segments: month by month, proven, and nothing is asked of the vendor.
-    The old lake stays beside it as lake.format1 unless --remove is given.
+    With --lake the lake of ARCHIVE, another data folder, by default of this one, if each of its
+    sessions is a file with a receipt, becomes one of segments: month by month, proven, and nothing
+    is asked of the vendor.  It begins in SMALLCAPS_LAKE, where that is set.  The old lake stays
+    where it was as lake.format1 unless --remove is given.
 
     Exit code 0: the lake has every session of the archive; 1: it lacks some, which are listed;
     2: wrong usage.
     """
     console = open_console()
     if takes_lake:
-        if archive or accept_unproven or dry_run or as_json:
+        if accept_unproven or dry_run or as_json:
             raise click.UsageError("--lake goes with --remove alone: it takes over a whole lake")
         with open_workplace() as work:
-            sys.exit(take_lake(work, console, removes=remove))
+            sys.exit(take_lake(work, archive, console, removes=remove))
     if archive is None or remove:
         raise click.UsageError("expected the folder of an archive, or --lake")
     with open_workplace() as work:
@@ -98,21 +105,23 @@ def command(
     sys.exit(1 if count_left_out(run.summary) else 0)
 
 
-def take_lake(work: Workplace, console: Console, *, removes: bool) -> int:
-    """Take over the lake of receipts, say what became of it, and return the exit code."""
-    lakehouse = work.lakehouse
+def take_lake(work: Workplace, old_dir: Path | None, console: Console, *, removes: bool) -> int:
+    """Take over a lake of receipts, say what became of it, and return the exit code."""
+    settings, fs = work.settings, work.lakehouse.fs
+    data_dir = settings.data_dir.absolute()
+    home = put_lake(data_dir, settings.lake) if settings.lake else recall_home(data_dir, fs)
     with show_progress(console) as show:
 
         def report(told: MonthFacts, number: int, count: int) -> None:
             text = f"{told.month}: {told.sessions:,} sessions, {told.rows:,} trades"
             show(f"{number:,}/{count:,} months, {text}", number, count)
 
-        facts = take_over(
-            lakehouse.home, lakehouse.fs, lakehouse.calendar, removes=removes, report=report
-        )
-    lakehouse.forget_lake()
-    refresh_catalog(lakehouse)
-    work.align_dagster(facts.lost)
+        old = LakeLayout(old_dir.absolute()) if old_dir else None
+        facts = take_over(home, fs, work.lakehouse.calendar, old, removes=removes, report=report)
+    # The source may be known only now.
+    taken = Workplace(adopt_source(settings))
+    refresh_catalog(taken.lakehouse)
+    taken.align_dagster(facts.lost)
     print_takeover(facts, console, removes=removes)
     return 1 if facts.damaged else 0
 

@@ -3,14 +3,16 @@
 What belongs here: the order of steps, and who may use the lake meanwhile.  What does not: what a
 month becomes (``months``).
 
-1. The lake's folder is renamed to ``lake.format1``: one rename undoes it.
-2. ``lake.json`` of a new lake says that it is being taken over, so nothing else opens it.
+1. The old lake's folder is renamed to ``lake.format1``: one rename undoes it.
+2. ``lake.json`` of a new lake, in whatever folder, says that it is being taken over, so nothing
+   else opens it, and the register of its data folder knows where it lies.
 3. The ledger is copied: what was asked for and failed is known to nobody else.
 4. Month after month is stored and, where asked for, removed from the old lake.
 5. ``lake.json`` says that it is done.
 """
 
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -42,6 +44,7 @@ from smallcaps_assets.lake.roots.identity import (
     read_identity_file,
     write_identity,
 )
+from smallcaps_assets.lake.roots.place import require_place
 from smallcaps_assets.lake.roots.register import (
     HOME,
     RootRegister,
@@ -51,7 +54,7 @@ from smallcaps_assets.lake.roots.register import (
     write_register,
 )
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
+from smallcaps_assets.lake.storage.files import FileSystem, find_existing, temporary_path
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.store import LakeStore
@@ -98,6 +101,7 @@ def take_over(
     home: LakeLayout,
     fs: FileSystem,
     calendar: SessionCalendar,
+    old_home: LakeLayout | None = None,
     *,
     removes: bool = False,
     report: Progress = lambda _facts, _number, _count: None,
@@ -105,26 +109,29 @@ def take_over(
     """Take over the lake of a data folder; one that was killed continues.
 
     Args:
-        home: Paths of the data folder.
-        fs: Its disks.
+        home: Paths of the data folder, and of the new lake.
+        fs: The disks.
         calendar: The sessions.
+        old_home: Paths of another data folder, whose lake is taken over; by default that of
+            ``home``.
         removes: Remove each month of the old lake as soon as it is proven in the new one.
         report: Told of each month.
 
     Raises:
-        ConfigError: The lake is one of segments already.
+        ConfigError: The lake is one of segments already, or cannot begin where it shall.
         DataError: A month does not hold all that was read.
         MissingPartitionError: There is no lake.
-        PartitionConflictError: Another process uses the lake, or both lakes are whole.
+        PartitionConflictError: Another process uses a lake, or there is one already.
         StorageError: A disk refuses, or is not mounted; the next call continues.
     """
-    identity = _set_aside(home, fs)
+    old_home = old_home or LakeLayout(home.data_dir)
+    identity = _set_aside(home, old_home, fs)
     with LakeLock(home.lock_file, fs).hold(OWNER, 0):
-        write_identity(home, fs, identity)
-        _copy_ledger(home, fs)
-        facts = TakeoverFacts(home.data_dir / OLD_FOLDER)
+        _begin(home, fs, identity)
+        facts = TakeoverFacts(old_home.data_dir / OLD_FOLDER)
+        _copy_ledger(home, facts.old_folder, fs)
         lake = SegmentLake(LocalStorage(home.lake_dir, fs), str(identity.source))
-        old = open_old_lake(home, fs, calendar, str(identity.source))
+        old = open_old_lake(old_home, fs, calendar, str(identity.source))
         for held, month, number, count in _iter_months(old):
             told = adopt_month(old, lake, month, held)
             _tell_ledger(home, fs, told)
@@ -138,14 +145,14 @@ def take_over(
             for root in old.store.layout.roots[1:]
             if fs.is_folder(root.quarantine_dir)
         ]
-        _finish(home, fs, identity)
+        _finish(home, facts.old_folder, fs, identity)
     return facts
 
 
 def open_old_lake(
     home: LakeLayout, fs: FileSystem, calendar: SessionCalendar, source: str
 ) -> OldLake:
-    """Open the lake that was renamed, with all its roots.
+    """Open the lake of a data folder that was renamed, with all its roots.
 
     Raises:
         StorageError: A root is not mounted.
@@ -167,41 +174,91 @@ def open_old_lake(
     return OldLake(LakeStore(layout, fs, source), folder / home.ledger_file.name, calendar)
 
 
-def _set_aside(home: LakeLayout, fs: FileSystem) -> LakeIdentity:
+def _set_aside(home: LakeLayout, old: LakeLayout, fs: FileSystem) -> LakeIdentity:
     """Rename the lake of receipts unless that was done; tell what the new one is to say of itself.
 
     Its lock keeps out whoever works on it, and moves with it.
     """
-    aside = home.data_dir / OLD_FOLDER
+    aside = old.data_dir / OLD_FOLDER
+    known = _read_begun(home, old, fs)
+    if known is not None:
+        return known
+    try:
+        identity = read_identity(old, fs)
+    except MissingPartitionError:
+        return _renew(_read_aside(old, aside, fs), _name_aside(home, old))
+    if identity.format == SEGMENTS_FORMAT:
+        raise ConfigError(f"{old.lake_dir} is a lake of segments: there is nothing to take over")
+    if fs.exists(aside):
+        raise PartitionConflictError(
+            f"expected one lake in {old.data_dir}, found {old.lake_dir.name} and {aside.name}, "
+            "both of receipts: move one of them to another data folder"
+        )
+    with LakeLock(old.lock_file, fs).hold(OWNER, 0):
+        fs.rename(old.lake_dir, aside)
+        fs.sync_folder(old.data_dir)
+    return _renew(identity, _name_aside(home, old))
+
+
+def _read_aside(old: LakeLayout, aside: Path, fs: FileSystem) -> LakeIdentity:
+    try:
+        return read_identity_file(aside / old.identity_file.name, fs)
+    except MissingPartitionError as error:
+        raise MissingPartitionError(
+            f"expected a data folder with a lake of receipts, in {old.lake_dir} or {aside}, found "
+            "none"
+        ) from error
+
+
+def _read_begun(home: LakeLayout, old: LakeLayout, fs: FileSystem) -> LakeIdentity | None:
+    """Read what the new lake says of itself; ``None``: it is not begun, and can be."""
     try:
         identity = read_identity(home, fs)
     except MissingPartitionError:
-        return _renew(read_identity_file(aside / home.identity_file.name, fs))
-    if identity.format == SEGMENTS_FORMAT:
-        if identity.adopting:
-            return identity
-        raise ConfigError(f"{home.lake_dir} is a lake of segments: there is nothing to take over")
-    if fs.exists(aside):
+        require_place(home, fs)
+        return None
+    if identity.adopting == _name_aside(home, old):
+        return identity
+    if identity.adopting:
         raise PartitionConflictError(
-            f"expected one lake in {home.data_dir}, found {home.lake_dir.name} and {aside.name}, "
-            "both of receipts: move one of them to another data folder"
+            f"{home.lake_dir} is being taken over from {identity.adopting}, and not from "
+            f"{old.data_dir}: finish that first by `smallcaps import --lake`"
         )
-    with LakeLock(home.lock_file, fs).hold(OWNER, 0):
-        fs.rename(home.lake_dir, aside)
-        fs.sync_folder(home.data_dir)
-    return _renew(identity)
+    if home.lake_dir == old.lake_dir:
+        return None
+    if not fs.exists(old.identity_file):
+        raise ConfigError(f"{home.lake_dir} is a lake already: there is nothing to take over")
+    raise PartitionConflictError(
+        f"expected no lake in {home.lake_dir}, to which that of {old.data_dir} is taken over, but "
+        "there is one: set SMALLCAPS_DATA_DIR, or SMALLCAPS_LAKE, to a new folder"
+    )
 
 
-def _renew(identity: LakeIdentity) -> LakeIdentity:
-    return msgspec.structs.replace(identity, format=SEGMENTS_FORMAT, adopting=OLD_FOLDER)
+def _name_aside(home: LakeLayout, old: LakeLayout) -> str:
+    """Name the old lake for the new one: without its folder where that is the data folder."""
+    is_own = home.data_dir == old.data_dir
+    return OLD_FOLDER if is_own else str(old.data_dir / OLD_FOLDER)
 
 
-def _copy_ledger(home: LakeLayout, fs: FileSystem) -> None:
+def _renew(identity: LakeIdentity, adopting: str) -> LakeIdentity:
+    named = identity.id or uuid.uuid4().hex
+    return msgspec.structs.replace(identity, id=named, format=SEGMENTS_FORMAT, adopting=adopting)
+
+
+def _begin(home: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    """Make the folder of the new lake, and let it and the register say what it is."""
+    fs.make_folders(home.lake_dir, root=find_existing(home.lake_dir))
+    write_identity(home, fs, identity)
+    register = read_register(home, fs) or RootRegister(roots=(home_entry(identity.id),))
+    write_register(home, fs, register)
+
+
+def _copy_ledger(home: LakeLayout, aside: Path, fs: FileSystem) -> None:
     """Copy the ledger as SQLite does it, whatever its log holds; one that is lost stays lost."""
-    source = home.data_dir / OLD_FOLDER / home.ledger_file.name
+    source = aside / home.ledger_file.name
     if fs.is_file(home.ledger_file) or not fs.is_file(source):
         return
-    temporary = temporary_path(home.lake_dir)
+    temporary = temporary_path(home.index_dir)
     with fs.discarding([temporary]):
         with (
             translated_errors(source),
@@ -230,12 +287,11 @@ def _iter_months(old: OldLake) -> Iterator[tuple[pl.DataFrame, str, int, int]]:
         yield held, str(month), number, len(by_month)
 
 
-def _finish(home: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+def _finish(home: LakeLayout, aside: Path, fs: FileSystem, identity: LakeIdentity) -> None:
     """Say that it is done; the register of roots of the old lake is kept beside that lake."""
     register = read_register(home, fs)
-    alone = RootRegister(roots=(home_entry(identity.id),))
-    if register is not None and register != alone:
-        aside = home.data_dir / OLD_FOLDER
-        fs.publish({aside / home.roots_file.name: fs.read(home.roots_file)}, root=home.data_dir)
-        write_register(home, fs, alone)
+    alone = (home_entry(identity.id),)
+    if register is not None and register.roots != alone:
+        fs.publish({aside / home.roots_file.name: fs.read(home.roots_file)}, root=aside)
+        write_register(home, fs, RootRegister(roots=alone))
     write_identity(home, fs, msgspec.structs.replace(identity, adopting=""))

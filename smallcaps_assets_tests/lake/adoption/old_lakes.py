@@ -127,9 +127,13 @@ def _record(home: LakeLayout, store: LakeStore) -> None:
 
 
 def adopt(
-    home: LakeLayout, fs: FileSystem | None = None, *, removes: bool = False
+    home: LakeLayout,
+    fs: FileSystem | None = None,
+    *,
+    old: LakeLayout | None = None,
+    removes: bool = False,
 ) -> TakeoverFacts:
-    return take_over(home, fs or ScriptedDisk(), load_calendar(), removes=removes)
+    return take_over(home, fs or ScriptedDisk(), load_calendar(), old, removes=removes)
 
 
 def open_segments(home: LakeLayout) -> SegmentLake:

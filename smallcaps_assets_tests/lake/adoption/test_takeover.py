@@ -1,6 +1,7 @@
 """A lake of receipts becomes one of segments: nothing lost, nothing asked, from any kill."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -8,11 +9,18 @@ import pytest
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.disputes import UNASKED
-from smallcaps_assets.errors import ConfigError, PartitionConflictError, StorageError
+from smallcaps_assets.errors import (
+    ConfigError,
+    MissingPartitionError,
+    PartitionConflictError,
+    StorageError,
+)
 from smallcaps_assets.lake.adoption.takeover import OLD_FOLDER
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import open_lake, read_identity
+from smallcaps_assets.lake.roots.markers import locate_roots
+from smallcaps_assets.lake.roots.place import put_lake, recall_home
 from smallcaps_assets.lake.roots.register import read_register
 from smallcaps_assets.lake.sessions.damages import hash_no_trades
 from smallcaps_assets.lake.storage.lock import LakeLock
@@ -184,3 +192,66 @@ def test_a_root_that_is_not_mounted_stops_the_takeover(home: LakeLayout, tmp_pat
     adopt(home)
 
     assert hash_rows(home) == expected
+
+
+@pytest.mark.parametrize("is_other", [False, True], ids=["own data folder", "another one"])
+def test_a_lake_is_taken_over_to_another_disk_killed_anywhere(
+    tmp_path: Path, *, is_other: bool
+) -> None:
+    source = make_old_lake(tmp_path / "source")
+    expected, ledger = expect_rows(source), source.ledger_file.name
+    place = tmp_path / "disk" / "lake"
+    for crash_at in range(0, 1_000, 25):
+        folder = tmp_path / str(crash_at)
+        old = LakeLayout(folder / "old")
+        shutil.copytree(source.data_dir, old.data_dir)
+        data_dir = folder / "data" if is_other else old.data_dir
+        data_dir.mkdir(exist_ok=True)
+        place.parent.mkdir(exist_ok=True)
+        home = put_lake(data_dir, place)
+        is_ended = True
+        try:
+            adopt(home, ScriptedDisk(crash_at=crash_at), old=old)
+        except Crash:
+            is_ended = False
+            with suppress(ConfigError):  # It was done but for the last sync.
+                adopt(home, old=old)
+
+        assert hash_rows(home) == expected, crash_at
+        assert recall_home(data_dir, ScriptedDisk()) == home
+        assert locate_roots(home, ScriptedDisk()) == home
+        assert (data_dir / "lake" / ledger).is_file()
+        assert (old.data_dir / OLD_FOLDER / "lake.json").is_file()
+        shutil.rmtree(place.parent)
+        if is_ended:
+            break
+    assert is_ended
+
+
+def test_a_lake_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> None:
+    old, other = make_old_lake(tmp_path / "old"), make_old_lake(tmp_path / "other")
+    home = LakeLayout(tmp_path / "data")
+    home.data_dir.mkdir()
+    adopt(home, old=old)
+
+    with pytest.raises(PartitionConflictError, match="expected no lake in"):
+        adopt(home, old=other)
+
+    assert not (other.data_dir / OLD_FOLDER).exists()
+
+
+def test_a_half_taken_lake_is_finished_before_another_is_taken(tmp_path: Path) -> None:
+    old, other = make_old_lake(tmp_path / "old"), make_old_lake(tmp_path / "other")
+    home = LakeLayout(tmp_path / "data")
+    home.data_dir.mkdir()
+    with pytest.raises(StorageError):
+        adopt(home, FailingDisk(number=28, fail_at=40), old=old)
+
+    for wrong in (other, home):
+        with pytest.raises(PartitionConflictError, match="finish that first"):
+            adopt(home, old=wrong)
+
+
+def test_a_folder_without_a_lake_cannot_be_taken_over(tmp_path: Path) -> None:
+    with pytest.raises(MissingPartitionError, match="expected a data folder with a lake"):
+        adopt(LakeLayout(tmp_path))
