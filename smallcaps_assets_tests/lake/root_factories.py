@@ -89,7 +89,7 @@ def move(home: LakeLayout, fs: FileSystem, dest: Path, origin: Path | None = Non
     """Move a lake as ``ingest.moving`` does, but for the catalog."""
     removal = remove_leaving(home, fs)
     plan = plan_relocation(home, fs, dest, origin)
-    require_room(plan, plan.copies.measure(), reserve_gb=0)
+    require_room(plan.target, fs, plan.copies.measure(), reserve_gb=0)
     if plan.copies.sources:
         prepare_target(plan)
         plan.copies.make()

@@ -99,18 +99,20 @@ def plan_relocation(
     return Relocation(home, fs, register, SessionCopies(layout, fs, sources, target))
 
 
-def require_room(move: Relocation, size: CopySize, reserve_gb: float | None) -> None:
+def require_room(
+    target: LakeRoot, fs: FileSystem, size: CopySize, reserve_gb: float | None
+) -> None:
     """Refuse a target that is too small, before anything is copied.
 
     Raises:
         StorageError: It is, or its disk is gone.
     """
-    folder = find_existing(move.target.folder)
-    placement = Placement([move.target], move.fs, reserve_gb)
-    if size.needed_bytes > placement.measure_room(folder):
+    folder = find_existing(target.folder)
+    placement = Placement([target], fs, reserve_gb)
+    if size.needed_bytes and size.needed_bytes > placement.measure_room(folder):
         raise StorageError(
-            f"{move.target.folder} is too small: {format_bytes(size.needed_bytes)} are still to be "
-            f"copied, {format_bytes(move.fs.free_bytes(folder))} are free there, of which "
+            f"{target.folder} is too small: {format_bytes(size.needed_bytes)} are still to be "
+            f"copied, {format_bytes(fs.free_bytes(folder))} are free there, of which "
             f"{format_bytes(placement.reserve_bytes(folder))} stay free; choose a larger disk, or "
             "lower SMALLCAPS_DISK_RESERVE_GB"
         )

@@ -83,6 +83,9 @@ def list_leftovers(lakehouse: Lakehouse, facts: MoveFacts) -> Iterator[str]:
             f"{path} is not mounted: mount it and run the same command again to empty it, or "
             "remove its files yourself; nothing of it is needed"
         )
+    named = lakehouse.settings.lake
+    if named is not None and named.resolve() in {source.resolve() for source in facts.sources}:
+        yield f"SMALLCAPS_LAKE still names the old place: remove it, or set it to {facts.target}"
     listed = [folder.resolve() for folder in lakehouse.settings.lake_roots or ()]
     if any(source.resolve() in listed for source in facts.sources):
         yield f"SMALLCAPS_LAKE_ROOTS still lists the old place: list {facts.target} instead"

@@ -1,7 +1,8 @@
-"""`smallcaps relocate` from the terminal: moved, repaired, unmounted, mounted elsewhere, lost."""
+"""`smallcaps relocate` and SMALLCAPS_LAKE: moved, repaired, unmounted, moved by hand, lost."""
 
+import json
+import shutil
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -9,14 +10,7 @@ from smallcaps_assets import Lake
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
 from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS, count_trade_requests
-
-BAD_ROOTS: Final = {
-    "nowhere": "is no folder: mount the disk",
-    "data/lake": "were moved to",
-    "data/reports": "lie in one another",
-}
-"""Settings of one root, and what is said of them."""
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, count_trade_requests, flip_byte
 
 
 @pytest.fixture
@@ -25,39 +19,49 @@ def dest(tmp_path: Path) -> Path:
     return tmp_path / "lake"
 
 
-def list_sessions(folder: Path) -> int:
-    """Return how many receipts lie below a folder."""
-    return len(list(folder.rglob("_SUCCESS")))
+def list_parts(folder: Path) -> list[Path]:
+    """Return the files of segments below a folder."""
+    return list(folder.rglob("segments/*/*"))
 
 
 def test_relocate_moves_the_lake_and_the_download_goes_on(
-    filled: User, market_server: EmulatorServer, dest: Path
+    filled_segments: User, market_server: EmulatorServer, dest: Path
 ) -> None:
     """Nothing is fetched again, the catalog follows, and Dagster notices nothing."""
-    content, rows = hash_content(filled), count_rows(filled)
+    user, parts = filled_segments, list_parts(filled_segments.data_dir)
+    content, rows = hash_content(user), count_rows(user)
 
-    moved = filled.run("relocate", str(dest))
+    moved = user.run("relocate", str(dest))
 
     assert (moved.code, moved.err) == (0, "")
     assert f"{SESSIONS} sessions" in moved.text
     assert f"the lake is in {dest}" in moved.text
-    assert list_sessions(dest) == SESSIONS
-    assert list_sessions(filled.data_dir) == 0
-    assert hash_content(filled) == content
-    assert count_rows(filled) == Lake(filled.data_dir).trades().collect().height == rows
-    assert "nothing is missing" in filled.run("download").text
-    assert len(show_partitions(filled)["MATERIALIZED"]) == SESSIONS
-    assert filled.run("audit", "--deep").code == 0
+    assert len(list_parts(dest)) == len(parts) > 0
+    assert list_parts(user.data_dir) == []
+    assert hash_content(user) == content
+    assert count_rows(user) == Lake(user.data_dir).trades().collect().height == rows
+    assert "nothing is missing" in user.run("download").text
+    assert len(show_partitions(user)["MATERIALIZED"]) == SESSIONS
+    assert user.run("audit", "--deep").code == 0
     assert market_server.requests == []
 
-    (filled.folder / "watchlist.csv").write_text("ticker,date,events\nBCPC,2024-03-12,E6\n")
-    assert filled.run("download", "--watchlist", "watchlist.csv").code == 0
-    assert list_sessions(dest) == SESSIONS + 3
-    assert list_sessions(filled.data_dir) == 0
+    (user.folder / "watchlist.csv").write_text("ticker,date,events\nBCPC,2024-03-12,E6\n")
+    assert user.run("download", "--watchlist", "watchlist.csv").code == 0
+    assert len(list_parts(dest)) > len(parts)
+    assert list_parts(user.data_dir) == []
 
 
-def test_a_dry_run_says_what_it_would_do(filled: User, dest: Path) -> None:
-    said = filled.run("relocate", "--dry-run", str(dest))
+def test_the_same_command_again_does_nothing(filled_segments: User, dest: Path) -> None:
+    filled_segments.run("relocate", str(dest))
+
+    again = filled_segments.run("relocate", str(dest))
+
+    assert again.code == 0
+    assert f"there already; the lake is in {dest}" in again.text
+
+
+def test_a_dry_run_says_what_it_would_do(filled_segments: User, dest: Path) -> None:
+    said = filled_segments.run("relocate", "--dry-run", str(dest))
 
     assert f"{SESSIONS} sessions" in said.text
     assert "are still to be copied, and fit" in said.text
@@ -65,74 +69,91 @@ def test_a_dry_run_says_what_it_would_do(filled: User, dest: Path) -> None:
 
 
 def test_a_damaged_lake_is_repaired_before_it_moves(
-    filled: User, market_server: EmulatorServer, dest: Path
+    filled_segments: User, market_server: EmulatorServer, dest: Path
 ) -> None:
-    content = hash_content(filled)
-    file = next((filled.data_dir / "lake" / "trades").rglob("trades.parquet"))
-    file.write_bytes(b"PAR1")
+    user, content = filled_segments, hash_content(filled_segments)
+    parts = (path for path in list_parts(user.data_dir) if ".record" not in path.name)
+    flip_byte(max(parts, key=lambda path: path.stat().st_size))
 
-    refused = filled.run("relocate", str(dest))
-    filled.run("repair")
-    moved, downloaded = filled.run("relocate", str(dest)), filled.run("download")
+    refused = user.run("relocate", str(dest))
+    user.run("repair")
+    moved, downloaded = user.run("relocate", str(dest)), user.run("download")
 
-    check_refusal(refused, 1, "1 session damaged", "smallcaps repair")
+    check_refusal(refused, 1, "1 file damaged", "smallcaps repair")
     assert (moved.code, downloaded.code) == (0, 0)
-    assert count_trade_requests(market_server) == 1
-    assert hash_content(filled) == content
+    assert count_trade_requests(market_server) > 0
+    assert hash_content(user) == content
 
 
-def test_a_missing_disk_is_an_error_of_every_command(filled: User, dest: Path) -> None:
+def test_a_missing_disk_is_an_error_of_every_command(filled_segments: User, dest: Path) -> None:
     """Never an empty lake, and nothing is fetched again onto the wrong disk."""
-    filled.run("relocate", str(dest))
+    user = filled_segments
+    user.run("relocate", str(dest))
     dest.rename(dest.with_name("unmounted"))
     dest.mkdir()
 
     for command in (["download"], ["status"], ["audit", "--deep"], ["repair"], ["catalog"]):
-        check_refusal(filled.run(*command), 1, "root.json", "mount it there again")
+        check_refusal(user.run(*command), 1, "lake.json", "mount")
     assert list(dest.iterdir()) == []
 
 
-def test_a_disk_that_is_mounted_elsewhere_is_found_by_reindex(filled: User, dest: Path) -> None:
-    content = hash_content(filled)
-    filled.run("relocate", str(dest))
+def test_a_lake_that_was_moved_by_hand_is_found_by_the_setting(
+    filled_segments: User, dest: Path
+) -> None:
+    user, content = filled_segments, hash_content(filled_segments)
+    user.run("relocate", str(dest))
     other = dest.rename(dest.with_name("other"))
 
-    found = filled.run("reindex", SMALLCAPS_LAKE_ROOTS=other)
-
-    assert f"{SESSIONS} receipts indexed, 0 sessions had none" in found.text
-    assert hash_content(filled) == content
+    assert user.run("reindex", SMALLCAPS_LAKE=other).code == 0
+    assert hash_content(user) == content
 
 
-def test_a_disk_that_is_lost_is_given_up_on_request(
-    filled: User, market_server: EmulatorServer, dest: Path
+def test_a_setting_of_the_old_place_is_named_and_then_refused(
+    filled_segments: User, dest: Path
 ) -> None:
-    content = hash_content(filled)
-    filled.run("relocate", str(dest))
-    filled.run("relocate", "--from", str(dest), str(filled.data_dir / "lake"))
-    filled.run("relocate", str(dest.with_name("again")))
-    dest.with_name("again").rename(dest.with_name("lost"))
-    spare = dest.with_name("spare")
-    spare.mkdir()
+    old = {"SMALLCAPS_LAKE": filled_segments.data_dir / "lake"}
 
-    refused = filled.run("reindex", "--forget-root", str(dest.with_name("again")))
-    kept = {"SMALLCAPS_LAKE_ROOTS": spare}
-    given_up = filled.run("reindex", "--forget-root", str(dest.with_name("again")), **kept)
-    healed = filled.run("download")
+    moved = filled_segments.run("relocate", str(dest), **old)
+    again = filled_segments.run("relocate", str(dest), **old)
 
-    check_refusal(refused, 2, "no root that could be forgotten")
-    assert "0 receipts indexed" in given_up.text
-    assert healed.code == 0, healed.text
-    assert count_trade_requests(market_server) > 0
-    assert list_sessions(spare) == SESSIONS
-    assert hash_content(filled) == content
+    assert "SMALLCAPS_LAKE still names the old place" in moved.text
+    assert again.code == 0
+    check_refusal(filled_segments.run("status", **old), 2, "remove SMALLCAPS_LAKE", str(dest))
 
 
-def test_a_bad_list_of_roots_is_told_before_a_run_begins(filled: User, dest: Path) -> None:
-    filled.run("relocate", str(dest))
-    (filled.folder / "watchlist.csv").write_text("ticker,date,events\nBCPC,2024-03-12,E6\n")
-    filled.run("plan", "--watchlist", "watchlist.csv")
+def test_a_lake_begins_where_the_setting_says(user: User, dest: Path) -> None:
+    first = user.run("download", "--watchlist", "watchlist.csv", SMALLCAPS_LAKE=dest)
 
-    for setting, words in BAD_ROOTS.items():
-        refused = filled.run("download", SMALLCAPS_LAKE_ROOTS=filled.folder / setting)
-        check_refusal(refused, 2, words)
-    assert len(show_partitions(filled)["MISSING"]) == 3
+    assert first.code == 0, first.text
+    assert len(list_parts(dest)) > 0
+    assert list_parts(user.data_dir) == []
+    assert json.loads(user.run("status", "--json").out)["partitions"]["done"] == SESSIONS
+    assert Lake(user.data_dir).trades().collect().height == count_rows(user) > 0
+
+
+def test_a_ledger_without_its_lake_begins_no_new_one(filled_segments: User, dest: Path) -> None:
+    user, content = filled_segments, hash_content(filled_segments)
+    user.run("relocate", str(dest))
+    (user.data_dir / "lake_roots.json").unlink()
+
+    check_refusal(user.run("download"), 1, "set SMALLCAPS_LAKE")
+    assert user.run("reindex", SMALLCAPS_LAKE=dest).code == 0
+    assert hash_content(user) == content
+
+
+def test_a_lake_outlives_its_data_folder(filled_segments: User, dest: Path) -> None:
+    """All that is asked for again is the plan."""
+    user, content = filled_segments, hash_content(filled_segments)
+    user.run("relocate", str(dest))
+    shutil.rmtree(user.data_dir)
+
+    again = user.run("download", "--watchlist", "watchlist.csv", SMALLCAPS_LAKE=dest)
+
+    assert again.code == 0, again.text
+    assert hash_content(user) == content
+
+
+def test_only_a_lake_of_receipts_has_roots(filled_segments: User, dest: Path) -> None:
+    refused = filled_segments.run("relocate", "--from", "data/lake", str(dest))
+
+    check_refusal(refused, 2, "--from", "segments lie in")
