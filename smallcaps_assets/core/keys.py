@@ -87,6 +87,15 @@ def decode_key(key: str) -> tuple[str, dt.date]:
     return ticker, session_date
 
 
+def list_key_months(keys: Iterable[str]) -> list[str]:
+    """List the months (``YYYY-MM``) of the sessions of keys, each once and in order.
+
+    Raises:
+        DataError: One is not a key.
+    """
+    return sorted({f"{decode_key(key)[1]:%Y-%m}" for key in keys})
+
+
 def key_expression() -> pl.Expr:
     """Make the column ``key`` from ``ticker`` and ``session_date``."""
     session_date = pl.col("session_date").dt.to_string("%Y-%m-%d")

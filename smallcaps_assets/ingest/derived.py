@@ -4,16 +4,28 @@ Does not belong here: how either is written (``lake.ledger``, ``lake.reading.cat
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict
 
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import (
     LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
 )
+from smallcaps_assets.lake.ledger.rows import ReindexFacts
+from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.upkeep.indexing import (
+    Losses,
+    keep_snapshot,
+    list_stale_months,
+    refresh_months,
+    reindex_segments,
+)
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
@@ -30,10 +42,60 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
     _ = lakehouse.layout
     ledger = lakehouse.ledger
     if ledger.is_indexed and ledger.is_compared:
+        refresh_ledger(lakehouse)
         return
     record_published_plan(lakehouse)
-    facts = ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
-    logger.info("ledger indexed receipts=%d", facts.receipts)
+    facts = index_stored(lakehouse)
+    logger.info("ledger indexed receipts=%d lost=%d", facts.receipts, len(facts.lost))
+
+
+def index_stored(lakehouse: Lakehouse) -> ReindexFacts:
+    """Make what the ledger says of stored sessions equal to what is stored.
+
+    What the ledger knew of records, and the last two snapshots, are witnesses of what is lost.
+
+    Raises:
+        LakeError: A receipt or a record cannot be read; the ledger is unchanged.
+    """
+    ledger, store = lakehouse.ledger, lakehouse.sessions
+    if not isinstance(store, SegmentStore):
+        return ledger.reindex(store.iter_receipts(), store.iter_unproven())
+    found = reindex_segments(ledger, store.lake)
+    lost = _warn_of(found.losses, store, ledger)
+    return ReindexFacts(found.sessions, found.unproven, lost)
+
+
+def refresh_ledger(
+    lakehouse: Lakehouse, months: Collection[str] | None = None, *, skips_damaged: bool = False
+) -> None:
+    """Bring the ledger of a lake of segments to what its records say, where they are others.
+
+    Records may have been copied in from another copy of the lake, be gone, or be told to nobody
+    because their writer was killed.  A lake of receipts stays as it is.
+
+    Args:
+        lakehouse: The lake.
+        months: Only these, whose folders are listed; all by default.
+        skips_damaged: Leave the months of damaged records as the ledger knows them.
+
+    Raises:
+        LedgerMismatchError: A record is damaged; the ledger keeps what it knew of its month.
+        StorageError: The storage refuses.
+    """
+    ledger, store = lakehouse.ledger, lakehouse.sessions
+    if isinstance(store, SegmentStore):
+        stale = list_stale_months(ledger, store.lake, months)
+        losses = refresh_months(ledger, store.lake, stale, skips_damaged=skips_damaged)
+        _warn_of(losses, store, ledger)
+
+
+def _warn_of(losses: Losses, store: SegmentStore, ledger: Ledger) -> list[str]:
+    """Name what is lost, and let the answers that come settle it; return its keys."""
+    store.note_lost(ledger.lost_proof())
+    lost = losses.sessions.select(key_expression()).to_series().to_list()
+    for key in lost:
+        logger.warning("proof lost key=%s", key)
+    return lost
 
 
 def record_published_plan(lakehouse: Lakehouse) -> None:
@@ -56,6 +118,7 @@ def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:
         PartitionConflictError: Another process builds it, and does not come to an end.
     """
     facts = build_catalog(lakehouse.layout, lakehouse.fs)
+    publish_snapshot(lakehouse)
     return asdict(facts)
 
 
@@ -63,8 +126,28 @@ def refresh_catalog_if_free(lakehouse: Lakehouse) -> None:
     """Rebuild the catalog likewise, unless another process builds it right now."""
     try:
         build_catalog(lakehouse.layout, lakehouse.fs, wait_s=0.0)
+        publish_snapshot(lakehouse)
     except PartitionConflictError as error:
         logger.info("catalog left to another process: %s", error)
+
+
+def publish_snapshot(lakehouse: Lakehouse) -> None:
+    """Keep a witness of the records of a lake of segments, as its ledger knows them.
+
+    One that cannot be written because a record is damaged leaves those that are there.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    if not lakehouse.home.ledger_file.is_file():
+        return
+    store = lakehouse.sessions
+    if not isinstance(store, SegmentStore):
+        return
+    try:
+        keep_snapshot(lakehouse.ledger, store.lake)
+    except LedgerMismatchError as error:
+        logger.warning("snapshot not written: %s", error)
 
 
 def require_lake(layout: LakeLayout) -> None:

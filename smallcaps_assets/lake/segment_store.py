@@ -30,13 +30,14 @@ from smallcaps_assets.core.segments.entries import (
     list_entries,
     lose_proof,
 )
+from smallcaps_assets.core.segments.indexing import share_bytes
 from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
+from smallcaps_assets.lake.segments.comparing import compare_receipts, is_stored, say_missing
 from smallcaps_assets.lake.segments.names import QUARANTINE, month_of
 from smallcaps_assets.lake.segments.reading import (
     Month,
@@ -46,7 +47,8 @@ from smallcaps_assets.lake.segments.reading import (
     require_whole,
     survey_month,
 )
-from smallcaps_assets.lake.segments.receipts import enter_receipt, find_tree, make_receipt
+from smallcaps_assets.lake.segments.receipts import enter_receipt, make_receipt
+from smallcaps_assets.lake.segments.records import Record
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
 from smallcaps_assets.lake.sessions.protocol import SessionStore
@@ -76,6 +78,8 @@ class SegmentStore(SessionStore):
         self.lake = lake
         self._calendar = calendar
         self._months: dict[str, Month] = {}
+        self._untold: list[Record] = []
+        self._lost: dict[Key, int] = {}
         self._lock = threading.RLock()
 
     def open_tape(self, trades: pl.DataFrame) -> MeasuredTape:
@@ -151,7 +155,7 @@ class SegmentStore(SessionStore):
             self._describe(entry, survey)
             for survey, told in self._select(map(decode_key, keys), Tree.TRADES, self._read)
             for entry in list_entries(told)
-            if _is_stored(entry, Tree.TRADES)
+            if is_stored(entry, Tree.TRADES)
         ]
 
     def find_content(self, ticker: str, session_date: dt.date, tree: Tree) -> str | None:
@@ -167,6 +171,17 @@ class SegmentStore(SessionStore):
         with self._lock:
             self._read(month_of(self._calendar.owner_of(receipt.session_date)))
         return self.verify_session(receipt)
+
+    def take_records(self) -> list[Record]:
+        """Take the records that were committed since they were last taken, for the ledger."""
+        with self._lock:
+            taken, self._untold = self._untold, []
+            return taken
+
+    def note_lost(self, lost: pl.DataFrame) -> None:
+        """Let new answers settle what lost its proof: ``Ledger.lost_proof`` with its revisions."""
+        told = lost.select("ticker", "session_date", pl.lit(SESSION), "revision")
+        self._lost = {row[:3]: row[3] for row in told.iter_rows()}
 
     def sweep(self) -> list[Path]:
         """Remove the temporary files that dead processes left on a disk."""
@@ -190,7 +205,7 @@ class SegmentStore(SessionStore):
         for month in list_months(self.lake):
             survey = read(month)
             for entry in list_entries(survey.winners):
-                if _is_stored(entry, tree):
+                if is_stored(entry, tree):
                     yield self._describe(entry, survey)
 
     def iter_unproven(self) -> Iterator[Receipt]:
@@ -241,7 +256,7 @@ class SegmentStore(SessionStore):
             tree: Among what it belongs.
         """
         selected = self._survey_sessions([receipt], tree)
-        damages = _compare([receipt], selected, tree)
+        damages = compare_receipts([receipt], selected, tree)
         return damages if damages or not deep else self._verify_rows(selected)
 
     def verify_sessions(
@@ -254,7 +269,7 @@ class SegmentStore(SessionStore):
             tree: Among what they belong.
         """
         selected = self._survey_sessions(receipts, tree)
-        return [*_compare(receipts, selected, tree), *self._verify_rows(selected)]
+        return [*compare_receipts(receipts, selected, tree), *self._verify_rows(selected)]
 
     def read_sessions(self, receipts: Sequence[Receipt]) -> pl.DataFrame:
         """Read the trades of sessions that were verified, by month, ticker, session and tape.
@@ -348,8 +363,8 @@ class SegmentStore(SessionStore):
     def _require(self, ticker: str, session_date: dt.date, tree: Tree) -> Entry:
         kind = OFF_SESSION if tree is Tree.OFF_SESSION else SESSION
         entry = self._find((ticker, session_date, kind), self._owner_of(session_date, tree))
-        if entry is None or not _is_stored(entry, tree):
-            raise MissingPartitionError(_say_missing(ticker, session_date, tree))
+        if entry is None or not is_stored(entry, tree):
+            raise MissingPartitionError(say_missing(ticker, session_date, tree))
         return entry
 
     def _owner_of(self, date: dt.date, tree: Tree) -> dt.date:
@@ -392,16 +407,17 @@ class SegmentStore(SessionStore):
         self._require(told.ticker, told.session_date, Tree.TRADES)
         answers = list_entries(_find_answers(self._read(month_of(told.owner)), told))
         if not answers:
-            raise MissingPartitionError(_say_missing(*_key_of(told)[:2], Tree.TRADES))
+            raise MissingPartitionError(say_missing(*_key_of(told)[:2], Tree.TRADES))
         return replace(told, part=answers[-1].part, first_row=answers[-1].first_row)
 
     def _raise_above_red(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Give the entries of sessions that are red now a revision above what they heal."""
+        """Give entries a revision above the red ones that they heal, and not below a lost one."""
         red: dict[Key, int] = {}
         for month in dict.fromkeys(month_of(entry.owner) for entry in entries):
             told = self._recall(month).winners.filter(~is_green()).select(*KEY, "revision")
             red |= {row[:3]: row[3] for row in told.iter_rows()}
-        floors = (red.get(_key_of(entry), 0) + 1 for entry in entries)
+        keys = map(_key_of, entries)
+        floors = (max(red.get(key, 0) + 1, self._lost.get(key, 1)) for key in keys)
         return [
             entry if entry.revision >= floor else replace(entry, revision=floor)
             for entry, floor in zip(entries, floors, strict=True)
@@ -434,6 +450,7 @@ class SegmentStore(SessionStore):
 
     def _commit(self, entries: Sequence[Entry], drafts: Sequence[Draft]) -> list[Receipt]:
         records = commit_segments(self.lake, drafts)
+        self._untold += records
         for draft in drafts:
             self._read(draft.month)
         told = {
@@ -445,7 +462,7 @@ class SegmentStore(SessionStore):
         """Make the receipt of an entry, with its share of the part's bytes."""
         known = survey or self._months[month_of(entry.owner)]
         facts = known.told_parts.get(entry.part or "")
-        size = round(facts.bytes * entry.rows / facts.rows) if facts else 0
+        size = share_bytes(facts.bytes, facts.rows, entry.first_row, entry.rows) if facts else 0
         return make_receipt(entry, self.lake.source, size)
 
     def _verify_rows(self, selected: Iterable[tuple[Month, pl.DataFrame]]) -> list[Damage]:
@@ -460,44 +477,6 @@ class SegmentStore(SessionStore):
         return damages
 
 
-def _compare(
-    receipts: Iterable[Receipt], selected: Iterable[tuple[Month, pl.DataFrame]], tree: Tree
-) -> list[Damage]:
-    """Compare what is believed of sessions with their entries, without reading a part."""
-    found = {
-        (entry.ticker, entry.session_date): (entry, survey)
-        for survey, told in selected
-        for entry in list_entries(told)
-    }
-    damages = []
-    for receipt in receipts:
-        place = (receipt.ticker, receipt.session_date)
-        entry, survey = found.get(place, (None, None))
-        if why := _find_difference(receipt, entry, survey, tree):
-            damages.append(Damage(*place, *why))
-    return damages
-
-
-def _find_difference(
-    receipt: Receipt, entry: Entry | None, survey: Month | None, tree: Tree
-) -> tuple[DamageKind, str] | None:
-    """Find out in what an entry is not what is believed of its session; ``None``: in nothing."""
-    if entry is None or survey is None or not _is_stored(entry, tree):
-        message = _say_missing(receipt.ticker, receipt.session_date, tree)
-        return DamageKind.MISSING_FILE, message
-    if entry.content_hash != receipt.content_hash:
-        message = f"expected content {receipt.content_hash}, got {entry.content_hash}"
-        return DamageKind.CONTENT_HASH, message
-    if entry.part is not None and entry.part not in survey.parts:
-        message = f"expected the part {entry.part} of {survey.name}, found none"
-        return DamageKind.MISSING_FILE, message
-    return None
-
-
-def _say_missing(ticker: str, session_date: dt.date, tree: Tree) -> str:
-    return f"expected {encode_key(ticker, session_date)} among {tree.value}, found none"
-
-
 def _key_of(entry: Entry) -> Key:
     return entry.ticker, entry.session_date, entry.kind
 
@@ -508,8 +487,3 @@ def _find_answers(month: Month, told: Entry) -> pl.DataFrame:
     is_there = (pl.col("rows") == 0) | pl.col("part").is_in([*month.parts])
     is_same = (pl.col("content_hash") == told.content_hash) & (pl.col("rows") == told.rows)
     return month.entries.filter(*key, is_same, is_there).sort("packed")
-
-
-def _is_stored(entry: Entry, tree: Tree) -> bool:
-    """Say whether an answer is there that belongs to a tree, whatever its bar says."""
-    return (entry.rows > 0 or entry.state in GREEN) and find_tree(entry) is tree

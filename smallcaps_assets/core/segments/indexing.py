@@ -9,7 +9,7 @@ never overlap: sums of them are unions, and a change is a sum with signs.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -51,6 +51,7 @@ that of its owner: it has bit N + ``DAYS``."""
 RECORD_KEY: Final = ("month", "record")
 TICKER_MONTH_KEY: Final = ("month", "ticker", "record")
 
+Number = TypeVar("Number", int, pl.Expr)
 Index = Callable[[pl.DataFrame], pl.DataFrame]
 """Makes a table of sums from counted entries."""
 
@@ -68,8 +69,8 @@ def count_entries(entries: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     """
     told = parts.select("part", part_bytes="bytes", part_rows="rows").unique("part")
     joined = entries.join(told, on="part", how="left", validate="m:1", maintain_order="left")
-    first, size, whole = pl.col("first_row"), pl.col("part_bytes"), pl.col("part_rows")
-    share = size * (first + pl.col("rows")) // whole - size * first // whole
+    places = (pl.col(name) for name in ("part_bytes", "part_rows", "first_row", "rows"))
+    share = share_bytes(*places)
     date, owner = pl.col("session_date"), pl.col("owner")
     offset = pl.when(date.dt.month() == owner.dt.month()).then(0).otherwise(DAYS)
     return joined.with_columns(
@@ -78,6 +79,18 @@ def count_entries(entries: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
         is_proven=is_proven(told["part"]),
         bytes=share.fill_null(0),
     ).drop("part_bytes", "part_rows")
+
+
+def share_bytes(size: Number, whole: Number, first: Number, rows: Number) -> Number:
+    """Tell the bytes of a part that some of its rows take; what all of them take is its size.
+
+    Args:
+        size: Bytes of the part.
+        whole: Rows of the part, at least one.
+        first: Number of the first of these rows, from 0.
+        rows: How many they are.
+    """
+    return size * (first + rows) // whole - size * first // whole
 
 
 def index_records(counted: pl.DataFrame) -> pl.DataFrame:

@@ -37,7 +37,8 @@ from smallcaps_assets.ingest.archive.outcomes import (
     ImportedSession,
     ImportSummary,
 )
-from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.derived import ensure_indexed, index_stored
+from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.lake.interchange.archives import (
     SessionFiles,
     Stray,
@@ -122,12 +123,11 @@ class Import:
     def _open_ledger(self) -> Iterator[LedgerReader | None]:
         """Yield the ledger; a dry run neither makes one nor writes into it."""
         if not self._is_dry_run:
-            store, ledger = self._lakehouse.sessions, self._lakehouse.ledger
             try:
                 ensure_indexed(self._lakehouse)
             except MissingPartitionError:  # a lake without a plan
-                ledger.reindex(store.iter_receipts(), store.iter_unproven())
-            yield ledger
+                index_stored(self._lakehouse)
+            yield self._lakehouse.ledger
         elif self._lakehouse.layout.ledger_file.is_file():
             with LedgerReader(self._lakehouse.layout.ledger_file) as reader:
                 yield reader
@@ -205,7 +205,7 @@ class Import:
                 for receipt, prepared in zip(receipts, written, strict=True)
                 if prepared.tree is Tree.TRADES
             ]
-            self._lakehouse.ledger.record_receipts(stored)
+            record_stored(self._lakehouse.ledger, self._lakehouse.sessions, stored)
             records = [judged.record for judged in batch if judged.record]
             self._lakehouse.ledger.record_imports(records)
         yield from (judged.session for judged in batch)

@@ -30,6 +30,7 @@ from smallcaps_assets.core.ticks.disputes import (
 from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.ingest.budget.expectations import read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
+from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.sessions.protocol import SessionStore
@@ -111,7 +112,7 @@ class StoredJudge:
         # Told first: a kill in between must leave nothing green there that is red on the disk.
         self.ledger.record_receipts([r for r in receipts if r.state == DISPUTED])
         written = self.store.restate(receipts)
-        self.ledger.record_receipts(written)
+        record_stored(self.ledger, self.store, written)
         for receipt in written:
             what = (receipt.key, receipt.state, receipt.marks)
             logger.info("session restated key=%s state=%s marks=%s", *what)

@@ -14,6 +14,7 @@ import msgspec
 
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import StorageError
+from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.root import Tree
@@ -56,7 +57,7 @@ def replace_sessions(
     except StorageError:
         ledger.record_receipts(store.find_receipts(keys))
         raise
-    ledger.record_receipts(written)
+    record_stored(ledger, store, written)
     return written
 
 

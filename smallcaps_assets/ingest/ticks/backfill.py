@@ -15,13 +15,17 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key, key_expression
+from smallcaps_assets.core.keys import decode_key, key_expression, list_key_months
 from smallcaps_assets.core.progress.pace import Work
 from smallcaps_assets.core.ticks.sources import TradeSource
 from smallcaps_assets.core.verdicts import Number
 from smallcaps_assets.errors import ConfigError, PartitionConflictError
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges
-from smallcaps_assets.ingest.derived import refresh_catalog, refresh_catalog_if_free
+from smallcaps_assets.ingest.derived import (
+    refresh_catalog,
+    refresh_catalog_if_free,
+    refresh_ledger,
+)
 from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
@@ -140,6 +144,7 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.sessions.sweep()
+        refresh_ledger(lakehouse, list_key_months(keys))
         asking = self.download.asking
         asking.changed.update(asking.stored.judge_new())
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s

@@ -30,6 +30,7 @@ from smallcaps_assets.errors import (
 from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
 from smallcaps_assets.ingest.proof.judging import StoredJudge
+from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
@@ -154,15 +155,15 @@ class Download:
     def _split_keys(self, keys: Sequence[str]) -> tuple[list[Outcome], dict[str, str]]:
         """Split keys into finished sessions and the states of the others.
 
-        A process that died between a receipt and the ledger leaves sessions that only their
-        receipts know; the ledger learns them here, and they are not asked for again.
+        A process that died between a receipt and the ledger, or before it had replaced a session,
+        leaves what only the receipts know; the ledger learns it here, and it is not asked again.
         """
         ledger = self._lakehouse.ledger
         records = ledger.records(keys)
         is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
         late = [
             receipt
-            for receipt in self._find_receipts(is_open)
+            for receipt in self._find_receipts(self._select_told(is_open))
             if not _is_known(receipt, records.get(receipt.key))
         ]
         if late:
@@ -196,6 +197,11 @@ class Download:
         for receipt in found:
             del missing[receipt.key]
         return found
+
+    def _select_told(self, keys: Sequence[str]) -> Sequence[str]:
+        """Select what may be stored: the records of segments are in the ledger before a run."""
+        has_segments = self._lakehouse.has_segments
+        return self._lakehouse.ledger.find_told(keys) if has_segments else keys
 
     def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
         return self._lakehouse.sessions.find_receipts(keys)
@@ -398,7 +404,7 @@ class Download:
             store, [r for r in batch if r.span.page_limit is None or r.is_whole]
         )
         proven = store.commit([prepared for result in first for prepared in result.sessions])
-        ledger.record_receipts(proven)
+        record_stored(ledger, store, proven)
         self._room.correct(proven)
         self.asking.weigh([result for result in batch if result.span.page_limit is not None])
         for result in batch:

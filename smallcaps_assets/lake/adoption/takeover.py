@@ -58,6 +58,7 @@ from smallcaps_assets.lake.storage.files import FileSystem, find_existing, tempo
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.upkeep.indexing import refresh_months
 
 OLD_FOLDER: Final = "lake.format1"
 """Name that the folder of a lake of receipts gets beside the new one."""
@@ -134,7 +135,7 @@ def take_over(
         old = open_old_lake(old_home, fs, calendar, str(identity.source))
         for held, month, number, count in _iter_months(old):
             told = adopt_month(old, lake, month, held)
-            _tell_ledger(home, fs, told)
+            _tell_ledger(home, fs, lake, told)
             if removes:
                 facts.kept += remove_month(old, lake, month, held)
             facts.months.append(told)
@@ -269,12 +270,13 @@ def _copy_ledger(home: LakeLayout, aside: Path, fs: FileSystem) -> None:
         fs.adopt(temporary, home.ledger_file)
 
 
-def _tell_ledger(home: LakeLayout, fs: FileSystem, told: MonthFacts) -> None:
-    """Call the sessions of a month that lost their proof quarantined; a lost ledger stays lost."""
-    if not told.lost or not fs.is_file(home.ledger_file):
+def _tell_ledger(home: LakeLayout, fs: FileSystem, lake: SegmentLake, told: MonthFacts) -> None:
+    """Record the month, and call what lost its proof quarantined; a lost ledger stays lost."""
+    if not fs.is_file(home.ledger_file):
         return
     reasons = dict(told.damaged)
     with Ledger(home.ledger_file) as ledger:
+        refresh_months(ledger, lake, [told.month])
         ledger.record_failures(
             [Failure(key, QUARANTINED, "damaged", reasons[key], OWNER) for key in told.lost]
         )

@@ -101,6 +101,11 @@ class LedgerMonths(LedgerHistory):
         rows = self._fetch_from("lost_proof", ledger_sql.PROOFS, pack_keys(keys))
         return frozenset(key for (key,) in rows)
 
+    def find_told(self, keys: Iterable[str]) -> list[str]:
+        """Find those of ``keys`` of which a record tells, proven or red, and that are not lost."""
+        rows = self._fetch_from("lost_proof", ledger_sql.TOLD, pack_keys(keys))
+        return [key for (key,) in rows]
+
     def lost_proof(self) -> pl.DataFrame:
         """List the sessions that were proven, and for which nothing stands any more.
 

@@ -233,10 +233,13 @@ class ReindexFacts:
     Attributes:
         receipts: Receipts read.
         unproven: Sessions that the ledger called stored and that have no receipt.
+        lost: Keys of sessions that were proven once, and for which nothing stands any more; only
+            a lake of segments remembers.
     """
 
     receipts: int
     unproven: int
+    lost: Sequence[str] = ()
 
 
 def format_instant(instant: dt.datetime) -> str:

@@ -444,6 +444,7 @@ WHERE EXISTS (
     WHERE ticker = key.value ->> 0 AND session_date = key.value ->> 1
 )
 """
+TOLD: Final = PROOFS.replace("AND proven >>", "AND (proven | red) >>")
 REVISED: Final = """
 SELECT ticker, session_date FROM comparisons INDEXED BY revised
 WHERE revision > 1 AND session_date BETWEEN :first AND :last

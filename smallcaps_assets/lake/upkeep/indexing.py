@@ -19,8 +19,9 @@ import polars as pl
 
 from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
-from smallcaps_assets.core.segments.merging import SEGMENT, select_winners
+from smallcaps_assets.core.segments.merging import SEGMENT, is_green, select_winners
 from smallcaps_assets.core.segments.witnesses import Loss, select_lost_proof
+from smallcaps_assets.core.states import IMPORTED_UNPROVEN
 from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.months import LOST_COLUMNS, LedgerMonths, MonthIndex
 from smallcaps_assets.lake.ledger.writer import Ledger
@@ -31,14 +32,23 @@ from smallcaps_assets.lake.segments.names import (
     parse_key,
     record_key,
 )
-from smallcaps_assets.lake.segments.reading import Month, list_months, read_month, survey_month
+from smallcaps_assets.lake.segments.reading import (
+    Month,
+    list_months,
+    read_month,
+    require_whole,
+    survey_month,
+)
 from smallcaps_assets.lake.segments.records import Record, frame_parts, parse_record
 from smallcaps_assets.lake.storage.protocol import Storage
 from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
     index_headers,
     index_month,
+    list_unknown,
     read_snapshots,
+    select_standing,
+    write_snapshot,
 )
 
 MONTHS_AHEAD: Final = 1
@@ -71,11 +81,13 @@ class Reindexed:
 
     Attributes:
         records: Records read.
+        sessions: Sessions that are stored, whatever their bars say.
         unproven: Sessions that the ledger called stored and of which no record tells.
         losses: What was there once and is gone.
     """
 
     records: int
+    sessions: int
     unproven: int
     losses: Losses
 
@@ -108,24 +120,26 @@ def record_commit(
 
 
 def list_stale_months(
-    ledger: LedgerMonths, storage: Storage, months: Collection[str] | None = None
+    ledger: LedgerMonths, lake: SegmentLake, months: Collection[str] | None = None
 ) -> list[str]:
     """List the months whose files are not those that the ledger knows, in order.
 
     Records are compared by name and size, and the parts of those that are known have to be there.
+    So are months of which a snapshot names a record that the ledger never heard of.
 
     Args:
         ledger: The ledger.
-        storage: Where the lake lies.
+        lake: The lake.
         months: Only these, whose folders are listed; all by default.
 
     Raises:
         StorageError: The storage refuses.
     """
     prefixes = [SEGMENTS] if months is None else [month_prefix(month) for month in months]
-    files = _list_files(storage, prefixes)
+    files = _list_files(lake.storage, prefixes)
     found = files.filter("is_record").drop("is_record")
-    told = ledger.month_records(months).filter(~pl.col("is_lost"))
+    records = ledger.month_records(months)
+    told = records.filter(~pl.col("is_lost"))
     known = told.select("month", "bytes", name="record")
     parts = told.select("month", name="parts").explode("name").drop_nulls()
     differing = [
@@ -133,6 +147,8 @@ def list_stale_months(
         known.join(found, on=["month", "name", "bytes"], how="anti"),
         parts.join(files, on=["month", "name"], how="anti"),
     ]
+    strange = list_unknown(records, read_snapshots(lake).values())
+    differing.append(strange if months is None else strange.filter(pl.col("month").is_in(months)))
     return sorted({month for one in differing for month in one["month"]})
 
 
@@ -142,6 +158,7 @@ def refresh_months(
     months: Iterable[str],
     *,
     lists_all: bool = True,
+    skips_damaged: bool = False,
 ) -> Losses:
     """Bring months to what their records say, each in one transaction.
 
@@ -150,6 +167,7 @@ def refresh_months(
         lake: The lake.
         months: Those that are stale.
         lists_all: Make a row for every session; otherwise only those that have one change.
+        skips_damaged: Leave the months of damaged records as the ledger knows them.
 
     Returns:
         What is gone of these months.  It stays red and named until a repair accounts for the
@@ -163,9 +181,32 @@ def refresh_months(
     wanted = list(months)
     snapshots = read_snapshots(lake) if wanted else {}
     for month in wanted:
+        # The month is read within the transaction: a commit beside it is recorded after it.
         with ledger.indexing(lists_all=lists_all) as index:
-            losses.append(_renew(index, read_month(lake, month), snapshots))
+            survey = survey_month(lake, month)
+            if not (survey.damaged and skips_damaged):
+                losses.append(_renew(index, require_whole(survey), snapshots))
     return _join(losses)
+
+
+def keep_snapshot(ledger: Ledger, lake: SegmentLake) -> None:
+    """Store what the ledger knows of records as a snapshot, unless all that are kept say the same.
+
+    A ledger that is older than one of them, because it was restored, learns first what is lost.
+
+    Raises:
+        LedgerMismatchError: A record is damaged; no snapshot is written.
+        StorageError: The storage refuses.
+    """
+    snapshots = read_snapshots(lake)
+    strange = list_unknown(ledger.month_records(), snapshots.values())
+    refresh_months(ledger, lake, sorted({*strange["month"]}))
+    index = ledger.month_records()
+    standing = select_standing(index)
+    kept = [*snapshots.values()]
+    if standing.is_empty() if not kept else all(one.equals(standing) for one in kept):
+        return
+    write_snapshot(lake, index)
 
 
 def reindex_segments(
@@ -189,15 +230,16 @@ def reindex_segments(
         StorageError: The storage refuses; the ledger is unchanged.
     """
     snapshots = read_snapshots(lake)
-    losses, records = [], 0
+    losses, records, sessions = [], 0, 0
     with ledger.reindexing(lists_all=lists_all) as index:
         told = [ledger.month_records(), *snapshots.values()]
         months = {*list_months(lake), *(month for one in told for month in one["month"])}
         for survey in _read_ahead(lake, sorted(months)):
             records += len(survey.records)
-            losses.append(_renew(index, survey, snapshots, is_rebuilt=True))
+            sessions += _count_stored(survey.winners)
+            losses.append(_renew(index, survey, snapshots))
         unproven = index.forget_untold()
-    return Reindexed(records, unproven, _join(losses))
+    return Reindexed(records, sessions, unproven, _join(losses))
 
 
 def find_losses(ledger: LedgerMonths, lake: SegmentLake, month: str) -> Losses:
@@ -285,8 +327,6 @@ def _renew(
     index: MonthIndex,
     survey: Month,
     snapshots: Mapping[str, pl.DataFrame],
-    *,
-    is_rebuilt: bool = False,
 ) -> Losses:
     """Bring a month to what its records say, and keep what witnesses miss."""
     known = index.ledger.month_records([survey.name])
@@ -300,9 +340,15 @@ def _renew(
     )
     winners = count_entries(survey.winners, survey.part_facts)
     sessions = index.replace(survey.name, records, winners)
-    if is_rebuilt:
-        index.note_unjudged(winners.filter(pl.col("kind") == SESSION))
+    # What bars that came later said of a session was known to the ledger alone.
+    index.note_unjudged(winners.filter(pl.col("kind") == SESSION))
     return Losses({survey.name: losses} if losses else {}, sessions)
+
+
+def _count_stored(winners: pl.DataFrame) -> int:
+    """Count the sessions of which an answer is there."""
+    is_stored = (pl.col("rows") > 0) & (pl.col("state") != IMPORTED_UNPROVEN)
+    return winners.filter(pl.col("kind") == SESSION, is_stored | is_green()).height
 
 
 def _join(losses: Sequence[Losses]) -> Losses:

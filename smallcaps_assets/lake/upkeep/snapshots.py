@@ -72,11 +72,35 @@ def write_snapshot(lake: SegmentLake, index: pl.DataFrame) -> str:
     """
     _refuse_older(index, read_snapshots(lake))
     key = f"{SNAPSHOTS}{lake.naming.make()}.parquet"
-    rows = index.select(INDEX_SCHEMA.names()).sort("month", "record")
-    lake.storage.save({key: encode_sealed(rows, f'{{"seal":"{NO_SEAL}"}}')})
+    lake.storage.save({key: encode_sealed(select_standing(index), f'{{"seal":"{NO_SEAL}"}}')})
     for old in _list_snapshots(lake)[:-SNAPSHOTS_KEPT]:
         lake.storage.remove(old)
     return key
+
+
+def select_standing(index: pl.DataFrame) -> pl.DataFrame:
+    """Select what a snapshot has of an index: ``INDEX_SCHEMA``, sorted by month and record.
+
+    A record that another one replaces needs no witness, and a part without a row that counts no
+    reader, so nothing of them is named.
+    """
+    replaced = index["replaces"].explode().drop_nulls()
+    counts = pl.when(pl.col("rows") > 0).then(pl.col("parts"))
+    standing = index.filter(~pl.col("record").is_in(replaced.implode()))
+    rows = standing.with_columns(parts=counts.otherwise(pl.lit([], pl.List(pl.String))))
+    return rows.select(INDEX_SCHEMA.names()).sort("month", "record")
+
+
+def list_unknown(index: pl.DataFrame, snapshots: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """List what snapshots name and an index neither has, as there or as lost, nor as replaced.
+
+    Returns:
+        ``month`` and ``record``, each once, in order.
+    """
+    named = [one.select(RECORD_KEY) for one in snapshots]
+    told = pl.concat([index.clear().select(RECORD_KEY), *named]).unique()
+    known = pl.concat([index["record"], index["replaces"].explode().drop_nulls()])
+    return told.filter(~pl.col("record").is_in(known.implode())).sort(RECORD_KEY)
 
 
 def read_snapshots(lake: SegmentLake) -> dict[str, pl.DataFrame]:
@@ -121,9 +145,8 @@ def find_month_losses(month: Month, indices: Mapping[str, pl.DataFrame]) -> list
 
 def _refuse_older(index: pl.DataFrame, snapshots: Mapping[str, pl.DataFrame]) -> None:
     """Refuse an index that would take a witness away of what it does not know."""
-    known = {*index["record"], *index["replaces"].explode().drop_nulls()}
     for key, snapshot in snapshots.items():
-        if unknown := sorted({*snapshot["record"]} - known):
+        if unknown := list_unknown(index, [snapshot])["record"].to_list():
             raise LedgerMismatchError(
                 f"expected an index that knows all records of {key}, got one without "
                 f"{', '.join(unknown[:3])} ({len(unknown):,} in all): the ledger is older than the "

@@ -10,6 +10,7 @@ from typing import Final
 
 from smallcaps_assets.ingest.derived import (
     ensure_indexed,
+    index_stored,
     record_published_plan,
     refresh_catalog,
 )
@@ -67,9 +68,8 @@ def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> Reind
         forget_root(lakehouse.home, lakehouse.fs, lost_root)
         lakehouse.forget_roots()
     discard_damaged_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
-    ledger = lakehouse.ledger
     record_published_plan(lakehouse)
-    return ledger.reindex(lakehouse.sessions.iter_receipts(), lakehouse.sessions.iter_unproven())
+    return index_stored(lakehouse)
 
 
 def list_leftovers(lakehouse: Lakehouse, facts: MoveFacts) -> Iterator[str]:

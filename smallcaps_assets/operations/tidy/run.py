@@ -19,7 +19,7 @@ from smallcaps_assets.errors import (
     LedgerMismatchError,
     MissingPartitionError,
 )
-from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.ingest.derived import publish_snapshot, refresh_catalog, refresh_ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.reading import list_months, read_month
@@ -76,12 +76,22 @@ def tidy_lake(lakehouse: Lakehouse, *, is_forced: bool = False) -> TidyFacts:
             facts.months += 1
             _pack(store.lake, month, facts, is_forced=is_forced)
         store.forget()
-        refresh_catalog(lakehouse)
+        _show(lakehouse, facts)
         snapshots = read_snapshots(store.lake)
         for month in list_months(store.lake):
             if month not in facts.skipped:
                 _remove(store.lake, month, snapshots, facts)
+        refresh_ledger(lakehouse, skips_damaged=True)
     return facts
+
+
+def _show(lakehouse: Lakehouse, facts: TidyFacts) -> None:
+    """Let ledger, snapshots and catalog name the files that were packed, and no others."""
+    refresh_ledger(lakehouse, skips_damaged=True)
+    if facts.packed:
+        # The catalog brings one snapshot with it, and two are kept.
+        publish_snapshot(lakehouse)
+    refresh_catalog(lakehouse)
 
 
 def _pack(lake: SegmentLake, month: str, facts: TidyFacts, *, is_forced: bool) -> None:

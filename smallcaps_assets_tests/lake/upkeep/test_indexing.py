@@ -192,11 +192,11 @@ def test_any_history_leaves_what_a_rebuild_makes(history: list[Act]) -> None:
             records = do(act, lake, storage)
             if act.is_recorded:
                 record_commit(kept, lake, records)
-        losses = refresh_months(kept, lake, list_stale_months(kept, storage))
+        losses = refresh_months(kept, lake, list_stale_months(kept, lake))
         reindex_segments(rebuilt, lake)
 
         assert losses.is_empty
-        assert list_stale_months(kept, storage) == []
+        assert list_stale_months(kept, lake) == []
         assert dump(kept) == dump(rebuilt)
         kept.check()
         proven = read_month(lake, MONTH).proven.filter(pl.col("kind") == "session")
@@ -233,7 +233,7 @@ def test_two_copies_that_went_on_separately_are_put_together(ledger: Ledger) -> 
     commit(other, "A", revision=2)
     record_commit(ledger, lake, [commit(lake, "C")])
     storage.objects |= copy.objects
-    assert list_stale_months(ledger, storage, [MONTH, "2024-04"]) == [MONTH]
+    assert list_stale_months(ledger, lake, [MONTH, "2024-04"]) == [MONTH]
 
     losses = refresh_months(ledger, lake, [MONTH])
 
@@ -392,9 +392,9 @@ def test_a_removed_record_is_lost_by_its_witnesses_or_missing(
 
 def test_a_loss_stays_named_until_it_is_made_good(tmp_path: Path, ledger: Ledger) -> None:
     lake, record = harm_a_record(tmp_path, ledger, "removed")
-    assert list_stale_months(ledger, lake.storage) == [MONTH]
+    assert list_stale_months(ledger, lake) == [MONTH]
     first = refresh_months(ledger, lake, [MONTH])
-    assert list_stale_months(ledger, lake.storage, [MONTH]) == []
+    assert list_stale_months(ledger, lake, [MONTH]) == []
     assert reindex_segments(ledger, lake).losses.sessions.equals(first.sessions)
     assert {told.error_kind for told in ledger.records(keys_of("B")).values()} == {"lost_proof"}
 
@@ -430,7 +430,7 @@ def test_a_part_that_is_gone_takes_the_proof_away(tmp_path: Path, ledger: Ledger
     record = commit(lake, "A")
     record_commit(ledger, lake, [record])
     lake.storage.remove(part_key(MONTH, record.header.parts[0].name))
-    assert list_stale_months(ledger, lake.storage) == [MONTH]
+    assert list_stale_months(ledger, lake) == [MONTH]
 
     losses = refresh_months(ledger, lake, [MONTH])
 
@@ -464,7 +464,7 @@ def test_a_restored_ledger_takes_no_witness_away(tmp_path: Path, ledger: Ledger)
     lake.storage.remove(record_key(MONTH, lost.header.name))
 
     with opened(tmp_path / "old.sqlite") as restored:
-        assert list_stale_months(restored, lake.storage) == []
+        assert list_stale_months(restored, lake) == [MONTH]
         with pytest.raises(LedgerMismatchError, match=r"older than the snapshot.*reindex"):
             write_snapshot(lake, restored.month_records())
         reindex_segments(restored, lake)

@@ -84,6 +84,6 @@ def test_a_damaged_month_is_left_with_all_its_files(lakehouse: Lakehouse) -> Non
     assert before.items() <= list_files(lakehouse).items()
 
 
-def test_a_lake_of_receipts_is_refused(small_lake: SmallLake, tmp_path: Path) -> None:
+def test_a_lake_of_receipts_is_refused(small_receipt_lake: SmallLake, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lake of segments"):
-        tidy_lake(small_lake.copy(tmp_path))
+        tidy_lake(small_receipt_lake.copy(tmp_path))
