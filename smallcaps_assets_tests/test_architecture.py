@@ -405,6 +405,8 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "size_is_as_planned",
             "sessions_reach_their_bar",
             "bars_prove_sessions",
+            "proofs_are_kept",
+            "answers_agree",
             "files_are_undamaged",
             "tape_is_in_order",
             "timestamps_lie_in_their_day",

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from smallcaps_assets.lake.ledger.schema import ADDITIONS, SCHEMA
+from smallcaps_assets.lake.ledger.sql.schema import ADDITIONS, SCHEMA
 from smallcaps_assets.lake.months.manifest import MonthFile, MonthManifest
 from smallcaps_assets.lake.roots.identity import LakeIdentity
 from smallcaps_assets.lake.roots.markers import RootMarker

@@ -22,6 +22,7 @@ from smallcaps_assets.operations.status.document import (
     CoveragePart,
     ForecastPart,
     StatusDocument,
+    StoredPart,
     YearCoverage,
 )
 
@@ -59,7 +60,11 @@ WHOLE = "ok"
 
 def render_status(status: StatusDocument, width: int, height: int) -> RenderableType:
     """Render the screen: at most ``height`` lines of ``width`` columns."""
-    head = [*_describe_download(status), *_describe_progress(status, width)]
+    head = [
+        *_describe_download(status),
+        *_describe_progress(status, width),
+        *_describe_doubts(status.stored),
+    ]
     facts = [*_describe_facts(status), *_describe_errors(status), *_describe_unknown(status)]
     tail = list(_describe_recent(status))
     room = height - len(head) - len(facts)
@@ -115,6 +120,17 @@ def _describe_progress(status: StatusDocument, width: int) -> Iterator[Text]:
     if counts.marks:
         marked = ", ".join(f"{count:,} {mark}" for mark, count in counts.marks.items())
         yield _label("bars", marked, "yellow" if counts.marks.keys() != {SURPLUS} else "")
+
+
+def _describe_doubts(stored: StoredPart) -> Iterator[Text]:
+    """Name what was proven once and is not, and what was answered twice."""
+    if stored.lost_proof:
+        more = stored.lost_proof - len(stored.lost_sessions)
+        names = ", ".join(stored.lost_sessions) + (f" and {more:,} more" if more else "")
+        yield _label("lost", f"{stored.lost_proof:,} sessions lost their proof: {names}", "red")
+    if stored.two_answers:
+        text = f"{format_count(stored.two_answers, 'session')} with two proven answers that differ"
+        yield _label("answers", text, "yellow")
 
 
 def _describe_facts(status: StatusDocument) -> Iterator[Text]:

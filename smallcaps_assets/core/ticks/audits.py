@@ -315,6 +315,26 @@ def judge_proof(evidence: BarEvidence, thresholds: Thresholds) -> Verdict:
     return Verdict(is_whole, "; ".join(parts), numbers, settled, is_warning=True)
 
 
+def judge_losses(lost: pl.DataFrame) -> Verdict:
+    """Judge sessions that were proven and for which nothing stands any more; none is tolerated.
+
+    Args:
+        lost: ``ticker``, ``session_date``, and what is remembered of them.
+    """
+    summary = f"{lost.height} sessions that were proven have lost their proof, none tolerated"
+    return Verdict(lost.is_empty(), summary, {"lost_proof": lost.height}, lost)
+
+
+def judge_answers(two: pl.DataFrame) -> Verdict:
+    """Judge sessions of which two proven answers differ: one counts, and a person should know.
+
+    Args:
+        two: ``ticker``, ``session_date`` and ``revision`` of them.
+    """
+    summary = f"{two.height} sessions have two proven answers that differ"
+    return Verdict(two.is_empty(), summary, {"two_answers": two.height}, two, is_warning=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Share:
     """How many of the planned things are green; of nothing, no share is."""

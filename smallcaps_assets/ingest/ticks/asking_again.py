@@ -94,6 +94,7 @@ class AskingAgain:
     evidence: BarEvidence = field(init=False)
     _asked: set[str] = field(default_factory=set)
     _healed: set[dt.date] = field(default_factory=set)
+    _contradicted: frozenset[str] = frozenset()
 
     def add(self, receipts: Iterable[Receipt]) -> None:
         """Take stored sessions that are to be looked at again."""
@@ -107,6 +108,8 @@ class AskingAgain:
     def open_judge(self, facts: BarFacts) -> BarJudge:
         """Judge by these bars from now on, and by what the ledger knows of whole years."""
         self.evidence = gather_evidence(self.stored.ledger)
+        two = self.stored.ledger.two_answers().select(key_expression()).to_series()
+        self._contradicted = frozenset(two)
         self.judge = self.stored.open(facts, self.evidence.set_aside)
         return self.judge
 
@@ -303,7 +306,7 @@ class AskingAgain:
             replaced.append(self._renew(prepared, old, askings))
             return
         if new.content_hash == old.content_hash:
-            if _lacks(old) or old.state == DISPUTED:
+            if _lacks(old) or old.state == DISPUTED or old.key in self._contradicted:
                 kept.append(self._judge(old, askings))
             else:
                 self.add([old])

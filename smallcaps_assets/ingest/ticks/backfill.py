@@ -144,7 +144,7 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.sessions.sweep()
-        refresh_ledger(lakehouse, list_key_months(keys))
+        refresh_ledger(lakehouse, list_key_months(keys))  # before anything is judged
         asking = self.download.asking
         asking.changed.update(asking.stored.judge_new())
         counted, interval_s = time.monotonic(), lakehouse.settings.catalog_interval_s

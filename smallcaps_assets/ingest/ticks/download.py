@@ -15,7 +15,7 @@ from functools import cached_property
 import polars as pl
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, list_key_months
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.disputes import allow_requests
@@ -29,6 +29,7 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
+from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.proof.judging import StoredJudge
 from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
@@ -133,10 +134,11 @@ class Download:
             StorageError: The disk refuses; what was committed stays.
             PartitionConflictError: An emulator of another market answers.
         """
+        refresh_ledger(self._lakehouse, list_key_months(keys))
         finished, missing = self._split_keys(keys)
         again = self._find_disputed(missing)
         if self._asks_again:
-            again += self._find_receipts([outcome.key for outcome in finished])
+            again += self._lakehouse.sessions.find_receipts([outcome.key for outcome in finished])
         known = {receipt.key for receipt in again}
         for outcome in finished:
             if outcome.key not in known:
@@ -163,7 +165,7 @@ class Download:
         is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
         late = [
             receipt
-            for receipt in self._find_receipts(self._select_told(is_open))
+            for receipt in self._lakehouse.sessions.find_receipts(self._select_told(is_open))
             if not _is_known(receipt, records.get(receipt.key))
         ]
         if late:
@@ -193,7 +195,8 @@ class Download:
         One whose receipt is gone stays: it is asked for like any other.
         """
         keys = [key for key, state in missing.items() if state == states.DISPUTED]
-        found = [receipt for receipt in self._find_receipts(keys) if receipt.rows]
+        stored = self._lakehouse.sessions.find_receipts(keys)
+        found = [receipt for receipt in stored if receipt.rows]
         for receipt in found:
             del missing[receipt.key]
         return found
@@ -202,9 +205,6 @@ class Download:
         """Select what may be stored: the records of segments are in the ledger before a run."""
         has_segments = self._lakehouse.has_segments
         return self._lakehouse.ledger.find_told(keys) if has_segments else keys
-
-    def _find_receipts(self, keys: Sequence[str]) -> list[Receipt]:
-        return self._lakehouse.sessions.find_receipts(keys)
 
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
         """Yield, and take out of ``missing``, disputed sessions that are not due again yet."""

@@ -16,7 +16,7 @@ import polars as pl
 from smallcaps_assets.core.states import GREEN, STATES
 from smallcaps_assets.errors import SchemaError
 from smallcaps_assets.lake.ledger.database import damaged_ledger
-from smallcaps_assets.lake.ledger.schema import ADDITIONS, SCHEMA
+from smallcaps_assets.lake.ledger.sql.schema import ADDITIONS, SCHEMA
 
 _NONSENSE: Final = (
     ArithmeticError,
@@ -123,6 +123,11 @@ IMPLAUSIBLE: Final = {
         f"state NOT IN ({_list(GREEN)})",
         _null("record", "revision", "content_hash"),
         _not_of("text", "ticker", "record", "content_hash"),
+        _not_of("integer", "revision"),
+    ),
+    "two_answers": (
+        _no_date("session_date"),
+        _not_of("text", "ticker"),
         _not_of("integer", "revision"),
     ),
     "facts": (

@@ -17,7 +17,7 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.ledger.schema import (
+from smallcaps_assets.lake.ledger.sql.schema import (
     ADDITIONS,
     CREATE_TALLY_TRIGGERS,
     DROP_TALLY_TRIGGERS,

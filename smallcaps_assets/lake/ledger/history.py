@@ -11,9 +11,9 @@ from typing import Any, Final
 import polars as pl
 
 from smallcaps_assets.core.budget.purposes import Spending
-from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt
 from smallcaps_assets.lake.ledger.rows import Row, format_instant, parse_instant
+from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 
 RUN_COLUMNS: Final = {
     **dict.fromkeys(("run_id", "first_at", "last_at"), pl.String()),

@@ -24,13 +24,21 @@ from smallcaps_assets.core.segments.indexing import (
     list_sessions,
     measure_change,
 )
+from smallcaps_assets.core.segments.merging import select_two_answers, select_winners
 from smallcaps_assets.core.segments.witnesses import select_lost_proof
 from smallcaps_assets.core.ticks.disputes import UNPROVEN
-from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt
 from smallcaps_assets.lake.ledger.entry_rows import Listing, import_rows, lost_row, session_rows
 from smallcaps_assets.lake.ledger.history import LedgerHistory
-from smallcaps_assets.lake.ledger.rows import KEY_COLUMNS, Row, frame_keys, pack_keys
+from smallcaps_assets.lake.ledger.rows import (
+    FIGURE_COLUMNS,
+    KEY_COLUMNS,
+    Row,
+    frame_keys,
+    pack_keys,
+)
+from smallcaps_assets.lake.ledger.sql import month_statements as month_sql
+from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 
 RECORDS_SCHEMA: Final = pl.Schema({**INDEX_SCHEMA, "is_lost": pl.Boolean()})
 """Columns of :meth:`LedgerMonths.month_records`."""
@@ -42,6 +50,14 @@ LOST_COLUMNS: Final = {
     "content_hash": pl.String(),
 }
 """Columns of :meth:`LedgerMonths.lost_proof`, as SQLite gives them."""
+RECALLED_COLUMNS: Final = {
+    **FIGURE_COLUMNS,
+    "content_hash": pl.String(),
+    **dict.fromkeys(("revision", "asked", "pages", "requests", "repeats_dropped"), pl.Int64()),
+    "is_seam_ambiguous": pl.Int64(),
+    **dict.fromkeys(("run_id", "committed_at"), pl.String()),
+}
+"""Columns of :meth:`LedgerMonths.recall_sessions`."""
 
 _PLACE: Final = ("ticker", "session_date")
 _HELD_COLUMNS: Final = ("month", "ticker", "record", "proven", "red", "beside")
@@ -64,7 +80,7 @@ class LedgerMonths(LedgerHistory):
         chosen = {"months": None if months is None else json.dumps(list(months))}
         rows = [
             (*row[:7], json.loads(row[7]), json.loads(row[8]), bool(row[9]))
-            for row in self._fetch_from("months", ledger_sql.MONTH_RECORDS, chosen)
+            for row in self._fetch_from("months", month_sql.MONTH_RECORDS, chosen)
         ]
         return pl.DataFrame(rows, RECORDS_SCHEMA, orient="row")
 
@@ -76,7 +92,7 @@ class LedgerMonths(LedgerHistory):
             A session that lost its proof is not proven, though an earlier answer may stand.
         """
         bounds = {"first": first, "last": last}
-        rows = self._fetch_from("ticker_months", ledger_sql.TICKER_MONTHS, bounds)
+        rows = self._fetch_from("ticker_months", month_sql.TICKER_MONTHS, bounds)
         schema = {name: dtype for name, dtype in TICKER_MONTHS_SCHEMA.items() if name != "record"}
         told = pl.DataFrame(rows, schema, orient="row")
         lost = self.lost_proof()
@@ -98,12 +114,12 @@ class LedgerMonths(LedgerHistory):
         The ledger is believed under records that are there: a month that is not as the ledger knows
         it is refreshed before (``lake.upkeep.indexing``).
         """
-        rows = self._fetch_from("lost_proof", ledger_sql.PROOFS, pack_keys(keys))
+        rows = self._fetch_from("lost_proof", month_sql.PROOFS, pack_keys(keys))
         return frozenset(key for (key,) in rows)
 
     def find_told(self, keys: Iterable[str]) -> list[str]:
         """Find those of ``keys`` of which a record tells, proven or red, and that are not lost."""
-        rows = self._fetch_from("lost_proof", ledger_sql.TOLD, pack_keys(keys))
+        rows = self._fetch_from("lost_proof", month_sql.TOLD, pack_keys(keys))
         return [key for (key,) in rows]
 
     def lost_proof(self) -> pl.DataFrame:
@@ -116,7 +132,24 @@ class LedgerMonths(LedgerHistory):
             ``ticker``, ``session_date``, the ``record`` that proved it, its ``revision``, ``state``
             and ``content_hash``, sorted by ticker and session; empty hash: unknown.
         """
-        return frame_keys(self._fetch_from("lost_proof", ledger_sql.LOST_PROOF), LOST_COLUMNS)
+        return frame_keys(self._fetch_from("lost_proof", month_sql.LOST_PROOF), LOST_COLUMNS)
+
+    def two_answers(self) -> pl.DataFrame:
+        """List the sessions of which two proven answers of one revision differ.
+
+        Returns:
+            ``ticker``, ``session_date`` and ``revision``, sorted by ticker and session.
+        """
+        rows = self._fetch_from("two_answers", month_sql.TWO_ANSWERS)
+        return frame_keys(rows, {**KEY_COLUMNS, "revision": pl.Int64()})
+
+    def recall_sessions(self, month: str) -> pl.DataFrame:
+        """Recall all that is known of the sessions of a month that are proven, or were.
+
+        Returns:
+            :data:`RECALLED_COLUMNS`, sorted by ticker and session.
+        """
+        return frame_keys(self._fetch(month_sql.RECALLED, _bound(month)), RECALLED_COLUMNS)
 
     def recall_proofs(self, month: str, proven: pl.DataFrame) -> pl.DataFrame:
         """Recall the sessions of a month whose proof may be lost.
@@ -131,13 +164,13 @@ class LedgerMonths(LedgerHistory):
         """
         was = list_sessions(self.read_bits(month), "proven")
         revised = frame_keys(
-            self._fetch_from("revised", ledger_sql.REVISED, _bound(month)), KEY_COLUMNS
+            self._fetch_from("revised", month_sql.REVISED, _bound(month)), KEY_COLUMNS
         )
         suspects = pl.concat(
             [was.join(proven, on=_PLACE, how="anti"), was.join(revised, on=_PLACE, how="semi")]
         ).unique(_PLACE)
         keys = [(ticker, date.isoformat(), name) for ticker, date, name in suspects.rows()]
-        rows = self._fetch_from("comparisons", ledger_sql.REMEMBERED, {"keys": json.dumps(keys)})
+        rows = self._fetch_from("comparisons", month_sql.REMEMBERED, {"keys": json.dumps(keys)})
         found = frame_keys(rows, LOST_COLUMNS)
         lost = self.lost_proof().filter(pl.col("session_date").dt.to_string("%Y-%m") == month)
         recalled = pl.concat([lost, found.join(lost, on=_PLACE, how="anti")])
@@ -145,7 +178,7 @@ class LedgerMonths(LedgerHistory):
 
     def read_bits(self, month: str) -> pl.DataFrame:
         """Read the bits of a month, a row a ticker and record: proven, red and beside."""
-        rows = self._fetch_from("ticker_months", ledger_sql.HELD, {"month": month})
+        rows = self._fetch_from("ticker_months", month_sql.HELD, {"month": month})
         return _frame_held(rows)
 
 
@@ -172,7 +205,7 @@ class MonthIndex:
         """
         asked = counted.select(*KEY, "month", "bit").unique(KEY)
         pairs = asked.select("month", "ticker").unique().rows()
-        rows = self._connection.execute(ledger_sql.HOLDERS, {"pairs": json.dumps(pairs)}).fetchall()
+        rows = self._connection.execute(month_sql.HOLDERS, {"pairs": json.dumps(pairs)}).fetchall()
         is_session = pl.col("kind") == SESSION
         bits = pl.when(is_session).then(pl.col("proven") | pl.col("red")).otherwise("beside")
         joined = asked.join(_frame_held(rows), on=["month", "ticker"], how="inner")
@@ -180,35 +213,41 @@ class MonthIndex:
             *KEY, "month", "record", was_proven=(pl.col("proven") & pl.col("bit")) != 0
         )
 
-    def add(self, records: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> None:
+    def add(self, records: pl.DataFrame, before: pl.DataFrame, counted: pl.DataFrame) -> None:
         """Add records that the ledger did not know.
 
         Args:
             records: ``INDEX_SCHEMA`` of them; what counts of them is counted here.
             before: Entries of ``count_entries`` that counted, for all of their sessions.
-            after: Those that count now, for the same sessions.
+            counted: All entries of these records likewise.
         """
+        told = pl.concat([before, counted])
+        after = select_winners(told)
         counts = pl.lit(0, pl.Int64()).alias
         uncounted = records.with_columns(counts("sessions"), counts("green"), counts("rows"))
         self._record(uncounted.with_columns(is_lost=False))
         replaced = records.select("month", pl.col("replaces")).explode("replaces").drop_nulls()
-        self._connection.executemany(ledger_sql.ACCOUNT_FOR, replaced.rows())
-        self._execute(ledger_sql.COUNT_RECORD, measure_change(before, after, index_records))
+        self._connection.executemany(month_sql.ACCOUNT_FOR, replaced.rows())
+        self._execute(month_sql.COUNT_RECORD, measure_change(before, after, index_records))
         change = measure_change(before, after, index_tickers)
-        self._execute(ledger_sql.ADD_TICKER_MONTH, change)
-        self._execute(ledger_sql.FORGET_IDLE, change.select("month", "ticker", "record"))
+        self._execute(month_sql.ADD_TICKER_MONTH, change)
+        self._execute(month_sql.FORGET_IDLE, change.select("month", "ticker", "record"))
         self._list(after, attempts=1)
+        self._contradict(after, select_two_answers(told, after))
         recalled = self.ledger.lost_proof().with_columns(kind=pl.lit(SESSION))
         self._settle(recalled.join(after, on=KEY, how="semi"), after)
         self._connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", self._listing.now))
 
-    def replace(self, month: str, records: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:
+    def replace(
+        self, month: str, records: pl.DataFrame, winners: pl.DataFrame, rivals: pl.DataFrame
+    ) -> pl.DataFrame:
         """Bring a month to what all of its records say.
 
         Args:
             month: The month.
             records: ``INDEX_SCHEMA`` and ``is_lost`` of all that are there or lost.
             winners: All entries that count, of ``count_entries``.
+            rivals: Entries that contradict each other.
 
         Returns:
             What lost its proof, as :meth:`LedgerMonths.lost_proof` has it.
@@ -216,13 +255,15 @@ class MonthIndex:
         proven = winners.filter(pl.col("is_proven") & (pl.col("kind") == SESSION))
         recalled = self.ledger.recall_proofs(month, proven)
         red = list_sessions(self.ledger.read_bits(month), "red")
-        for statement in ledger_sql.FORGET_MONTH:
+        for statement in month_sql.FORGET_MONTH:
             self._connection.execute(statement, (month,))
         self._record(records)
-        self._execute(ledger_sql.ADD_TICKER_MONTH, index_tickers(winners))
+        self._execute(month_sql.ADD_TICKER_MONTH, index_tickers(winners))
         self._list(winners, attempts=0)
+        self._connection.execute(month_sql.FORGET_TWO_ANSWERS, _bound(month))
+        self._contradict(winners, rivals)
         vanished = _name(red.join(winners, on=_PLACE, how="anti"))
-        for statement in ledger_sql.FORGET_VANISHED:
+        for statement in month_sql.FORGET_VANISHED:
             self._connection.executemany(statement, vanished)
         return self._settle(recalled, winners)
 
@@ -234,9 +275,9 @@ class MonthIndex:
 
     def forget_untold(self) -> int:
         """Plan again, or forget, what the ledger calls stored and no record tells of; count it."""
-        forgotten = self._connection.execute(ledger_sql.FORGET_UNTOLD).rowcount
-        demoted = self._connection.execute(ledger_sql.DEMOTE_UNTOLD).rowcount
-        self._connection.execute(ledger_sql.FORGET_UNTOLD_COMPARISONS)
+        forgotten = self._connection.execute(month_sql.FORGET_UNTOLD).rowcount
+        demoted = self._connection.execute(month_sql.DEMOTE_UNTOLD).rowcount
+        self._connection.execute(month_sql.FORGET_UNTOLD_COMPARISONS)
         return forgotten + demoted
 
     def _record(self, records: pl.DataFrame) -> None:
@@ -244,7 +285,7 @@ class MonthIndex:
             row | {name: json.dumps(row[name]) for name in ("parts", "replaces")}
             for row in records.iter_rows(named=True)
         ]
-        self._connection.executemany(ledger_sql.RECORD_MONTH, rows)
+        self._connection.executemany(month_sql.RECORD_MONTH, rows)
 
     def _list(self, counted: pl.DataFrame, *, attempts: int) -> None:
         """Write the rows of sessions, as far as they are listed."""
@@ -261,17 +302,28 @@ class MonthIndex:
         first, last = counted["session_date"].min(), counted["session_date"].max()
         tickers = json.dumps(counted["ticker"].unique().to_list())
         asked = {"tickers": tickers, "first": str(first), "last": str(last)}
-        rows = self._connection.execute(ledger_sql.LISTED, asked).fetchall()
+        rows = self._connection.execute(month_sql.LISTED, asked).fetchall()
         return counted.join(frame_keys(rows, KEY_COLUMNS), on=_PLACE, how="semi")
+
+    def _contradict(self, winners: pl.DataFrame, rivals: pl.DataFrame) -> None:
+        """Note of which sessions two answers of the revision that counts differ."""
+        for statement, told in (
+            (month_sql.SETTLE_TWO_ANSWERS, winners),
+            (month_sql.RECORD_TWO_ANSWERS, rivals),
+        ):
+            sessions = told.filter(pl.col("kind") == SESSION)
+            texts = sessions.with_columns(pl.col("session_date").dt.to_string("%Y-%m-%d"))
+            rows = texts.select(*_PLACE, "revision").unique().rows()
+            self._connection.executemany(statement, rows)
 
     def _settle(self, recalled: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:
         """Keep of what may be lost what is, by all entries that count for these sessions."""
         told = winners.select(*KEY, "revision", "is_proven")
         lost = select_lost_proof(recalled, told, told.filter(pl.col("is_proven")))
-        self._connection.executemany(ledger_sql.FORGET_LOST_PROOF, _name(recalled))
+        self._connection.executemany(month_sql.FORGET_LOST_PROOF, _name(recalled))
         kept = lost.select(LOST_COLUMNS.keys())
         texts = kept.with_columns(pl.col("session_date").dt.to_string("%Y-%m-%d"))
-        self._execute(ledger_sql.RECORD_LOST_PROOF, texts)
+        self._execute(month_sql.RECORD_LOST_PROOF, texts)
         rows = [
             lost_row(ticker, date, record, self._listing)
             for ticker, date, record in texts.select(*_PLACE, "record").rows()
@@ -284,7 +336,7 @@ class MonthIndex:
 
 
 def _frame_held(rows: list[tuple[object, ...]]) -> pl.DataFrame:
-    """Frame rows of ``ledger_sql.HELD`` or ``HOLDERS``."""
+    """Frame rows of ``month_sql.HELD`` or ``HOLDERS``."""
     schema = {name: TICKER_MONTHS_SCHEMA[name] for name in _HELD_COLUMNS}
     return pl.DataFrame(rows, schema, orient="row")
 

@@ -18,7 +18,6 @@ from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, GREEN, STATES
 from smallcaps_assets.core.ticks.disputes import MARKS
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.checks import doubt, find_nonsense
 from smallcaps_assets.lake.ledger.database import (
     damaged_ledger,
@@ -49,6 +48,7 @@ from smallcaps_assets.lake.ledger.rows import (
     require_dates,
     select_parameters,
 )
+from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.schemas import COVERAGE, RECEIPTS
 
 DISPUTED_REPEATS: Final = 3

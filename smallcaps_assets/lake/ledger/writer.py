@@ -20,7 +20,6 @@ from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.progress.pace import Step
 from smallcaps_assets.core.states import NOT_YET_AVAILABLE, PLANNED
 from smallcaps_assets.errors import LedgerMismatchError
-from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.database import (
     counted_at_end,
     open_database,
@@ -46,6 +45,7 @@ from smallcaps_assets.lake.ledger.rows import (
     receipt_row,
     revision_row,
 )
+from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
-from smallcaps_assets.core.segments.merging import SEGMENT, is_green, select_winners
+from smallcaps_assets.core.segments.merging import SEGMENT, is_green
 from smallcaps_assets.core.segments.witnesses import Loss, select_lost_proof
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
 from smallcaps_assets.errors import MissingPartitionError
@@ -293,7 +293,7 @@ def _add(index: MonthIndex, lake: SegmentLake, fresh: Sequence[Record]) -> bool:
     if before is None:
         return False
     parts = {part.name for record in fresh for part in record.header.parts}
-    index.add(index_headers(fresh, parts), before, select_winners(pl.concat([before, counted])))
+    index.add(index_headers(fresh, parts), before, counted)
     return True
 
 
@@ -339,7 +339,7 @@ def _renew(
         [index_month(survey).with_columns(is_lost=False), lost.with_columns(is_lost=True)]
     )
     winners = count_entries(survey.winners, survey.part_facts)
-    sessions = index.replace(survey.name, records, winners)
+    sessions = index.replace(survey.name, records, winners, survey.two_answers)
     # What bars that came later said of a session was known to the ledger alone.
     index.note_unjudged(winners.filter(pl.col("kind") == SESSION))
     return Losses({survey.name: losses} if losses else {}, sessions)

@@ -18,10 +18,12 @@ from smallcaps_assets.core.figures import GB
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.ticks.audits import (
     SizeFacts,
+    judge_answers,
     judge_corruption,
     judge_coverage,
     judge_days,
     judge_disputes,
+    judge_losses,
     judge_order,
     judge_orphans,
     judge_prices,
@@ -35,6 +37,7 @@ from smallcaps_assets.core.ticks.conditions import merge_conditions
 from smallcaps_assets.core.ticks.quality import measure_residual_conditions, measure_sessions
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
+from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.proof.judging import gather_evidence
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
@@ -61,7 +64,7 @@ UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
 
 
 def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
-    """Audit what needs no file: coverage, size, and what bars prove.
+    """Audit what needs no file: coverage, size, what bars prove, and what lost its proof.
 
     Raises:
         MissingPartitionError: No plan is published.
@@ -78,6 +81,8 @@ def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
         "size_is_as_planned": judge_size(measure_size(lakehouse, plan), thresholds),
         "sessions_reach_their_bar": judge_disputes(evidence),
         "bars_prove_sessions": judge_proof(evidence, thresholds),
+        "proofs_are_kept": judge_losses(lakehouse.ledger.lost_proof()),
+        "answers_agree": judge_answers(lakehouse.ledger.two_answers()),
     }
 
 
@@ -98,6 +103,7 @@ def audit_lake(lakehouse: Lakehouse) -> dict[str, Verdict]:
         MissingPartitionError: No plan is published.
     """
     ledger = lakehouse.ledger
+    refresh_ledger(lakehouse, skips_damaged=True)
     newest_commit_at = ledger.newest_commit()
     verdicts = audit_ledger(lakehouse) | _judge_files(lakehouse)
     stored = ledger.totals().sessions

@@ -70,6 +70,17 @@ AUDITS: Final = (
         is_warning=True,
     ),
     Audit(
+        "proofs_are_kept",
+        "Nothing that was proven has lost its proof.",
+        remedy="restore the records from a backup, or download: it asks for the offenders again.",
+    ),
+    Audit(
+        "answers_agree",
+        "No session has two proven answers that differ.",
+        remedy="`smallcaps recheck` asks the vendor for the offenders again.",
+        is_warning=True,
+    ),
+    Audit(
         "files_are_undamaged",
         "Rows, bytes, hashes and schema are those of the receipts.",
         is_deep=True,

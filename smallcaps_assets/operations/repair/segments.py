@@ -9,18 +9,19 @@ from pathlib import Path
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key, encode_key
+from smallcaps_assets.core.keys import encode_key, list_key_months
 from smallcaps_assets.core.segments.entries import SESSION
-from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.segments.reading import list_months, survey_month
 from smallcaps_assets.lake.sessions.damages import DamageKind
 from smallcaps_assets.lake.upkeep.healing import Healing, heal_month
+from smallcaps_assets.lake.upkeep.indexing import refresh_months
 from smallcaps_assets.lake.upkeep.proving import find_damaged_parts
+from smallcaps_assets.lake.upkeep.recalling import recall_entries
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.months import DAMAGE_COLUMNS
-from smallcaps_assets.schemas import ENTRIES
 
 
 def find_damaged_segments(lake: SegmentLake) -> pl.DataFrame:
@@ -45,31 +46,35 @@ def find_damaged_segments(lake: SegmentLake) -> pl.DataFrame:
 
 
 def heal_segments(
-    ledger: Ledger, store: SegmentStore, files: pl.DataFrame, keys: Collection[str]
+    lakehouse: Lakehouse, store: SegmentStore, files: pl.DataFrame, keys: Collection[str]
 ) -> list[Path]:
     """Heal the months of damaged files and sessions; tell where the damaged files lie now.
 
-    The ledger has to call the sessions quarantined already: a kill in between leaves nothing green
-    that is red on the disk.  What was rescued is told to it afterwards.
+    What a damaged or lost record said is what the ledger remembers of it.  The ledger hears of a
+    month once it is healed; until then its files are not those that the ledger knows, so that
+    nothing of it is believed after a kill.
 
     Args:
-        ledger: The ledger.
-        store: The sessions.
+        lakehouse: The lake, whose ledger knows what is there.
+        store: Its sessions.
         files: Damaged files, as :func:`find_damaged_segments` lists them.
         keys: Sessions that do not prove, or are lost.
 
     Raises:
         StorageError: The storage refuses; doing it again continues.
     """
+    ledger = lakehouse.ledger
+    gone = ledger.month_records().filter("is_lost")
     named = files["message"].str.split("/").list.first()
-    months = {*named, *(month_of(decode_key(key)[1]) for key in keys)}
     moved: list[Path] = []
-    for month in sorted(months):
-        healing = heal_month(store.lake, month, ENTRIES.empty())
+    for month in sorted({*named, *list_key_months(keys), *gone["month"]}):
+        known = recall_entries(ledger, lakehouse.calendar, month)
+        lost = gone.filter(pl.col("month") == month)["record"]
+        healing = heal_month(store.lake, month, known, [*lost])
         moved += [Path(key) for key in healing.moved]
         store.forget()
         _quarantine_rest(store, month, keys, healing)
-        ledger.record_receipts(store.find_receipts(_list_keys(healing.rescued)))
+        refresh_months(ledger, store.lake, [month])
     return moved
 
 

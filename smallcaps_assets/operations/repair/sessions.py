@@ -6,7 +6,7 @@ Nothing is deleted, and nothing is fetched: the next download asks for what is m
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,11 +91,14 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     store = lakehouse.sessions
     if isinstance(store, SegmentStore):
         # Strays are no damage: upkeep removes them when nobody can name them any more.
-        facts = RepairFacts(len(keys), damages, apart, lost, [])
+        gone = lakehouse.ledger.lost_proof().select(key_expression()).to_series()
+        facts = RepairFacts(len(keys), damages, apart, sorted({*lost, *gone}), [])
         if not is_dry_run:
             files = find_damaged_segments(store.lake)
+            facts.moved.extend(heal_segments(lakehouse, store, files, facts.keys))
+            green = _list_green(lakehouse.ledger, facts.lost)
+            facts.lost[:] = [key for key in facts.lost if key not in green]
             _record_damages(lakehouse, facts)
-            facts.moved.extend(heal_segments(lakehouse.ledger, store, files, facts.keys))
         return facts
     orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
@@ -155,7 +158,11 @@ def find_orphans(lakehouse: Lakehouse) -> list[Orphan]:
 
 
 def _record_damages(lakehouse: Lakehouse, facts: RepairFacts) -> None:
-    """Tell the ledger first: a kill in between leaves files that the next repair moves."""
+    """Tell the ledger what is wrong with sessions, unless it was made good.
+
+    It is told before files of a lake of receipts are moved: a kill in between leaves some that the
+    next repair moves.
+    """
     failures = [
         Failure(
             key,
@@ -171,7 +178,15 @@ def _record_damages(lakehouse: Lakehouse, facts: RepairFacts) -> None:
         Failure(key, states.QUARANTINED, DamageKind.MISSING_FILE.value, gone, run_id="repair")
         for key in facts.lost
     ]
+    if lakehouse.has_segments:
+        named = lakehouse.ledger.lost_proof().select(key_expression()).to_series()
+        settled = {*named} | _list_green(lakehouse.ledger, facts.keys)
+        failures = [failure for failure in failures if failure.key not in settled]
     lakehouse.ledger.record_failures(failures)
+
+
+def _list_green(ledger: LedgerReader, keys: Iterable[str]) -> set[str]:
+    return {key for key, state in ledger.states(keys).items() if state in states.GREEN}
 
 
 def _move(lakehouse: Lakehouse, facts: RepairFacts) -> None:

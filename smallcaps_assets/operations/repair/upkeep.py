@@ -13,6 +13,7 @@ from smallcaps_assets.ingest.derived import (
     index_stored,
     record_published_plan,
     refresh_catalog,
+    refresh_ledger,
 )
 from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
@@ -27,14 +28,23 @@ SHOWN_PATHS: Final = 20
 def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFacts:
     """Repair the lake after missing its disks and its ledger; then rebuild the catalog.
 
+    A damaged record of a lake of segments keeps a lost ledger from being made again, so it is
+    healed before.
+
     Raises:
         LakeError: A disk is not mounted, or a receipt of a lost ledger cannot be read.
         MissingPartitionError: No plan is published.
         StorageError: The disk refuses; the next call continues.
     """
-    ensure_indexed(lakehouse)
+    if lakehouse.has_segments:
+        if not lakehouse.ledger.is_indexed:
+            record_published_plan(lakehouse)
+        refresh_ledger(lakehouse, skips_damaged=True)
+    else:
+        ensure_indexed(lakehouse)
     facts = repair_lake(lakehouse, is_dry_run=is_dry_run)
     if not is_dry_run:
+        ensure_indexed(lakehouse)
         refresh_catalog(lakehouse)
     return facts
 

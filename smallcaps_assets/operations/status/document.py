@@ -93,12 +93,18 @@ class StoredPart(Part, frozen=True, kw_only=True):
         rows: Trades.
         bytes: Size of their files.
         requests: Requests ever spent, those of failed attempts included.
+        lost_proof: Sessions that were proven and for which nothing stands any more, besides.
+        lost_sessions: Keys of them, at most five.
+        two_answers: Stored sessions of which two proven answers differ; one of them counts.
     """
 
     sessions: int
     rows: int
     bytes: int
     requests: int
+    lost_proof: int
+    lost_sessions: list[str]
+    two_answers: int
 
 
 class DiskPart(Part, frozen=True, kw_only=True):

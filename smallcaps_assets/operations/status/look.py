@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from smallcaps_assets.core import states
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
 from smallcaps_assets.core.progress.pace import WINDOW_S, Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
@@ -47,6 +48,7 @@ RATE_WINDOW: Final = dt.timedelta(seconds=WINDOW_S)
 ERROR_WINDOW: Final = dt.timedelta(hours=1)
 SHOWN_ERRORS: Final = 5
 SHOWN_TICKERS: Final = 200
+SHOWN_LOST: Final = 5
 RETRY_PREFIX: Final = "retry_"
 NO_MARKS: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -123,7 +125,7 @@ class Look:
             data_dir=str(self.lakehouse.layout.data_dir),
             download=self._describe_download(health, holder, pulse),
             partitions=partitions,
-            stored=StoredPart(**asdict(totals)),
+            stored=self._describe_stored(totals),
             disk=self._measure_disk(outlook.left, totals, told),
             rates=self._measure_rates(now, pulse, limit),
             forecast=_describe_forecast(outlook, now),
@@ -246,6 +248,15 @@ class Look:
         stored = self.ledger.stored_sessions()
         return frozenset(record.unknown_tickers).difference(
             stored.filter(stored["rows"] > 0)["ticker"].unique()
+        )
+
+    def _describe_stored(self, totals: Totals) -> StoredPart:
+        lost = self.ledger.lost_proof().select(key_expression()).to_series()
+        return StoredPart(
+            **asdict(totals),
+            lost_proof=lost.len(),
+            lost_sessions=lost.head(SHOWN_LOST).to_list(),
+            two_answers=self.ledger.two_answers().height,
         )
 
     def _measure_disk(self, left: Work | None, totals: Totals, told: Told | None) -> DiskPart:

@@ -71,7 +71,8 @@ def lose_proof(ledger: Ledger) -> None:
     with ledger.indexing(lists_all=False) as index:
         index.add(records, counted.clear(), counted)
         told = records.with_columns(is_lost=pl.col("record") == "s2")
-        index.replace("2024-03", told, counted.filter(pl.col("segment") == "s1"))
+        standing = counted.filter(pl.col("segment") == "s1")
+        index.replace("2024-03", told, standing, rivals=standing)
 
 
 def rebuild(ledger: Ledger) -> None:
@@ -106,6 +107,9 @@ def ask_everything(ledger: LedgerReader) -> None:
     ledger.month_records()
     ledger.ticker_months()
     ledger.find_proofs(KEYS)
+    ledger.find_told(KEYS)
+    ledger.two_answers()
+    ledger.recall_sessions("2024-03")
     ledger.recall_proofs("2024-03", ledger.lost_proof())
 
 
@@ -184,6 +188,7 @@ def test_flipped_bits_are_damage_and_heal(
         "UPDATE months SET parts = '['",
         "UPDATE ticker_months SET red = proven",
         "UPDATE lost_proof SET revision = 'two'",
+        "UPDATE two_answers SET revision = 'two'",
     ],
 )
 def test_a_rebuild_finds_nonsense_that_sqlite_does_not(

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import DataError, LedgerMismatchError
-from smallcaps_assets.lake.ledger import schema as ledger_schema
-from smallcaps_assets.lake.ledger import statements as ledger_sql
 from smallcaps_assets.lake.ledger.database import open_database
 from smallcaps_assets.lake.ledger.rows import ReindexFacts, receipt_row
+from smallcaps_assets.lake.ledger.sql import schema as ledger_schema
+from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.lake.ledger.writer import Ledger, discard_damaged_ledger, discard_ledger
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem

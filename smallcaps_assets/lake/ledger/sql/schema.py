@@ -329,6 +329,14 @@ ADDITIONS: Final = (
         PRIMARY KEY (ticker, session_date)
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE IF NOT EXISTS two_answers (
+        ticker TEXT NOT NULL,
+        session_date TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
+    """,
     "INSERT OR IGNORE INTO facts VALUES ('commits', 0)",
 )
 """Statements that give a ledger of this version what came later; each may run again."""
