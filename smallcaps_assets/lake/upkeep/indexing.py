@@ -17,12 +17,11 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.segments.entries import KEY, SESSION
+from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
-from smallcaps_assets.core.segments.merging import SEGMENT, is_green
+from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.segments.witnesses import Loss, select_lost_proof
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
-from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.ledger.months import LOST_COLUMNS, LedgerMonths, MonthIndex
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segments.commit import SegmentLake
@@ -30,7 +29,6 @@ from smallcaps_assets.lake.segments.names import (
     SEGMENTS,
     month_prefix,
     parse_key,
-    record_key,
 )
 from smallcaps_assets.lake.segments.reading import (
     Month,
@@ -39,8 +37,9 @@ from smallcaps_assets.lake.segments.reading import (
     require_whole,
     survey_month,
 )
-from smallcaps_assets.lake.segments.records import Record, frame_parts, parse_record
+from smallcaps_assets.lake.segments.records import Record
 from smallcaps_assets.lake.storage.protocol import Storage
+from smallcaps_assets.lake.upkeep.changes import read_change
 from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
     index_headers,
@@ -288,39 +287,12 @@ def _read_winners(lake: SegmentLake, month: str) -> Month:
 
 def _add(index: MonthIndex, lake: SegmentLake, fresh: Sequence[Record]) -> bool:
     """Add records of one month, or say that it is not as the ledger knows it."""
-    counted = pl.concat([_count(record) for record in fresh])
-    before = _read_held(lake, index.find_holders(counted), counted.clear())
-    if before is None:
+    change = read_change(index, lake, fresh)
+    if change is None:
         return False
     parts = {part.name for record in fresh for part in record.header.parts}
-    index.add(index_headers(fresh, parts), before, counted)
+    index.add(index_headers(fresh, parts), change.before, change.counted)
     return True
-
-
-def _read_held(
-    lake: SegmentLake, holders: pl.DataFrame, entries: pl.DataFrame
-) -> pl.DataFrame | None:
-    """Read the entries that count so far, of the records that hold them; ``None``: some are gone.
-
-    Args:
-        lake: The lake.
-        holders: Sessions and their records, of ``MonthIndex.find_holders``.
-        entries: No entries, with the columns of counted ones.
-    """
-    pieces = [entries]
-    for month, record in holders.select("month", "record").unique().rows():
-        try:
-            content = lake.storage.load(record_key(month, record))
-        except MissingPartitionError:
-            return None
-        read = _count(parse_record(content, month=month, name=record, source=lake.source))
-        pieces.append(read.join(holders.filter(pl.col("record") == record), on=KEY, how="semi"))
-    held = pl.concat(pieces)
-    if held.height != holders.height:
-        return None
-    proofs = holders.select(*KEY, "was_proven")
-    joined = held.join(proofs, on=KEY, how="left", validate="1:1", maintain_order="left")
-    return joined.with_columns(is_proven="was_proven").drop("was_proven")
 
 
 def _renew(
@@ -356,13 +328,6 @@ def _join(losses: Sequence[Losses]) -> Losses:
     records = {month: told for one in losses for month, told in one.records.items()}
     sessions = pl.concat([pl.DataFrame(schema=schema), *(one.sessions for one in losses)])
     return Losses(records, sessions)
-
-
-def _count(record: Record) -> pl.DataFrame:
-    """Count the entries of a record whose parts are there."""
-    header = record.header
-    named = record.entries.with_columns(pl.lit(header.name).alias(SEGMENT))
-    return count_entries(named, frame_parts(header.parts))
 
 
 def _month_of(record: Record) -> str:
