@@ -64,6 +64,14 @@ def small_receipt_lake(small_market: Market, tmp_path_factory: pytest.TempPathFa
         return _finish_lake(small_market, tmp_path_factory.mktemp("small_receipt_lake"))
 
 
+@pytest.fixture(scope="session")
+def small_segment_lake(small_market: Market, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
+    """Return the same lake of segments; tests copy it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+        return _finish_lake(small_market, tmp_path_factory.mktemp("small_segment_lake"))
+
+
 @pytest.fixture
 def receipt_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make new lakes of a file and a receipt for each session: for tests of that format alone."""

@@ -4,11 +4,10 @@ What does not belong here: rows of trades made by hand (``polygon.polygon_factor
 """
 
 import datetime as dt
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,8 @@ from typing import Any, Final, cast
 
 import polars as pl
 import pytest
-from msgspec.structs import replace
 
-from smallcaps_assets.core.keys import decode_key, key_expression
-from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import MarketConfig
@@ -28,8 +25,6 @@ from smallcaps_assets.ingest.events.watchlist import make_pilot, make_watchlist
 from smallcaps_assets.ingest.plan.publishing import make_plan
 from smallcaps_assets.ingest.reference.daily_bars import due_months, refresh_daily_bars
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.lake.sessions.parquet import encode_trades
-from smallcaps_assets.lake.sessions.receipts import encode_receipt
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import Settings
 
@@ -80,6 +75,7 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
         "retries": 1,
         "backoff_base_s": 0.001,
         "sync_interval_s": 0.05,
+        "commit_interval_s": 0.05,
     }
     return Settings(**cast(dict[str, Any], values | changes))
 
@@ -165,28 +161,6 @@ class SmallLake:
         shutil.copytree(self.folder, target, dirs_exist_ok=True)
         values = {"watchlist": target / "watchlist.csv"} | changes
         return make_lakehouse(target / "data", self.url, **values)
-
-
-def rewrite_session(
-    lakehouse: Lakehouse, key: str, change: Callable[[pl.DataFrame], pl.DataFrame]
-) -> None:
-    """Change the rows of a session and give it a receipt that agrees with them.
-
-    This is what a bug of a writer would leave: nothing is damaged, and the rows are wrong.
-    """
-    ticker, session_date = decode_key(key)
-    layout, store = lakehouse.layout, lakehouse.store
-    trades = change(store.read_trades(ticker, session_date))
-    content = encode_trades(trades)
-    receipt = replace(
-        store.read_receipt(ticker, session_date),
-        rows=trades.height,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        content_hash=hash_trades(trades),
-    )
-    layout.trades_file(ticker, session_date).write_bytes(content)
-    layout.receipt_file(ticker, session_date).write_bytes(encode_receipt(receipt))
 
 
 def flip_byte(path: Path) -> None:

@@ -5,7 +5,6 @@ What does not: the UI (``dagster_ui``).
 """
 
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.lakehouse_factories import make_settings
+from smallcaps_assets_tests.stored_rows import damage_rows, lose_session
 
 MARKET: Final = MarketConfig(tickers=8, busy_trades=0, trades_scale=0.3)
 MORE_TICKERS: Final = 3
@@ -39,6 +39,7 @@ SETTINGS: Final[dict[str, object]] = {
     "range_max_sessions": 2,
     "retries": 0,
     "sync_interval_s": 0.05,
+    "commit_interval_s": 0.05,
 }
 """Settings of terminal and UI: small ranges, one at a time, so that a run can be caught halfway."""
 
@@ -114,13 +115,13 @@ class Terminal:
         with self._read_ledger() as ledger:
             return ledger.counts()
 
-    def find_trades_file(self, key: str) -> Path:
-        """Return the file of a session."""
-        return self.work.lakehouse.layout.trades_file(*decode_key(key))
+    def damage(self, key: str) -> None:
+        """Damage the rows of a session."""
+        damage_rows(self.work.lakehouse, key)
 
     def forget(self, key: str) -> None:
-        """Remove a session with its receipt, and `smallcaps reindex`."""
-        shutil.rmtree(self.find_trades_file(key).parent)
+        """Remove all that is stored of a session, and `smallcaps reindex`."""
+        lose_session(self.work.lakehouse, key)
         rebuild_ledger(self.work.lakehouse)
 
     def _open(self, **changes: object) -> Workplace:

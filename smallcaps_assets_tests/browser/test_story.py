@@ -18,7 +18,6 @@ from smallcaps_assets.operations.audit.last_audit import AUDITS
 from smallcaps_assets_tests.browser.dagster_ui import DagsterUi, PartitionCounts, wait_for
 from smallcaps_assets_tests.browser.pages import CHECKS, GROUPS, LINEAGE, PARTITIONS, Pages
 from smallcaps_assets_tests.browser.terminal import MORE_TICKERS, Terminal, range_tags
-from smallcaps_assets_tests.lakehouse_factories import flip_byte
 
 pytestmark = pytest.mark.browser
 
@@ -191,7 +190,7 @@ def damage_and_repair_a_file(story: Story) -> None:
     """A flipped byte turns a check red that names the session, until it is downloaded again."""
     key = min(story.terminal.find_green())
     ticker, session_date = decode_key(key)
-    flip_byte(story.terminal.find_trades_file(key))
+    story.terminal.damage(key)
 
     story.terminal.audit()
 

@@ -29,10 +29,7 @@ from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
-from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.sessions.receipts import Receipt
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES
@@ -145,6 +142,7 @@ class Home:
             "range_max_sessions": 2,
             "sync_group": 3,
             "sync_interval_s": 0.1,
+            "commit_interval_s": 0.1,
             "retries": 1,
             "backoff_base_s": 0.01,
         } | dict(self.changes)
@@ -204,9 +202,8 @@ class Home:
         return msgspec.json.decode(self.run("report", "--json").out, type=dict[str, Any])
 
     def read_receipts(self) -> dict[str, Receipt]:
-        """Return every receipt in the lake by key; one that is damaged raises."""
-        store = LakeStore(LakeLayout(self.folder), FileSystem(), "any")
-        return {receipt.key: receipt for receipt in store.iter_receipts()}
+        """Return what is known of every stored session, by key; damage of that raises."""
+        return {receipt.key: receipt for receipt in self.lakehouse.sessions.iter_receipts()}
 
     def hash_lake(self) -> str:
         """Return the hash of what is stored, from the files themselves."""

@@ -15,6 +15,7 @@ from functools import cached_property
 from io import StringIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -28,6 +29,12 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import load_settings
 from smallcaps_assets_tests.defs.defs_factories import Home
 
+TRADES: Final = "trades"
+PROOF: Final = "receipt"
+"""Kinds of files: rows, and what makes them count."""
+PROOFS: Final = ("_SUCCESS", ".record.parquet")
+"""How the names of the latter end."""
+
 
 @dataclass(slots=True)
 class Fuse:
@@ -35,7 +42,7 @@ class Fuse:
 
     Attributes:
         moment: ``before`` or ``after`` an operation of the disk or of the ledger, or ``in`` it.
-        name: How the file's name ends.
+        name: How the file's name ends, or its kind.
         count: Number of the occasion.
     """
 
@@ -63,7 +70,7 @@ class FatalDisk(FileSystem):
         self._fuse = fuse
 
     def write_new(self, path: Path, content: bytes) -> None:
-        kind = "trades" if content.startswith(b"PAR1") else "receipt"
+        kind = TRADES if content.startswith(b"PAR1") and b'"seal"' not in content else PROOF
         if self._fuse.moment == "in write":
             super().write_new(path, content[: len(content) // 2])
             self._fuse.meet("in write", kind)
@@ -77,9 +84,10 @@ class FatalDisk(FileSystem):
         self._fuse.meet("after sync")
 
     def rename(self, source: Path, target: Path) -> None:
-        self._fuse.meet("before rename", target.name)
+        kind = PROOF if target.name.endswith(PROOFS) else target.name
+        self._fuse.meet("before rename", kind)
         super().rename(source, target)
-        self._fuse.meet("after rename", target.name)
+        self._fuse.meet("after rename", kind)
 
     def make_folder(self, path: Path) -> None:
         super().make_folder(path)

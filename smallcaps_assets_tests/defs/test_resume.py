@@ -28,7 +28,7 @@ from smallcaps_assets_tests.defs.defs_factories import (
     read_statuses,
     wait_for,
 )
-from smallcaps_assets_tests.defs.kills import Fuse, start_download
+from smallcaps_assets_tests.defs.kills import PROOF, TRADES, Fuse, start_download
 from smallcaps_assets_tests.defs.workspaces import query_stats
 
 pytestmark = pytest.mark.slow
@@ -101,9 +101,9 @@ def in_page() -> Kill:
 KILLS: Final = {
     "before anything": by_time(0.3),
     "while Dagster plans": while_planned(),
-    "while it writes trades": by_fuse("in write", "trades"),
+    "while it writes trades": by_fuse("in write", TRADES),
     "in the middle of a page": in_page(),
-    "before a receipt has its name": by_fuse("before rename", "_SUCCESS"),
+    "before what proves it has its name": by_fuse("before rename", PROOF),
     "after the ledger before the event": by_fuse("after ledger", "", 2),
 }
 

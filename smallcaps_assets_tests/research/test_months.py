@@ -23,7 +23,8 @@ from smallcaps_assets.schemas import Table
 from smallcaps_assets.schemas_research import BAR_FEATURES, HALTS, INFORMATION_BARS, MINUTE_BARS
 from smallcaps_assets_tests.core.tape_factories import make_bars
 from smallcaps_assets_tests.lake.reader_factories import ALL_PHASES, fill_lake, store_sessions
-from smallcaps_assets_tests.lakehouse_factories import SmallLake, rewrite_session
+from smallcaps_assets_tests.lakehouse_factories import SmallLake
+from smallcaps_assets_tests.stored_rows import rewrite_session
 
 MARCH, APRIL = "2024-03", "2024-04"
 TABLES = (MINUTE_BARS, INFORMATION_BARS, BAR_FEATURES)
@@ -115,7 +116,7 @@ def test_a_repaired_session_makes_its_month_again(emulated: Lakehouse) -> None:
     make_all(open_months(emulated.home.data_dir))
     rewrite_session(emulated, CHANGED, lambda trades: trades.head(trades.height - 1))
     with Ledger(emulated.home.ledger_file) as ledger:
-        ledger.record_receipts([emulated.store.read_receipt("CON", dt.date(2024, 1, 30))])
+        ledger.record_receipts([emulated.sessions.read_receipt("CON", dt.date(2024, 1, 30))])
 
     months = open_months(emulated.home.data_dir)
 
@@ -189,7 +190,7 @@ def test_unknown_conditions_forbid_nothing_and_are_counted(emulated: Lakehouse) 
     unknown = pl.lit([999], pl.List(pl.Int32))
     rewrite_session(emulated, CHANGED, lambda trades: trades.with_columns(conditions=unknown))
     with Ledger(emulated.home.ledger_file) as ledger:
-        ledger.record_receipts([emulated.store.read_receipt("CON", dt.date(2024, 1, 30))])
+        ledger.record_receipts([emulated.sessions.read_receipt("CON", dt.date(2024, 1, 30))])
     months = open_months(emulated.home.data_dir)
 
     (made,) = months.make(MINUTE_BARS, [JANUARY])
@@ -262,7 +263,7 @@ def made(emulated: Lakehouse) -> Months:
 def test_a_trade_that_changed_turns_the_sums_red(made: Months, emulated: Lakehouse) -> None:
     rewrite_session(emulated, CHANGED, lambda t: t.with_columns(size=pl.col("size") + 1))
     with Ledger(emulated.home.ledger_file) as ledger:
-        ledger.record_receipts([emulated.store.read_receipt("CON", dt.date(2024, 1, 30))])
+        ledger.record_receipts([emulated.sessions.read_receipt("CON", dt.date(2024, 1, 30))])
 
     judged = judge(open_months(made.ground.lake.layout.data_dir))
 

@@ -33,9 +33,9 @@ from smallcaps_assets_tests.lakehouse_factories import (
     REPO_ROOT,
     SmallLake,
     plan_small_lake,
-    rewrite_session,
 )
 from smallcaps_assets_tests.research.ground_factories import open_ground, write_pilot
+from smallcaps_assets_tests.stored_rows import rewrite_session
 
 ENTRY: Final = "CON_2024-01-31"
 
@@ -92,7 +92,7 @@ def test_a_second_run_reads_nothing_and_a_changed_session_is_seen(
     assert make_labels(again).numbers["is_reused"] == 1
 
     rewrite_session(lakehouse, ENTRY, lambda t: t.with_columns(pl.col("price") * 1.01))
-    store = lakehouse.store
+    store = lakehouse.sessions
     lakehouse.ledger.reindex(store.iter_receipts(), store.iter_unproven())
     later = open_ground(lakehouse)
     assert make_intraday_events(later).numbers["is_reused"] == 0

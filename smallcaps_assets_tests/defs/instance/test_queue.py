@@ -48,6 +48,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     write_bars,
     write_text,
 )
+from smallcaps_assets_tests.stored_rows import lose_session
 
 KEYS: Final = ["BCPC_2024-01-10", "BCPC_2024-01-11", "CON_2024-01-30"]
 
@@ -111,8 +112,8 @@ def test_register_plan_shows_a_key_that_returns_without_its_data_as_missing(
         register_plan(site.instance, lakehouse)
         publish(lakehouse, keys[1:])
         register_plan(site.instance, lakehouse)
-        lakehouse.layout.receipt_file("BCPC", dt.date(2024, 1, 9)).unlink()
-        lakehouse.ledger.reindex(lakehouse.store.iter_receipts())
+        lose_session(lakehouse, "BCPC_2024-01-09")
+        lakehouse.ledger.reindex(lakehouse.sessions.iter_receipts())
         publish(lakehouse, keys)
 
         facts = register_plan(site.instance, lakehouse)
@@ -156,7 +157,7 @@ def test_require_registered_plan_refuses_a_plan_that_was_not_registered(
     assert drop_foreign_keys(registered.instance, registered.lakehouse) == []
     assert "materialize download_queue" in describe_failures(refused)
     assert registered.keys == KEYS
-    assert not list(registered.lakehouse.layout.lake_dir.rglob("_SUCCESS"))
+    assert not list(registered.lakehouse.sessions.iter_receipts())
 
 
 def start_registration(site: Site) -> tuple[PausingDisk, threading.Thread]:

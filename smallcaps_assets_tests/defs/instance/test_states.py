@@ -29,7 +29,7 @@ def site(site: Site) -> Site:
 def quarantine(site: Site, *keys: str) -> None:
     """Take sessions out of the lake, as a repair does."""
     for key in keys:
-        site.lakehouse.store.quarantine(*decode_key(key))
+        site.lakehouse.sessions.quarantine(*decode_key(key), evidence={})
     failures = [Failure(key, QUARANTINED, "sha256", "damaged") for key in keys]
     site.lakehouse.ledger.record_failures(failures)
 

@@ -34,6 +34,8 @@ from smallcaps_assets_tests.ingest.month_lakes import (
 )
 from smallcaps_assets_tests.lakehouse_factories import NOW, flip_byte
 
+pytestmark = pytest.mark.usefixtures("receipt_lakes")
+
 
 def list_month_files(lakehouse: Lakehouse) -> dict[str, bytes]:
     folder = lakehouse.layout.home.compacted_dir

@@ -32,7 +32,7 @@ from smallcaps_assets_tests.ingest.month_lakes import (
 )
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk, ScriptedDisk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("receipt_lakes")]
 
 MOST_OPERATIONS: Final = 400
 

@@ -22,6 +22,8 @@ from smallcaps_assets_tests.ingest.month_lakes import (
 )
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 
+pytestmark = pytest.mark.usefixtures("receipt_lakes")
+
 Step = tuple[str, int]
 
 keys = st.integers(0, len(KEYS) - 1)

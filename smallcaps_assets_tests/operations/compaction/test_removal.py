@@ -32,6 +32,8 @@ from smallcaps_assets_tests.ingest.month_lakes import (
     store_session,
 )
 
+pytestmark = pytest.mark.usefixtures("receipt_lakes")
+
 MARCH_KEYS = {key for key in KEYS if MARCH in key and not key.startswith("BCPC")}
 
 

@@ -8,7 +8,6 @@ from typing import Final
 import pytest
 
 from smallcaps_assets.core.budget.costs import Estimate
-from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.progress.expansion import Standing
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.budget.estimate_history import read_estimates, record_estimate
@@ -26,6 +25,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     planned_keys,
     refresh_due_bars,
 )
+from smallcaps_assets_tests.stored_rows import damage_rows
 
 TICKERS: Final = "BCPC,BRK.A,CON"
 PIECES: Final = 8
@@ -104,7 +104,7 @@ def test_a_repair_and_a_plan_that_grew_are_counted_apart(
     lakehouse = plan(tmp_path, market_server.url, "2024-01-31")
     keys = planned_keys(lakehouse)
     download(lakehouse, keys)
-    lakehouse.layout.trades_file(*decode_key(keys[3])).write_bytes(b"damaged")
+    damage_rows(lakehouse, keys[3])
     with lakehouse.writing("repair", 0.0):
         assert repair_lake(lakehouse).keys == [keys[3]]
     download(lakehouse, [keys[3]])
