@@ -38,7 +38,7 @@ from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.comparing import compare_receipts, is_stored, say_missing
-from smallcaps_assets.lake.segments.names import QUARANTINE, month_of
+from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, month_of, parse_key
 from smallcaps_assets.lake.segments.reading import (
     Month,
     list_months,
@@ -283,16 +283,19 @@ class SegmentStore(SessionStore):
         return pl.concat([TRADES.empty(), *frames])
 
     def find_orphans(self, planned_keys: Container[str]) -> list[Orphan]:
-        """Find parts that no record names, and sessions that neither plan nor import asks for.
+        """Find parts that no record names, sessions that nobody asks for, and files of no segment.
 
         A damaged record names nothing, so its parts are among them.
         """
-        orphans = []
+        files = self.lake.storage.list_keys(SEGMENTS)
+        strange = [Path(file.key) for file in files if parse_key(file.key) is None]
+        message = "its name is not one of a segment, so nothing reads it"
+        orphans = [Orphan(path, OrphanKind.FOREIGN, message) for path in strange]
         for month in list_months(self.lake):
             survey = survey_month(self.lake, month)
             message = "no record names it: its writer was killed, or its record is lost"
             orphans += [
-                Orphan(Path(stored.key), OrphanKind.NO_RECEIPT, message)
+                Orphan(Path(stored.key), OrphanKind.STRAY, message)
                 for stored in survey.strays.values()
             ]
             fetched = survey.winners.filter(pl.col("kind") == SESSION, pl.col("archive").is_null())
@@ -304,8 +307,15 @@ class SegmentStore(SessionStore):
         return orphans
 
     def quarantine_orphan(self, path: Path) -> Path:
-        """Leave a stray where it is: upkeep removes it once nobody can name it any more."""
-        return path
+        """Move a file that is not one of a segment aside; tell where it lies now.
+
+        A stray stays: upkeep removes it once nobody can name it any more.
+        """
+        key, storage = path.as_posix(), self.lake.storage
+        moved = f"{QUARANTINE}orphans/{self.lake.naming.make()}/{key}"
+        storage.save({moved: storage.load(key)})
+        storage.remove(key)
+        return Path(moved)
 
     def quarantine(
         self,

@@ -24,8 +24,9 @@ from smallcaps_assets.core.verdicts import (
 
 YELLOW_MARKS: Final = (RESIDUAL, DIFFERS, UNPROVEN)
 """Marks that a person should know of."""
-UNPLANNED: Final = "unplanned"
-"""Kind of an orphan that is whole but in no plan any more: listed, and no fault."""
+TOLERATED: Final = ("unplanned", "stray")
+"""Kinds of orphans that are listed and no fault: what is whole, but in no plan any more; and parts
+of segments that no record names, which a killed writer leaves and `smallcaps tidy` removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +149,10 @@ def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
 def judge_orphans(orphans: pl.DataFrame) -> Verdict:
     """Judge files without a receipt and receipts without a plan, a row of ``kind`` and place each.
 
-    What is whole, but in no plan any more, is listed without being a fault.
+    Those of :data:`TOLERATED` kinds are listed without being faults.
     """
     counts = _count_kinds(orphans)
-    faults = orphans.height - counts.get(UNPLANNED, 0)
+    faults = orphans.height - sum(counts.get(kind, 0) for kind in TOLERATED)
     summary = f"{faults} orphans are faults, of {orphans.height}" + _list_counts(counts)
     return Verdict(faults == 0, summary, {"orphans": orphans.height, **counts}, orphans)
 

@@ -78,6 +78,7 @@ class OrphanKind(StrEnum):
     """Why a file belongs to nothing."""
 
     NO_RECEIPT = "no_receipt"
+    STRAY = "stray"
     UNPLANNED = "unplanned"
     TEMPORARY = "temporary"
     FOREIGN = "foreign"

@@ -59,7 +59,7 @@ from smallcaps_assets.operations.repair.sessions import (
 )
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
 
-UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.TEMPORARY)
+UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.STRAY, OrphanKind.TEMPORARY)
 """Orphans that mean nothing while a download commits."""
 
 

@@ -18,6 +18,7 @@ from smallcaps_assets.ingest.derived import (
 from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
 from smallcaps_assets.lake.roots.markers import forget_root
+from smallcaps_assets.lake.segments.names import QUARANTINE
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts
 from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
@@ -50,8 +51,10 @@ def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> Repai
 
 
 def empty_quarantine(lakehouse: Lakehouse) -> list[Path]:
-    """Delete what lies in the quarantine of each root; return the folders that had any."""
-    folders = [folder for folder in lakehouse.layout.quarantine_dirs if folder.exists()]
+    """Delete what lies in quarantine, of the lake and of each root; tell which folders had any."""
+    layout = lakehouse.layout
+    places = [*layout.quarantine_dirs, layout.object_file(QUARANTINE.rstrip("/"))]
+    folders = [folder for folder in places if folder.exists()]
     for folder in folders:
         lakehouse.fs.remove_tree(folder)
     return folders

@@ -185,14 +185,14 @@ def test_corruption_and_orphans_pass_where_there_are_none() -> None:
     assert judge_orphans(pl.DataFrame()).summary == "0 orphans are faults, of 0"
 
 
-@pytest.mark.parametrize("kind", ["unplanned", "temporary_file"])
+@pytest.mark.parametrize("kind", ["unplanned", "stray", "temporary_file"])
 def test_judge_orphans_lists_all_and_fails_on_faults(kind: str) -> None:
     """L18: leftovers are never counted as results."""
     orphans = pl.DataFrame({"kind": [kind], "path": ["trades.parquet"]})
 
     verdict = judge_orphans(orphans)
 
-    assert verdict.passed is (kind == "unplanned")
+    assert verdict.passed is (kind != "temporary_file")
     assert (verdict.numbers["orphans"], verdict.numbers[kind]) == (1, 1)
     assert verdict.offenders.height == 1
 

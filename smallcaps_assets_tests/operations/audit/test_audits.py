@@ -8,9 +8,9 @@ from typing import Final
 import polars as pl
 import pytest
 
+from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger, recall_verdicts
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -18,17 +18,20 @@ from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
     SmallLake,
-    flip_byte,
     publish_plan,
-    rewrite_session,
     write_text,
+)
+from smallcaps_assets_tests.stored_rows import (
+    damage_rows,
+    find_data_file,
+    leave_stray,
+    rewrite_session,
+    store_off_session,
 )
 
 TICKER: Final = "BCPC"
 DATE: Final = dt.date(2024, 1, 10)
 KEY: Final = "BCPC_2024-01-10"
-
-Plant = Callable[[Lakehouse], object]
 
 
 def failed_audits(verdicts: dict[str, Verdict]) -> set[str]:
@@ -36,29 +39,16 @@ def failed_audits(verdicts: dict[str, Verdict]) -> set[str]:
 
 
 def named_sessions(verdict: Verdict) -> set[tuple[str, dt.date]]:
-    return set(verdict.offenders.select("ticker", "session_date").iter_rows())
-
-
-def trades_file(lakehouse: Lakehouse) -> Path:
-    return lakehouse.layout.trades_file(TICKER, DATE)
-
-
-def commit_off_session(lakehouse: Lakehouse, date: dt.date) -> Path:
-    """Store the trades of a session once more, as prints on a date that is no session."""
-    store = lakehouse.store
-    receipt = store.read_receipt(TICKER, DATE)
-    facts = FetchFacts(**{name: getattr(receipt, name) for name in FetchFacts.__struct_fields__})
-    trades = store.read_trades(TICKER, DATE).with_columns(session_date=date)
-    store.commit([store.prepare(TICKER, date, trades, facts, tree=Tree.OFF_SESSION)])
-    return lakehouse.layout.trades_file(TICKER, date, Tree.OFF_SESSION)
+    """Return the sessions among the offenders; a file of many has none of its own."""
+    return set(verdict.offenders.select("ticker", "session_date").drop_nulls().iter_rows())
 
 
 def test_audit_lake_opens_prints_on_dates_that_are_no_session(lakehouse: Lakehouse) -> None:
     """L17: they are no partition, and damage of them is not tolerated either."""
     saturday = dt.date(2024, 1, 13)
-    path = commit_off_session(lakehouse, saturday)
+    store_off_session(lakehouse, KEY, saturday)
     whole = audit_lake(lakehouse)
-    path.write_bytes(path.read_bytes()[:-1])
+    damage_rows(lakehouse, encode_key(TICKER, saturday), Tree.OFF_SESSION)
 
     damaged = audit_lake(lakehouse)
 
@@ -97,7 +87,7 @@ def drop_half(trades: pl.DataFrame) -> pl.DataFrame:
 def test_audit_lake_names_a_session_whose_rows_are_wrong(
     lakehouse: Lakehouse, change: Callable[[pl.DataFrame], pl.DataFrame], audit: str
 ) -> None:
-    """L17: a file that agrees with its receipt may still hold wrong rows."""
+    """L17: rows that agree with what proves them may still be wrong."""
     rewrite_session(lakehouse, KEY, change)
 
     verdicts = audit_lake(lakehouse)
@@ -119,43 +109,39 @@ def test_audit_lake_finds_trades_that_are_missing_by_their_count_alone(
     assert row["volume"] < row["bar_volume"]
 
 
-def write_orphan(lakehouse: Lakehouse) -> Path:
-    folder = lakehouse.layout.session_dir(TICKER, dt.date(2024, 3, 1))
-    folder.mkdir()
-    (folder / "trades.parquet").write_bytes(trades_file(lakehouse).read_bytes())
-    return folder / "trades.parquet"
+def list_orphans(verdicts: dict[str, Verdict]) -> list[tuple[str, str]]:
+    """Return name and kind of the files that belong to nothing."""
+    rows = verdicts["no_orphans"].offenders.select("path", "kind").rows()
+    return [(Path(path).name, kind) for path, kind in rows]
 
 
-def write_foreign_file(lakehouse: Lakehouse) -> Path:
-    return write_text(trades_file(lakehouse).with_name("trades.csv"), "left over")
-
-
-def write_foreign_folder(lakehouse: Lakehouse) -> Path:
-    folder = lakehouse.layout.tree_dir(Tree.TRADES) / "AAPL"
-    folder.mkdir()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("plant", "kind"),
-    [
-        (write_orphan, "no_receipt"),
-        (write_foreign_file, "foreign"),
-        (write_foreign_folder, "foreign"),
-    ],
-)
-def test_audit_lake_lists_what_belongs_to_no_receipt(
-    lakehouse: Lakehouse, plant: Callable[[Lakehouse], Path], kind: str
-) -> None:
-    """L18: what an older run left in the folder is listed, and is never a result."""
-    path = plant(lakehouse)
+def test_audit_lake_lists_rows_that_nothing_proves(lakehouse: Lakehouse) -> None:
+    """L18: what a killed writer left is never a result; of segments it is no fault either."""
+    path = leave_stray(lakehouse, KEY, "BCPC_2024-01-19")
 
     verdicts = audit_lake(lakehouse)
 
-    offenders = verdicts["no_orphans"].offenders
-    assert failed_audits(verdicts) == {"no_orphans"}
-    assert offenders.select("path", "kind").rows() == [(str(path), kind)]
+    kind, faults = ("stray", set()) if lakehouse.has_segments else ("no_receipt", {"no_orphans"})
+    assert (list_orphans(verdicts), failed_audits(verdicts)) == ([(path.name, kind)], faults)
     assert lakehouse.ledger.totals().sessions == SESSIONS
+
+
+def test_audit_lake_lists_files_that_are_none_of_the_lake(lakehouse: Lakehouse) -> None:
+    """L18: what an older run left in the folder is listed, and is never a result."""
+    write_text(find_data_file(lakehouse, KEY).with_name("trades.csv"), "left over")
+
+    verdicts = audit_lake(lakehouse)
+
+    assert list_orphans(verdicts) == [("trades.csv", "foreign")]
+    assert failed_audits(verdicts) == {"no_orphans"}
+    assert lakehouse.ledger.totals().sessions == SESSIONS
+
+
+def test_audit_lake_lists_folders_that_are_no_ticker(receipt_lakehouse: Lakehouse) -> None:
+    """L18."""
+    (receipt_lakehouse.layout.tree_dir(Tree.TRADES) / "AAPL").mkdir()
+
+    assert list_orphans(audit_lake(receipt_lakehouse)) == [("AAPL", "foreign")]
 
 
 def test_audit_lake_lists_what_no_plan_asks_for_without_a_fault(
@@ -222,7 +208,7 @@ def test_recall_verdicts_takes_a_damaged_result_for_none(lakehouse: Lakehouse) -
 
 
 def test_recall_verdicts_remembers_verdicts_offenders_and_age(lakehouse: Lakehouse) -> None:
-    flip_byte(trades_file(lakehouse))
+    damage_rows(lakehouse, KEY)
     audit_lake(lakehouse)
 
     later = Lakehouse(lakehouse.settings, clock=lambda: NOW + dt.timedelta(hours=30))
@@ -231,5 +217,5 @@ def test_recall_verdicts_remembers_verdicts_offenders_and_age(lakehouse: Lakehou
     damages = verdicts["files_are_undamaged"]
     assert failed_audits(verdicts) == {"files_are_undamaged"}
     assert (damages.numbers["audit_age_h"], damages.numbers["sessions_since"]) == (30, 0)
-    assert damages.offenders["ticker"].unique().to_list() == [TICKER]
+    assert set(damages.offenders["ticker"].drop_nulls()) == {TICKER}
     assert "deep audit of 2025-01-15 17:00 UTC" in damages.summary

@@ -23,7 +23,7 @@ from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
-from smallcaps_assets.operations.repair.sessions import repair_lake
+from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     EMPTY_KEY,
@@ -32,6 +32,12 @@ from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     flip_byte,
     make_settings,
+)
+from smallcaps_assets_tests.stored_rows import (
+    damage_rows,
+    find_data_file,
+    lose_session,
+    store_off_session,
 )
 
 KEY: Final = "BCPC_2024-01-10"
@@ -80,12 +86,6 @@ def lose_data(lakehouse: Lakehouse) -> None:
 
 def lose_receipt(lakehouse: Lakehouse) -> None:
     find_receipt(lakehouse).unlink()
-
-
-def lose_folder(lakehouse: Lakehouse) -> None:
-    lose_data(lakehouse)
-    lose_receipt(lakehouse)
-    find_data(lakehouse).parent.rmdir()
 
 
 def fill_empty_session(lakehouse: Lakehouse) -> None:
@@ -137,8 +137,9 @@ DAMAGES: Final[dict[str, tuple[Damage, str, set[str]]]] = {
 
 def read_contents(folder: Path) -> Counter[bytes]:
     """Return the contents of the files below a folder, without evidence and what is no data."""
-    trees = [folder / "lake" / tree.value for tree in Tree]
-    files = [file for tree in [*trees, folder / "quarantine"] for file in tree.rglob("*")]
+    names = ["segments", "quarantine", *(tree.value for tree in Tree)]
+    places = [*(folder / "lake" / name for name in names), folder / "quarantine"]
+    files = [file for place in places for file in place.rglob("*")]
     return Counter(file.read_bytes() for file in files if file.is_file() and is_data(file))
 
 
@@ -151,7 +152,8 @@ def is_moved(file: Path) -> bool:
 
 
 def named_sessions(verdict: Verdict) -> set[tuple[str, dt.date]]:
-    return set(verdict.offenders.select("ticker", "session_date").iter_rows())
+    """Return the sessions among the offenders; a file of many has none of its own."""
+    return set(verdict.offenders.select("ticker", "session_date").drop_nulls().iter_rows())
 
 
 def read_evidence(folder: Path) -> dict[str, Any]:
@@ -167,12 +169,37 @@ def list_receipts(lakehouse: Lakehouse) -> dict[str, Receipt]:
     return {receipt.key: receipt for receipt in lakehouse.store.iter_receipts()}
 
 
+def list_hashes(lakehouse: Lakehouse) -> dict[str, str]:
+    """Return the content hash of every session that is stored."""
+    return {receipt.key: receipt.content_hash for receipt in lakehouse.sessions.iter_receipts()}
+
+
 # -- one damage at a time ------------------------------------------------------------------
 
 
+def test_damaged_rows_are_found_and_only_their_session_is_missing(lakehouse: Lakehouse) -> None:
+    """L17: that rows are there proves nothing; audit and repair read and hash them."""
+    whole = list_hashes(lakehouse)
+    damage_rows(lakehouse, KEY)
+    contents = read_contents(lakehouse.home.data_dir)
+
+    audited = audit_lake(lakehouse)["files_are_undamaged"]
+    facts = repair_lake(lakehouse)
+
+    assert named_sessions(audited) == {decode_key(KEY)}
+    assert audited.numbers["checked"] == SESSIONS
+    assert facts.keys == list(facts.damages) == list_missing(lakehouse) == [KEY]
+    assert contents <= read_contents(lakehouse.home.data_dir)
+    assert list_hashes(lakehouse) == {k: h for k, h in whole.items() if k != KEY}
+    assert lakehouse.ledger.states([KEY]) == {KEY: "quarantined"}
+
+
 @pytest.mark.parametrize("name", DAMAGES)
-def test_every_kind_of_damage_is_found_and_moved_aside(lakehouse: Lakehouse, name: str) -> None:
+def test_every_kind_of_damage_of_a_file_is_found_and_moved_aside(
+    receipt_lakehouse: Lakehouse, name: str
+) -> None:
     """L17: that a file exists proves nothing; audit and repair open, count and hash it."""
+    lakehouse = receipt_lakehouse
     do, key, kinds = DAMAGES[name]
     whole = list_receipts(lakehouse)
     do(lakehouse)
@@ -194,26 +221,36 @@ def test_every_kind_of_damage_is_found_and_moved_aside(lakehouse: Lakehouse, nam
     assert (record.state, record.error_kind) == ("quarantined", facts.damages[key][0].kind.value)
 
 
-@pytest.mark.parametrize(("do", "strays"), [(lose_receipt, 1), (lose_folder, 0)])
-def test_a_session_without_its_receipt_is_lost(
-    lakehouse: Lakehouse, do: Damage, strays: int
-) -> None:
-    do(lakehouse)
-
+def assert_lost(lakehouse: Lakehouse) -> RepairFacts:
+    """Assert that the audit misses ``KEY``, and that a repair asks for it again."""
     audited = audit_lake(lakehouse)["files_are_undamaged"]
     facts = repair_lake(lakehouse)
 
     assert named_sessions(audited) == {decode_key(KEY)}
     assert set(audited.offenders["kind"]) == {"missing_file"}
     assert facts.lost == facts.keys == list_missing(lakehouse) == [KEY]
-    assert len(facts.orphans) == len(facts.moved) == strays
     assert lakehouse.ledger.states([KEY]) == {KEY: "quarantined"}
+    return facts
 
 
-def test_a_place_on_the_disk_that_cannot_be_read_is_damage(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
-    """One bad sector closes one session, not the lake."""
+def test_a_session_of_which_nothing_is_left_is_lost(lakehouse: Lakehouse) -> None:
+    lose_session(lakehouse, KEY)
+
+    facts = assert_lost(lakehouse)
+
+    assert (facts.orphans, facts.moved) == ([], [])
+
+
+def test_a_session_without_its_receipt_is_lost(receipt_lakehouse: Lakehouse) -> None:
+    lose_receipt(receipt_lakehouse)
+
+    facts = assert_lost(receipt_lakehouse)
+
+    assert len(facts.orphans) == len(facts.moved) == 1
+
+
+def test_a_place_on_the_disk_that_cannot_be_read_is_damage(receipt_lakehouse: Lakehouse) -> None:
+    """One bad sector closes one session, not the lake (segments: ``lake.upkeep.healing``)."""
 
     class DyingDisk(FileSystem):
         def read(self, path: Path) -> bytes:
@@ -222,54 +259,54 @@ def test_a_place_on_the_disk_that_cannot_be_read_is_damage(
                     raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
             return super().read(path)
 
-    whole = small_lake.copy(tmp_path)
-    broken = find_data(whole)
-    facts = repair_lake(Lakehouse(whole.settings, fs=DyingDisk(), clock=lambda: NOW))
+    broken = find_data(receipt_lakehouse)
+    facts = repair_lake(Lakehouse(receipt_lakehouse.settings, fs=DyingDisk(), clock=lambda: NOW))
 
     assert facts.keys == [KEY]
     assert facts.damages[KEY][0].kind.value == "unreadable"
     assert (facts.moved[0] / "trades.parquet").exists()
 
 
-def test_strays_are_moved_and_temporary_files_are_not(lakehouse: Lakehouse) -> None:
-    tree = lakehouse.home.tree_dir(Tree.TRADES)
-    (tree / "notes.txt").write_text("mine")
-    (lakehouse.home.staging_dir / ".tmp-0-0-0").write_text("under way")
+def test_files_that_are_none_of_the_lake_are_moved(lakehouse: Lakehouse) -> None:
+    notes = find_data_file(lakehouse, KEY).with_name("notes.txt")
+    notes.write_text("mine")
+    contents = read_contents(lakehouse.home.data_dir)
 
     facts = repair_lake(lakehouse)
 
-    assert [orphan.path for orphan in facts.orphans] == [tree / "notes.txt"]
-    assert facts.moved[0].read_text() == "mine"
-    assert facts.keys == []
+    assert [orphan.path.name for orphan in facts.orphans] == ["notes.txt"]
+    assert (len(facts.moved), notes.exists(), facts.keys) == (1, False, [])
+    assert read_contents(lakehouse.home.data_dir) == contents
+
+
+def test_temporary_files_are_no_strays(receipt_lakehouse: Lakehouse) -> None:
+    (receipt_lakehouse.home.staging_dir / ".tmp-0-0-0").write_text("under way")
+
+    assert repair_lake(receipt_lakehouse).orphans == []
 
 
 def test_damage_beside_the_sessions_is_moved_and_not_missing(lakehouse: Lakehouse) -> None:
     """Prints of a Saturday: no plan asks for them, and no download brings them back."""
-    source, target = (
-        lakehouse.home.home.session_dir(*decode_key(key), tree)
-        for key, tree in ((KEY, Tree.TRADES), ("BCPC_2024-01-13", Tree.OFF_SESSION))
-    )
-    target.mkdir(parents=True)
-    for file in source.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
+    saturday = dt.date(2024, 1, 13)
+    store_off_session(lakehouse, KEY, saturday)
+    damage_rows(lakehouse, "BCPC_2024-01-13", Tree.OFF_SESSION)
 
     facts = repair_lake(lakehouse)
 
     assert list(facts.apart[Tree.OFF_SESSION]) == ["BCPC_2024-01-13"]
     assert facts.keys == list_missing(lakehouse) == []
-    assert not (target / "trades.parquet").exists()
+    assert lakehouse.sessions.find_content("BCPC", saturday, Tree.OFF_SESSION) is None
 
 
 # -- all of it -----------------------------------------------------------------------------
 
 
 def damage_much(lakehouse: Lakehouse) -> None:
-    """Damage three sessions in different ways, lose one, and leave a stray."""
-    flip_bit(lakehouse)
-    os.truncate(find_receipt(lakehouse, OTHER), 10)
-    find_data(lakehouse, "CON_2024-01-30").unlink()
-    find_receipt(lakehouse, "BCpC_2024-01-08").unlink()
-    (lakehouse.home.tree_dir(Tree.TRADES) / "notes.txt").write_text("mine")
+    """Damage three sessions, lose one, and leave a file that is none of the lake."""
+    lose_session(lakehouse, "BCpC_2024-01-08")
+    for key in (KEY, OTHER, "CON_2024-01-30"):
+        damage_rows(lakehouse, key)
+    find_data_file(lakehouse, KEY).with_name("notes.txt").write_text("mine")
 
 
 MUCH: Final = sorted([KEY, OTHER, "CON_2024-01-30", "BCpC_2024-01-08"])
@@ -300,7 +337,7 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(lakehouse: Lakehouse) -> N
     assert facts.keys == MUCH
     assert facts.moved == []
     assert all(path.name.startswith("ledger.sqlite") or path.is_dir() for path in changed)
-    assert not (lakehouse.home.data_dir / "quarantine").exists()
+    assert not list(lakehouse.home.data_dir.rglob("quarantine"))
 
 
 def test_a_kill_in_between_leaves_nothing_undone(small_lake: SmallLake, tmp_path: Path) -> None:
@@ -308,7 +345,7 @@ def test_a_kill_in_between_leaves_nothing_undone(small_lake: SmallLake, tmp_path
     for crash_at in range(MOST_OPERATIONS):
         folder = tmp_path / str(crash_at)
         whole = small_lake.copy(folder)
-        receipts = list_receipts(whole)
+        hashes = list_hashes(whole)
         damage_much(whole)
         contents = read_contents(whole.home.data_dir)
         settings = make_settings(folder / "data", small_lake.url)
@@ -322,8 +359,8 @@ def test_a_kill_in_between_leaves_nothing_undone(small_lake: SmallLake, tmp_path
 
         lakehouse = Lakehouse(settings)
         assert list_missing(lakehouse) == MUCH, crash_at
-        assert list_receipts(lakehouse) == {k: receipts[k] for k in receipts if k not in MUCH}
-        assert read_contents(lakehouse.home.data_dir) == contents
+        assert list_hashes(lakehouse) == {k: hashes[k] for k in hashes if k not in MUCH}
+        assert contents <= read_contents(lakehouse.home.data_dir)
         moved = (lakehouse.home.quarantine_dir / "trades").rglob("*")
         assert all(read_evidence(file.parent)["damages"] for file in moved if is_moved(file))
         if is_ended:
