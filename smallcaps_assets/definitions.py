@@ -135,6 +135,7 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             upkeep.reindex_job,
             upkeep.import_job,
             upkeep.relocate_job,
+            upkeep.tidy_job,
         ],
         sensors=[
             end_runs_of_dead_processes,

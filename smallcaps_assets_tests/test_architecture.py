@@ -452,6 +452,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "reindex_ledger",
         "import_archive",
         "relocate_lake",
+        "tidy_lake",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "end_runs_of_dead_processes",

@@ -1,4 +1,4 @@
-"""Jobs that look after a lake: what the commands repair, reconcile, reindex, import, relocate do.
+"""Jobs that look after a lake: what repair, reconcile, reindex, import, relocate and tidy do.
 
 What belongs here: the config of each, the lock, and its result as metadata.  What does not: the
 work, which is the very use case of the command (``operations``, ``ingest``, ``defs.instance``).
@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 
 from smallcaps_assets.defs.assets.ticks import POOL
-from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
+from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures, fail_months
 from smallcaps_assets.defs.instance.reconciliation import (
     preview_reconciliation,
     reconcile_partitions,
@@ -39,6 +39,7 @@ from smallcaps_assets.operations.repair.upkeep import (
     rebuild_ledger,
     repair_and_serve,
 )
+from smallcaps_assets.operations.tidy.run import tidy_lake
 from smallcaps_assets.paths import expand_path
 
 
@@ -102,6 +103,16 @@ class RelocateConfig(LaunchConfig):
     dest: str = ""
     origin: str = ""
     dry_run: bool = False
+
+
+class TidyConfig(LaunchConfig):
+    """What is packed.
+
+    Attributes:
+        every_month: Pack every month, needed or not.
+    """
+
+    every_month: bool = False
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
@@ -232,6 +243,26 @@ def relocate(
     )
 
 
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def tidy(
+    context: dg.OpExecutionContext, config: TidyConfig, lakehouse: dg.ResourceParam[Lakehouse]
+) -> None:
+    """Pack months of many small files, and remove what was displaced a day ago."""
+    with _keeping(config, lakehouse):
+        claim_run(context.instance, context.run_id)
+        facts = tidy_lake(lakehouse, is_forced=config.every_month)
+    context.add_output_metadata(
+        {
+            "months": facts.months,
+            "packed": facts.packed,
+            "removed": facts.removed,
+            "removed_bytes": facts.removed_bytes,
+        }
+    )
+    if facts.skipped:
+        raise fail_months([f"{month}: {why}" for month, why in facts.skipped.items()], "not packed")
+
+
 def _make_job(name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
     @dg.job(name=name, description=description)
     def job() -> None:
@@ -258,6 +289,9 @@ relocate_job = _make_job(
     "relocate_lake",
     relocate,
     "Move the ticker-sessions to a folder on another disk, and empty the old place.",
+)
+tidy_job = _make_job(
+    "tidy_lake", tidy, "Pack months of segments in few files; remove what that displaced."
 )
 
 

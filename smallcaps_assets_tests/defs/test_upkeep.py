@@ -1,6 +1,5 @@
 """The jobs that look after a lake do what the commands of their names do, and refuse the same."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import Any, Final
 import dagster as dg
 import pytest
 
-from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.instance.runs import OWNER_TAG
 from smallcaps_assets.lake.interchange.export import export_dates
 from smallcaps_assets.operations.repair.upkeep import rebuild_ledger
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
 from smallcaps_assets_tests.defs.run_factories import Site, describe_failures, open_site
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS, make_lakehouse
+from smallcaps_assets_tests.lakehouse_factories import SESSIONS, SmallLake, make_lakehouse
+from smallcaps_assets_tests.stored_rows import damage_rows, lose_session
 
 KEY: Final = "BCPC_2024-01-10"
 JOBS: Final = {
@@ -26,13 +25,13 @@ JOBS: Final = {
     "import_archive": "import_files",
     "relocate_lake": "relocate",
 }
-RECHECK: Final = {"recheck_sessions": "recheck"}
+OTHERS: Final = {"recheck_sessions": "recheck", "tidy_lake": "tidy"}
 """Each job with its op, whose config it takes."""
 
 
 def run(site: Site, job: str, **config: object) -> dg.ExecuteInProcessResult:
     """Run a job with the config that a person gives it in the launchpad."""
-    return site.run(job, ops={(JOBS | RECHECK)[job]: {"config": config}})
+    return site.run(job, ops={(JOBS | OTHERS)[job]: {"config": config}})
 
 
 def read_facts(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
@@ -40,12 +39,6 @@ def read_facts(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
     assert result.success, describe_failures(result)
     (output,) = [event for event in result.all_events if event.is_successful_output]
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
-
-
-def find_folder(site: Site, key: str = KEY) -> Path:
-    """Return the folder of a session."""
-    ticker, date = decode_key(key)
-    return site.lakehouse.layout.data_dir / f"lake/trades/ticker={ticker}/date={date}"
 
 
 def test_reconcile_registers_the_plan_and_shows_what_is_stored(site: Site) -> None:
@@ -60,10 +53,10 @@ def test_reconcile_registers_the_plan_and_shows_what_is_stored(site: Site) -> No
 
 def test_repair_moves_damage_aside_and_turns_its_partition_red(site: Site) -> None:
     register_plan(site.instance, site.lakehouse)
-    os.truncate(find_folder(site) / "trades.parquet", 1_000)
+    damage_rows(site.lakehouse, KEY)
 
     told = read_facts(run(site, "repair_lake", dry_run=True, delete=True))
-    kept = (find_folder(site) / "trades.parquet").exists()
+    kept = not list(site.lakehouse.home.data_dir.rglob("quarantine"))
     done = read_facts(run(site, "repair_lake"))
     deleted = read_facts(run(site, "repair_lake", delete=True))
 
@@ -71,11 +64,12 @@ def test_repair_moves_damage_aside_and_turns_its_partition_red(site: Site) -> No
     assert (done["checked"], done["damaged"], done["moved"]) == (SESSIONS, 1, 1)
     assert done["damages"].records[0].data["session"] == KEY
     assert read_statuses(site.instance)["FAILED"] == {KEY}
-    assert deleted["deleted"] == [str(site.lakehouse.layout.data_dir / "quarantine")]
+    assert [Path(folder).name for folder in deleted["deleted"]] == ["quarantine"]
+    assert not list(site.lakehouse.home.data_dir.rglob("quarantine"))
 
 
 def test_reindex_takes_what_the_receipts_say(site: Site) -> None:
-    shutil.rmtree(find_folder(site))
+    lose_session(site.lakehouse, KEY)
 
     told = read_facts(run(site, "reindex_ledger", dry_run=True))
     done = read_facts(run(site, "reindex_ledger"))
@@ -88,7 +82,7 @@ def test_import_stores_what_the_lake_lacks_and_shows_it(site: Site, tmp_path: Pa
     lakehouse, archive = site.lakehouse, tmp_path / "archive"
     export_dates(lakehouse.layout, lakehouse.fs, archive)
     (archive / "NOTES").write_text("no ticker")
-    shutil.rmtree(find_folder(site))
+    lose_session(lakehouse, KEY)
     rebuild_ledger(lakehouse)
     register_plan(site.instance, lakehouse)
 
@@ -101,9 +95,23 @@ def test_import_stores_what_the_lake_lacks_and_shows_it(site: Site, tmp_path: Pa
     assert len(read_statuses(site.instance)["MATERIALIZED"]) == SESSIONS
 
 
-def test_relocate_moves_the_lake(site: Site, tmp_path: Path) -> None:
+def test_relocate_moves_the_lake(small_receipt_lake: SmallLake, tmp_path: Path) -> None:
     dest = tmp_path / "disk"
+    with open_site(small_receipt_lake.copy(tmp_path)) as site:
+        assert_moved(site, dest)
 
+
+def test_relocate_refuses_a_root_that_is_none(
+    small_receipt_lake: SmallLake, tmp_path: Path
+) -> None:
+    with open_site(small_receipt_lake.copy(tmp_path)) as site:
+        refused = run(site, "relocate_lake", dest="/mnt/disk", origin="/mnt/other")
+
+    assert "/mnt/other" in describe_failures(refused)
+
+
+def assert_moved(site: Site, dest: Path) -> None:
+    """Assert that the job moves the lake of a site, after it has said so."""
     told = read_facts(run(site, "relocate_lake", dest=str(dest), dry_run=True))
     untouched = not dest.exists()
     done = read_facts(run(site, "relocate_lake", dest=str(dest)))
@@ -111,6 +119,22 @@ def test_relocate_moves_the_lake(site: Site, tmp_path: Path) -> None:
     assert (told["sessions"], untouched) == (SESSIONS, True)
     assert (done["sessions"], done["lake"], done["left_to_do"]) == (SESSIONS, str(dest), [])
     assert len(list(dest.rglob("_SUCCESS"))) == SESSIONS
+
+
+def test_tidy_packs_segments_and_again_does_nothing(segment_site: Site) -> None:
+    packed = read_facts(run(segment_site, "tidy_lake", every_month=True))
+    again = read_facts(run(segment_site, "tidy_lake"))
+
+    assert (packed["months"], packed["packed"]) == (1, ["2024-01"])
+    assert (again["packed"], again["removed"]) == ([], 0)
+
+
+def test_tidy_ends_as_failed_where_a_month_is_damaged(segment_site: Site) -> None:
+    damage_rows(segment_site.lakehouse, KEY)
+
+    described = describe_failures(run(segment_site, "tidy_lake", every_month=True))
+
+    assert "1 month not packed: 2024-01: " in described
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -137,13 +161,13 @@ def test_a_job_while_another_process_writes_is_refused(
             "unknown config 'dryrun': expected any of delete",
         ),
         ("relocate_lake", {"to": "/mnt"}, "unknown config 'to': expected any of dest, dry_run,"),
+        ("tidy_lake", {"all": True}, "unknown config 'all': expected any of every_month"),
         ("recheck_sessions", {"share": "1%"}, "unknown config 'share': expected any of older"),
         ("import_archive", {}, "archive='': expected the absolute path of a folder"),
         ("import_archive", {"archive": "~nobody-here/x"}, "expected the home of a user"),
         ("import_archive", {"archive": "/no/such/archive"}, "expected a folder of an archive"),
         ("relocate_lake", {"dest": "disk"}, "dest='disk': expected the absolute path"),
         ("relocate_lake", {"dest": "/mnt/\0"}, "expected the absolute path"),
-        ("relocate_lake", {"dest": "/mnt/disk", "origin": "/mnt/other"}, "/mnt/other"),
         ("reindex_ledger", {"forget_root": "/mnt/other"}, "no root that could be forgotten"),
     ],
 )

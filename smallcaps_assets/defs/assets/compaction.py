@@ -50,7 +50,12 @@ def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsD
         A month turns green when all of its planned sessions are complete and its files were read
         back and proven against the receipts; until then it stays missing, and its event says what
         it waits for.  A month whose sessions changed is rewritten.
+
+        A lake of segments needs none of it: `smallcaps tidy`, or the job `tidy_lake`, packs it.
         """
+        if lakehouse.has_segments:
+            yield from map(explain_segments, context.partition_keys)
+            return
         compaction = Compaction(lakehouse, run_id=context.run.run_id)
         with dagster_failures(), _canceling(context), compaction.held(wait_s=lock_wait(context)):
             claim_run(context.instance, context.run.run_id)
@@ -61,6 +66,16 @@ def build_compacted_trades(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsD
             raise fail_months(compaction.failed, "not compacted")
 
     return compacted_trades
+
+
+def explain_segments(partition: str) -> dg.AssetObservation:
+    """Say of one month of a lake of segments that there is nothing to compact."""
+    return dg.AssetObservation(
+        COMPACTED_TRADES.name,
+        partition=partition,
+        description=f"{partition[:7]}: segments need no compaction; `smallcaps tidy`, or the job "
+        "`tidy_lake`, packs them",
+    )
 
 
 @contextmanager
