@@ -21,7 +21,7 @@ from smallcaps_assets.core.segments.merging import (
     select_two_answers,
     select_winners,
 )
-from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import (
     SEGMENTS,
@@ -32,6 +32,7 @@ from smallcaps_assets.lake.segments.names import (
 )
 from smallcaps_assets.lake.segments.parts import PartReader
 from smallcaps_assets.lake.segments.records import PartFacts, Record, frame_parts, parse_record
+from smallcaps_assets.lake.storage.disk_errors import is_broken
 from smallcaps_assets.lake.storage.protocol import Stored
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
@@ -229,12 +230,16 @@ def _survey(lake: SegmentLake, month: str, known: Mapping[str, Record] = NOTHING
         if file.name in known:
             records[file.name] = known[file.name]
             continue
-        content = lake.storage.load(record_key(month, file.name))
         try:
+            content = lake.storage.load(record_key(month, file.name))
             records[file.name] = parse_record(
                 content, month=month, name=file.name, source=lake.source
             )
         except LedgerMismatchError as error:
+            damaged[file.name] = str(error)
+        except StorageError as error:
+            if not is_broken(error):
+                raise
             damaged[file.name] = str(error)
     return Month(month, records, damaged, stored, parts)
 

@@ -26,6 +26,7 @@ from smallcaps_assets.lake.upkeep.proving import (
     find_unproven,
     list_sessions,
 )
+from smallcaps_assets.lake.upkeep.salvage import salvage
 from smallcaps_assets.schemas import ENTRIES
 
 _PLACE = ("ticker", "session_date")
@@ -187,12 +188,12 @@ def _mark_unproven(lake: SegmentLake, month: str, entries: pl.DataFrame) -> pl.S
 
 
 def _move_aside(lake: SegmentLake, files: Mapping[str, str]) -> tuple[str, ...]:
-    """Copy damaged files with their evidence, then remove them."""
+    """Copy damaged files with their evidence, as far as they can be read; then remove them."""
     for key, reason in files.items():
         evidence = json.dumps({"key": key, "reason": reason}, indent=1).encode()
         lake.storage.save(
             {
-                f"{QUARANTINE}{key}": lake.storage.load(key),
+                f"{QUARANTINE}{key}": salvage(lake.storage, key),
                 f"{QUARANTINE}{key}.json": evidence,
             }
         )

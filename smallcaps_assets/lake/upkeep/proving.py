@@ -14,11 +14,12 @@ import polars as pl
 
 from smallcaps_assets.core.segments.entries import PHASE_COLUMNS, count_phases
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
-from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.errors import DataError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import part_key
 from smallcaps_assets.lake.segments.parts import PartReader
 from smallcaps_assets.lake.segments.reading import Month
+from smallcaps_assets.lake.storage.disk_errors import is_broken
 
 BATCH_ROWS: Final = 262_144
 """Rows decoded at once; a larger session is decoded whole."""
@@ -80,10 +81,21 @@ def find_damaged_parts(lake: SegmentLake, month: Month) -> dict[str, str]:
     counting = {part for part, _ in _by_part(month.winners)}
     damaged = dict.fromkeys(counting - month.parts.keys(), "it is gone")
     for part in sorted(facts.keys() & month.parts.keys()):
-        content = lake.storage.load(part_key(month.name, part))
-        if hashlib.sha256(content).hexdigest() != facts[part].sha256:
-            damaged[part] = "it does not have the hash that its record states"
+        if reason := _doubt(lake, part_key(month.name, part), facts[part].sha256):
+            damaged[part] = reason
     return damaged
+
+
+def _doubt(lake: SegmentLake, key: str, sha256: str) -> str:
+    """Tell why a part is not what was written; empty: it is."""
+    try:
+        content = lake.storage.load(key)
+    except StorageError as error:
+        if is_broken(error):
+            return str(error)
+        raise
+    is_whole = hashlib.sha256(content).hexdigest() == sha256
+    return "" if is_whole else "it does not have the hash that its record states"
 
 
 def list_sessions(lake: SegmentLake, month: str, part: str) -> pl.DataFrame:
@@ -155,6 +167,10 @@ def _prove(lake: SegmentLake, month: str, entries: pl.DataFrame) -> dict[int, st
         found = hash_sessions(trades, entries["rows"].to_list())
     except (DataError, MissingPartitionError) as error:
         return dict.fromkeys(numbers, str(error))
+    except StorageError as error:
+        if is_broken(error):
+            return dict.fromkeys(numbers, str(error))
+        raise
     wrong = {
         number: f"expected the content {stated}, got {hashed}"
         for number, stated, hashed in zip(numbers, entries["content_hash"], found, strict=True)

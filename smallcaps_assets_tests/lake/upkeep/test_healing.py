@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -10,18 +12,23 @@ from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.names import part_key, record_key
 from smallcaps_assets.lake.segments.reading import Month, read_month, read_rows, survey_month
 from smallcaps_assets.lake.segments.records import Record
+from smallcaps_assets.lake.storage.disk_errors import storage_errors
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.upkeep.healing import Healing, heal_month
 from smallcaps_assets.lake.upkeep.proving import audit_month
 from smallcaps_assets.schemas import ENTRIES
 from smallcaps_assets_tests.core.segments.segment_factories import STARTED
+from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import SESSION, make_tape
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     MONDAY,
     MONTH,
     SMALL,
+    SOURCE,
     hash_all,
     make_draft,
     make_lake,
+    make_naming,
     make_sessions,
     read_hashes,
 )
@@ -113,6 +120,48 @@ def test_a_part_that_is_no_more_is_quarantined(tmp_path: Path, harm: str) -> Non
     assert len(healing.quarantined) == 3
     assert {state for state, _ in states(lake).values()} == {QUARANTINED}
     assert audit(lake) == []
+
+
+class BadSector(LocalStorage):
+    """A disk on which one place of one object cannot be read any more."""
+
+    def __init__(self, root: Path, key: str, place: int) -> None:
+        super().__init__(root, ScriptedDisk())
+        self.key = key
+        self.place = place
+
+    def load(self, key: str) -> bytes:
+        self._fail(key, range(self.place + 1))
+        return super().load(key)
+
+    def load_range(self, key: str, start: int, size: int) -> bytes:
+        self._fail(key, range(start, start + size))
+        return super().load_range(key, start, size)
+
+    def _fail(self, key: str, asked: range) -> None:
+        if key == self.key and self.place in asked:
+            with storage_errors("read", Path(key)):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), key)
+
+
+@pytest.mark.parametrize("is_part", [True, False])
+def test_a_place_that_cannot_be_read_costs_the_sessions_in_it_alone(
+    tmp_path: Path, *, is_part: bool
+) -> None:
+    """One bad sector closes no lake: in a part it costs A, in a record what has no rows."""
+    (record,) = commit_segments(make_lake(tmp_path), [make_draft(SESSIONS, shape=SMALL)])
+    path = file_of(tmp_path, record, is_part=is_part)
+    content, key = path.read_bytes(), path.relative_to(tmp_path).as_posix()
+    lake = SegmentLake(BadSector(tmp_path, key, 10), SOURCE, make_naming("b"))
+    assert audit(lake)
+
+    healing = heal_month(lake, MONTH, record.entries)
+
+    lost = {("A", SESSION)} if is_part else {(ticker, MONDAY) for ticker in "ABC"}
+    assert {row[:2] for row in healing.quarantined} == lost
+    assert read_hashes(lake) == {place: told for place, told in HASHES.items() if place not in lost}
+    assert healing.moved == (key,)
+    assert (tmp_path / "quarantine" / key).read_bytes() == bytes(4096) + content[4096:]
 
 
 def test_another_green_answer_takes_the_place_of_a_lost_one(tmp_path: Path) -> None:
