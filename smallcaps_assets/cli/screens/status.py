@@ -155,6 +155,8 @@ def _describe_facts(status: StatusDocument) -> Iterator[Text]:
 def _describe_disk(status: StatusDocument) -> Text:
     disk = status.disk
     text = f"{format_bytes(disk.free_bytes)} free, {format_bytes(disk.reserve_bytes)} stay free"
+    if disk.segments_bytes:
+        text = f"{format_bytes(disk.segments_bytes)} in segments; {text}"
     if disk.needed_bytes is None or disk.margin_bytes is None or not status.partitions.left:
         return _label("disk", text)
     text += f"; the rest needs {format_bytes(disk.needed_bytes)} on disk: "

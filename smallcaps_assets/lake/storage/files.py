@@ -205,6 +205,11 @@ class FileSystem:
                 raise
         return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
+    def measure_folder(self, folder: Path) -> int:
+        """Sum the bytes of all files below a folder; links count for nothing."""
+        with storage_errors("look at", folder):
+            return _measure(str(folder))
+
     def exists(self, path: Path) -> bool:
         """Say whether anything has this name, be it a link that leads nowhere."""
         return os.path.lexists(path)
@@ -390,6 +395,19 @@ def _open_descriptor(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _measure(folder: str) -> int:
+    """Sum bytes by what the listing tells: thousands of paths would take a second."""
+    size = 0
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                size += _measure(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
 
 
 def _require_folder(path: Path) -> None:

@@ -154,6 +154,8 @@ class ReportDocument(Document, frozen=True, kw_only=True):
         stored_sessions: Sessions with a receipt, planned or not.
         rows: Trades stored.
         bytes: Bytes stored.
+        segments_bytes: Bytes of all files of segments: beside these their records, answers that do
+            not count, and what `smallcaps tidy` removes; 0: there is none.
         bytes_per_trade: Over all files.
         bytes_per_session: Over sessions with trades.
         budget_bytes: What the lake may take; ``None``: no budget is set.
@@ -209,6 +211,7 @@ class ReportDocument(Document, frozen=True, kw_only=True):
     stored_sessions: int
     rows: int
     bytes: int
+    segments_bytes: int
     bytes_per_trade: float
     bytes_per_session: float
     budget_bytes: float | None

@@ -24,6 +24,7 @@ from smallcaps_assets.ingest.budget.expectations import KEY
 from smallcaps_assets.ingest.derived import require_ledger
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Activity
+from smallcaps_assets.lake.segments.names import SEGMENTS
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import recall_verdicts
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -76,6 +77,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
     criteria, advice = judge_success(evidence)
     now = lakehouse.clock()
     recent = ledger.activity(now - ERROR_WINDOW)
+    segments = lakehouse.home.object_file(SEGMENTS.rstrip("/"))
     figures: dict[str, Any] = {
         "made_at": now,
         "source": str(lakehouse.source),
@@ -85,6 +87,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         "errors_last_hour": recent.errors,
         "last_commit_at": recent.last_commit_at,
         "content_hash": _hash(history.receipts),
+        "segments_bytes": lakehouse.fs.measure_folder(segments),
         "verdict": "expand" if advice.may_expand else "do not expand",
         "recommendation": advice.text,
         "criteria": [asdict(criterion) for criterion in criteria],

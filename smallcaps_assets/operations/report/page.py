@@ -122,7 +122,7 @@ def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
         ("states", states or "none"),
         ("stored sessions", f"{report.stored_sessions:,}, {report.unplanned_sessions:,} unplanned"),
         ("trades", f"{report.rows:,}"),
-        ("bytes", format_bytes(report.bytes)),
+        ("bytes", _describe_bytes(report)),
         ("bytes per session with trades", format_bytes(report.bytes_per_session)),
         ("bytes per trade", f"{report.bytes_per_trade:,.1f}"),
         ("disk budget", format_bytes(report.budget_bytes) if report.budget_bytes else "none set"),
@@ -157,6 +157,11 @@ def describe_reality(row: RealityRow) -> tuple[str, ...]:
         f"{row.estimated_requests:,} / {row.requests:,}",
         "" if error is None else format_share(error),
     )
+
+
+def _describe_bytes(report: ReportDocument) -> str:
+    stored, segments = format_bytes(report.bytes), format_bytes(report.segments_bytes)
+    return f"{stored}; {segments} in all files of segments" if report.segments_bytes else stored
 
 
 def _describe_cost(requests: int, stored: int, on_disk: int, hours: float) -> str:

@@ -117,6 +117,8 @@ class DiskPart(Part, frozen=True, kw_only=True):
             and the lake's indices add; ``null``: nothing tells.
         margin_bytes: Free less reserve less needed; negative: so much is lacking.
         fits: Whether the rest fits; ``null``: nothing tells.
+        segments_bytes: Bytes of all files of segments: beside the rows of proven sessions their
+            records, answers that do not count, and what `smallcaps tidy` removes; 0: there is none.
     """
 
     free_bytes: int
@@ -124,6 +126,7 @@ class DiskPart(Part, frozen=True, kw_only=True):
     needed_bytes: int | None
     margin_bytes: int | None
     fits: bool | None
+    segments_bytes: int
 
 
 class RatesPart(Part, frozen=True, kw_only=True):

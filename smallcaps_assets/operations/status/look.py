@@ -23,6 +23,7 @@ from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
 from smallcaps_assets.lake.roots.placement import measure_free
+from smallcaps_assets.lake.segments.names import SEGMENTS
 from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
@@ -261,6 +262,7 @@ class Look:
 
     def _measure_disk(self, left: Work | None, totals: Totals, told: Told | None) -> DiskPart:
         placement = self.lakehouse.placement
+        segments = self.lakehouse.home.object_file(SEGMENTS.rstrip("/"))
         free = measure_free(self.lakehouse.fs, self.lakehouse.landing_folders)
         disks = {root.folder.stat().st_dev: root.folder for root in placement.roots}
         reserve = round(sum(placement.reserve_bytes(folder) for folder in disks.values()))
@@ -272,6 +274,7 @@ class Look:
             needed_bytes=needed,
             margin_bytes=margin,
             fits=None if margin is None else margin >= 0,
+            segments_bytes=self.lakehouse.fs.measure_folder(segments),
         )
 
     def _measure_rates(self, now: dt.datetime, pulse: Pulse | None, limit: float) -> RatesPart:

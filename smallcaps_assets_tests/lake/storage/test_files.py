@@ -67,6 +67,17 @@ def test_a_folder_is_listed_by_name_and_tells_links_apart(tmp_path: Path) -> Non
     assert [fs.size(tmp_path / name) for name in ("a", "b", "gone", "a/b")] == [2, 0, 0, 0]
 
 
+def test_a_folder_is_measured_with_all_that_lies_in_it(tmp_path: Path, fs: FileSystem) -> None:
+    (tmp_path / "2024-03").mkdir()
+    (tmp_path / "2024-03" / "part").write_bytes(bytes(30))
+    (tmp_path / "part").write_bytes(bytes(4))
+    (tmp_path / "link").symlink_to(tmp_path / "part")
+    (tmp_path / "loop").symlink_to(tmp_path)
+
+    assert fs.measure_folder(tmp_path) == 34
+    assert fs.measure_folder(tmp_path / "gone") == 0
+
+
 def test_a_look_that_is_refused_names_the_path(tmp_path: Path) -> None:
     fs, path = FileSystem(), tmp_path / ("n" * 300)
 

@@ -23,6 +23,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     publish_plan,
     write_text,
 )
+from smallcaps_assets_tests.stored_rows import list_data_files
 
 KEY = "BCPC_2024-01-10"
 
@@ -31,11 +32,15 @@ def test_measure_lake_counts_what_lies_on_the_disk(lakehouse: Lakehouse) -> None
     """L1: the summary counts files and receipts, not attempts."""
     figures = measure_lake(lakehouse)
 
-    receipts = list(lakehouse.store.iter_receipts())
-    files = lakehouse.layout.lake_dir.rglob("trades.parquet")
+    receipts = list(lakehouse.sessions.iter_receipts())
+    files = list_data_files(lakehouse)
     assert figures.green_sessions == len(receipts) == SESSIONS
     assert figures.rows == sum(receipt.rows for receipt in receipts)
-    assert figures.bytes == sum(file.stat().st_size for file in files)
+    # The share of a session in the bytes of its file is a whole number.
+    size = sum(file.stat().st_size for file in files)
+    assert figures.bytes == pytest.approx(size, abs=SESSIONS)
+    segments = lakehouse.home.object_file("segments").rglob("*.parquet")
+    assert figures.segments_bytes == sum(file.stat().st_size for file in segments)
     assert figures.content_hash == hash_lake(
         {receipt.key: receipt.content_hash for receipt in receipts}
     )
@@ -127,7 +132,7 @@ def test_measure_lake_calls_an_audit_stale_after_repair_and_download(
     lakehouse = small_lake.copy(tmp_path, base_url=market_server.url)
     audit_lake(lakehouse)
     ticker, session_date = decode_key(KEY)
-    lakehouse.store.quarantine(ticker, session_date)
+    lakehouse.sessions.quarantine(ticker, session_date, evidence={})
     lakehouse.ledger.record_failures([Failure(KEY, QUARANTINED, "sha256", "planted")])
     download_plan(lakehouse)
 
