@@ -9,7 +9,7 @@ import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
 
-from smallcaps_assets.core.budget.calibration import (
-    DEFAULT_BYTES_PER_TRADE,
-    DEFAULT_LATENCY_S,
-    REPLAY_BYTES_PER_TRADE,
-    Calibration,
-)
+from smallcaps_assets.core.budget.calibration import DEFAULT_LATENCY_S, Calibration, assume_costs
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.core.plan.bounds import PlanBounds
 from smallcaps_assets.core.plan.ranges import RangeRules
@@ -35,6 +30,7 @@ from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError, PartitionConflictError
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.roots.identity import (
     RECEIPTS_FORMAT,
     SEGMENTS_FORMAT,
@@ -405,12 +401,18 @@ class Lakehouse:
         settings = self.settings
         is_emulated = settings.resolved_source is Source.EMULATOR
         is_replay = is_emulated and settings.emulator_replay is not None
-        return Calibration(
-            bytes_per_trade=REPLAY_BYTES_PER_TRADE if is_replay else DEFAULT_BYTES_PER_TRADE,
+        return replace(
+            assume_costs(is_replay=is_replay, has_segments=self._find_format() != RECEIPTS_FORMAT),
             page_limit=settings.page_limit,
             requests_per_minute=settings.requests_per_minute,
             request_s=DEFAULT_LATENCY_S / settings.workers,
         )
+
+    def _find_format(self) -> int:
+        """Tell what the lake is made of, or will be."""
+        with suppress(MissingPartitionError):
+            return read_identity(self.home, self.fs).format
+        return identity.WRITTEN_FORMAT
 
     @property
     def range_rules(self) -> RangeRules:

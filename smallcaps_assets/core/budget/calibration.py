@@ -19,6 +19,9 @@ REPLAY_BYTES_PER_TRADE: Final = 8.5
 """The same of flat files with stamps of milliseconds, ids that count up and one time per print."""
 DEFAULT_FILE_BYTES: Final = 2_560
 """Footer and page headers: what a file with hardly any trade has."""
+SEGMENT_BYTES_PER_TRADE: Final = 20.0
+SEGMENT_FILE_BYTES: Final = 300
+"""Both of a session in a segment, which shares pages and dictionaries; 80 to 1,600 trades."""
 FILE_GROWTH: Final = 0.1
 """Share of that by which dictionaries grow with each e-fold of trades; alike on all tapes."""
 SESSION_BYTES: Final = 3 * 4096
@@ -114,6 +117,21 @@ class Calibration:
         if self.requests_per_minute:
             work = max(work, requests / self.requests_per_minute * SECONDS_PER_MINUTE)
         return self.start_s * runs + work
+
+
+def assume_costs(*, is_replay: bool, has_segments: bool) -> Calibration:
+    """Assume what things cost before anything has landed.
+
+    Args:
+        is_replay: The tape is that of replayed flat files.
+        has_segments: Sessions lie in segments, and not each in a file of its own.
+    """
+    vendor = SEGMENT_BYTES_PER_TRADE if has_segments else DEFAULT_BYTES_PER_TRADE
+    return Calibration(
+        bytes_per_trade=REPLAY_BYTES_PER_TRADE if is_replay else vendor,
+        file_bytes=SEGMENT_FILE_BYTES if has_segments else DEFAULT_FILE_BYTES,
+        block_bytes=INDEX_BYTES if has_segments else DEFAULT_BLOCK_BYTES,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from smallcaps_assets.core.budget.calibration import (
     DEFAULT_FILE_BYTES,
     DEFAULT_TRADES_PER_SESSION,
     Calibration,
+    assume_costs,
     fit_bytes_per_trade,
     label_expected_rows,
 )
@@ -224,3 +225,21 @@ def test_label_expected_rows_keeps_rows_and_their_order() -> None:
     assert labelled["session_date"].to_list() == [THIRD, FIRST, SECOND]
     assert labelled.columns == ["ticker", "session_date", "expected_rows", "estimated_rows"]
     assert label_expected_rows(NOTHING, make_count_bars()).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("has_segments", "rows", "stored"),
+    [
+        (True, 10_229, 249_585),
+        (True, 40_351, 905_321),
+        (True, 200_554, 4_236_219),
+        (False, 40_351, 1_286_041),
+        (False, 200_554, 4_480_030),
+    ],
+)
+def test_assume_costs_foretells_emulated_lakes_of_123_sessions(
+    rows: int, stored: int, *, has_segments: bool
+) -> None:
+    costs = assume_costs(is_replay=False, has_segments=has_segments)
+
+    assert costs.predict_bytes(rows, 123) == pytest.approx(stored, rel=0.15)
