@@ -36,7 +36,7 @@ from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
 from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
-from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
+from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult, end_pool, open_pool
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome, describe_stored
 from smallcaps_assets.ingest.ticks.ranges import (
@@ -249,7 +249,7 @@ class Download:
         )
         lakehouse.stop.clear()
         self.workload.enter("fetches")
-        pool = ThreadPoolExecutor(lakehouse.settings.workers, thread_name_prefix="fetch")
+        pool = open_pool(lakehouse.settings.workers)
         try:
             self._room = open_room(lakehouse, bars, holdings.costs)
             yield from self._loop(pool, fetcher)
@@ -260,7 +260,7 @@ class Download:
             raise
         finally:
             lakehouse.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            end_pool(pool)
 
     def _ask_again(
         self, asking: AskingAgain, pool: ThreadPoolExecutor, fetcher: RangeFetcher

@@ -1,12 +1,15 @@
-"""One request range: ask, cut by session, judge, encode.  Runs in worker threads.
+"""One request range: ask, cut by session, judge, encode; and the threads in which that runs.
 
-What does not belong here: threads, commits and the order of ranges (``download``).
+What does not belong here: commits and the order of ranges (``download``).
 """
 
 import dataclasses
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 from msgspec.structs import replace
@@ -28,6 +31,9 @@ from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
+
+FETCHERS: Final = "fetch"
+"""How the names of the threads begin."""
 
 
 @dataclass(slots=True)
@@ -58,6 +64,21 @@ class RangeResult:
         """Say whether no bar disputes any session of it."""
         are_green = all(session.receipt.state in states.GREEN for session in self.sessions)
         return are_green and not self.refusals
+
+
+def open_pool(workers: int) -> ThreadPoolExecutor:
+    """Open the threads that fetch."""
+    return ThreadPoolExecutor(workers, thread_name_prefix=FETCHERS)
+
+
+def end_pool(pool: ThreadPoolExecutor) -> None:
+    """End the threads that fetch, and wait for them.
+
+    A download that nobody reads to its end is ended by whichever thread collects garbage; that may
+    be one of these, which cannot wait for itself.
+    """
+    is_own = threading.current_thread().name.startswith(FETCHERS)
+    pool.shutdown(wait=not is_own, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
