@@ -89,7 +89,7 @@ compact_closed_months = dg.define_asset_job(
 audit_lake = dg.define_asset_job(
     AUDIT_JOB,
     selection=dg.AssetSelection.checks(lake_audits),
-    description="Open, hash, decode and compare every stored file with its receipt and bar.",
+    description="Read and hash all that is stored; compare it with what proves it and its bar.",
 )
 make_bars = dg.define_asset_job(
     BARS_JOB,

@@ -69,7 +69,7 @@ class ReindexConfig(LaunchConfig):
     """How the ledger is made again.
 
     Attributes:
-        dry_run: Count the receipts and change nothing.
+        dry_run: Count the sessions and change nothing.
         forget_root: Absolute path of a disk of the lake that is lost and given up; empty: none.
     """
 
@@ -163,7 +163,7 @@ def reconcile(
 def reindex(
     context: dg.OpExecutionContext, config: ReindexConfig, lakehouse: dg.ResourceParam[Lakehouse]
 ) -> None:
-    """Index every receipt, and move a damaged ledger aside."""
+    """Index all that is stored, and move a damaged ledger aside."""
     with _keeping(config, lakehouse):
         lost = _read_folder("forget_root", config.forget_root) if config.forget_root else None
         if config.dry_run:
@@ -278,7 +278,7 @@ reconcile_job = _make_job(
     "reconcile_partitions", reconcile, "Make the partition states of Dagster equal to the lake's."
 )
 reindex_job = _make_job(
-    "reindex_ledger", reindex, "Rebuild the ledger from the receipts and the published plan."
+    "reindex_ledger", reindex, "Rebuild the ledger from what is stored and the published plan."
 )
 import_job = _make_job(
     "import_archive",

@@ -80,12 +80,12 @@ def trades(
 ) -> Iterator[Event]:
     """Every print of the planned ticker-sessions, as the vendor sent it.
 
-    - Grain: one print; a partition is a ticker and session, one file and one receipt.
+    - Grain: one print; a partition is a ticker and session.
     - Source: the vendor's trades endpoint.
     - Cadence: on request, or after each plan by the sensor `download_after_plan`.
 
-    A partition turns green after its receipt is on disk and stays green when it is asked for
-    again; only missing sessions are requested.
+    A partition turns green after its trades and what proves them are on disk, and stays green when
+    it is asked for again; only missing sessions are requested.
     """
     with ending_run(context):
         # Once: keys that are not planned may be gone from the set later.
