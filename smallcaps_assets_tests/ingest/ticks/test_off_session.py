@@ -57,7 +57,7 @@ def hash_off_session(lakehouse: Lakehouse) -> dict[str, str]:
 
 def lose_session(lakehouse: Lakehouse, date: dt.date) -> Lakehouse:
     """Return the same lake without a session and without a ledger, so that it is asked for."""
-    lakehouse.sessions.quarantine("ABCD", date)
+    lakehouse.sessions.quarantine("ABCD", date, evidence={})
     lakehouse.ledger.close()
     lakehouse.layout.ledger_file.unlink()
     return Lakehouse(lakehouse.settings)
