@@ -57,8 +57,8 @@ def run_large(folder: Path, sessions: int) -> Part:
             rounds += 1
     states = sick.ledger.states(keys)
     red = [key for key, state in states.items() if state not in GREEN]
-    truth = {receipt.key: receipt.content_hash for receipt in calm.store.iter_receipts()}
-    found = {receipt.key: receipt.content_hash for receipt in sick.store.iter_receipts()}
+    truth = {receipt.key: receipt.content_hash for receipt in calm.sessions.iter_receipts()}
+    found = {receipt.key: receipt.content_hash for receipt in sick.sessions.iter_receipts()}
     # Without daily bars a first page without results cannot be told from an empty session.
     wrong = [key for key, content in found.items() if content != truth[key]]
     empty = [key for key in wrong if states[key] == "empty_unverified"]

@@ -7,11 +7,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from campaigns.ground import Ground, Part
+from campaigns.session_files import find_needed, is_parquet
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.lake.paths.names import RECEIPT_NAME, decode_ticker, encode_ticker
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
@@ -40,19 +43,30 @@ def swap(path: Path, rng: random.Random) -> None:
     """Put another session's file of the same kind in its place."""
     others = [
         other
-        for other in sorted(path.parents[2].rglob(path.name))
-        if other.read_bytes() != path.read_bytes()
+        for other in sorted(path.parents[2].rglob("*"))
+        if other.is_file()
+        and is_parquet(other) == is_parquet(path)
+        and other.read_bytes() != path.read_bytes()
     ]
     shutil.copyfile(rng.choice(others), path)
 
 
-def edit_receipt(path: Path, rng: random.Random) -> None:
-    """Change one number of a receipt and leave its seal as it is."""
-    receipt_file = path.with_name(RECEIPT_NAME)
-    receipt = json.loads(receipt_file.read_text(encoding="utf-8"))
+def edit(path: Path, rng: random.Random) -> None:
+    """Change one number of a receipt or a record and leave its seal as it is."""
+    if path.suffix == ".parquet":
+        _edit_record(path, rng)
+        return
+    receipt = json.loads(path.read_text(encoding="utf-8"))
     name = rng.choice([key for key, value in receipt.items() if type(value) is int])
     receipt[name] += rng.choice([-1, 1])
-    receipt_file.write_text(json.dumps(receipt), encoding="utf-8")
+    path.write_text(json.dumps(receipt), encoding="utf-8")
+
+
+def _edit_record(path: Path, rng: random.Random) -> None:
+    seal, entries = pl.read_parquet_metadata(path), pl.read_parquet(path)
+    name = rng.choice([name for name, dtype in entries.schema.items() if dtype.is_integer()])
+    edited = entries.with_columns(pl.col(name).fill_null(0) + 1)
+    edited.write_parquet(path, metadata={"smallcaps": seal["smallcaps"]})
 
 
 KINDS: dict[str, tuple[Damage, int, int]] = {
@@ -60,20 +74,19 @@ KINDS: dict[str, tuple[Damage, int, int]] = {
     "truncations": (truncate, 200, 20),
     "deletions": (delete, 48, 8),
     "swapped files": (swap, 100, 10),
-    "edited receipts": (edit_receipt, 100, 10),
+    "edited records": (edit, 100, 10),
 }
 """What is done to a file, how often in the campaign, how often in its short form."""
 
 
 def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
-    """Damage a finished lake in each way; the deep audit must name the session."""
+    """Damage a finished lake in each way; the deep audit must name the file and its sessions."""
     lakehouse = ground.open(ground.copy("damaged", "whole"))
-    files = [
-        path for path in sorted((lakehouse.layout.lake_dir / "trades").rglob("*")) if path.is_file()
-    ]
+    needed = find_needed(lakehouse)
     parts: list[Part] = []
     for name, (damage, full, short) in KINDS.items():
-        part = Part(f"damage at rest: {name}", "found, with its session and kind")
+        part = Part(f"damage at rest: {name}", "found, with its sessions and kind")
+        files = sorted(path for path in needed if damage is not edit or not is_parquet(path))
         kinds: Counter[str] = Counter()
         started = time.monotonic()
         for number in range(short if is_short else full):
@@ -81,7 +94,7 @@ def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
             path = rng.choice(files)
             with restored(path):
                 damage(path, rng)
-                part.check(f"{name} {number}", find_silent(lakehouse, path, kinds))
+                part.check(f"{name} {number}", find_silent(lakehouse, path, needed[path], kinds))
         part.notes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         part.seconds = time.monotonic() - started
         parts.append(part)
@@ -89,30 +102,57 @@ def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
     return parts
 
 
-def find_damaged(lakehouse: Lakehouse) -> dict[str, set[str]]:
-    """Return the kinds of damage that `smallcaps audit --deep` finds, by key of the session."""
+@dataclass(frozen=True)
+class Found:
+    """What `smallcaps audit --deep` finds damaged.
+
+    Attributes:
+        sessions: Kinds of damage, by key of the session.
+        files: What it says of files that hold many sessions.
+    """
+
+    sessions: dict[str, set[str]]
+    files: list[str]
+
+    def names(self, path: Path) -> bool:
+        """Say whether a file of many sessions is among them."""
+        name = path.name.removesuffix(".record.parquet")
+        return any(f"{path.parent.name}/{name}: " in message for message in self.files)
+
+
+def find_damaged(lakehouse: Lakehouse) -> Found:
+    """Find what is damaged, as a new process would."""
+    lakehouse.forget_roots()
     found: dict[str, set[str]] = defaultdict(set)
     offenders = audit_lake(lakehouse)["files_are_undamaged"].offenders
-    # Files of months that several sessions share name no session.
-    named = offenders.select("ticker", "session_date", "kind").drop_nulls()
-    for ticker, date, kind in named.rows():
-        found[encode_key(ticker, date)].add(kind)
-    return dict(found)
+    for ticker, date, kind in offenders.select("ticker", "session_date", "kind").rows():
+        if ticker is not None:
+            found[encode_key(ticker, date)].add(kind)
+    files = offenders.filter(pl.col("ticker").is_null())["message"].to_list()
+    return Found(dict(found), files)
 
 
-def find_silent(lakehouse: Lakehouse, path: Path, kinds: Counter[str]) -> list[str]:
-    """Return a problem unless the audit names the session of ``path``, it alone, and a kind."""
-    ticker = decode_ticker(path.parents[1].name.removeprefix("ticker="))
-    key = f"{ticker}_{path.parent.name.removeprefix('date=')}"
+def find_silent(
+    lakehouse: Lakehouse, path: Path, needed: set[str], kinds: Counter[str]
+) -> list[str]:
+    """Return a problem unless the audit names the sessions of ``path``, them alone, and a kind.
+
+    Of a part with many sessions those still prove whose rows are elsewhere in it; then the file
+    is named.
+    """
     found = find_damaged(lakehouse)
-    for named in found.values():
+    for named in found.sessions.values():
         kinds.update(named)
-    return [] if list(found) == [key] else [f"silent: {path.name} of {key}, found {found}"]
+    keys = set(found.sessions)
+    is_shared = is_parquet(path) and found.names(path)
+    if keys == needed or (is_shared and keys <= needed):
+        return []
+    return [f"silent: {path.name} of {sorted(needed)}, found {found}"]
 
 
 @contextmanager
 def restored(path: Path) -> Iterator[None]:
-    """Put a session's files back afterwards."""
+    """Put the files of a folder back afterwards."""
     before = {file: file.read_bytes() for file in path.parent.iterdir()}
     try:
         yield
@@ -132,7 +172,8 @@ def run_old_copies(ground: Ground) -> Part:
         gone = restore(ground, folder)
         lakehouse = ground.open(folder)
         verdicts = audit_lake(lakehouse)
-        problems = [f"silent: {sorted(gone)}"] if set(find_damaged(lakehouse)) != gone else []
+        found = set(find_damaged(lakehouse).sessions)
+        problems = [f"silent: {sorted(gone)}"] if found != gone else []
         is_covered = verdicts["planned_sessions_are_covered"].passed
         problems += ["silent: an old ledger"] if is_covered and not gone else []
         repair_lake(lakehouse)
@@ -149,5 +190,11 @@ def _restore_ledger(ground: Ground, folder: Path) -> set[str]:
 
 
 def _restore_sessions(ground: Ground, folder: Path) -> set[str]:
-    shutil.rmtree(folder / "lake" / "trades" / f"ticker={encode_ticker('CON')}")
-    return {key for key in ground.keys if key.startswith("CON_")}
+    lakehouse = ground.open(folder)
+    gone: set[str] = set()
+    for path, keys in find_needed(lakehouse).items():
+        if any(key.startswith("CON_") for key in keys):
+            path.unlink()
+            gone |= keys
+    lakehouse.ledger.close()
+    return gone

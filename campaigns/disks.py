@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from campaigns.crashes import TrackedDisk
+from campaigns.damage import find_damaged
 from campaigns.ground import SMALL_WATCHLIST, Ground, Part
-from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LakeError, StorageError
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.ingest.bulky import KEYS, TRADES, BulkySource, make_bulky_lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import download, find_asked, hash_stored
@@ -155,7 +155,7 @@ def expect_refusal(lakehouse: Lakehouse, folder: Path) -> list[str]:
 
 
 def run_removed_folders(ground: Ground, *, is_short: bool) -> Part:
-    """Unmount a root, or remove every session, at several steps of a download."""
+    """Unmount a disk, or remove every session, at several steps of a download."""
     part = Part(
         "a folder that goes away during a download",
         "unmounted: an error, then as if nothing was; deleted: every lost session named, healed",
@@ -178,8 +178,9 @@ class Mount:
         return self.folder.with_name("unmounted")
 
     def take(self) -> None:
-        """Unmount it."""
+        """Unmount it: an empty folder stays."""
         self.folder.rename(self.away)
+        self.folder.mkdir()
 
     def give(self) -> None:
         """Mount it again."""
@@ -189,12 +190,17 @@ class Mount:
 
 
 def _unmount(ground: Ground, point: int) -> list[str]:
-    folder, mount = ground.copy("unmounting"), Mount(ground.folder / "mount")
+    mount = Mount(ground.folder / "mount")
     for place in (mount.folder, mount.away):
         shutil.rmtree(place, ignore_errors=True)
     mount.folder.mkdir()
     disk = InterveningDisk(point, mount.take)
-    lakehouse = ground.open_on(disk, folder, workers=1, lake_roots=(mount.folder,))
+    if ground.open(ground.planned).has_segments:
+        folder = ground.copy("mount/data")
+        lakehouse = ground.open_on(disk, folder, workers=1)
+    else:
+        folder = ground.copy("unmounting")
+        lakehouse = ground.open_on(disk, folder, workers=1, lake_roots=(mount.folder,))
     problems = []
     try:
         download_plan(lakehouse)
@@ -210,20 +216,18 @@ def _unmount(ground: Ground, point: int) -> list[str]:
 
 def _delete(ground: Ground, point: int) -> list[str]:
     folder = ground.copy("deleting")
-    trades = folder / "lake" / "trades"
-    disk = InterveningDisk(point, lambda: shutil.rmtree(trades, ignore_errors=True))
+    lake = folder / "lake"
+    stored = lake / ("segments" if ground.open(folder).has_segments else "trades")
+    disk = InterveningDisk(point, lambda: shutil.rmtree(stored, ignore_errors=True))
     lakehouse = ground.open_on(disk, folder, workers=1)
     with contextlib.suppress(LakeError):
         download_plan(lakehouse)
     if "ledger" in vars(lakehouse):
         lakehouse.ledger.close()
     lakehouse = ground.open(folder)
-    stored = lakehouse.ledger.stored_sessions().select("ticker", "session_date").rows()
-    gone = {
-        encode_key(*row) for row in stored if not lakehouse.store.find_receipt(encode_key(*row))
-    }
-    offenders = audit_lake(lakehouse)["files_are_undamaged"].offenders
-    named = {encode_key(*row) for row in offenders.select("ticker", "session_date").rows()}
+    known = lakehouse.ledger.stored_sessions().select(key_expression()).to_series()
+    gone = {key for key in known if not lakehouse.sessions.find_receipt(key)}
+    named = set(find_damaged(lakehouse).sessions)
     repair_lake(lakehouse)
     lakehouse.ledger.close()
     problems = [] if named == gone else [f"silent: {sorted(gone ^ named)}"]

@@ -21,12 +21,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from campaigns.damage import delete, edit_receipt, find_damaged, flip_bit, truncate
+from campaigns.damage import delete, edit, find_damaged, flip_bit, truncate
 from campaigns.disks import replan
 from campaigns.ground import SMALL_WATCHLIST, Ground, Part, hash_sessions
+from campaigns.session_files import find_needed, is_parquet
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.errors import LakeError
+from smallcaps_assets.errors import LakeError, LedgerMismatchError
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
 from smallcaps_assets.lakehouse import Lakehouse
@@ -35,7 +36,7 @@ from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import download_plan, planned_keys
 
-DAMAGES = (flip_bit, truncate, delete, edit_receipt)
+DAMAGES = (flip_bit, truncate, delete, edit)
 ARCHIVES = ("dates", "phases")
 UNPROVABLE = "CON"
 """The ticker whose sessions are cut to seconds in the archives."""
@@ -81,7 +82,7 @@ class LakeMachine(RuleBasedStateMachine):
     def end_at(self, step: int, work: Callable[[Lakehouse], object]) -> None:
         """Do some work and die at a step of it; then look at what is there."""
         open_before = self._find_open()
-        with contextlib.suppress(Crash):
+        with contextlib.suppress(Crash), self._refusing():
             work(self.reopen(ScriptedDisk(crash_at=step)))
         self.reopen()
         self._learn(open_before)
@@ -101,9 +102,12 @@ class LakeMachine(RuleBasedStateMachine):
     def download(self) -> None:
         """Fetch what is missing; what is hurt is believed until an audit."""
         open_before = self._find_open()
-        download_plan(self.reopen())
+        missing: set[str] = set()
+        with self._refusing():
+            download_plan(self.reopen())
+            missing = self.planned - self.hurt
         self._learn(open_before)
-        assert self.planned <= self.stored | self.hurt, self.planned - self.stored
+        assert missing <= self.stored, missing - self.stored
 
     @rule(step=st.integers(0, LAST_STEP))
     def kill_download(self, step: int) -> None:
@@ -114,16 +118,19 @@ class LakeMachine(RuleBasedStateMachine):
     def import_archive(self, name: str) -> None:
         """Import an archive: what is proven is stored, what is cut to seconds is not."""
         open_before = self._find_open()
-        self._import(self.reopen(), name)
+        proven: set[str] = set()
+        with self._refusing():
+            self._import(self.reopen(), name)
+            proven = {key for key in self.filled if decode_key(key)[0] != UNPROVABLE} - self.hurt
         self._learn(open_before)
-        proven = {key for key in self.filled if decode_key(key)[0] != UNPROVABLE}
-        assert proven <= self.stored | self.hurt, proven - self.stored
+        assert proven <= self.stored, proven - self.stored
 
     @rule(name=st.sampled_from(ARCHIVES), step=st.integers(0, LAST_STEP // 2))
     def kill_import(self, name: str, step: int) -> None:
         """Die at a step of an import."""
         self.end_at(step, lambda lakehouse: self._import(lakehouse, name))
 
+    @precondition(lambda self: self._has_receipts())
     @rule()
     def relocate(self) -> None:
         """Move the lake; one that is known to be damaged is refused."""
@@ -132,6 +139,7 @@ class LakeMachine(RuleBasedStateMachine):
             self.moves += 1
         self.reopen()
 
+    @precondition(lambda self: self._has_receipts())
     @rule(step=st.integers(0, LAST_STEP // 2))
     def kill_relocate(self, step: int) -> None:
         """Die at a step of a move; the next one goes to the same place."""
@@ -143,7 +151,7 @@ class LakeMachine(RuleBasedStateMachine):
     @rule()
     def reindex(self) -> None:
         """Rebuild the ledger from the receipts: it knows all of them."""
-        store, ledger = self.reopen().store, self.lakehouse.ledger
+        store, ledger = self.reopen().sessions, self.lakehouse.ledger
         ledger.reindex(store.iter_receipts(), store.iter_unproven())
         assert self._find_green() == self.stored, self._find_green() ^ self.stored
 
@@ -152,29 +160,29 @@ class LakeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._find_vulnerable())
     @rule(seed=st.integers(0, 10_000), number=st.integers(0, len(DAMAGES) - 1))
     def damage(self, seed: int, number: int) -> None:
-        """Hurt one stored session."""
+        """Hurt one stored session, and those that lie with it."""
         rng = random.Random(seed)
-        key = rng.choice(self._find_vulnerable())
-        ticker, date = decode_key(key)
-        root = self.lakehouse.layout.find_root(ticker, date)
-        files = [root.trades_file(ticker, date), root.receipt_file(ticker, date)]
-        DAMAGES[number](rng.choice([file for file in files if file.exists()]), rng)
-        self.hurt.add(key)
+        key, harm = rng.choice(self._find_vulnerable()), DAMAGES[number]
+        needed = find_needed(self.lakehouse)
+        files = sorted(path for path, keys in needed.items() if key in keys and path.exists())
+        path = rng.choice([path for path in files if harm is not edit or not is_parquet(path)])
+        harm(path, rng)
+        self._note_damage(path, needed[path])
 
     # -- what heals ------------------------------------------------------------------------
 
     @rule()
     def audit(self) -> None:
         """Find what is hurt, all of it and nothing else."""
-        found = set(find_damaged(self.reopen()))
+        found = set(find_damaged(self.reopen()).sessions)
         assert found == self.hurt, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
 
     @rule()
     def repair(self) -> None:
-        """Move what is hurt aside: it is missing then."""
+        """Move what is hurt aside: it is missing then, unless it could be recognized."""
         found = set(repair_lake(self.reopen()).keys)
         assert found == self.hurt, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
-        self.stored -= self.hurt
+        self.stored = (self.stored - self.hurt) | self._find_readable()
         self.hurt.clear()
 
     @rule(step=st.integers(0, LAST_STEP // 8))
@@ -213,34 +221,65 @@ class LakeMachine(RuleBasedStateMachine):
             return []
         return sorted((self.stored & self._find_green()) - self.hurt)
 
-    def _is_readable(self, key: str) -> bool:
-        """Return whether a receipt can be read; without one a session is not there."""
+    def _has_receipts(self) -> bool:
+        """Say whether each session lies by itself."""
+        return hasattr(self, "lakehouse") and not self.lakehouse.has_segments
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Let work be refused where a record of many sessions is damaged, and nowhere else."""
         try:
-            return self.lakehouse.store.find_receipt(key) is not None
-        except LakeError:
-            return False
+            yield
+        except LedgerMismatchError:
+            if self._has_receipts() or not self.hurt:
+                raise
+
+    def _note_damage(self, path: Path, needed: set[str]) -> None:
+        """Note whom the damage of a file hurts; one in a part need not touch all of its rows.
+
+        What the ledger does not know yet is missing without its record, and not lost.
+        """
+        if self._has_receipts() or not is_parquet(path):
+            self.stored -= needed - self._find_green()
+            self.hurt |= needed & self._find_green()
+            return
+        found = find_damaged(self.reopen())
+        assert found.names(path), f"silent: {path.name}"
+        assert set(found.sessions) <= self.hurt | needed, f"found {sorted(found.sessions)}"
+        self.hurt |= found.sessions.keys()
+
+    def _find_readable(self) -> set[str]:
+        """Find the sessions that can be believed at sight."""
+        return set(hash_sessions(self.lakehouse, []))
 
     def _find_open(self) -> set[str]:
-        """Return hurt sessions that the next download takes for missing: it heals them."""
-        green = self._find_green()
-        return {key for key in self.hurt - green if not self._is_readable(key)}
+        """Find hurt sessions that the next download takes for missing: it heals them."""
+        return self.hurt - self._find_green() - self._find_readable()
 
     def _learn(self, open_before: set[str]) -> None:
         """Take over what receipts say after a command that may write."""
-        readable = {key for key in self.truth if self._is_readable(key)}
+        readable = self._find_readable()
         self.hurt -= open_before & readable
         self.stored |= readable
-        self._forget_quarantined()
+        self._forget_quarantined(readable)
+        if not self._has_receipts():
+            self._forget_healed()
 
-    def _forget_quarantined(self) -> None:
+    def _forget_quarantined(self, readable: set[str]) -> None:
         """Sessions that neither ledger nor receipt has any more are missing, and not hurt."""
-        green = self._find_green()
-        for key in sorted(self.hurt - green):
+        for key in sorted(self.hurt - self._find_green() - readable):
             ticker, date = decode_key(key)
             root = self.lakehouse.layout.find_root(ticker, date)
             if not root.receipt_file(ticker, date).exists():
                 self.hurt.discard(key)
                 self.stored.discard(key)
+
+    def _forget_healed(self) -> None:
+        """Sessions that were rescued, or asked for again, are hurt no more."""
+        sessions = self.lakehouse.sessions
+        for receipt in sessions.iter_receipts(damages=[]):
+            if receipt.key in self.hurt and not sessions.verify_session(receipt):
+                self.hurt.discard(receipt.key)
 
     def _import(self, lakehouse: Lakehouse, name: str) -> None:
         with lakehouse.writing("machine", 0.0):
@@ -273,8 +312,8 @@ def run_machine(ground: Ground, examples: int) -> Part:
     build_archives(ground)
     whole = ground.open(ground.folder / "whole")
     LakeMachine.ground, LakeMachine.examples = ground, 0
-    LakeMachine.truth = {r.key: r.content_hash for r in whole.store.iter_receipts()}
-    LakeMachine.filled = {r.key for r in whole.store.iter_receipts() if r.rows}
+    LakeMachine.truth = {r.key: r.content_hash for r in whole.sessions.iter_receipts()}
+    LakeMachine.filled = {r.key for r in whole.sessions.iter_receipts() if r.rows}
     LakeMachine.plans = {"large": list(ground.keys), "small": _plan_small(ground)}
     budget = settings(
         max_examples=examples,

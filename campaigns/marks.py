@@ -55,7 +55,7 @@ def judge_sessions(
     judgement = Judgement()
     states = lakehouse.ledger.states(keys)
     judgement.open_keys = {key for key, state in states.items() if state in WAITING}
-    for receipt in lakehouse.store.iter_receipts():
+    for receipt in lakehouse.sessions.iter_receipts():
         word = _judge(lakehouse, receipt, states[receipt.key], truth[receipt.key])
         judgement.counts[word] += 1
         if word not in {"true", "red"}:
@@ -76,7 +76,7 @@ def _judge(lakehouse: Lakehouse, receipt: Receipt, state: str, truth: Receipt) -
         return "red"
     if receipt.marks:
         return "marked"
-    trades = lakehouse.store.read_trades(receipt.ticker, receipt.session_date)
+    trades = lakehouse.sessions.read_trades(receipt.ticker, receipt.session_date)
     return _compare_bar(trades, truth) or "unseen"
 
 

@@ -2,17 +2,21 @@
 
 import contextlib
 import random
+import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 
 from campaigns.damage import delete, flip_bit, truncate
-from campaigns.ground import Ground, Part
+from campaigns.ground import Ground, Part, build_ground
 from smallcaps_assets import Lake
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.content_hash import hash_trades
+from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
@@ -26,6 +30,18 @@ DAMAGES = (flip_bit, truncate, delete)
 COMPACTED = "compacted"
 TRIMMED = "trimmed"
 """The whole lake compacted with its landing files, and without them."""
+
+
+def find_receipts(ground: Ground) -> Ground:
+    """Return a ground whose sessions lie each with a receipt: no others are compacted."""
+    if not ground.open(ground.planned).has_segments:
+        return ground
+    folder = ground.folder / "receipts"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    assert isinstance(ground.server, EmulatorServer)
+    with patch.object(identity, "WRITTEN_FORMAT", identity.RECEIPTS_FORMAT):
+        return build_ground(folder, ground.server)
 
 
 def compact(lakehouse: Lakehouse) -> list[Done]:
@@ -64,6 +80,7 @@ def run_compaction_ends(ground: Ground, limit: int) -> Part:
         "compactions ended at distinct steps",
         "every session read once and whole, before and after the same command again",
     )
+    ground = find_receipts(ground)
     truth = build_compacted(ground)
     sources = {"first": "whole", "removing": COMPACTED}
     for name, source in sources.items():
@@ -99,6 +116,7 @@ def run_month_damage(ground: Ground, limit: int) -> Part:
         "damage at rest: files of compacted months",
         "the audit tells, or readers see the same rows; repaired and downloaded: the same rows",
     )
+    ground = find_receipts(ground)
     truth = build_compacted(ground)
     wrong_reads = 0
     for name in (COMPACTED, TRIMMED):

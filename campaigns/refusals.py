@@ -152,14 +152,14 @@ def _download_under(ground: Ground, faults: list[Fault], counts: Counter[str]) -
         download_plan(lakehouse)
     finally:
         server.faults = []
-    whole = ground.open(ground.folder / "whole").store
+    whole = ground.open(ground.folder / "whole").sessions
     truth = {receipt.key: receipt for receipt in whole.iter_receipts()}
     judged = judge_sessions(lakehouse, ground.keys, truth)
     counts.update(judged.counts)
     lakehouse.ledger.close()
     lakehouse = ground.open(folder, page_limit=PAGE_LIMIT, outage_after=10_000)
     download_plan(lakehouse)
-    found = {receipt.key: receipt.content_hash for receipt in lakehouse.store.iter_receipts()}
+    found = {receipt.key: receipt.content_hash for receipt in lakehouse.sessions.iter_receipts()}
     # What is disputed or marked waits for its next day, or for a person.
     late = [
         key
