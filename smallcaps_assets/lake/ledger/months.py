@@ -233,7 +233,8 @@ class MonthIndex:
         self._execute(month_sql.ADD_TICKER_MONTH, change)
         self._execute(month_sql.FORGET_IDLE, change.select("month", "ticker", "record"))
         self._list(after, attempts=1)
-        self._contradict(after, select_two_answers(told, after))
+        self._settle_answers(after)
+        self._contradict(select_two_answers(told, after))
         recalled = self.ledger.lost_proof().with_columns(kind=pl.lit(SESSION))
         self._settle(recalled.join(after, on=KEY, how="semi"), after)
         self._connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", self._listing.now))
@@ -261,7 +262,7 @@ class MonthIndex:
         self._execute(month_sql.ADD_TICKER_MONTH, index_tickers(winners))
         self._list(winners, attempts=0)
         self._connection.execute(month_sql.FORGET_TWO_ANSWERS, _bound(month))
-        self._contradict(winners, rivals)
+        self._contradict(rivals)
         vanished = _name(red.join(winners, on=_PLACE, how="anti"))
         for statement in month_sql.FORGET_VANISHED:
             self._connection.executemany(statement, vanished)
@@ -305,16 +306,19 @@ class MonthIndex:
         rows = self._connection.execute(month_sql.LISTED, asked).fetchall()
         return counted.join(frame_keys(rows, KEY_COLUMNS), on=_PLACE, how="semi")
 
-    def _contradict(self, winners: pl.DataFrame, rivals: pl.DataFrame) -> None:
+    def _contradict(self, rivals: pl.DataFrame) -> None:
         """Note of which sessions two answers of the revision that counts differ."""
-        for statement, told in (
-            (month_sql.SETTLE_TWO_ANSWERS, winners),
-            (month_sql.RECORD_TWO_ANSWERS, rivals),
-        ):
-            sessions = told.filter(pl.col("kind") == SESSION)
-            texts = sessions.with_columns(pl.col("session_date").dt.to_string("%Y-%m-%d"))
-            rows = texts.select(*_PLACE, "revision").unique().rows()
-            self._connection.executemany(statement, rows)
+        sessions = rivals.filter(pl.col("kind") == SESSION)
+        texts = sessions.with_columns(pl.col("session_date").dt.to_string("%Y-%m-%d"))
+        rows = texts.select(*_PLACE, "revision").unique().rows()
+        self._connection.executemany(month_sql.RECORD_TWO_ANSWERS, rows)
+
+    def _settle_answers(self, winners: pl.DataFrame) -> None:
+        """Forget the two answers of sessions of which another revision counts now."""
+        counting = winners.filter(pl.col("kind") == SESSION).select(*_PLACE, now="revision")
+        joined = self.ledger.two_answers().join(counting, on=_PLACE, how="inner")
+        settled = joined.filter(pl.col("now") != pl.col("revision"))
+        self._connection.executemany(month_sql.FORGET_ANSWERS, _name(settled))
 
     def _settle(self, recalled: pl.DataFrame, winners: pl.DataFrame) -> pl.DataFrame:
         """Keep of what may be lost what is, by all entries that count for these sessions."""

@@ -96,10 +96,7 @@ TWO_ANSWERS: Final = """
 SELECT ticker, session_date, revision FROM two_answers ORDER BY ticker, session_date
 """
 RECORD_TWO_ANSWERS: Final = "INSERT OR REPLACE INTO two_answers VALUES (?, ?, ?)"
-# A later answer settles what those before it said.
-SETTLE_TWO_ANSWERS: Final = """
-DELETE FROM two_answers WHERE ticker = ? AND session_date = ? AND revision <> ?
-"""
+FORGET_ANSWERS: Final = "DELETE FROM two_answers WHERE ticker = ? AND session_date = ?"
 FORGET_TWO_ANSWERS: Final = "DELETE FROM two_answers WHERE session_date BETWEEN :first AND :last"
 RECALLED: Final = """
 SELECT ticker, session_date, coalesce(lost_proof.state, sessions.state),
