@@ -10,13 +10,13 @@ from typing import Final
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from smallcaps_assets.core.ticks.content_hash import hash_lake
+from smallcaps_assets.core.ticks.content_hash import hash_lake, hash_trades
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.cli.cli_factories import TIMEOUT_S, Finished, User
 from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
-from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
 from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     find_shared,
@@ -65,7 +65,11 @@ class Replay:
     @property
     def lakehouse(self) -> Lakehouse:
         """Return the lakehouse of the first zone."""
-        data_dir = self.users[ZONES[0]].data_dir
+        return self.open(ZONES[0])
+
+    def open(self, zone: str) -> Lakehouse:
+        """Return the lakehouse of a zone."""
+        data_dir = self.users[zone].data_dir
         return make_lakehouse(data_dir, self.vendor.url, emulator_replay=self.folder)
 
 
@@ -135,7 +139,7 @@ def test_every_print_lands_row_by_row_and_column_by_column(
     """L4, L5, L8, L24: ties in tape order, nanoseconds exact, every column of the vendor."""
     expected = read_flat_file(replay.folder, date).filter(ticker=ticker)
 
-    stored = flatten(replay.lakehouse.store.read_trades(ticker, date))
+    stored = flatten(replay.lakehouse.sessions.read_trades(ticker, date))
 
     assert stored.height == expected.height > 10_000
     for name in stored.columns:
@@ -143,21 +147,26 @@ def test_every_print_lands_row_by_row_and_column_by_column(
     assert stored["sip_timestamp"].n_unique() < stored.height
 
 
-def test_content_and_bytes_are_the_same_in_every_time_zone(replay: Replay) -> None:
+def test_every_value_is_the_same_in_every_time_zone(replay: Replay) -> None:
     """L5: nothing depends on where the machine stands."""
-    contents = {zone: read_files(user.data_dir) for zone, user in replay.users.items()}
+    contents = {zone: read_all(replay.open(zone)) for zone in ZONES}
     reports = {zone: report_hash(user) for zone, user in replay.users.items()}
 
-    assert len(contents["UTC"]) == 10
-    assert contents["UTC"] == contents["Asia/Tokyo"]
-    assert len(set(reports.values())) == 1
-    assert reports["UTC"] == hash_lake(hash_stored(replay.lakehouse))
+    assert sum(trades.height > 0 for trades in contents["UTC"].values()) == 10
+    assert contents["UTC"].keys() == contents["Asia/Tokyo"].keys()
+    for key, trades in contents["UTC"].items():
+        assert_frame_equal(trades, contents["Asia/Tokyo"][key], check_exact=True)
+    hashes = {key: hash_trades(trades) for key, trades in contents["UTC"].items()}
+    assert {*reports.values()} == {hash_lake(hashes)}
 
 
-def read_files(data_dir: Path) -> dict[str, bytes]:
-    """Return the stored files of trades by their place in the lake."""
-    files = (data_dir / "lake").rglob("trades.parquet")
-    return {str(file.relative_to(data_dir)): file.read_bytes() for file in files}
+def read_all(lakehouse: Lakehouse) -> dict[str, pl.DataFrame]:
+    """Return the trades of all stored sessions, by key, from the disk."""
+    store = lakehouse.sessions
+    return {
+        receipt.key: store.read_trades(receipt.ticker, receipt.session_date)
+        for receipt in store.iter_receipts()
+    }
 
 
 def report_hash(user: User) -> str:
@@ -167,7 +176,7 @@ def report_hash(user: User) -> str:
 
 def test_receipts_say_what_was_proven_and_what_was_not(replay: Replay) -> None:
     """L9: no trades and no bar is another state than no trades."""
-    store = replay.lakehouse.store
+    store = replay.lakehouse.sessions
 
     full, empty = store.read_receipt("IBM", DATES[0]), store.read_receipt("AIG", BEYOND)
 
@@ -207,7 +216,7 @@ def test_prints_after_midnight_utc_stay_on_their_new_york_date(
     """L6, L7: after-hours trades of winter end after midnight UTC, and are all kept."""
     expected = small_market.read_trades(ticker, date)
 
-    trades = small_lake.copy(tmp_path).store.read_trades(ticker, date)
+    trades = small_lake.copy(tmp_path).sessions.read_trades(ticker, date)
 
     is_late = trades["sip_timestamp"].dt.date() > date
     assert trades["sip_timestamp"].cast(pl.Int64).equals(expected["sip_timestamp"])

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from smallcaps_assets_tests.cli.cli_factories import TIMEOUT_S, Finished, User
+from smallcaps_assets_tests.cli.homes import list_data_files, list_proofs
 from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
 from smallcaps_assets_tests.lakehouse_factories import WATCHLIST_TEXT, open_memory, write_text
 from smallcaps_assets_tests.secret_search import find_secret, holds_secret
@@ -148,7 +149,9 @@ def test_the_key_is_in_no_file_and_in_nothing_that_was_said(witness: Witness) ->
     """L14: data, receipts, ledger, catalog, Dagster's databases and logs, output, errors."""
     names = {path.name for path in witness.folder.rglob("*")}
 
-    assert {"_SUCCESS", "trades.parquet", "ledger.sqlite", "catalog.duckdb", "runs.db"} <= names
+    assert {"ledger.sqlite", "catalog.duckdb", "runs.db"} <= names
+    assert list_data_files(witness.folder)
+    assert list_proofs(witness.folder)
     assert find_secret(witness.folder, KEY) == []
 
 

@@ -1,10 +1,13 @@
 """What a user's Dagster home and lake hold, after commands ran there."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets_tests.cli.cli_factories import User
 from smallcaps_assets_tests.defs.defs_factories import open_instance, read_statuses
 
@@ -32,3 +35,51 @@ def count_rows(user: User) -> int:
     with duckdb.connect(str(user.data_dir / "catalog.duckdb"), read_only=True) as connection:
         rows: int = connection.sql("SELECT count(*) FROM trades").fetchall()[0][0]
         return rows
+
+
+def list_data_files(folder: Path) -> list[Path]:
+    """Return the files below a folder that have trades: one a session, or parts of many."""
+    parts = (path for path in folder.rglob("????-??/*.parquet") if not _is_record(path))
+    return sorted([*folder.rglob("trades.parquet"), *parts])
+
+
+def list_proofs(folder: Path) -> list[Path]:
+    """Return the files below a folder that say what is stored: receipts, or records."""
+    return sorted([*folder.rglob("_SUCCESS"), *folder.rglob("*.record.parquet")])
+
+
+def list_stored(user: User) -> list[str]:
+    """Return the keys of all that a record or a receipt says is stored with trades."""
+    return sorted(key for path in list_proofs(user.data_dir) for key in _read_keys(path))
+
+
+def find_file(user: User, key: str) -> tuple[Path, set[str]]:
+    """Find the file with the trades of a session, and the keys of all that lie in it."""
+    for proof in list_proofs(user.data_dir):
+        if key in (keys := _read_keys(proof)):
+            is_record = _is_record(proof)
+            name = proof.name.replace(".record", "") if is_record else "trades.parquet"
+            return proof.with_name(name), keys
+    raise AssertionError(f"{key} is not stored")
+
+
+def lose_file(user: User, key: str) -> set[str]:
+    """Remove the file with the trades of a session, and what says so; return what lay in it."""
+    path, keys = find_file(user, key)
+    for proof in list_proofs(path.parent):
+        if key in _read_keys(proof):
+            proof.unlink()
+    path.unlink()
+    return keys
+
+
+def _is_record(path: Path) -> bool:
+    return path.name.endswith(".record.parquet")
+
+
+def _read_keys(proof: Path) -> set[str]:
+    if _is_record(proof):
+        entries = pl.read_parquet(proof).filter(pl.col("rows") > 0)
+        return {*entries.select(key_expression()).to_series()}
+    receipt = json.loads(proof.read_bytes())
+    return {f"{receipt['ticker']}_{receipt['session_date']}"} if receipt["rows"] else set()

@@ -17,6 +17,7 @@ from smallcaps_assets_tests.cli.cli_factories import (
     User,
     check_refusal,
 )
+from smallcaps_assets_tests.cli.homes import list_data_files, list_proofs
 from smallcaps_assets_tests.lakehouse_factories import write_text
 
 BAR_COLUMNS: Final = "ticker,date,open,high,low,close,volume"
@@ -208,7 +209,7 @@ def test_a_wrong_key_costs_a_download_one_request(customer: tuple[User, Emulator
 
     check_refusal(finished, FAILED, "401", "the key was refused", "set POLYGON_API_KEY")
     assert len(server.requests) <= 2  # as many as there are workers
-    assert not any("trades.parquet" in name for name in someone.list_files())
+    assert list_proofs(someone.data_dir) == list_data_files(someone.data_dir) == []
     assert someone.run("download").code == 0
 
 
@@ -219,7 +220,7 @@ def test_a_plan_without_trades(customer: tuple[User, EmulatorServer]) -> None:
     finished = someone.run("download", "--watchlist", "watchlist.csv")
 
     check_refusal(finished, FAILED, "not_entitled", "403")
-    assert not any("_SUCCESS" in name for name in someone.list_files())
+    assert list_proofs(someone.data_dir) == []
     server.reset()
     assert someone.run("download").code == 0
 
@@ -241,4 +242,4 @@ def test_a_vendor_that_cannot_be_reached(user: User) -> None:
     finished = someone.run("download", "--watchlist", "watchlist.csv")
 
     check_refusal(finished, FAILED, "no answer", CLOSED_PORT, "unavailable", "SMALLCAPS_BASE_URL")
-    assert not any("_SUCCESS" in name for name in someone.list_files())
+    assert list_proofs(someone.data_dir) == []

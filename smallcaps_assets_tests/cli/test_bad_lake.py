@@ -18,6 +18,7 @@ from smallcaps_assets_tests.cli.cli_factories import (
     User,
     check_refusal,
 )
+from smallcaps_assets_tests.cli.homes import list_proofs
 from smallcaps_assets_tests.lakehouse_factories import write_text
 
 
@@ -73,7 +74,7 @@ def test_a_disk_that_is_full_by_the_time_of_the_download(user: User, tiny_disk: 
 
     assert planned.code == 0, planned.text
     check_refusal(finished, FAILED, "error", "free space")
-    assert not list(tiny_disk.rglob("_SUCCESS"))
+    assert list_proofs(tiny_disk) == []
     assert not list(tiny_disk.rglob(".tmp-*"))
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User
+from smallcaps_assets_tests.cli.homes import list_stored
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS, count_trade_requests
 
 
@@ -42,11 +43,7 @@ def test_download_narrows_to_tickers_and_dates(user: User, market_server: Emulat
     finished = user.run("download", "--tickers", "BCPC,CON", "--to", "2024-01-10")
 
     assert finished.code == 0, finished.text
-    stored = [name for name in user.list_files() if name.endswith("trades.parquet")]
-    assert stored == [
-        "lake/trades/ticker=BCPC/date=2024-01-09/trades.parquet",
-        "lake/trades/ticker=BCPC/date=2024-01-10/trades.parquet",
-    ]
+    assert list_stored(user) == ["BCPC_2024-01-09", "BCPC_2024-01-10"]
     assert count_trade_requests(market_server) == 1
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, User, check_refusal
-from smallcaps_assets_tests.cli.homes import count_rows, hash_content, show_partitions
+from smallcaps_assets_tests.cli.homes import (
+    count_rows,
+    hash_content,
+    list_data_files,
+    list_proofs,
+    show_partitions,
+)
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS
 
 
@@ -147,22 +153,27 @@ def test_an_old_copy_of_the_ledger_is_brought_up_to_date(filled: User) -> None:
 
 
 def test_an_old_copy_of_the_lake_turns_what_it_lacks_red(
-    filled: User, market_server: EmulatorServer
+    user: User, market_server: EmulatorServer
 ) -> None:
     """Files are gone that ledger and Dagster remember: two commands, and they are fetched."""
-    content = hash_content(filled)
-    shutil.rmtree(filled.data_dir / "lake" / "trades" / "ticker=%43ON")
+    user.run("download", "--watchlist", "watchlist.csv", "--tickers", "BCPC,BCpC")
+    old = {*list_data_files(user.data_dir), *list_proofs(user.data_dir)}
+    user.run("download")
+    content = hash_content(user)
+    for path in {*list_data_files(user.data_dir), *list_proofs(user.data_dir)} - old:
+        path.unlink()
+    market_server.reset()
 
-    reindexed, reconciled = filled.run("reindex"), filled.run("reconcile")
-    red = show_partitions(filled)["FAILED"]
-    downloaded = filled.run("download")
+    reindexed, reconciled = user.run("reindex"), user.run("reconcile")
+    red = show_partitions(user)["FAILED"]
+    downloaded = user.run("download")
 
     assert "6 receipts indexed, 3 sessions had none" in reindexed.text
     assert "3 marked missing" in reconciled.text
     assert red == {f"CON_2024-01-{day}" for day in (29, 30, 31)}
     assert downloaded.code == 0
     assert {request.path for request in market_server.requests} == {"/v3/trades/CON"}
-    assert hash_content(filled) == content
+    assert hash_content(user) == content
 
 
 def test_dry_runs_say_what_would_be_done_and_do_nothing(filled: User) -> None:

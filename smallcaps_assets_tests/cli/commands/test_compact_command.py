@@ -4,7 +4,12 @@ import pytest
 
 from smallcaps_assets_tests.cli.cli_factories import User
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("receipt_lakes")]
+
+
+@pytest.fixture
+def filled(filled_receipts: User) -> User:
+    return filled_receipts
 
 
 def test_compact_writes_complete_months_and_again_does_nothing(filled: User) -> None:

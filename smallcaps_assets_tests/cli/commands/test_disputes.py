@@ -5,7 +5,7 @@ import json
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, User, check_refusal
-from smallcaps_assets_tests.cli.homes import show_partitions
+from smallcaps_assets_tests.cli.homes import list_data_files, show_partitions
 
 SHORT = Fault("short_page", endpoint="trades", share=0.5, by="row")
 
@@ -59,6 +59,7 @@ def test_a_person_accepts_what_no_answer_settles(user: User, market_server: Emul
 
 def test_green_sessions_can_be_asked_for_again(filled: User, market_server: EmulatorServer) -> None:
     """L28: nothing changed is said; what changed is listed, and both answers are kept."""
+    stored = list_data_files(filled.data_dir)
     same = filled.run("recheck", "--sample", "100%")
     market_server.faults = [Fault("revised_history", endpoint="trades", revision="price")]
     changed = filled.run("recheck", "--sample", "100%", "--seed", "7")
@@ -68,7 +69,7 @@ def test_green_sessions_can_be_asked_for_again(filled: User, market_server: Emul
     assert "0 differ" in same.text
     assert changed.code == FAILED
     assert "answers differ from what was stored; both are kept" in changed.text
-    assert list((filled.data_dir / "revisions").rglob("trades.parquet"))
+    assert {*list_data_files(filled.data_dir)} > {*stored}
     assert again.code == 0, again.text
     assert "are asked for again" in again.text
 

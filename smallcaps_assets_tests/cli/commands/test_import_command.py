@@ -8,10 +8,16 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core.documents import decode_document, describe_document
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.archive.document import ImportDocument
 from smallcaps_assets_tests.cli.cli_factories import User
-from smallcaps_assets_tests.lakehouse_factories import EMPTY_KEY, SESSIONS, count_trade_requests
+from smallcaps_assets_tests.lakehouse_factories import (
+    EMPTY_KEY,
+    SESSIONS,
+    count_trade_requests,
+    make_lakehouse,
+)
 
 UNPROVEN = "BCPC_2024-01-10"
 
@@ -87,8 +93,10 @@ def test_import_accepts_what_is_unproven_on_request(filled: User, archive: Path)
     assert (imported.code, again.code) == (0, 0)
     assert "because it was accepted" in imported.out
     assert f"{SESSIONS - 1} │ in the lake before" in " ".join(again.out.split())
-    receipt = filled.data_dir / "lake/trades/ticker=BCPC/date=2024-01-10/_SUCCESS"
-    assert json.loads(receipt.read_text())["archive"]["is_accepted_unproven"] is True
+    lakehouse = make_lakehouse(filled.data_dir, filled.environment["SMALLCAPS_BASE_URL"])
+    receipt = lakehouse.sessions.read_receipt(*decode_key(UNPROVEN))
+    assert receipt.archive is not None
+    assert receipt.archive.is_accepted_unproven
 
 
 def test_import_refuses_what_is_no_folder(filled: User) -> None:

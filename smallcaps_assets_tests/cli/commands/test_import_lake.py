@@ -1,27 +1,10 @@
-"""`smallcaps import --lake` from the terminal: here, to another disk, and from another folder."""
+"""`smallcaps import --lake` from the terminal: to another disk, and from another folder."""
 
 from pathlib import Path
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
-from smallcaps_assets_tests.cli.homes import hash_content, show_partitions
-from smallcaps_assets_tests.lakehouse_factories import SESSIONS
-
-
-def test_a_lake_is_taken_over_and_nothing_is_asked(
-    filled_receipts: User, market_server: EmulatorServer
-) -> None:
-    user, content = filled_receipts, hash_content(filled_receipts)
-
-    taken, again = user.run("import", "--lake"), user.run("import", "--lake")
-
-    assert f"{SESSIONS} sessions" in taken.text
-    check_refusal(again, 2, "there is nothing to take over")
-    assert hash_content(user) == content
-    assert "nothing is missing" in user.run("download").text
-    assert len(show_partitions(user)["MATERIALIZED"]) == SESSIONS
-    assert user.run("audit", "--deep").code == 0
-    assert market_server.requests == []
+from smallcaps_assets_tests.cli.homes import hash_content
 
 
 def test_a_lake_is_taken_over_to_another_disk(filled_receipts: User, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`smallcaps report`: what it says of a lake as it is, from the terminal."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,15 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets_tests.cli.cli_factories import User, check_refusal
+from smallcaps_assets_tests.cli.homes import find_file
 from smallcaps_assets_tests.lakehouse_factories import (
     SESSIONS,
     WATCHLIST_TEXT,
-    flip_byte,
     open_memory,
     write_text,
 )
 
 GAP, DAMAGED = "CON_2024-01-30", "BCPC_2024-01-10"
-DAMAGED_FILE = "lake/trades/ticker=BCPC/date=2024-01-10/trades.parquet"
 CRITERIA = ("coverage", "size", "time", "metrics", "undamaged", "checks")
 
 
@@ -42,7 +42,7 @@ def broken_lake(small_market: Market) -> Iterator[Path]:
         server.faults = [Fault("cut_json", ticker="CON", endpoint="trades")]
         user = User(folder, {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url})
         assert user.run("download", "--watchlist", "watchlist.csv").code == 1
-        flip_byte(user.data_dir / DAMAGED_FILE)
+        os.truncate(find_file(user, DAMAGED)[0], 1_000)
         assert user.run("audit", "--deep").code == 1
         yield user.data_dir
 
@@ -66,9 +66,8 @@ def test_report_of_a_gap_and_a_damaged_file_names_both(broken: User) -> None:
     assert standings(report)["coverage"] == standings(report)["undamaged"] == "not met"
     assert {one["key"] for one in report["missing"]} >= {GAP}
     assert {one["kind"] for one in report["missing"]} == {"payload"}
-    assert {(one["ticker"], one["session_date"]) for one in report["damaged"]} == {
-        ("BCPC", "2024-01-10")
-    }
+    damaged = {f"{one['ticker']}_{one['session_date']}" for one in report["damaged"]}
+    assert damaged == find_file(broken, DAMAGED)[1]
 
 
 def test_page_of_a_gap_and_a_damaged_file_names_both(broken: User) -> None:
@@ -138,7 +137,7 @@ def test_report_takes_the_budget_as_its_limit(filled: User) -> None:
 
 
 def test_report_survives_a_lake_whose_files_are_gone(filled: User) -> None:
-    shutil.rmtree(filled.data_dir / "lake" / "trades" / "ticker=BCPC")
+    find_file(filled, DAMAGED)[0].unlink()
     filled.run("audit", "--deep")
 
     finished = filled.run("report", "--html")

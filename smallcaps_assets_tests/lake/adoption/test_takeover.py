@@ -200,8 +200,7 @@ def test_a_lake_is_taken_over_to_another_disk_killed_anywhere(
 ) -> None:
     source = make_old_lake(tmp_path / "source")
     expected, ledger = expect_rows(source), source.ledger_file.name
-    place = tmp_path / "disk" / "lake"
-    is_ended = False
+    place, is_ended = tmp_path / "disk" / "lake", False
     for crash_at in range(0, 1_000, 25):
         folder = tmp_path / str(crash_at)
         old = LakeLayout(folder / "old")
