@@ -49,6 +49,7 @@ SPANS: Final = {
 OTHER_RULES: Final[Rules] = {
     r"^(podman|docker) ": Left("there is no engine here; test_container reads the file"),
     r"^smallcaps research": Left("test_research_command runs it on a small lake"),
+    r"smallcaps relocate ": Left("test_relocate_command moves a lake"),
     r"smallcaps import --lake": Left("test_tidy_command takes a lake over and uses it on"),
     r"smallcaps import ": Left("test_import_command runs it on archives"),
     r"^smallcaps plan && ": Left("the tutorial runs both; test_faults meets them with faults"),

@@ -35,12 +35,12 @@ def find_home(data_dir: Path, fs: FileSystem, wanted: Path | None = None) -> Lak
     home = recall_home(data_dir, fs, wanted)
     if wanted is None:
         return home
-    asked, register = put_lake(data_dir, wanted), read_register(home, fs)
+    asked = put_lake(data_dir, wanted)
     if asked == home:
-        if register is None and not fs.exists(asked.identity_file):
-            require_place(asked, fs)
-        return asked
-    if not fs.exists(home.identity_file) and _is_lake_of(asked, fs, register):
+        if not (fs.exists(home.roots_file) or fs.exists(home.identity_file)):
+            require_place(home, fs)
+        return home
+    if not fs.exists(home.identity_file) and _is_lake_of(asked, fs, read_register(home, fs)):
         return asked
     raise ConfigError(_explain_other_place(home, asked, fs))
 
@@ -58,6 +58,8 @@ def recall_home(data_dir: Path, fs: FileSystem, wanted: Path | None = None) -> L
         StorageError: The disk refuses.
     """
     default = LakeLayout(data_dir)
+    if not fs.is_folder(data_dir):
+        return default if wanted is None else put_lake(data_dir, wanted)
     register = read_register(default, fs)
     if register is not None:
         return put_lake(data_dir, Path(register.lake)) if register.lake else default

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smallcaps_assets.errors import ConfigError
+from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.reading.catalog import build_catalog
@@ -92,6 +93,7 @@ def measure_move(
         StorageError: The folder's disk is too small, or gone.
     """
     home = _find_lake(lakehouse)
+    require_lake(home)
     if read_identity(home, lakehouse.fs).format == RECEIPTS_FORMAT:
         roots = plan_relocation(home, lakehouse.fs, dest, origin)
         return roots, _measure(lakehouse, roots.copies, roots.target)
