@@ -35,7 +35,7 @@ from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
-from smallcaps_assets.ingest.ticks.failing import FailurePolicy, VendorWatch
+from smallcaps_assets.ingest.ticks.failing import REFUSED_FOR, FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult, end_pool, open_pool
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome, describe_stored
@@ -356,7 +356,10 @@ class Download:
             self.asking.requests += requests
             return
         if not self.summary.aborted:
+            known = self._policy.learnt_until
             parts = self._policy.cut(span, error, bars, self._waiting)
+            if (learnt := self._policy.learnt_until) > known:
+                self._lakehouse.ledger.record_refused(learnt)
             if parts:
                 self._policy.put_parts(self._replace(span, parts), self._waiting)
                 return
@@ -442,6 +445,8 @@ class Download:
         failed = set(missing.filter("has_failed").select("ticker", "session_date").iter_rows())
         self._policy.expect_failures(failed)
         lakehouse = self._lakehouse
+        if not self._asks_again:
+            self._policy.recall(lakehouse.ledger.refused_until(lakehouse.clock() - REFUSED_FOR))
         rules = lakehouse.range_rules
         purposes = find_purposes(
             lakehouse.ledger,

@@ -36,6 +36,9 @@ GIVE_UP_AFTER: Final = 7
 One bad session among sixty, the most that a range holds by default, is found by halving within
 so many, even where no other part has been answered yet."""
 
+REFUSED_FOR: Final = dt.timedelta(days=1)
+"""How long a date that the key may not see is taken for one still, where the vendor refuses."""
+
 
 class VendorWatch:
     """What the answers of one download say about the vendor.
@@ -107,15 +110,21 @@ class FailurePolicy:
 
     Attributes:
         closed_until: Newest date that the vendor refused for lying too far back.
+        learnt_until: The same, as far as this download found it out.
     """
 
     def __init__(self, calendar: SessionCalendar, watch: VendorWatch, run_id: str) -> None:
         """Begin a download."""
-        self.closed_until = dt.date.min
+        self.closed_until = self.learnt_until = dt.date.min
         self._calendar = calendar
         self._watch = watch
+        self._refused_before = dt.date.min
         self._failed_before: set[tuple[str, dt.date]] = set()
         self._run_id = run_id
+
+    def recall(self, refused_until: dt.date | None) -> None:
+        """Note up to which date the vendor refused earlier runs, which holds if it refuses this."""
+        self._refused_before = refused_until or dt.date.min
 
     def expect_failures(self, failed: set[tuple[str, dt.date]]) -> None:
         """Note ticker and session of those that failed in earlier runs."""
@@ -184,15 +193,18 @@ class FailurePolicy:
     ) -> list[RequestRange]:
         """List the parts to try of a range that lies too far back for the key, the later first.
 
-        What a single session teaches holds for all tickers.  A closed day before it may lie too
-        far back where the session does not.
+        What a single session teaches holds for all tickers, and what an earlier run learnt is not
+        searched for again.  A closed day before it may lie too far back where the session does not.
         """
         if self.closed_until == dt.date.min:
             waiting.sort_newest_first()
+        if self.closed_until < self._refused_before:
+            self.closed_until = self._refused_before
+            return [span]
         if span.first_session != span.last_session:
             return list(split_range(span, self._calendar, bars))[::-1]
         first = span.first_date(self._calendar)
-        self.closed_until = max(self.closed_until, first)
+        self.closed_until = self.learnt_until = max(self.closed_until, first)
         return [span] if first < span.first_session else []
 
     def _is_known(self, span: RequestRange) -> bool:

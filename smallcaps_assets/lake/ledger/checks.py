@@ -133,6 +133,8 @@ IMPLAUSIBLE: Final = {
     "facts": (
         "name = 'requests' AND value IS NOT (SELECT coalesce(sum(requests), 0) FROM attempts)",
         f"name IN ('indexed_at', 'last_commit_at') AND ({_no_instant('value')})",
+        "name = 'refused_until' AND substr(value, 1, 10) IS NOT date(substr(value, 1, 10))",
+        f"name = 'refused_until' AND ({_no_instant('substr(value, 12)')})",
         "name = 'commits' AND typeof(value) <> 'integer'",
         "NOT EXISTS (SELECT 1 FROM facts WHERE name = 'requests')",
     ),

@@ -319,6 +319,12 @@ class LedgerReader(LedgerMonths):
         found = self._fetch(ledger_sql.FACT, {"name": "commits"})
         return int(found[0][0]) if found else 0
 
+    def refused_until(self, since: dt.datetime) -> dt.date | None:
+        """Recall the newest date too far back for the key; ``None``: not learnt since then."""
+        found = self._fetch(ledger_sql.FACT, {"name": "refused_until"})
+        date, _, learnt_at = found[0][0].partition(" ") if found else ("", "", "")
+        return dt.date.fromisoformat(date) if learnt_at >= format_instant(since) else None
+
     def pulse(self) -> Pulse | None:
         """Recall what the last download said of itself; ``None``: none ever did."""
         found = self._fetch(ledger_sql.FACT, {"name": "pulse"})

@@ -172,6 +172,11 @@ class Ledger(LedgerReader):
         with self._writing() as connection:
             connection.executemany(ledger_sql.RECORD_COUNTER, rows)
 
+    def record_refused(self, until: dt.date) -> None:
+        """Replace the newest date that lies too far back for the key."""
+        with self._writing() as connection:
+            connection.execute(ledger_sql.RECORD_FACT, ("refused_until", f"{until} {self._now()}"))
+
     def record_pulse(self, pulse: Pulse, step: Step | None = None) -> None:
         """Replace what a download said of itself, and add a step where one is due."""
         with self._writing() as connection:

@@ -363,6 +363,24 @@ def test_what_the_plan_does_not_reach_back_to_costs_few_requests(
     assert server.stats.requests <= most
 
 
+def test_what_the_vendor_refuses_is_searched_for_once_a_day(tmp_path: Path) -> None:
+    clock, keys = Clock(dt.date(2024, 3, 1)), make_keys("ABCD", SESSIONS[:20])
+    rows, fault = {"ABCD": make_sessions(SESSIONS[:20], 1)}, Fault("timeframe", before=SESSIONS[13])
+    asked = []
+    with serve(rows, fault) as server:
+        lakehouse = make_lakehouse(tmp_path, server.url, clock=clock)
+        for hours in (1, 24, 1):
+            before = server.stats.requests
+            download(lakehouse, keys)
+            asked.append(server.stats.requests - before)
+            clock.now += dt.timedelta(hours=hours)
+        server.faults = []
+        opened = download(lakehouse, keys)
+
+    assert asked[1] == 1 < asked[2]
+    assert opened.keys_in(states.COMPLETE) == keys
+
+
 def test_nothing_is_written_once_the_folder_of_the_lake_is_another(tmp_path: Path) -> None:
     """L40: the download stops, and whoever took the new folder is alone in it."""
     rows, keys = make_many()

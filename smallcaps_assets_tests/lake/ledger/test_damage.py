@@ -178,6 +178,8 @@ def test_flipped_bits_are_damage_and_heal(
         "UPDATE facts SET value = CAST(x'ff' AS TEXT) WHERE name = 'pulse'",
         "UPDATE facts SET value = 7 WHERE name = 'requests'",
         "DELETE FROM facts WHERE name = 'requests'",
+        "INSERT INTO facts VALUES ('refused_until', '2024-13-01 2024-03-01T12:00:00.000000+00:00')",
+        "INSERT INTO facts VALUES ('refused_until', '2024-02-28')",
         "UPDATE requests_by_year SET requests = 7",
         "UPDATE counters SET value = 'many'",
         "UPDATE steps SET sessions = 0.5",
