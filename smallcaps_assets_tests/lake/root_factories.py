@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.paths.root import Tree
@@ -16,6 +18,7 @@ from smallcaps_assets.lake.relocation.switch import (
     require_room,
     switch_roots,
 )
+from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.roots.identity import LakeSource, open_lake
 from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
 from smallcaps_assets.lake.roots.placement import Placement
@@ -30,10 +33,12 @@ OFF_SESSION: Final = SESSION + dt.timedelta(days=1)
 
 
 def make_home(folder: Path) -> LakeLayout:
-    """Return the data folder of a lake with three sessions and prints of a Saturday."""
+    """Return the data folder of a lake of receipts, of three sessions and prints of a Saturday."""
     folder.mkdir(parents=True)
     home = LakeLayout(folder)
-    open_lake(home, ScriptedDisk(), SOURCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "WRITTEN_FORMAT", identity.RECEIPTS_FORMAT)
+        open_lake(home, ScriptedDisk(), SOURCE)
     home.ledger_file.touch()
     store = open_store(home)
     store.commit(make_batch(seed=1))

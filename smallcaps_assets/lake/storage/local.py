@@ -57,8 +57,13 @@ class LocalStorage:
         return self._look(self._locate(key))
 
     def list_keys(self, prefix: str) -> list[Stored]:
-        """List what lies below a folder; links are not followed."""
+        """List what lies below a folder; links are not followed, and lead to no folder.
+
+        Raises:
+            StorageError: The disk refuses, or the folder lies behind a link.
+        """
         top = self._locate(prefix.rstrip("/")) if prefix else self._root
+        refuse_links(top, self._root)
         found = (self._look(path) for path in self._walk(top))
         return sorted(stored for stored in found if stored is not None)
 

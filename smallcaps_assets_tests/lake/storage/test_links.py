@@ -6,14 +6,18 @@ from typing import Final
 
 import pytest
 
+from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.sessions.damages import DamageKind, OrphanKind
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
-from smallcaps_assets_tests.lake.lake_factories import SESSION, make_session
+from smallcaps_assets_tests.lake.lake_factories import SESSION, make_facts, make_session, make_tape
 from smallcaps_assets_tests.lake.root_factories import (
     list_files,
     make_folder,
@@ -21,6 +25,7 @@ from smallcaps_assets_tests.lake.root_factories import (
     move,
     open_store,
 )
+from smallcaps_assets_tests.lake.segments.lake_of_segments import SOURCE
 
 RECEIPT: Final = "trades/ticker=ABCD/date=2024-03-15/_SUCCESS"
 PLACES: Final = [
@@ -64,6 +69,30 @@ def test_a_session_behind_a_link_is_not_read(tmp_path: Path, place: str) -> None
         facts = build_catalog(home, ScriptedDisk())
         lost = 2 if place == "trades" else 1
         assert (facts.trades_files, facts.missing_files) == (2 - lost, lost)
+
+
+def open_segments(home: LakeLayout) -> SegmentStore:
+    """Return the store of a lake of segments, as a new process does."""
+    storage = LocalStorage(home.lake_dir, ScriptedDisk())
+    return SegmentStore(SegmentLake(storage, SOURCE), load_calendar())
+
+
+@pytest.mark.parametrize("place", ["segments", "segments/2024-03"])
+def test_a_segment_behind_a_link_is_not_read_or_written(tmp_path: Path, place: str) -> None:
+    home = LakeLayout(tmp_path / "data")
+    make_folder(home.lake_dir)
+    prepared = open_segments(home).prepare("ABCD", SESSION, make_tape(5), make_facts())
+    open_segments(home).commit([prepared])
+    outside = replace_by_link(home, place)
+    before = list_files(outside)
+
+    for use in (
+        lambda: open_segments(home).read_trades("ABCD", SESSION),
+        lambda: open_segments(home).commit([prepared]),
+    ):
+        with pytest.raises(StorageError, match="is a link, and a lake follows none"):
+            use()
+    assert list_files(outside) == before
 
 
 @pytest.mark.parametrize("place", [*PLACES[:3], ".staging"])
