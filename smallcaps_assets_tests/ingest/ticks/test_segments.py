@@ -1,16 +1,34 @@
 """The same download into receipts and into segments: the same sessions, rows and hashes."""
 
+import datetime as dt
+import itertools
 from pathlib import Path
+from typing import Final
 
+import polars as pl
 import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LedgerMismatchError
+from smallcaps_assets.ingest.budget.estimates import estimate_sessions, gather_grounds
 from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
+from smallcaps_assets_tests.ingest.ingest_factories import (
+    SESSIONS,
+    download,
+    find_asked,
+    hash_stored,
+    make_keys,
+    make_sessions,
+    serve,
+    write_bars,
+)
+from smallcaps_assets_tests.ingest.ingest_factories import make_settings as make_vendor_settings
+from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
     build_small_lake,
@@ -20,6 +38,8 @@ from smallcaps_assets_tests.lakehouse_factories import (
     plan_small_lake,
 )
 
+DATES: Final = SESSIONS[:26]
+"""January of 2024, and five sessions of February."""
 FILES = {"bytes", "sha256", "committed_at", "started_at"}
 """What differs by the format, or from run to run."""
 
@@ -133,3 +153,59 @@ def test_a_segment_holds_what_came_within_the_interval(
 
     found = list((lakehouse.home.lake_dir / "segments" / "2024-01").glob("*.record.parquet"))
     assert len(found) == records
+
+
+def open_vendor(folder: Path, server: EmulatorServer, fs: FileSystem | None = None) -> Lakehouse:
+    """Return a lake of a vendor that has bars of January."""
+    folder.mkdir(exist_ok=True)
+    return Lakehouse(make_vendor_settings(folder, server.url), fs=fs or FileSystem())
+
+
+def list_asked(server: EmulatorServer) -> list[list[dt.date]]:
+    """Return the sessions of each range that was asked for."""
+    asked = find_asked(server)
+    return [[date for date in DATES if first <= date <= last] for _, first, last in asked]
+
+
+@pytest.mark.usefixtures("segment_lakes")
+def test_a_chain_crosses_months_as_the_estimate_says(tmp_path: Path) -> None:
+    with serve({"ABCD": make_sessions(DATES)}) as server:
+        lakehouse = open_vendor(tmp_path, server)
+        write_bars(lakehouse, {("ABCD", date): 2 for date in DATES if date.month == 1})
+        plan = pl.DataFrame({"ticker": "ABCD", "session_date": DATES})
+        estimate = estimate_sessions(plan, gather_grounds(lakehouse, lakehouse.ledger))
+        download(lakehouse, make_keys("ABCD", DATES))
+
+    assert list_asked(server) == [DATES]
+    assert estimate.requests == 1
+    folders = sorted(path.name for path in (lakehouse.home.lake_dir / "segments").iterdir())
+    assert folders == ["2024-01", "2024-02"]
+
+
+@pytest.mark.usefixtures("segment_lakes")
+def test_what_a_kill_leaves_of_a_chain_is_asked_for_once(tmp_path: Path) -> None:
+    """Wherever the process ends: what has its record is there, all the rest is one range."""
+    keys, left = make_keys("ABCD", DATES), set()
+    with serve({"ABCD": make_sessions(DATES)}) as server:
+        for crash_at in itertools.count():
+            folder = tmp_path / str(crash_at)
+            begun = open_vendor(folder, server)
+            write_bars(begun, {("ABCD", date): 2 for date in DATES if date.month == 1})
+            begun.ledger.close()
+            broken = open_vendor(folder, server, ScriptedDisk(crash_at=crash_at))
+            try:
+                download(broken, keys)
+                break
+            except Crash:
+                broken.ledger.close()
+            resumed = open_vendor(folder, server)
+            stored = {receipt.session_date for receipt in resumed.sessions.iter_receipts()}
+            missing = [date for date in DATES if date not in stored]
+            server.reset()
+            download(resumed, keys)
+
+            assert list_asked(server) == ([missing] if missing else [])
+            assert len(hash_stored(resumed)) == len(DATES)
+            left.add(len(missing))
+
+    assert left == {0, 5, len(DATES)}
