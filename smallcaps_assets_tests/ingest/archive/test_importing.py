@@ -21,7 +21,7 @@ from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
-from smallcaps_assets.lake.paths.names import encode_ticker
+from smallcaps_assets.lake.paths.names import RECEIPT_NAME, encode_ticker
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lakehouse import Lakehouse
@@ -81,9 +81,11 @@ def find_strays(lakehouse: Lakehouse, folder: Path) -> dict[str, str]:
 
 
 def list_lake(lakehouse: Lakehouse) -> dict[Path, int]:
-    """Return when each file of trades and receipts was written."""
-    folders = [lakehouse.layout.tree_dir(tree) for tree in Tree]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    """Return when each file of trades and what proves them was written."""
+    folders = [*(lakehouse.layout.tree_dir(tree) for tree in Tree), lakehouse.home.lake_dir]
+    found = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in found if path.name == RECEIPT_NAME or path.suffix == ".parquet"]
+    assert files
     return {path: path.stat().st_mtime_ns for path in files}
 
 
