@@ -171,7 +171,8 @@ def reindex(
             return
         with _writing(context, lakehouse, recovers=True):
             facts = rebuild_ledger(lakehouse, lost)
-    context.add_output_metadata({"receipts": facts.receipts, "without_a_receipt": facts.unproven})
+    counts = {"receipts": facts.receipts, "without_a_receipt": facts.unproven}
+    context.add_output_metadata(counts | {"lost_proof": len(facts.lost)})
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))

@@ -1,5 +1,6 @@
 """`smallcaps reindex`: the ledger, made again from the receipts."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -8,6 +9,9 @@ from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.operations.repair.upkeep import count_receipts, rebuild_ledger
+
+
+SHOWN_LOST = 50
 
 
 @click.command("reindex")
@@ -21,7 +25,8 @@ from smallcaps_assets.operations.repair.upkeep import count_receipts, rebuild_le
 def command(*, dry_run: bool, lost_root: Path | None) -> None:
     """Rebuild the ledger from the receipts and the published plan; nothing is fetched.
 
-    The roots in SMALLCAPS_LAKE_ROOTS are registered first, wherever they are mounted now.
+    What was proven and is gone is named, and the exit code is 1 then.  The roots in
+    SMALLCAPS_LAKE_ROOTS are registered first, wherever they are mounted now.
     """
     with open_workplace() as work:
         lakehouse = work.lakehouse
@@ -33,3 +38,8 @@ def command(*, dry_run: bool, lost_root: Path | None) -> None:
             facts = rebuild_ledger(lakehouse, lost_root)
         receipts = format_count(facts.receipts, "receipt")
         click.echo(f"{receipts} indexed, {format_count(facts.unproven, 'session')} had none")
+    for key in facts.lost[:SHOWN_LOST]:
+        click.echo(f"lost its proof, and is asked for again: {key}")
+    if facts.lost:
+        click.echo(f"{format_count(len(facts.lost), 'session')} lost their proof", err=True)
+        sys.exit(1)

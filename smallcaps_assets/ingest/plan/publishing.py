@@ -21,6 +21,7 @@ from smallcaps_assets.ingest.budget.estimates import (
     gather_grounds,
 )
 from smallcaps_assets.ingest.budget.expectations import KEY
+from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.events.choice import choose_events
 from smallcaps_assets.ingest.events.watchlist import pilot_size
 from smallcaps_assets.ingest.plan.choosing import ChosenSessions, choose_sessions, judge_choice
@@ -43,6 +44,10 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     is_plain = settings.plan_mode is PlanMode.SESSIONS
     pilot = None if is_plain else lakehouse.tables.read_table(PILOT_WATCHLIST)
     chosen = choose_sessions(lakehouse, pilot)
+    if lakehouse.home.ledger_file.is_file():
+        # What the ledger calls stored is in the estimate, and settles the colours of new keys.
+        months = chosen.plan["session_date"].dt.to_string("%Y-%m").unique().to_list()
+        refresh_ledger(lakehouse, months, skips_damaged=True)
     facts, problems = judge_choice(lakehouse, chosen, pilot)
     verdict = judge_problems(problems, chosen.numbers, facts.offenders)
     record = _describe(lakehouse, chosen)

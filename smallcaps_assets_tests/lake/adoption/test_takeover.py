@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from smallcaps_assets.core import states
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.disputes import UNASKED
 from smallcaps_assets.errors import (
     ConfigError,
@@ -22,8 +23,11 @@ from smallcaps_assets.lake.roots.identity import open_lake, read_identity
 from smallcaps_assets.lake.roots.markers import locate_roots
 from smallcaps_assets.lake.roots.place import put_lake, recall_home
 from smallcaps_assets.lake.roots.register import read_register
+from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.sessions.damages import hash_no_trades
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
+from smallcaps_assets.lake.upkeep.indexing import list_stale_months
 from smallcaps_assets_tests.lake.adoption.old_lakes import (
     ASKING,
     MONDAY,
@@ -38,6 +42,8 @@ from smallcaps_assets_tests.lake.adoption.old_lakes import (
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import SESSION
 from smallcaps_assets_tests.lake.root_factories import SOURCE, list_files, read_lake
+
+pytestmark = pytest.mark.usefixtures("receipt_lakes")
 
 KINDS = {"trades": "session", "off_session_trades": "off_session", "imported_trades": "session"}
 
@@ -94,6 +100,19 @@ def test_what_is_known_of_sessions_is_carried(home: LakeLayout) -> None:
     assert (red["state"], len(red["askings"])) == (states.EMPTY_DISPUTED, 1)  # type: ignore[arg-type]
     with LedgerReader(home.ledger_file) as ledger:
         assert ledger.states([RED]) == {RED: states.EMPTY_DISPUTED}
+
+
+def test_the_ledger_knows_each_month_that_was_taken_over(home: LakeLayout) -> None:
+    with LedgerReader(home.ledger_file) as before:
+        stored = before.stored_sessions().select(key_expression()).to_series()
+
+    adopt(home)
+
+    lake = SegmentLake(LocalStorage(home.lake_dir, ScriptedDisk()), str(SOURCE))
+    with LedgerReader(home.ledger_file) as ledger:
+        assert list_stale_months(ledger, lake) == []
+        assert ledger.find_proofs(stored) == {*stored}
+        assert ledger.lost_proof().is_empty()
 
 
 def test_replaced_answers_are_kept_and_do_not_count(home: LakeLayout) -> None:
