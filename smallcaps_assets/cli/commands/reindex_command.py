@@ -10,7 +10,6 @@ from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.ingest.derived import require_lake
 from smallcaps_assets.operations.repair.upkeep import count_receipts, rebuild_ledger
 
-
 SHOWN_LOST = 50
 
 

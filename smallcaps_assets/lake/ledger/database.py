@@ -1,8 +1,8 @@
 """How the ledger's SQLite file is opened, and what its failures are called.
 
 What belongs here: connections, pragmas, the version of the file, the way from an error of SQLite
-to an error of ours.  What does not: tables (``schema``), statements (``statements``)
-and what they mean (``writer``).
+to an error of ours.  What does not: tables and statements (``sql``), and what they mean
+(``writer``).
 """
 
 import os

@@ -1,7 +1,7 @@
 """What happened in all the time that a ledger knows: runs, attempts, requests by purpose.
 
 What belongs here: questions of reports and audits.  What does not: what a download or a look at
-its progress asks (``reader``), SQL (``statements``).
+its progress asks (``reader``), SQL (``sql``).
 """
 
 import datetime as dt

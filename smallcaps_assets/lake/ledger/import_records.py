@@ -1,6 +1,6 @@
 """What the ledger remembers of archives: the sessions that do not agree with their bars.
 
-What belongs here: the record and its row in SQLite. What does not: statements (``statements``),
+What belongs here: the record and its row in SQLite. What does not: statements (``sql``),
 the verdict (``core.archive.sessions``), and sessions that agree, which have a receipt like any
 other.
 """

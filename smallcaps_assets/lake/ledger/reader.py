@@ -1,7 +1,7 @@
 """The reading side of the ledger: what is missing, what is stored, what happened.
 
 What belongs here: questions, for any process at any time, while another one downloads.  What does
-not: recording (``writer``), SQL (``statements``), the SQLite file (``database``).
+not: recording (``writer``), SQL (``sql``), the SQLite file (``database``).
 """
 
 import datetime as dt

@@ -1,7 +1,7 @@
 """The ledger: an index of the lake that says at once what is missing.
 
 What belongs here: recording what was planned, stored and refused.  What does not: questions
-(``reader``), SQL (``statements``), the SQLite file (``database``), the shape of rows
+(``reader``), SQL (``sql``), the SQLite file (``database``), the shape of rows
 (``rows``), the files of the lake (``lake.store``).
 
 The lake is the truth and the ledger its index: whatever it says of stored sessions can be made

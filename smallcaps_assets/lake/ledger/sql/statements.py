@@ -1,8 +1,8 @@
 """Statements of the ledger, in the dialect of SQLite.
 
 What belongs here: SQL that asks and records; what asks for all the time that the ledger knows
-stands last, since it may read whole tables.  What does not: tables (``schema``), when a
-statement runs (``writer``).
+stands last, since it may read whole tables.  What does not: tables (``schema``), and
+when a statement runs (``lake.ledger.writer``).
 
 Nothing here scans ``sessions`` for a single ticker-session: the cost of one does not grow with
 those already done.
