@@ -287,10 +287,7 @@ class SegmentStore(SessionStore):
 
         A damaged record names nothing, so its parts are among them.
         """
-        files = self.lake.storage.list_keys(SEGMENTS)
-        strange = [Path(file.key) for file in files if parse_key(file.key) is None]
-        message = "its name is not one of a segment, so nothing reads it"
-        orphans = [Orphan(path, OrphanKind.FOREIGN, message) for path in strange]
+        orphans = self.find_foreign()
         for month in list_months(self.lake):
             survey = survey_month(self.lake, month)
             message = "no record names it: its writer was killed, or its record is lost"
@@ -305,6 +302,13 @@ class SegmentStore(SessionStore):
                 if key not in planned_keys
             ]
         return orphans
+
+    def find_foreign(self) -> list[Orphan]:
+        """Find files among the segments whose names are none of theirs."""
+        files = self.lake.storage.list_keys(SEGMENTS)
+        strange = [Path(file.key) for file in files if parse_key(file.key) is None]
+        message = "its name is not one of a segment, so nothing reads it"
+        return [Orphan(path, OrphanKind.FOREIGN, message) for path in strange]
 
     def quarantine_orphan(self, path: Path) -> Path:
         """Move a file that is not one of a segment aside; tell where it lies now.

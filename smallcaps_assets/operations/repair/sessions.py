@@ -89,18 +89,19 @@ def repair_lake(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFact
     apart: dict[Tree, Damages] = {tree: _verify_tree(lakehouse, tree)[1] for tree in beside}
     lost = find_lost(lakehouse.ledger, keys | damages.keys())
     store = lakehouse.sessions
-    orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     if isinstance(store, SegmentStore):
         gone = lakehouse.ledger.lost_proof().select(key_expression()).to_series()
-        facts = RepairFacts(len(keys), damages, apart, sorted({*lost, *gone}), orphans)
+        strange = store.find_foreign()
+        facts = RepairFacts(len(keys), damages, apart, sorted({*lost, *gone}), strange)
         if not is_dry_run:
             files = find_damaged_segments(store.lake)
             facts.moved.extend(heal_segments(lakehouse, store, files, facts.keys))
             green = _list_green(lakehouse.ledger, facts.lost)
             facts.lost[:] = [key for key in facts.lost if key not in green]
             _record_damages(lakehouse, facts)
-            facts.moved.extend(store.quarantine_orphan(orphan.path) for orphan in orphans)
+            facts.moved.extend(store.quarantine_orphan(orphan.path) for orphan in facts.orphans)
         return facts
+    orphans = [orphan for orphan in find_orphans(lakehouse) if orphan.kind in MOVED_ORPHANS]
     months = find_damaged_months(lakehouse.store.months, lakehouse.settings.workers)
     facts = RepairFacts(len(keys), damages, apart, lost, orphans, months)
     if not is_dry_run:
