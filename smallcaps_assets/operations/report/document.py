@@ -61,14 +61,14 @@ class ReportedDamage(Part, frozen=True, kw_only=True):
     """Something damaged that the last deep audit found.
 
     Attributes:
-        ticker: Vendor's symbol.
-        session_date: New York date.
+        ticker: Vendor's symbol; null: it is a file of many sessions, which the message names.
+        session_date: New York date; null likewise.
         kind: What is wrong.
         message: What was expected and what is there.
     """
 
-    ticker: str
-    session_date: dt.date
+    ticker: str | None
+    session_date: dt.date | None
     kind: str
     message: str
 

@@ -83,7 +83,7 @@ class Evidence:
             return None
         kinds = [str(kind) for kind in DamageKind]
         return AuditFacts(
-            damaged=len(name_damages(self.damaged)),
+            damaged=len(name_damages([one for one in self.damaged if one.ticker])),
             damages=sum(int(numbers.get(kind, 0)) for kind in kinds),
             checked=int(numbers["checked"]),
             unaudited=int(numbers["sessions_since"]),
@@ -133,10 +133,12 @@ def _count_purposes(spending: Spendings) -> dict[str, int]:
 
 
 def name_damages(damaged: Sequence[ReportedDamage]) -> list[str]:
-    """Name each damaged session once, with all that is wrong with it."""
+    """Name each damaged session or file once, with all that is wrong with it."""
     kinds: dict[str, list[str]] = {}
     for one in damaged:
-        kinds.setdefault(f"{one.ticker}_{one.session_date}", []).append(one.kind)
+        file, _, _ = one.message.partition(":")
+        name = f"{one.ticker}_{one.session_date}" if one.ticker else file
+        kinds.setdefault(name, []).append(one.kind)
     return [f"{key} ({', '.join(dict.fromkeys(found))})" for key, found in kinds.items()]
 
 
