@@ -37,7 +37,12 @@ from smallcaps_assets.errors import DataError, MissingPartitionError
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
-from smallcaps_assets.lake.segments.comparing import compare_receipts, is_stored, say_missing
+from smallcaps_assets.lake.segments.comparing import (
+    compare_receipts,
+    find_answers,
+    is_stored,
+    say_missing,
+)
 from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, month_of, parse_key
 from smallcaps_assets.lake.segments.reading import (
     Month,
@@ -129,7 +134,7 @@ class SegmentStore(SessionStore):
             return Path(month, receipt.content_hash[:8])
         with self._lock:
             told = replace(enter_receipt(other.receipt), revision=UNCOUNTED)
-            if _find_answers(self._read(month), told).is_empty():
+            if find_answers(self._read(month), told).is_empty():
                 self._store([told], [other.trades])
         return Path(month, other.receipt.content_hash[:8])
 
@@ -419,7 +424,7 @@ class SegmentStore(SessionStore):
     def _locate(self, told: Entry) -> Entry:
         """Say where the rows of an answer lie, which another one may have replaced meanwhile."""
         self._require(told.ticker, told.session_date, Tree.TRADES)
-        answers = list_entries(_find_answers(self._read(month_of(told.owner)), told))
+        answers = list_entries(find_answers(self._read(month_of(told.owner)), told))
         if not answers:
             raise MissingPartitionError(say_missing(*_key_of(told)[:2], Tree.TRADES))
         return replace(told, part=answers[-1].part, first_row=answers[-1].first_row)
@@ -493,11 +498,3 @@ class SegmentStore(SessionStore):
 
 def _key_of(entry: Entry) -> Key:
     return entry.ticker, entry.session_date, entry.kind
-
-
-def _find_answers(month: Month, told: Entry) -> pl.DataFrame:
-    """Find the entries of an answer whose rows are there, be they those that count or not."""
-    key = [pl.col(name) == value for name, value in zip(KEY, _key_of(told), strict=True)]
-    is_there = (pl.col("rows") == 0) | pl.col("part").is_in([*month.parts])
-    is_same = (pl.col("content_hash") == told.content_hash) & (pl.col("rows") == told.rows)
-    return month.entries.filter(*key, is_same, is_there).sort("packed")

@@ -38,7 +38,12 @@ from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
 from smallcaps_assets.ingest.ticks.failing import REFUSED_FOR, FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult, end_pool, open_pool
 from smallcaps_assets.ingest.ticks.off_session import store_off_session
-from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome, describe_stored
+from smallcaps_assets.ingest.ticks.outcomes import (
+    DownloadSummary,
+    Outcome,
+    describe_reused,
+    describe_stored,
+)
 from smallcaps_assets.ingest.ticks.ranges import (
     RangeQueue,
     Refusal,
@@ -177,16 +182,7 @@ class Download:
             if record is None or record.state not in GREEN:
                 missing[key] = record.state if record else states.PLANNED
                 continue
-            finished.append(
-                Outcome(
-                    key,
-                    record.state,
-                    rows=record.rows,
-                    bytes=record.bytes,
-                    content_hash=record.content_hash,
-                    is_reused=True,
-                )
-            )
+            finished.append(describe_reused(key, record))
         return finished, missing
 
     def _find_disputed(self, missing: dict[str, str]) -> list[Receipt]:

@@ -10,7 +10,7 @@ from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
-from smallcaps_assets.lake.ledger.rows import describe_dispute
+from smallcaps_assets.lake.ledger.rows import SessionRecord, describe_dispute
 from smallcaps_assets.lake.sessions.receipts import Receipt
 
 UNANSWERED: Final = {VendorUnavailableError.kind, VendorTimeoutError.kind, RateLimitError.kind}
@@ -118,6 +118,18 @@ class DownloadSummary:
             f"{who} {'fail' if most else 'fails'}{', the rest is done' if is_all else ''} "
             f"({format_count(total, 'session')} open)"
         )
+
+
+def describe_reused(key: str, record: SessionRecord) -> Outcome:
+    """Describe the outcome of a session that was finished before."""
+    return Outcome(
+        key,
+        record.state,
+        rows=record.rows,
+        bytes=record.bytes,
+        content_hash=record.content_hash,
+        is_reused=True,
+    )
 
 
 def describe_stored(receipt: Receipt, run_id: str) -> Outcome:

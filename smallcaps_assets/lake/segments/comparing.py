@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from smallcaps_assets.core.keys import encode_key
-from smallcaps_assets.core.segments.entries import Entry, list_entries
+from smallcaps_assets.core.segments.entries import KEY, Entry, list_entries
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.reading import Month
@@ -61,3 +61,14 @@ def _find_difference(
         message = f"expected the part {entry.part} of {survey.name}, found none"
         return DamageKind.MISSING_FILE, message
     return None
+
+
+def find_answers(month: Month, told: Entry) -> pl.DataFrame:
+    """Find the entries of an answer whose rows are there, be they those that count or not."""
+    key = [
+        pl.col(name) == value
+        for name, value in zip(KEY, (told.ticker, told.session_date, told.kind), strict=True)
+    ]
+    is_there = (pl.col("rows") == 0) | pl.col("part").is_in([*month.parts])
+    is_same = (pl.col("content_hash") == told.content_hash) & (pl.col("rows") == told.rows)
+    return month.entries.filter(*key, is_same, is_there).sort("packed")
