@@ -174,7 +174,7 @@ class SegmentStore(SessionStore):
     def find_damages(self, receipt: Receipt) -> list[Damage]:
         """Find what is wrong with a stored session, in a month of which every record is whole."""
         with self._lock:
-            self._read(month_of(self._calendar.owner_of(receipt.session_date)))
+            self._read(month_of(receipt.session_date))
         return self.verify_session(receipt)
 
     def take_records(self) -> list[Record]:
@@ -422,12 +422,13 @@ class SegmentStore(SessionStore):
         return enter_receipt(session.receipt, owner)
 
     def _locate(self, told: Entry) -> Entry:
-        """Say where the rows of an answer lie, which another one may have replaced meanwhile."""
-        self._require(told.ticker, told.session_date, Tree.TRADES)
+        """Say where the rows of an answer lie, which may count no more, above what counts now."""
+        counts = self._require(told.ticker, told.session_date, Tree.TRADES)
         answers = list_entries(find_answers(self._read(month_of(told.owner)), told))
         if not answers:
             raise MissingPartitionError(say_missing(*_key_of(told)[:2], Tree.TRADES))
-        return replace(told, part=answers[-1].part, first_row=answers[-1].first_row)
+        newer = replace(told, revision=max(told.revision, counts.revision + 1))
+        return replace(newer, part=answers[-1].part, first_row=answers[-1].first_row)
 
     def _raise_above_red(self, entries: Sequence[Entry]) -> list[Entry]:
         """Give entries a revision above the red ones that they heal, and not below a lost one."""
@@ -464,8 +465,7 @@ class SegmentStore(SessionStore):
         by_month: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
             by_month[month_of(entry.owner)].append(replace(entry, committed_at=NOT_COMMITTED))
-        drafts = [Draft(month, frame_entries(told)) for month, told in by_month.items()]
-        return self._commit(entries, drafts)
+        return self._commit(entries, [Draft(m, frame_entries(e)) for m, e in by_month.items()])
 
     def _commit(self, entries: Sequence[Entry], drafts: Sequence[Draft]) -> list[Receipt]:
         records = commit_segments(self.lake, drafts)

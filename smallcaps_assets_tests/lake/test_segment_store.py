@@ -159,6 +159,15 @@ def test_an_answer_that_does_not_count_loses_whatever_the_clock_says(
     assert read_month(store.lake, "2024-03").entries.height == 2  # kept once
 
 
+def test_what_is_said_last_counts(store: SegmentStore) -> None:
+    """Of two things said at one revision a name made at random decided."""
+    (stored,) = store.commit([prepare(store)])
+    for mark in ("bar_residual", "bar_surplus", "bar_differs"):
+        store.restate([replace(stored, marks=(mark,))])
+
+        assert store.read_receipt("ABCD", SESSION).marks == (mark,)
+
+
 def test_what_is_restated_is_told_of_its_own_rows(store: SegmentStore) -> None:
     """Another process stores another answer between a look and what is said of it."""
     (old,) = store.commit([prepare(store)])
