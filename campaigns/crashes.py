@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from campaigns.ground import Address, Ground, Part
+from smallcaps_assets.lake.ledger.months import MonthIndex
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.sessions.receipts import Receipt
@@ -85,6 +86,14 @@ class CountedLedger(Ledger):
         """Record."""
         self.steps.pass_one()
         super().record_receipts(receipts)
+        self.steps.pass_one()
+
+    @contextlib.contextmanager
+    def indexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
+        """Record segments."""
+        self.steps.pass_one()
+        with super().indexing(lists_all=lists_all) as index:
+            yield index
         self.steps.pass_one()
 
     def record_failures(self, failures: Sequence[Failure]) -> None:

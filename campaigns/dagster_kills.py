@@ -26,8 +26,8 @@ MOMENTS = (
     ("before rename", ".parquet"),
     ("after rename", ".parquet"),
     ("in write", "receipt"),
-    ("before rename", "_SUCCESS"),
-    ("after rename", "_SUCCESS"),
+    ("before rename", "receipt"),
+    ("after rename", "receipt"),
     ("before ledger", ""),
     ("after ledger", ""),
 )

@@ -5,8 +5,7 @@ import random
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +80,9 @@ KINDS: dict[str, tuple[Damage, int, int]] = {
 
 def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
     """Damage a finished lake in each way; the deep audit must name the file and its sessions."""
-    lakehouse = ground.open(ground.copy("damaged", "whole"))
-    needed = find_needed(lakehouse)
+    whole = ground.open(ground.folder / "whole")
+    needed = {path.relative_to(whole.home.data_dir): v for path, v in find_needed(whole).items()}
+    whole.ledger.close()
     parts: list[Part] = []
     for name, (damage, full, short) in KINDS.items():
         part = Part(f"damage at rest: {name}", "found, with its sessions and kind")
@@ -92,14 +92,20 @@ def run_damage(ground: Ground, *, is_short: bool) -> list[Part]:
         for number in range(short if is_short else full):
             rng = random.Random(f"{name} {number}")
             path = rng.choice(files)
-            with restored(path):
-                damage(path, rng)
-                part.check(f"{name} {number}", find_silent(lakehouse, path, needed[path], kinds))
+            folder = ground.copy("damaged", "whole")
+            damage(folder / path, rng)
+            lakehouse = ground.open(folder)
+            silent = find_silent(lakehouse, folder / path, needed[path], kinds)
+            lakehouse.ledger.close()
+            part.check(f"{name} {number}", silent)
         part.notes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         part.seconds = time.monotonic() - started
         parts.append(part)
-    lakehouse.ledger.close()
     return parts
+
+
+LOSSES = "proofs_are_kept"
+"""The check that names sessions whose record is gone, where the ledger remembers records."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,14 @@ def find_damaged(lakehouse: Lakehouse) -> Found:
     """Find what is damaged, as a new process would."""
     lakehouse.forget_roots()
     found: dict[str, set[str]] = defaultdict(set)
-    offenders = audit_lake(lakehouse)["files_are_undamaged"].offenders
+    verdicts = audit_lake(lakehouse)
+    offenders = verdicts["files_are_undamaged"].offenders
     for ticker, date, kind in offenders.select("ticker", "session_date", "kind").rows():
         if ticker is not None:
             found[encode_key(ticker, date)].add(kind)
+    if LOSSES in verdicts:
+        for place in verdicts[LOSSES].offenders.select("ticker", "session_date").rows():
+            found[encode_key(*place)].add("lost_proof")
     files = offenders.filter(pl.col("ticker").is_null())["message"].to_list()
     return Found(dict(found), files)
 
@@ -150,17 +160,6 @@ def find_silent(
     return [f"silent: {path.name} of {sorted(needed)}, found {found}"]
 
 
-@contextmanager
-def restored(path: Path) -> Iterator[None]:
-    """Put the files of a folder back afterwards."""
-    before = {file: file.read_bytes() for file in path.parent.iterdir()}
-    try:
-        yield
-    finally:
-        for file, content in before.items():
-            file.write_bytes(content)
-
-
 def run_old_copies(ground: Ground) -> Part:
     """Restore the ledger of before the download, or sessions of before under a new ledger."""
     part = Part(
@@ -175,7 +174,8 @@ def run_old_copies(ground: Ground) -> Part:
         found = set(find_damaged(lakehouse).sessions)
         problems = [f"silent: {sorted(gone)}"] if found != gone else []
         is_covered = verdicts["planned_sessions_are_covered"].passed
-        problems += ["silent: an old ledger"] if is_covered and not gone else []
+        is_behind = lakehouse.ledger.missing_keys().height > 0
+        problems += ["silent: an old ledger"] if is_covered and is_behind else []
         repair_lake(lakehouse)
         lakehouse.ledger.close()
         part.check(name, problems + ground.find_problems(folder))

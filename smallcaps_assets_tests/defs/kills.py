@@ -9,7 +9,8 @@ import multiprocessing as mp
 import os
 import signal
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from smallcaps_assets.cli.runs.download import run_download
 from smallcaps_assets.cli.runs.workplace import Workplace
+from smallcaps_assets.lake.ledger.months import MonthIndex
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.sessions.receipts import Receipt
@@ -104,6 +106,13 @@ class FatalLedger(Ledger):
     def record_receipts(self, receipts: Sequence[Receipt]) -> None:
         self._fuse.meet("before ledger")
         super().record_receipts(receipts)
+        self._fuse.meet("after ledger")
+
+    @contextmanager
+    def indexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
+        self._fuse.meet("before ledger")
+        with super().indexing(lists_all=lists_all) as index:
+            yield index
         self._fuse.meet("after ledger")
 
 
