@@ -64,11 +64,11 @@ def find_file(user: User, key: str) -> tuple[Path, set[str]]:
 
 
 def lose_file(user: User, key: str) -> set[str]:
-    """Remove the file with the trades of a session, and what says so; return what lay in it."""
-    path, keys = find_file(user, key)
-    for proof in list_proofs(path.parent):
-        if key in _read_keys(proof):
-            proof.unlink()
+    """Remove the file with the trades of a session, and what says so; return all that it said."""
+    path, _ = find_file(user, key)
+    (proof,) = (proof for proof in list_proofs(path.parent) if key in _read_keys(proof))
+    keys = _read_keys(proof, least=0)
+    proof.unlink()
     path.unlink()
     return keys
 
@@ -77,9 +77,11 @@ def _is_record(path: Path) -> bool:
     return path.name.endswith(".record.parquet")
 
 
-def _read_keys(proof: Path) -> set[str]:
+def _read_keys(proof: Path, *, least: int = 1) -> set[str]:
+    """Return the keys of the sessions of a receipt or a record that have so many rows."""
     if _is_record(proof):
-        entries = pl.read_parquet(proof).filter(pl.col("rows") > 0)
+        entries = pl.read_parquet(proof).filter(pl.col("rows") >= least)
         return {*entries.select(key_expression()).to_series()}
     receipt = json.loads(proof.read_bytes())
-    return {f"{receipt['ticker']}_{receipt['session_date']}"} if receipt["rows"] else set()
+    key = f"{receipt['ticker']}_{receipt['session_date']}"
+    return {key} if receipt["rows"] >= least else set()

@@ -66,7 +66,8 @@ def test_a_lake_on_80_mb_stops_moves_and_goes_on(tmp_path: Path) -> None:
     codes = {name: answer[name]["code"] for name in answer}
     assert codes == {"planned": 0, "stopped": 1, "moved": 0, "resumed": 0, "report": 0}, answer
     assert "no room for the next range" in answer["stopped"]["output"]
-    assert 4 * MB <= answer["stopped"]["free_bytes"] < 12 * MB
+    # What waits for its segment counts as well.
+    assert 4 * MB <= answer["stopped"]["free_bytes"] < 16 * MB
     assert answer["moved"]["free_bytes"] > 60 * MB
     assert read_report(answer)["content_hash"] == truth
     assert asked == Counter({encode_key(*key): 1 for key in keys})
