@@ -168,7 +168,7 @@ def test_an_old_copy_of_the_lake_turns_what_it_lacks_red(
     red = show_partitions(user)["FAILED"]
     downloaded = user.run("download")
 
-    assert "6 receipts indexed, 3 sessions had none" in reindexed.text
+    assert "6 receipts indexed" in reindexed.text
     assert "3 marked missing" in reconciled.text
     assert red == {f"CON_2024-01-{day}" for day in (29, 30, 31)}
     assert downloaded.code == 0

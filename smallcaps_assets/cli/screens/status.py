@@ -135,11 +135,11 @@ def _describe_doubts(stored: StoredPart) -> Iterator[Text]:
 
 def _describe_facts(status: StatusDocument) -> Iterator[Text]:
     stored, rates = status.stored, status.rates
-    yield _label(
-        "stored",
-        f"{format_count(stored.rows, 'trade')}, {format_bytes(stored.bytes)}, "
-        f"{format_count(stored.requests, 'request')}",
-    )
+    text = f"{format_count(stored.rows, 'trade')}, {format_bytes(stored.bytes)}, "
+    text += format_count(stored.requests, "request")
+    if status.disk.segments_bytes:
+        text += f"; {format_bytes(status.disk.segments_bytes)} in segments"
+    yield _label("stored", text)
     yield _describe_disk(status)
     limit = rates.requests_limit_per_min
     of_limit = "" if limit is None else f" of {limit:,.0f}"
@@ -155,8 +155,6 @@ def _describe_facts(status: StatusDocument) -> Iterator[Text]:
 def _describe_disk(status: StatusDocument) -> Text:
     disk = status.disk
     text = f"{format_bytes(disk.free_bytes)} free, {format_bytes(disk.reserve_bytes)} stay free"
-    if disk.segments_bytes:
-        text = f"{format_bytes(disk.segments_bytes)} in segments; {text}"
     if disk.needed_bytes is None or disk.margin_bytes is None or not status.partitions.left:
         return _label("disk", text)
     text += f"; the rest needs {format_bytes(disk.needed_bytes)} on disk: "
