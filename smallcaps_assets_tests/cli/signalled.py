@@ -2,7 +2,7 @@
 
 What belongs here: `smallcaps download` as a program of its own, whose disk and ledger know the
 moment.  What does not: what has to hold afterwards (the tests).  Run with a moment, how the name of
-its file ends, and the number of the signal.
+its file ends or its kind is called, and the number of the signal.
 """
 
 import os
@@ -34,7 +34,7 @@ class SignalFuse(Fuse):
     number: int = 0
 
     def meet(self, moment: str, name: str = "") -> None:
-        if moment == self.moment and name.endswith(self.name):
+        if moment == self.moment and name.endswith(tuple(self.name.split(","))):
             self.moment = ""
             os.kill(os.getpid(), self.number)
 

@@ -38,6 +38,9 @@ from smallcaps_assets_tests.lakehouse_factories import (
 pytestmark = pytest.mark.slow
 
 RECORD: Final = ".record.parquet"
+PROOF: Final = f"{RECORD},receipt"
+"""How a record is called on a disk that knows moments."""
+
 LOOKING: Final = ("audit --deep", "repair", "reindex")
 STRAY: Final = "20240402T101530Z-0123456789abcdef.parquet"
 
@@ -206,7 +209,7 @@ def planner(user: User, monkeypatch: pytest.MonkeyPatch) -> User:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("moment", "name"),
-    [("after write", "trades"), ("after rename", ".parquet"), ("before ledger", "")],
+    [("after write", "trades"), ("after rename", ".parquet"), ("after rename", PROOF)],
     ids=["the part is not there yet", "part without record", "record without ledger"],
 )
 def test_a_signal_inside_a_commit(
