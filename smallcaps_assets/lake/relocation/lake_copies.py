@@ -61,7 +61,7 @@ class LakeCopy:
     hashes: dict[str, str] = field(default_factory=dict)
 
     @property
-    def copy(self) -> LocalStorage:
+    def storage(self) -> LocalStorage:
         """The copy as a storage."""
         return LocalStorage(self.target, self.fs)
 
@@ -72,7 +72,9 @@ class LakeCopy:
             StorageError: The disk refuses.
         """
         files = list(self._list_files())
-        held = {stored.key: stored.size for stored in _list_there(self.copy, self.fs, self.target)}
+        held = {
+            stored.key: stored.size for stored in _list_there(self.storage, self.fs, self.target)
+        }
         lacking = sum(one.size for one in files if held.get(one.key) != one.size)
         sessions = sum(_count_sessions(month) for month in self._iter_months())
         return CopySize(sessions, sum(one.size for one in files), lacking)
@@ -131,9 +133,9 @@ class LakeCopy:
         Raises:
             StorageError: The disk refuses.
         """
-        for stored in _list_there(self.copy, self.fs, self.target):
+        for stored in _list_there(self.storage, self.fs, self.target):
             if stored.key not in self.hashes:
-                self.copy.remove(stored.key)
+                self.storage.remove(stored.key)
 
     def _iter_months(self) -> Iterator[Month]:
         return (survey_month(self.lake, month) for month in list_months(self.lake))
@@ -156,10 +158,10 @@ class LakeCopy:
                 parse_sealed(content, stored.key)
             except LedgerMismatchError:
                 return  # It is no witness of anything, and another one follows.
-        held = self.copy.stat(stored.key)
-        if held is None or held.size != stored.size or self.copy.load(stored.key) != content:
-            self.copy.remove(stored.key)
-            self.copy.save({stored.key: content})
+        held = self.storage.stat(stored.key)
+        if held is None or held.size != stored.size or self.storage.load(stored.key) != content:
+            self.storage.remove(stored.key)
+            self.storage.save({stored.key: content})
         self.hashes[stored.key] = found
         progress("copied", len(content))
 
