@@ -46,7 +46,7 @@ def test_every_table_of_the_ledger_is_named() -> None:
 
 def test_the_proof_of_the_page_believes_what_was_committed_and_nothing_else(tmp_path: Path) -> None:
     scope: dict[str, object] = {}
-    exec(PAGE.split("```python\n")[1].partition("```")[0], scope)  # noqa: S102  a page of ours
+    exec(PAGE.split("```python\n")[2].partition("```")[0], scope)  # noqa: S102  a page of ours
     prove = scope["prove"]
     assert callable(prove)
     store = make_store(tmp_path)
@@ -65,7 +65,7 @@ def test_the_proof_of_the_page_believes_what_was_committed_and_nothing_else(tmp_
 
 def test_the_page_proves_a_record_too(tmp_path: Path) -> None:
     scope: dict[str, object] = {}
-    exec(PAGE.split("```python\n")[2].partition("```")[0], scope)  # noqa: S102  a page of ours
+    exec(PAGE.split("```python\n")[1].partition("```")[0], scope)  # noqa: S102  a page of ours
     prove = scope["prove_record"]
     assert callable(prove)
     (record,) = commit_segments(make_lake(tmp_path), [make_draft(make_sessions())])
