@@ -209,8 +209,8 @@ class Lakehouse:
 
         settings = self.settings
         if self.has_segments:
-            rules = ClosingRules(interval_s=settings.commit_interval_s)
-            return GroupRules(math.inf, SHAPE.chunk_rows, rules.interval_s, rules.most_bytes)
+            most_bytes = ClosingRules().most_bytes
+            return GroupRules(math.inf, SHAPE.chunk_rows, settings.commit_interval_s, most_bytes)
         return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
 
     @cached_property

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,19 +32,15 @@ def downloaded(small_market: Market) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def downloaded_segments(small_market: Market) -> Iterator[Path]:
     """Return the same with a lake of segments."""
-    with open_memory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
-        _download(small_market, folder)
-        yield folder / "data"
+    with _downloaded_as(identity.SEGMENTS_FORMAT, small_market) as data_dir:
+        yield data_dir
 
 
 @pytest.fixture(scope="session")
 def downloaded_receipts(small_market: Market) -> Iterator[Path]:
     """Return the same with a file and a receipt for each session."""
-    with open_memory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "WRITTEN_FORMAT", identity.RECEIPTS_FORMAT)
-        _download(small_market, folder)
-        yield folder / "data"
+    with _downloaded_as(identity.RECEIPTS_FORMAT, small_market) as data_dir:
+        yield data_dir
 
 
 @pytest.fixture
@@ -65,6 +62,15 @@ def filled_receipts(user: User, downloaded_receipts: Path) -> User:
     """Return a user who has downloaded it into a lake of receipts."""
     shutil.copytree(downloaded_receipts, user.data_dir)
     return user
+
+
+@contextmanager
+def _downloaded_as(written: int, market: Market) -> Iterator[Path]:
+    """Yield a data folder whose lake is made of segments or receipts."""
+    with open_memory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "WRITTEN_FORMAT", written)
+        _download(market, folder)
+        yield folder / "data"
 
 
 def _download(market: Market, folder: Path) -> None:

@@ -27,7 +27,7 @@ SHORT_SESSION: Final = 4_096
 lock away, and to get it back among many threads takes longer than a short session."""
 
 NEIGHBOUR_ROWS: Final = 131_072
-"""Rows of neighbouring sessions that are made canonical together, up to the end of the last."""
+"""Rows of neighbouring sessions that are taken at once, up to the end of the last."""
 
 Blocks: TypeAlias = Callable[[int, int], Sequence[memoryview]]
 """From the first row and the one after the last to the canonical bytes of one column."""
@@ -82,15 +82,26 @@ def hash_sessions(trades: pl.DataFrame, sizes: Sequence[int]) -> list[str]:
             f"expected {format_count(sum(sizes), 'row')} of {format_count(len(sizes), 'session')}, "
             f"got {trades.height:,}"
         )
-    ends = np.cumsum(sizes, dtype=np.int64).tolist()
-    spans = pairwise([0, *ends])
     hashes = []
-    for _, neighbours in groupby(spans, key=lambda span: span[0] // NEIGHBOUR_ROWS):
-        near = list(neighbours)
+    for near in iter_neighbours(np.cumsum(sizes, dtype=np.int64).tolist()):
         start, end = near[0][0], near[-1][1]
         hasher = TapeHasher(trades.slice(start, end - start))
         hashes += [hasher.hash(first - start, last - start) for first, last in near]
     return hashes
+
+
+def iter_neighbours(ends: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+    """Yield the rows of sessions that lie one after the other, few enough of them to take at once.
+
+    Args:
+        ends: Row after the last one of each session, in order.
+
+    Yields:
+        First row, and row after the last one, of each of some sessions.
+    """
+    spans = pairwise([0, *ends])
+    for _, near in groupby(spans, key=lambda span: span[0] // NEIGHBOUR_ROWS):
+        yield list(near)
 
 
 def hash_lake(hashes: Mapping[str, str]) -> str:

@@ -16,15 +16,15 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.segments.merging import is_green
-from smallcaps_assets.errors import LakeError, LedgerMismatchError
+from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.relocation.session_copies import (
-    SHOWN,
     CopySize,
     Watcher,
     ignore_progress,
+    refuse_damages,
+    refuse_wrong,
 )
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import (
@@ -96,12 +96,7 @@ class LakeCopy:
         for prefix in (SNAPSHOTS, QUARANTINE):
             for stored in self.lake.storage.list_keys(prefix):
                 damages += self._carry(stored, progress)
-        if damages:
-            raise LakeError(
-                f"{format_count(len(damages), 'file')} damaged, and not to be moved, first "
-                f"{'; '.join(damages[:SHOWN])}.  The lake is where it was: run `smallcaps repair`, "
-                "then the same command again"
-            )
+        refuse_damages(damages, "file")
 
     def prove(self, progress: Watcher = ignore_progress) -> None:
         """Read every copy back from its disk, and make sure that its name lasts.
@@ -118,11 +113,7 @@ class LakeCopy:
             if hashlib.sha256(content).hexdigest() != self.hashes[key]:
                 wrong.append(path)
                 self.fs.remove(path)
-        if wrong:
-            raise LakeError(
-                f"{len(wrong)} copies are not what was written, first {wrong[0]}: check the disk, "
-                "or choose another.  The lake is where it was"
-            )
+        refuse_wrong(wrong)
         folders = folders_below([path.parent for path in paths.values()], self.target)
         # An earlier call may have been killed between a name and its sync.
         self.fs.sync_group([*paths.values(), *folders, self.target])

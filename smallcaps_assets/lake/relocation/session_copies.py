@@ -9,7 +9,7 @@ size of its file, however that call ended; the proof reads every byte.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -131,12 +131,7 @@ class SessionCopies:
             progress("copied", len(copy.content))
         if group:
             commit_copies(self.target, self.fs, group)
-        if damages:
-            raise LakeError(
-                f"{format_count(len(damages), 'session')} damaged, and not to be moved, first "
-                f"{'; '.join(damages[:SHOWN])}.  The lake is where it was: run `smallcaps repair`, "
-                "then the same command again"
-            )
+        refuse_damages(damages, "session")
 
     def prove(self, progress: Watcher = ignore_progress) -> None:
         """Read every copy back from its disk, and compare it with its receipt and its source.
@@ -155,11 +150,7 @@ class SessionCopies:
                 continue
             wrong.append(place)
             remove_session(self.fs, place)
-        if wrong:
-            raise LakeError(
-                f"{len(wrong)} copies are not what was written, first {wrong[0]}: check the disk, "
-                "or choose another.  The lake is where it was"
-            )
+        refuse_wrong(wrong)
 
     def remove_outdated(self) -> None:
         """Remove copies of sessions that the lake has no more, which an earlier call made.
@@ -216,6 +207,37 @@ class SessionCopies:
             return False
         path = place / RECEIPT_NAME
         return self.fs.size(path) > 0 and self.fs.read(path) == copy.receipt_text
+
+
+def refuse_damages(damages: Sequence[str], noun: str) -> None:
+    """Refuse to move what is damaged; everything else was copied.
+
+    Args:
+        damages: What is wrong, in words.
+        noun: What each of them is.
+
+    Raises:
+        LakeError: There is any.
+    """
+    if damages:
+        raise LakeError(
+            f"{format_count(len(damages), noun)} damaged, and not to be moved, first "
+            f"{'; '.join(damages[:SHOWN])}.  The lake is where it was: run `smallcaps repair`, "
+            "then the same command again"
+        )
+
+
+def refuse_wrong(wrong: Sequence[Path]) -> None:
+    """Refuse copies that are not what was written, and that were removed.
+
+    Raises:
+        LakeError: There is any.
+    """
+    if wrong:
+        raise LakeError(
+            f"{len(wrong)} copies are not what was written, first {wrong[0]}: check the disk, or "
+            "choose another.  The lake is where it was"
+        )
 
 
 def is_copy_whole(

@@ -6,8 +6,6 @@ not: when a segment closes (``writer``), and how it gets its name (``commit``).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
 
 import polars as pl
 
@@ -21,14 +19,12 @@ from smallcaps_assets.core.segments.entries import (
     WITH_ROWS,
     count_phases,
 )
-from smallcaps_assets.core.ticks.content_hash import hash_sessions
+from smallcaps_assets.core.ticks.content_hash import hash_sessions, iter_neighbours
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.segments.parts import SHAPE, EncodedPart, PartShape, encode_parts
 from smallcaps_assets.schemas import ENTRIES, TRADES
 
 _PLACE = ("ticker", "session_date")
-_GROUPED: Final = 131_072
-"""Rows that are grouped at once, up to the end of their last session."""
 _MEASURED = ("rows", "first_sip", "last_sip", *PHASE_COLUMNS.values())
 
 
@@ -112,9 +108,8 @@ def _measure(trades: pl.DataFrame) -> pl.DataFrame:
     Grouping takes more memory than the rows that it groups, so it takes neighbours by and by.
     """
     starts = trades.select(_starts_session().arg_true()).to_series().to_list()
-    cuts = [start for before, start in pairwise(starts) if before // _GROUPED < start // _GROUPED]
     return pl.concat(
-        trades.slice(first, end - first)
+        trades.slice(near[0][0], near[-1][1] - near[0][0])
         .group_by(_PLACE, maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("rows"),
@@ -122,7 +117,7 @@ def _measure(trades: pl.DataFrame) -> pl.DataFrame:
             pl.col("sip_timestamp").last().alias("last_sip"),
             *count_phases(),
         )
-        for first, end in pairwise([0, *cuts, trades.height])
+        for near in iter_neighbours([*starts[1:], trades.height])
     )
 
 
