@@ -67,9 +67,10 @@ def filled_receipts(user: User, downloaded_receipts: Path) -> User:
 @contextmanager
 def _downloaded_as(written: int, market: Market) -> Iterator[Path]:
     """Yield a data folder whose lake is made of segments or receipts."""
-    with open_memory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "WRITTEN_FORMAT", written)
-        _download(market, folder)
+    with open_memory() as folder:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(identity, "WRITTEN_FORMAT", written)
+            _download(market, folder)
         yield folder / "data"
 
 

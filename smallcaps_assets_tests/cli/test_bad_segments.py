@@ -48,18 +48,15 @@ STRAY: Final = "20240402T101530Z-0123456789abcdef.parquet"
 @pytest.fixture(scope="module")
 def two_segments(small_market: Market) -> Iterator[Path]:
     """Return a data folder of two segments, of which the first has the sessions of BCPC."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        open_memory() as folder,
-        EmulatorServer(small_market) as server,
-    ):
-        patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
-        write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
-        environment = {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url}
-        maker = User(folder, environment)
-        for line in ("plan --watchlist watchlist.csv", "download --tickers BCPC", "download"):
-            finished = maker.run(*line.split())
-            assert finished.code == 0, finished.text
+    with open_memory() as folder:
+        with pytest.MonkeyPatch.context() as patch, EmulatorServer(small_market) as server:
+            patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+            write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+            environment = {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url}
+            maker = User(folder, environment)
+            for line in ("plan --watchlist watchlist.csv", "download --tickers BCPC", "download"):
+                finished = maker.run(*line.split())
+                assert finished.code == 0, finished.text
         yield folder / "data"
 
 
