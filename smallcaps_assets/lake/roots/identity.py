@@ -43,7 +43,7 @@ RECEIPTS_FORMAT: Final = 1
 SEGMENTS_FORMAT: Final = 2
 """How ticker-sessions lie: each with a receipt beside it, or many in a segment."""
 
-WRITTEN_FORMAT: Final = RECEIPTS_FORMAT
+WRITTEN_FORMAT: Final = SEGMENTS_FORMAT
 """What a new lake is made of."""
 
 LOOPBACK: Final = "loopback"
