@@ -25,9 +25,9 @@ from smallcaps_assets.core.segments.entries import Entry
 from smallcaps_assets.core.states import DISPUTED, QUARANTINED
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.adoption.entries import adopt_receipt, adopt_record, enter_damage
-from smallcaps_assets.lake.adoption.old_lake import LEDGER, REVISIONS, Answer, OldLake
+from smallcaps_assets.lake.adoption.old_lake import DAMAGES, Answer, OldLake
+from smallcaps_assets.lake.adoption.old_paths import Kind
 from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
-from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lake.segments.writer import ClosingRules, SegmentWriter
@@ -84,8 +84,8 @@ def adopt_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame)
     work = _Work(old, known, MonthFacts(month))
     work.read_receipts(held)
     _store(lake, work.enter_counting())
-    for tree, layer in work.list_layers():
-        _store(lake, work.enter_apart(tree, layer))
+    for kind, layer in work.list_layers():
+        _store(lake, work.enter_apart(kind, layer))
     _store(lake, [(work.list_red(), TRADES.empty())])
     lacking = work.stored - {*read_month(lake, month).entries["adopted"]}
     if lacking:
@@ -120,7 +120,7 @@ def remove_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame
             raise DataError(f"{finding.file} of {month}: {finding.message}; nothing was removed")
     sound = {*survey.entries.filter(pl.col("state") != QUARANTINED)["adopted"]}
     kept = 0
-    for _, ticker, date, owner, _, path in held.filter(pl.col("tree") != LEDGER).rows():
+    for _, ticker, date, owner, _, path in held.filter(pl.col("kind") != Kind.LEDGER).rows():
         try:
             answer = old.read_answer(ticker, date, owner, Path(path))
         except MissingPartitionError:
@@ -128,7 +128,7 @@ def remove_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame
         except LedgerMismatchError:
             answer = None
         if answer is not None and answer.receipt.receipt_sha256 in sound:
-            _remove_session(old.store.fs, answer.folder)
+            _remove_session(old.fs, answer.folder)
         else:
             kept += 1
     if not kept:
@@ -137,9 +137,8 @@ def remove_month(old: OldLake, lake: SegmentLake, month: str, held: pl.DataFrame
 
 
 def _remove_month_files(old: OldLake, month: str) -> None:
-    folders = [root.month_dir(month) for root in old.store.layout.roots]
-    for folder in filter(old.store.fs.is_folder, folders):
-        old.store.fs.remove_tree(folder)
+    for folder in filter(old.fs.is_folder, (root.month_dir(month) for root in old.roots)):
+        old.fs.remove_tree(folder)
 
 
 def _remove_session(fs: FileSystem, folder: Path) -> None:
@@ -157,7 +156,7 @@ class _Work:
         old: The lake of receipts.
         known: Hashes of receipts that have an entry.
         facts: What was done.
-        answers: Receipts without an entry that prove themselves, by tree.
+        answers: Receipts without an entry that prove themselves, by kind.
         stored: Hashes of all receipts that have to have an entry at the end.
         red: Entries of what is damaged.
         records: Keys that only the ledger knows.
@@ -179,27 +178,27 @@ class _Work:
 
     def read_receipts(self, held: pl.DataFrame) -> None:
         """Read all receipts of the month."""
-        for tree, ticker, date, owner, _, path in held.rows():
+        for kind, ticker, date, owner, _, path in held.rows():
             key = encode_key(ticker, date)
-            if tree == LEDGER:
+            if kind == Kind.LEDGER:
                 self.records.append(key)
                 continue
-            if tree == Tree.TRADES:
+            if kind == Kind.TRADES:
                 self.counted.add(key)
-            elif tree == Tree.IMPORTED:
+            elif kind == Kind.IMPORTED:
                 self.imported.add(key)
             try:
-                self._sort_in(tree, self.old.read_answer(ticker, date, owner, Path(path)))
+                self._sort_in(kind, self.old.read_answer(ticker, date, owner, Path(path)))
             except (LedgerMismatchError, MissingPartitionError) as error:
                 self.facts.damaged.append((key, str(error)))
-                if tree in (Tree.TRADES, Tree.OFF_SESSION):
+                if kind in (Kind.TRADES, Kind.OFF_SESSION):
                     self._enter_red(ticker, date, owner, path)
-                if tree == Tree.TRADES:
+                if kind == Kind.TRADES:
                     self.facts.lost.append(key)
 
     def enter_counting(self) -> Iterator[Piece]:
         """Yield the sessions that count, some at a time."""
-        answers = self.answers[Tree.TRADES]
+        answers = self.answers[Kind.TRADES]
         for sound, trades in self.old.read_rows(answers, self._refuse):
             entries = [self._enter(answer) for answer in sound]
             self.facts.sessions += len(entries)
@@ -207,23 +206,23 @@ class _Work:
             yield entries, trades
 
     def list_layers(self) -> Iterator[tuple[str, list[Answer]]]:
-        """Yield what lies apart, by tree, so that no layer has a session twice."""
-        yield from ((tree, self.answers[tree]) for tree in (Tree.OFF_SESSION, Tree.IMPORTED))
+        """Yield what lies apart, by kind, so that no layer has a session twice."""
+        yield from ((kind, self.answers[kind]) for kind in (Kind.OFF_SESSION, Kind.IMPORTED))
         stacks: dict[str, list[Answer]] = defaultdict(list)
-        for answer in self.answers[REVISIONS]:
+        for answer in self.answers[Kind.REVISIONS]:
             stacks[answer.receipt.key].append(answer)
         for depth in range(max(map(len, stacks.values()), default=0)):
-            yield REVISIONS, [stack[depth] for stack in stacks.values() if depth < len(stack)]
+            yield Kind.REVISIONS, [stack[depth] for stack in stacks.values() if depth < len(stack)]
 
-    def enter_apart(self, tree: str, layer: Sequence[Answer]) -> Iterator[Piece]:
+    def enter_apart(self, kind: str, layer: Sequence[Answer]) -> Iterator[Piece]:
         """Yield sessions that lie outside those that count, one at a time."""
         for answer in layer:
             try:
                 trades = self.old.read_apart(answer)
-            except (DataError, MissingPartitionError) as error:
-                self._refuse(answer, str(error), is_red=tree == Tree.OFF_SESSION)
+            except DAMAGES as error:
+                self._refuse(answer, str(error), is_red=kind == Kind.OFF_SESSION)
                 continue
-            owner = answer.owner if tree == Tree.OFF_SESSION else None
+            owner = answer.owner if kind == Kind.OFF_SESSION else None
             self.facts.apart += 1
             yield [adopt_receipt(answer.receipt, self.old.calendar, owner=owner)], trades
 
@@ -241,16 +240,16 @@ class _Work:
         self.facts.apart += len(entries)
         return entries
 
-    def _sort_in(self, tree: str, answer: Answer) -> None:
+    def _sort_in(self, kind: str, answer: Answer) -> None:
         receipt = answer.receipt
-        if tree == REVISIONS:
+        if kind == Kind.REVISIONS:
             floor = self.floors.get(receipt.key, 1)
             self.floors[receipt.key] = max(floor, receipt.revision + 1)
         self.stored.add(receipt.receipt_sha256)
         if receipt.receipt_sha256 in self.known:
             self.facts.known += 1
         else:
-            self.answers[tree].append(answer)
+            self.answers[kind].append(answer)
 
     def _enter(self, answer: Answer) -> Entry:
         """Make the entry of a session that counts: above its replaced answers and imports."""

@@ -8,30 +8,37 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from smallcaps_assets.core.sessions import SessionCalendar
-from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.adoption.entries import FROM_LEDGER
+from smallcaps_assets.lake.adoption.old_months import OldMonths
+from smallcaps_assets.lake.adoption.old_paths import TREES, Kind, OldRoot, walk_sessions
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import SessionRecord
-from smallcaps_assets.lake.months.parts import cut_batches
 from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.reading.batches import iter_batches
 from smallcaps_assets.lake.segments.names import month_of
-from smallcaps_assets.lake.sessions.damages import Orphan, walk_lake, walk_sessions
-from smallcaps_assets.lake.sessions.parquet import decode_trades
+from smallcaps_assets.lake.sessions.parquet import decode_sessions
 from smallcaps_assets.lake.sessions.receipts import Receipt, parse_own_receipt
-from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.schemas import TRADES
+
+BATCH_ROWS: Final = 262_144
+BATCH_SESSIONS: Final = 512
+"""Rows and sessions decoded at once; a larger session is decoded whole."""
+
+DAMAGES: Final = (DataError, LedgerMismatchError, MissingPartitionError)
+"""What reading a damaged session ends with; of another error the takeover does."""
 
 HELD: Final = pl.Schema(
     {
-        "tree": pl.String(),
+        "kind": pl.String(),
         "ticker": pl.String(),
         "session_date": pl.Date(),
         "owner": pl.Date(),
@@ -39,15 +46,10 @@ HELD: Final = pl.Schema(
         "path": pl.String(),
     }
 )
-"""What lies in a folder of its own: its tree, or a name beside those of the trees, the session that
-owns it, and the month of that one."""
+"""What lies in a folder of its own: what it is, the session that owns it, the month of that one."""
 
 Held = tuple[str, str, dt.date, dt.date, str, str]
 """A row of :data:`HELD`."""
-
-REVISIONS: Final = "revisions"
-LEDGER: Final = "ledger"
-"""Names beside those of the trees: replaced answers, and what only the ledger knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,23 @@ class OldLake:
     """A lake of receipts, for reading.
 
     Attributes:
-        store: Its sessions.
+        roots: Its roots; the first that has a session counts.
+        fs: Their disks.
         ledger_file: Its ledger, which may be lost.
         calendar: The sessions, by which a closed day belongs to the next one.
         strays: What lies among the sessions and belongs to none.
     """
 
-    store: LakeStore
+    roots: Sequence[OldRoot]
+    fs: FileSystem
     ledger_file: Path
     calendar: SessionCalendar
     strays: list[Path] = field(default_factory=list)
+
+    @cached_property
+    def months(self) -> OldMonths:
+        """Its compacted months."""
+        return OldMonths(self.roots, self.fs)
 
     def list_held(self) -> pl.DataFrame:
         """List everything that is held: :data:`HELD`, by month, ticker and session.
@@ -89,7 +98,7 @@ class OldLake:
         """
         rows = [*self._walk_trees(), *self._walk_revisions(), *self._list_records()]
         held = pl.DataFrame(rows, HELD, orient="row")
-        return held.sort("month", "ticker", "session_date", "tree", "path")
+        return held.sort("month", "ticker", "session_date", "kind", "path")
 
     def read_answer(
         self, ticker: str, session_date: dt.date, owner: dt.date, folder: Path
@@ -101,7 +110,7 @@ class OldLake:
             MissingPartitionError: It is gone.
         """
         path = folder / RECEIPT_NAME
-        text = self.store.fs.read(path)
+        text = self.fs.read(path)
         receipt = parse_own_receipt(text, ticker, session_date, where=str(path))
         return Answer(receipt, owner, folder)
 
@@ -122,13 +131,10 @@ class OldLake:
         Raises:
             StorageError: A disk refuses.
         """
-        start = 0
-        for sizes in cut_batches([answer.receipt.rows for answer in answers]):
-            batch = list(answers[start : start + len(sizes)])
-            start += len(sizes)
+        for batch in _cut_batches(answers):
             try:
                 yield batch, self._read_batch(batch)
-            except (DataError, MissingPartitionError):
+            except DAMAGES:
                 yield self._read_singly(batch, refuse)
 
     def read_apart(self, answer: Answer) -> pl.DataFrame:
@@ -140,18 +146,29 @@ class OldLake:
         """
         if not answer.receipt.rows:
             return TRADES.empty()
-        path = answer.folder / TRADES_NAME
-        content = self.store.fs.read(path)
-        if hashlib.sha256(content).hexdigest() != answer.receipt.sha256:
-            raise DataError(f"{path} does not have the hash that its receipt states")
-        return decode_trades(content)
+        return self._read_files([answer])
 
     def _read_batch(self, batch: Sequence[Answer]) -> pl.DataFrame:
-        sessions = _frame(batch)
-        filled = sessions.filter(pl.col("rows") > 0)
-        store = self.store
-        pieces = iter_batches(store.layout, store.fs, store.month_sessions, filled)
-        return pl.concat([TRADES.empty(), *(piece.trades for piece in pieces)])
+        """Read sessions of one month, each from its own file, or from that of the month."""
+        pieces = [TRADES.empty()]
+        for has_file, group in groupby((a for a in batch if a.receipt.rows), key=self._has_file):
+            own = list(group)
+            receipts = [answer.receipt for answer in own]
+            pieces.append(self._read_files(own) if has_file else self.months.read(receipts))
+        return pl.concat(pieces)
+
+    def _has_file(self, answer: Answer) -> bool:
+        return self.fs.size(answer.folder / TRADES_NAME) == answer.receipt.bytes
+
+    def _read_files(self, answers: Sequence[Answer]) -> pl.DataFrame:
+        return decode_sessions([self._read_file(answer) for answer in answers])
+
+    def _read_file(self, answer: Answer) -> bytes:
+        path = answer.folder / TRADES_NAME
+        content = self.fs.read(path)
+        if hashlib.sha256(content).hexdigest() != answer.receipt.sha256:
+            raise DataError(f"{path} does not have the hash that its receipt states")
+        return content
 
     def _read_singly(
         self, batch: Sequence[Answer], refuse: Callable[[Answer, str], None]
@@ -161,55 +178,57 @@ class OldLake:
             try:
                 frames.append(self._read_batch([answer]))
                 sound.append(answer)
-            except (DataError, MissingPartitionError) as error:
+            except DAMAGES as error:
                 refuse(answer, str(error))
         return sound, pl.concat(frames)
 
     def _walk_trees(self) -> Iterator[Held]:
-        for tree in Tree:
-            for found in walk_lake(self.store.layout, self.store.fs, tree):
-                if isinstance(found, Orphan):
-                    self.strays.append(found.path)
-                elif found.has_receipt:
-                    yield self._hold(tree.value, found.ticker, found.session_date, str(found.path))
+        """Yield the sessions of all trees; what a root before has too is a stray."""
+        for kind in TREES:
+            seen: set[tuple[str, dt.date]] = set()
+            for root in self.roots:
+                for found in walk_sessions(
+                    self.fs, root.folder / kind.value, root.folder, self.strays
+                ):
+                    place = (found.ticker, found.session_date)
+                    if RECEIPT_NAME in found.names and place in seen:
+                        self.strays.append(found.path)
+                    elif RECEIPT_NAME in found.names:
+                        seen.add(place)
+                        yield self._hold(kind, *place, str(found.path))
 
     def _walk_revisions(self) -> Iterator[Held]:
-        fs = self.store.fs
-        for folder in dict.fromkeys(root.revisions_dir for root in self.store.layout.roots):
-            for found in walk_sessions(fs, folder):
-                if isinstance(found, Orphan):
-                    self.strays.append(found.path)
-                    continue
+        for folder in dict.fromkeys(root.revisions_dir for root in self.roots):
+            for found in walk_sessions(self.fs, folder, folder.parent, self.strays):
                 for name in sorted(found.names):
                     path = found.path / name
-                    if fs.is_file(path / RECEIPT_NAME):
-                        yield self._hold(REVISIONS, found.ticker, found.session_date, str(path))
+                    if self.fs.is_file(path / RECEIPT_NAME):
+                        place = (found.ticker, found.session_date)
+                        yield self._hold(Kind.REVISIONS, *place, str(path))
 
     def _list_records(self) -> Iterator[Held]:
-        if not self.store.fs.is_file(self.ledger_file):
+        if not self.fs.is_file(self.ledger_file):
             return
         with LedgerReader(self.ledger_file) as ledger:
             red = ledger.missing_keys().filter(pl.col("state").is_in(list(FROM_LEDGER)))
         for key, ticker, date in red.select("key", "ticker", "session_date").rows():
-            yield self._hold(LEDGER, ticker, date, key)
+            yield self._hold(Kind.LEDGER, ticker, date, key)
 
-    def _hold(self, tree: str, ticker: str, date: dt.date, path: str) -> Held:
+    def _hold(self, kind: Kind, ticker: str, date: dt.date, path: str) -> Held:
         owner = self.calendar.owner_of(date)
-        return tree, ticker, date, owner, month_of(owner), path
+        return kind.value, ticker, date, owner, month_of(owner), path
 
 
-def _frame(answers: Sequence[Answer]) -> pl.DataFrame:
-    """Frame receipts as the reader of batches takes them."""
-    rows = [
-        (one.ticker, one.session_date, one.rows, one.bytes, one.sha256, one.content_hash)
-        for one in (answer.receipt for answer in answers)
-    ]
-    schema = {
-        "ticker": pl.String,
-        "session_date": pl.Date,
-        "rows": pl.Int64,
-        "bytes": pl.Int64,
-        "sha256": pl.String,
-        "content_hash": pl.String,
-    }
-    return pl.DataFrame(rows, schema, orient="row")
+def _cut_batches(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
+    """Yield runs of sessions that are together a batch at most, or one larger session alone."""
+    run: list[Answer] = []
+    total = 0
+    for answer in answers:
+        rows = answer.receipt.rows
+        if run and (total + rows > BATCH_ROWS or len(run) == BATCH_SESSIONS):
+            yield run
+            run, total = [], 0
+        run.append(answer)
+        total += rows
+    if run:
+        yield run

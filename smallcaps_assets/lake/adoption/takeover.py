@@ -3,7 +3,8 @@
 What belongs here: the order of steps, and who may use the lake meanwhile.  What does not: what a
 month becomes (``months``).
 
-1. The old lake's folder is renamed to ``lake.format1``: one rename undoes it.
+1. The old lake's folder takes a copy of the register of its roots and is renamed to
+   ``lake.format1``: one rename undoes it.
 2. ``lake.json`` of a new lake, in whatever folder, says that it is being taken over, so nothing
    else opens it, and the register of its data folder knows where it lies.
 3. The ledger is copied: what was asked for and failed is known to nobody else.
@@ -15,7 +16,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,17 +27,17 @@ from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import (
     ConfigError,
+    LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
-    StorageError,
 )
 from smallcaps_assets.lake.adoption.months import MonthFacts, adopt_month, remove_month
 from smallcaps_assets.lake.adoption.old_lake import OldLake
+from smallcaps_assets.lake.adoption.old_paths import REGISTER_NAME, OldRoot, find_roots
 from smallcaps_assets.lake.ledger.database import translated_errors
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.roots.identity import (
     SEGMENTS_FORMAT,
     LakeIdentity,
@@ -45,19 +46,11 @@ from smallcaps_assets.lake.roots.identity import (
     write_identity,
 )
 from smallcaps_assets.lake.roots.place import require_place
-from smallcaps_assets.lake.roots.register import (
-    HOME,
-    RootRegister,
-    RootState,
-    home_entry,
-    read_register,
-    write_register,
-)
+from smallcaps_assets.lake.roots.register import RootRegister, home_entry, write_register
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing, temporary_path
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
-from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.lake.upkeep.indexing import refresh_months
 
 OLD_FOLDER: Final = "lake.format1"
@@ -121,6 +114,7 @@ def take_over(
     Raises:
         ConfigError: The lake is one of segments already, or cannot begin where it shall.
         DataError: A month does not hold all that was read.
+        LedgerMismatchError: The register of its roots is lost, or damaged.
         MissingPartitionError: There is no lake.
         PartitionConflictError: Another process uses a lake, or there is one already.
         StorageError: A disk refuses, or is not mounted; the next call continues.
@@ -132,7 +126,7 @@ def take_over(
         facts = TakeoverFacts(old_home.data_dir / OLD_FOLDER)
         _copy_ledger(home, facts.old_folder, fs)
         lake = SegmentLake(LocalStorage(home.lake_dir, fs), str(identity.source))
-        old = open_old_lake(old_home, fs, calendar, str(identity.source))
+        old = _open_old_lake(facts.old_folder, old_home, fs, calendar)
         for held, month, number, count in _iter_months(old):
             told = adopt_month(old, lake, month, held)
             _tell_ledger(home, fs, lake, told)
@@ -141,38 +135,18 @@ def take_over(
             facts.months.append(told)
             report(told, number, count)
         facts.strays = old.strays
-        facts.quarantine = [
-            root.quarantine_dir
-            for root in old.store.layout.roots[1:]
-            if fs.is_folder(root.quarantine_dir)
-        ]
-        _finish(home, facts.old_folder, fs, identity)
+        folders = {root.quarantine_dir for root in old.roots} - {old_home.quarantine_dir}
+        facts.quarantine = sorted(filter(fs.is_folder, folders))
+        write_identity(home, fs, msgspec.structs.replace(identity, adopting=""))
     return facts
 
 
-def open_old_lake(
-    home: LakeLayout, fs: FileSystem, calendar: SessionCalendar, source: str
+def _open_old_lake(
+    folder: Path, home: LakeLayout, fs: FileSystem, calendar: SessionCalendar
 ) -> OldLake:
-    """Open the lake of a data folder that was renamed, with all its roots.
-
-    Raises:
-        StorageError: A root is not mounted.
-    """
-    folder = home.data_dir / OLD_FOLDER
-    register = read_register(home, fs) or RootRegister(roots=(home_entry(""),))
-    roots = []
-    for entry in register.select(RootState.ACTIVE):
-        root = entry.locate(home)
-        if entry.path == HOME:
-            root = LakeRoot(folder, home.quarantine_dir)
-        elif not fs.is_file(root.marker_file):
-            raise StorageError(
-                f"expected the root {root.folder} of the lake, but it is gone: mount its disk and "
-                "run the same command again; what was taken over so far stays"
-            )
-        roots.append(root)
-    layout = replace(home, roots=tuple(roots))
-    return OldLake(LakeStore(layout, fs, source), folder / home.ledger_file.name, calendar)
+    """Open a lake of a data folder that was renamed to ``folder``, with all its roots."""
+    roots = find_roots(OldRoot(folder, home.quarantine_dir), fs)
+    return OldLake(roots, fs, folder / home.ledger_file.name, calendar)
 
 
 def _set_aside(home: LakeLayout, old: LakeLayout, fs: FileSystem) -> LakeIdentity:
@@ -196,9 +170,26 @@ def _set_aside(home: LakeLayout, old: LakeLayout, fs: FileSystem) -> LakeIdentit
             "both of receipts: move one of them to another data folder"
         )
     with LakeLock(old.lock_file, fs).hold(OWNER, 0):
+        _keep_register(old, fs, identity)
         fs.rename(old.lake_dir, aside)
         fs.sync_folder(old.data_dir)
     return _renew(identity, _name_aside(home, old))
+
+
+def _keep_register(old: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
+    """Copy the register of roots beside the lake, whose folder is about to get another name.
+
+    Raises:
+        LedgerMismatchError: It is lost, and with it which other disks have sessions.
+    """
+    path = old.data_dir / REGISTER_NAME
+    if fs.is_file(path):
+        fs.publish({old.lake_dir / REGISTER_NAME: fs.read(path)}, root=old.lake_dir)
+    elif identity.id and fs.is_file(old.ledger_file):
+        raise LedgerMismatchError(
+            f"{path} is gone, which lists the disks of the lake: restore it from a copy and run "
+            "the same command again"
+        )
 
 
 def _read_aside(old: LakeLayout, aside: Path, fs: FileSystem) -> LakeIdentity:
@@ -250,8 +241,7 @@ def _begin(home: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> None:
     """Make the folder of the new lake, and let it and the register say what it is."""
     fs.make_folders(home.lake_dir, root=find_existing(home.lake_dir))
     write_identity(home, fs, identity)
-    register = read_register(home, fs) or RootRegister(roots=(home_entry(identity.id),))
-    write_register(home, fs, register)
+    write_register(home, fs, RootRegister(roots=(home_entry(identity.id),)))
 
 
 def _copy_ledger(home: LakeLayout, aside: Path, fs: FileSystem) -> None:
@@ -287,13 +277,3 @@ def _iter_months(old: OldLake) -> Iterator[tuple[pl.DataFrame, str, int, int]]:
     by_month = old.list_held().partition_by("month", as_dict=True, maintain_order=True)
     for number, ((month,), held) in enumerate(by_month.items(), start=1):
         yield held, str(month), number, len(by_month)
-
-
-def _finish(home: LakeLayout, aside: Path, fs: FileSystem, identity: LakeIdentity) -> None:
-    """Say that it is done; the register of roots of the old lake is kept beside that lake."""
-    register = read_register(home, fs)
-    alone = (home_entry(identity.id),)
-    if register is not None and register.roots != alone:
-        fs.publish({aside / home.roots_file.name: fs.read(home.roots_file)}, root=aside)
-        write_register(home, fs, RootRegister(roots=alone))
-    write_identity(home, fs, msgspec.structs.replace(identity, adopting=""))

@@ -12,6 +12,7 @@ from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.ticks.disputes import UNASKED
 from smallcaps_assets.errors import (
     ConfigError,
+    LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
     StorageError,
@@ -19,47 +20,37 @@ from smallcaps_assets.errors import (
 from smallcaps_assets.lake.adoption.takeover import OLD_FOLDER
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import open_lake, read_identity
-from smallcaps_assets.lake.roots.markers import locate_roots
+from smallcaps_assets.lake.roots.identity import LakeSource, open_lake, read_identity
 from smallcaps_assets.lake.roots.place import put_lake, recall_home
-from smallcaps_assets.lake.roots.register import read_register
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.sessions.damages import hash_no_trades
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.upkeep.indexing import list_stale_months
 from smallcaps_assets_tests.lake.adoption.old_lakes import (
     ASKING,
+    FAILED,
+    MAY,
     MONDAY,
+    PLANNED,
+    QUARANTINED,
     RED,
+    SOURCE,
     TUESDAY,
     adopt,
+    expect_rows,
     hash_rows,
+    list_contents,
     make_old_lake,
     read_winners,
     undo,
 )
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import SESSION
-from smallcaps_assets_tests.lake.root_factories import SOURCE, list_files, read_lake
-
-pytestmark = pytest.mark.usefixtures("receipt_lakes")
-
-KINDS = {"trades": "session", "off_session_trades": "off_session", "imported_trades": "session"}
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> LakeLayout:
     return make_old_lake(tmp_path / "data", second_root=tmp_path / "disk")
-
-
-def expect_rows(home: LakeLayout) -> dict[tuple[str, str], str]:
-    """Return what a lake of receipts holds, under the names that entries have."""
-    return {
-        (KINDS[tree], key): content
-        for (tree, key), content in read_lake(home).items()
-        if content != hash_no_trades()
-    }
 
 
 def pick(winners: pl.DataFrame, ticker: str, date: object = TUESDAY) -> dict[str, object]:
@@ -76,9 +67,51 @@ def test_all_rows_are_carried_with_their_hashes(home: LakeLayout) -> None:
     assert facts.damaged == []
     identity = read_identity(home, ScriptedDisk())
     assert (identity.format, identity.adopting) == (2, "")
-    register = read_register(home, ScriptedDisk())
-    assert register is not None
-    assert [root.path for root in register.roots] == ["lake"]
+
+
+def test_the_register_of_several_roots_stays_beside_the_old_lake(home: LakeLayout) -> None:
+    """What lists them goes with the old lake; the new one has one folder."""
+    before = (home.data_dir / "lake_roots.json").read_bytes()
+
+    adopt(home)
+
+    assert (home.data_dir / OLD_FOLDER / "lake_roots.json").read_bytes() == before
+    assert b"disk" in before
+    assert b"disk" not in (home.data_dir / "lake_roots.json").read_bytes()
+
+
+def test_a_lost_register_stops_the_takeover(home: LakeLayout) -> None:
+    """Without it nobody knows which other disks have sessions."""
+    (home.data_dir / "lake_roots.json").unlink()
+
+    with pytest.raises(LedgerMismatchError, match="restore it from a copy"):
+        adopt(home)
+
+    assert not (home.data_dir / OLD_FOLDER).exists()
+
+
+def test_compacted_months_are_read_where_landing_files_were_removed(home: LakeLayout) -> None:
+    assert list(home.lake_dir.glob("trades/ticker=COM*/*/trades.parquet")) == []
+
+    adopt(home)
+
+    winners = read_winners(home)
+    assert [pick(winners, f"COM{rows}", MAY)["rows"] for rows in (3, 7, 8)] == [3, 7, 8]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "sessions-*.parquet", "trades-*.parquet"])
+def test_damaged_files_of_a_month_are_named_by_session(home: LakeLayout, name: str) -> None:
+    file = next(home.lake_dir.glob(f"compacted_trades/month=2024-05/{name}"))
+    file.write_bytes(b"damaged")
+
+    facts = adopt(home)
+
+    compacted = {"COM3_2024-05-06", "COM7_2024-05-06", "COM8_2024-05-06"}
+    assert facts.lost
+    assert {*facts.lost} <= compacted
+    assert {*facts.lost} == {key for key, _ in facts.damaged}
+    red = read_winners(home).filter(pl.col("ticker").str.starts_with("COM"), pl.col("rows") == 0)
+    assert {*red.select(key_expression()).to_series()} == {*facts.lost}
 
 
 def test_what_is_known_of_sessions_is_carried(home: LakeLayout) -> None:
@@ -96,10 +129,20 @@ def test_what_is_known_of_sessions_is_carried(home: LakeLayout) -> None:
     imported = pick(winners, "IMPO")
     assert imported["state"] == states.IMPORTED_UNPROVEN
     assert '"verdict":"unproven"' in str(imported["archive"])
+
+
+def test_what_only_the_ledger_knows_is_carried(home: LakeLayout) -> None:
+    """Its red states become entries, and what failed is as known as before."""
+    adopt(home)
+
+    winners = read_winners(home)
+
     red = pick(winners, "CUTT", SESSION)
     assert (red["state"], len(red["askings"])) == (states.EMPTY_DISPUTED, 1)  # type: ignore[arg-type]
+    assert pick(winners, "QUAR", SESSION)["state"] == states.QUARANTINED
+    expected = {one.key: one.state for one in (RED, QUARANTINED, FAILED)}
     with LedgerReader(home.ledger_file) as ledger:
-        assert ledger.states([RED]) == {RED: states.EMPTY_DISPUTED}
+        assert ledger.states([*expected, PLANNED]) == expected | {PLANNED: states.PLANNED}
 
 
 def test_the_ledger_knows_each_month_that_was_taken_over(home: LakeLayout) -> None:
@@ -108,7 +151,7 @@ def test_the_ledger_knows_each_month_that_was_taken_over(home: LakeLayout) -> No
 
     adopt(home)
 
-    lake = SegmentLake(LocalStorage(home.lake_dir, ScriptedDisk()), str(SOURCE))
+    lake = SegmentLake(LocalStorage(home.lake_dir, ScriptedDisk()), SOURCE)
     with LedgerReader(home.ledger_file) as ledger:
         assert list_stale_months(ledger, lake) == []
         assert ledger.find_proofs(stored) == {*stored}
@@ -152,36 +195,38 @@ def test_a_takeover_killed_anywhere_continues(tmp_path: Path) -> None:
 
         assert hash_rows(home) == expected, crash_at
         assert (facts.damaged, facts.kept) == ([], 0)
-        assert states.QUARANTINED not in read_winners(home)["state"]
+        quarantined = read_winners(home).filter(pl.col("state") == states.QUARANTINED)
+        assert quarantined["ticker"].to_list() == ["QUAR"]
 
 
 def test_a_disk_that_refuses_leaves_both_lakes(tmp_path: Path) -> None:
     home = make_old_lake(tmp_path / "data")
-    expected = expect_rows(home)
+    before = list_contents(home.lake_dir)
     with pytest.raises(StorageError):
         adopt(home, FailingDisk(number=28, fail_at=40))
 
     with pytest.raises(PartitionConflictError, match="being taken over"):
-        open_lake(home, ScriptedDisk(), SOURCE)
+        open_lake(home, ScriptedDisk(), LakeSource("emulator", "seed=1"))
     undo(home)
 
-    assert expect_rows(home) == expected
+    after = list_contents(home.lake_dir)
+    assert after.pop("lake_roots.json") == (home.data_dir / "lake_roots.json").read_bytes()
+    assert after == before
 
 
 def test_removal_frees_the_old_lake_and_keeps_what_is_damaged(tmp_path: Path) -> None:
     home = make_old_lake(tmp_path / "data")
-    file = home.trades_file("REVD", TUESDAY)
+    file = home.lake_dir / "trades/ticker=REVD/date=2024-03-19/trades.parquet"
     file.write_bytes(b"damaged")
-    home.receipt_file("REVK", TUESDAY).write_bytes(b"{}")
+    (home.lake_dir / "trades/ticker=REVK/date=2024-03-19/_SUCCESS").write_bytes(b"{}")
 
     facts = adopt(home, removes=True)
 
     assert {key for key, _ in facts.damaged} == {"REVD_2024-03-19", "REVK_2024-03-19"}
     winners = read_winners(home)
     assert {pick(winners, name)["state"] for name in ("REVD", "REVK")} == {states.QUARANTINED}
-    old = home.data_dir / OLD_FOLDER
-    left = {name for name in list_files(old) if "trades" in name}
-    assert {Path(name).parts[1] for name in left} == {"ticker=REVD", "ticker=REVK"}
+    left = (home.data_dir / OLD_FOLDER).glob("*/*/*/*")
+    assert {path.parts[-3] for path in left} == {"ticker=REVD", "ticker=REVK"}
     assert facts.kept == 2
     with LedgerReader(home.ledger_file) as ledger:
         assert {*ledger.states(facts.lost).values()} == {states.QUARANTINED}
@@ -238,7 +283,6 @@ def test_a_lake_is_taken_over_to_another_disk_killed_anywhere(
 
         assert hash_rows(home) == expected, crash_at
         assert recall_home(data_dir, ScriptedDisk()) == home
-        assert locate_roots(home, ScriptedDisk()) == home
         assert (data_dir / "lake" / ledger).is_file()
         assert (old.data_dir / OLD_FOLDER / "lake.json").is_file()
         shutil.rmtree(place.parent)
