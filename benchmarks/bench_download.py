@@ -12,11 +12,11 @@ from pathlib import Path
 
 import polars as pl
 from measuring import divide, make_row, pick, print_result, run_contender
+from stores import list_parts, read_part
 from vendor import serve
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_trades
-from smallcaps_assets.lake.sessions.parquet import decode_trades
 from smallcaps_assets.schemas import TRADES, VENDOR_COLUMNS
 
 SCRIPT = Path(__file__).with_name("contenders.py")
@@ -98,12 +98,13 @@ def compare(size: int, runs: Runs) -> list[dict[str, object]]:
 
 def compare_bytes(size: int, dest: Path) -> dict[str, object]:
     """Return what ours saves against the same columns in plain polars zstd 2."""
-    stored = plain = 0
-    for path in (dest / "ours_0").rglob("*.parquet"):
-        content = path.read_bytes()
-        copy = dest / "plain.parquet"
-        decode_trades(content).write_parquet(copy, compression="zstd", compression_level=2)
-        stored, plain = stored + len(content), plain + copy.stat().st_size
+    parts, records = list_parts(dest / "ours_0")
+    stored = sum(path.stat().st_size for path in (*parts, *records))
+    plain, copy = 0, dest / "plain.parquet"
+    for path in parts:
+        for session in read_part(path).partition_by("ticker", "session_date"):
+            session.write_parquet(copy, compression="zstd", compression_level=2)
+            plain += copy.stat().st_size
     return make_row(
         f"{WORDS[size]}: bytes saved against the same columns, plain",
         [100 * (1 - stored / plain)],
@@ -116,10 +117,10 @@ def compare_bytes(size: int, dest: Path) -> dict[str, object]:
 def compare_rows(size: int, ticker: str, dates: list[dt.date], dest: Path) -> dict[str, object]:
     """Return how many sessions have the same content hash whether ours or naive stored them."""
     same = 0
+    ours = pl.concat([read_part(path) for path in list_parts(dest / "ours_0")[0]])
     for date in dates:
-        ours = next((dest / "ours_0").rglob(f"date={date}/trades.parquet"))
         naive = dest / "naive_0" / ticker / f"date={date}" / "trades.parquet"
-        stored = hash_trades(decode_trades(ours.read_bytes()))
+        stored = hash_trades(ours.filter(session_date=date))
         same += stored == hash_trades(read_naive(naive))
     return make_row(
         f"{WORDS[size]}: sessions of the same content hash, ours and naive",

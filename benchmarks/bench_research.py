@@ -1,4 +1,4 @@
-"""Bars of research: from a compacted lake, in memory, and beside the textbook's rule.
+"""Bars of research: from a lake as downloaded, in memory, and beside the textbook's rule.
 
 Trades of the lake are random, with few prints a minute, so that opening sessions and rows of bars
 count.  Loops run in memory on a random walk.  The textbook's rule for imbalance bars is here for
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from bench_compaction import compact
 from measuring import make_row, print_result, run_contender, time_work
 from sample_lake import fill_sample, open_sample
 
@@ -164,10 +163,9 @@ def measure_peer(prices: Floats, sizes: Floats, speeds: list[float]) -> list[dic
 
 
 def measure_lake(folder: Path, *, is_short: bool) -> list[dict[str, object]]:
-    """Return the rows about a compacted lake."""
+    """Return the rows about a lake as downloaded."""
     lakehouse = open_sample(folder)
     trades = fill_sample(lakehouse, SHORT_SESSIONS if is_short else SESSIONS)
-    compact(lakehouse)
     lakehouse.ledger.close()
     millions = trades / MILLION
     limits = {MINUTE_BARS.name: 0.35, INFORMATION_BARS.name: 0.25}

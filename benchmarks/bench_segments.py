@@ -12,22 +12,18 @@ import datetime as dt
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from format1.lake import ReceiptLake
 from measuring import divide, make_row, pick, print_result, run_contender, time_work
 from sample_lake import SEED, cut_session, make_facts, make_pool
+from stores import open_store
 
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.segment_store import SegmentStore
-from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.parts import SHAPE
-from smallcaps_assets.lake.sessions.preparing import PreparedSession
-from smallcaps_assets.lake.sessions.protocol import GroupRules, SessionStore
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.storage.local import LocalStorage
-from smallcaps_assets.lake.store import LakeStore
 
 FIRST, LAST = dt.date(2024, 3, 1), dt.date(2024, 3, 28)
 TICKERS, SHORT_TICKERS = 60, 12
@@ -38,6 +34,7 @@ SIZES = {"500": (2.2, 0.28), "50": (4.5, 0.75)}
 LARGE, MOST_MB = 5_000, 500
 FEWER_INODES = 500
 SOURCE = "emulator:bench"
+Store = SegmentStore | ReceiptLake
 
 
 def iter_tapes(tickers: int, rows: int) -> Iterator[pl.DataFrame]:
@@ -54,9 +51,7 @@ def iter_tapes(tickers: int, rows: int) -> Iterator[pl.DataFrame]:
         )
 
 
-def prepare(
-    store: SessionStore, tape: pl.DataFrame, rows: int, length: int
-) -> Iterator[PreparedSession]:
+def prepare(store: Store, tape: pl.DataFrame, rows: int, length: int) -> Iterator[Any]:
     """Yield the sessions of a tape, which comes in ranges of so many."""
     ticker = tape["ticker"][0]
     for start in range(0, tape.height, rows * length):
@@ -68,14 +63,14 @@ def prepare(
 
 
 def store_all(
-    store: SessionStore, tapes: Iterable[pl.DataFrame], rows: int, length: int, rules: GroupRules
+    store: Store, tapes: Iterable[pl.DataFrame], rows: int, length: int, group: float
 ) -> None:
-    """Store all sessions in groups."""
-    batch: list[PreparedSession] = []
+    """Store all sessions in groups of so many."""
+    batch: list[Any] = []
     for tape in tapes:
         for session in prepare(store, tape, rows, length):
             batch.append(session)
-            if rules.is_due(len(batch), len(batch) * rows, 0.0):
+            if len(batch) >= group:
                 store.commit(batch)
                 batch = []
     store.commit(batch)
@@ -83,16 +78,13 @@ def store_all(
 
 def store_receipts(folder: Path, tapes: Iterable[pl.DataFrame], rows: int) -> None:
     """Store sessions with a receipt each."""
-    store = LakeStore(LakeLayout(folder), FileSystem(), SOURCE)
-    store_all(store, tapes, rows, RANGE, GroupRules(GROUP, float("inf"), float("inf")))
+    store_all(ReceiptLake(folder, SOURCE), tapes, rows, RANGE, GROUP)
 
 
 def store_segments(folder: Path, tapes: Iterable[pl.DataFrame], rows: int) -> None:
     """Store sessions in segments."""
-    storage = LocalStorage(folder / "lake", FileSystem())
-    store = SegmentStore(SegmentLake(storage, SOURCE), load_calendar())
     days = len(load_calendar().dates(FIRST, LAST))
-    store_all(store, tapes, rows, days, GroupRules(float("inf"), SHAPE.chunk_rows, float("inf")))
+    store_all(open_store(folder, SOURCE), tapes, rows, days, SHAPE.chunk_rows / rows)
 
 
 CONTENDERS: dict[str, Callable[[Path, Iterable[pl.DataFrame], int], None]] = {

@@ -17,6 +17,7 @@ import requests
 from contenders import KEY, LIMIT
 from measuring import make_row, print_result
 from sample_lake import make_facts
+from stores import open_store
 from vendor import serve
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
@@ -24,10 +25,8 @@ from smallcaps_assets.core.ticks.conditions import VolumeMeter
 from smallcaps_assets.core.ticks.content_hash import TapeHasher
 from smallcaps_assets.core.ticks.phases import label_trades
 from smallcaps_assets.core.ticks.tape import locate_sessions, read_instants
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.sessions.parquet import TapeEncoder
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.segments.parts import encode_parts
+from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.polygon.http.transport import Answer
 from smallcaps_assets.polygon.wire.chain import TradesChain
 from smallcaps_assets.polygon.wire.envelopes import decode_page
@@ -94,12 +93,9 @@ class Steps:
         self.trades = label_trades(self.check(), self.calendar)
         instants = read_instants(self.trades, "sip_timestamp")
         self.places = locate_sessions(instants, page.dates[0], page.dates[-1])
-        fs, layout = FileSystem(), LakeLayout(folder)
-        folder.mkdir(parents=True)
-        fs.make_folders(layout.lake_dir, root=folder)
-        self.store = LakeStore(layout, fs, "bench")
+        self.store = open_store(folder)
         self.tape = self.store.open_tape(self.trades)
-        self.encoder, self.hasher = TapeEncoder(self.trades), TapeHasher(self.trades)
+        self.hasher = TapeHasher(self.trades)
 
     def check(self) -> pl.DataFrame:
         """Decode, and prove order, bounds and seams."""
@@ -117,8 +113,8 @@ class Steps:
         """Make what every session of the page shares."""
         return self.store.open_tape(self.trades), VolumeMeter(self.trades)
 
-    def prepare(self) -> list[object]:
-        """Encode, hash and describe all sessions."""
+    def prepare(self) -> list[PreparedSession]:
+        """Hash and describe all sessions."""
         facts = make_facts()
         return [
             self.tape.prepare(self.page.ticker, date, facts, rows=rows)
@@ -128,7 +124,7 @@ class Steps:
     def measure(self, words: str, repeats: int) -> list[Row]:
         """Return a row for each step, in microseconds per trade."""
         places = [(rows.start, rows.stop) for rows in self.places.values()]
-        ready = self.prepare()
+        ends, ready = [last for _, last in places], self.prepare()
         steps: dict[str, Callable[[], object]] = {
             "inflate": self.page.answer.inflate,
             "decode into columns": self.decode,
@@ -136,10 +132,10 @@ class Steps:
             "decode, order, bounds, seams": self.check,
             "labels": lambda: label_trades(self.trades, self.calendar),
             "ready for slices, volume": self.make_ready,
-            "hash, encode, receipts": self.prepare,
-            "of it, Parquet": lambda: [self.encoder.encode(*place) for place in places],
+            "hash, describe": self.prepare,
             "of it, content hash": lambda: [self.hasher.hash(*place) for place in places],
             "commit": lambda: self.store.commit(ready),
+            "of it, Parquet": lambda: [*encode_parts(self.trades, ends)],
         }
         return [
             make_row(

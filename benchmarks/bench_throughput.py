@@ -12,22 +12,20 @@ them; the vendor answers each request after a pause.  Contenders, each a process
 import argparse
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
 from contenders import KEY, fetch_naive
 from measuring import divide, make_row, pick, print_result, run_contender, time_work
+from stores import open_store, store_groups
 from vendor import count_requests, serve
 
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult
+from smallcaps_assets.ingest.ticks.fetching import RangeFetcher
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.store import LakeStore
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
@@ -37,7 +35,6 @@ SHORT_TICKERS, FEW_TICKERS = 8, 40
 LATENCIES_MS, WORKERS = (0, 20, 80, 200), (8, 16, 32)
 TARGET_MS, TARGET_WORKERS, MIN_RATIO = 80, 32, 8
 BUSY, BUSY_WORKERS, MAX_PEAK_MIB = "N400000", 8, 600
-SYNC_GROUP = 100
 Run = tuple[str, list[dt.date]]
 
 FILES = tempfile.TemporaryDirectory()
@@ -51,24 +48,12 @@ def list_runs(tickers: range) -> list[Run]:
 
 def fetch_ranges(url: str, runs: list[Run], dest: Path, workers: int) -> int:
     """Do what a download does with its ranges."""
-    dest.mkdir(parents=True, exist_ok=True)
-    fs, layout = FileSystem(), LakeLayout(dest)
-    fs.make_folders(layout.lake_dir, root=dest)
-    store = LakeStore(layout, fs, "bench")
+    store = open_store(dest)
     client = PolygonClient(ClientConfig(base_url=url, api_key=KEY), RequestLimiter(0, dest, url))
     fetcher = RangeFetcher(client, store, load_calendar(), BarJudge(), "bench")
     spans = [RequestRange(ticker, dates[0], dates[-1], None) for ticker, dates in runs]
-    done, batch = 0, []
     with client, ThreadPoolExecutor(workers) as pool:
-        results: Iterator[RangeResult] = pool.map(fetcher.fetch, spans)
-        for result in results:
-            batch += result.sessions
-            done += len(result.sessions)
-            if len(batch) >= SYNC_GROUP:
-                store.commit(batch)
-                batch = []
-        store.commit(batch)
-    return done
+        return store_groups(store, (one.sessions for one in pool.map(fetcher.fetch, spans)))
 
 
 def fetch_single(url: str, runs: list[Run], dest: Path, workers: int) -> int:

@@ -16,7 +16,7 @@ import datetime as dt
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,14 +24,13 @@ import polars as pl
 import requests
 from isal import isal_zlib
 from measuring import measure_peak_mb
+from stores import open_store, store_groups
 
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.http.config import ClientConfig
 from smallcaps_assets.polygon.http.limiter import RequestLimiter
@@ -39,7 +38,6 @@ from smallcaps_assets.polygon.wire.trades import TradeRow
 
 KEY = "bench"
 LIMIT = 50_000
-SYNC_GROUP = 50
 RUN = 10
 """Sessions of a request range: what event windows make of neighbouring sessions, about."""
 WARM_UP = (("N500.1", 10), ("N20000.1", 1))
@@ -55,20 +53,22 @@ Fetch = Callable[[str, str, list[dt.date], Path], int]
 def fetch_ours(url: str, ticker: str, dates: list[dt.date], dest: Path, run: int = RUN) -> int:
     """Fetch, label, prove, encode and commit, as a worker and the committer of a download do."""
     client = PolygonClient(_configure(url), RequestLimiter(0, dest, url))
-    calendar, fs = load_calendar(), FileSystem()
-    store = LakeStore(LakeLayout(dest), fs, "bench")
-    fs.make_folders(LakeLayout(dest).lake_dir, root=dest)
-    fetcher = RangeFetcher(client, store, calendar, BarJudge(), "bench")
-    rows, batch = 0, []
-    for start in range(0, len(dates), run):
-        last = dates[min(start + run, len(dates)) - 1]
-        result = fetcher.fetch(RequestRange(ticker, dates[start], last, None))
-        batch += result.sessions
-        rows += result.rows
-        if len(batch) >= SYNC_GROUP:
-            store.commit(batch)
-            batch = []
-    store.commit(batch)
+    store = open_store(dest)
+    fetcher = RangeFetcher(client, store, load_calendar(), BarJudge(), "bench")
+    spans = [
+        RequestRange(ticker, dates[start], dates[min(start + run, len(dates)) - 1], None)
+        for start in range(0, len(dates), run)
+    ]
+    rows = 0
+
+    def fetch() -> Iterator[list[PreparedSession]]:
+        nonlocal rows
+        for span in spans:
+            result = fetcher.fetch(span)
+            rows += result.rows
+            yield result.sessions
+
+    store_groups(store, fetch())
     return rows
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from stores import open_store
 
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lakehouse import Lakehouse
@@ -40,25 +42,25 @@ def fill_sample(lakehouse: Lakehouse, sessions: int, naive: Path | None = None) 
         sessions: How many.
         naive: Folder that takes the same rows as ``TICKER/date=YYYY-MM-DD/trades.parquet``.
     """
+    store = open_store(lakehouse.home.data_dir, str(lakehouse.identity.source))
     keys, batch, total = [], [], 0
     for ticker, date, trades in iter_sessions(sessions):
         keys.append((ticker, date, ["E2_GapUp"], [date], [0]))
-        batch.append(lakehouse.store.prepare(ticker, date, trades, make_facts()))
+        batch.append(store.prepare(ticker, date, trades, make_facts()))
         total += trades.height
         if naive is not None:
             path = naive / ticker / f"date={date}" / "trades.parquet"
             path.parent.mkdir(parents=True)
             trades.write_parquet(path, compression="zstd", compression_level=2)
         if len(batch) == GROUP or len(keys) == sessions:
-            lakehouse.ledger.record_receipts(lakehouse.store.commit(batch))
+            store.commit(batch)
             batch = []
     plan = pl.DataFrame(keys, EVENT_WINDOW_PLAN.schema, orient="row")
     record = PlanRecord(
         plan_hash=hash_plan(plan), sessions=sessions, tickers=1, created_at=dt.datetime.now(dt.UTC)
     )
     lakehouse.tables.write_plan(plan, record, is_published=True)
-    lakehouse.ledger.record_plan(plan)
-    lakehouse.ledger.reindex(lakehouse.store.iter_receipts())
+    ensure_indexed(lakehouse)
     return total
 
 
