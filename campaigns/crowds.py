@@ -45,11 +45,11 @@ def run_large(folder: Path, sessions: int) -> Part:
         for number, kind in enumerate(FAULTS)
     ]
     with EmulatorServer(market) as server:
-        calm = make_lakehouse(folder / "large-calm", server.url, workers=4, sync_group=50)
+        calm = make_lakehouse(folder / "large-calm", server.url, workers=4)
         publish(calm, keys)
         download_plan(calm)
         server.faults = faults
-        sick = make_lakehouse(folder / "large-sick", server.url, workers=4, sync_group=50)
+        sick = make_lakehouse(folder / "large-sick", server.url, workers=4)
         publish(sick, keys)
         rounds = 0
         while rounds < MAX_ROUNDS and (not rounds or sick.ledger.missing_keys().height):
@@ -93,7 +93,7 @@ def run_readers(ground: Ground) -> Part:
     """Query the catalog all the while a download runs and rebuilds it."""
     part = Part("catalog queries during a download", "every query answered, whole sessions only")
     folder = ground.copy("readers")
-    lakehouse = ground.open(folder, sync_group=1, catalog_interval_s=0.01)
+    lakehouse = ground.open(folder, catalog_interval_s=0.01)
     whole = ground.open(ground.folder / "whole").ledger.receipts()
     rows = {(t, d): n for t, d, n in whole.select("ticker", "session_date", "rows").rows()}
     done = threading.Event()

@@ -1,6 +1,5 @@
 """Damage at rest: every one must be found, and named."""
 
-import json
 import random
 import shutil
 import time
@@ -51,17 +50,7 @@ def swap(path: Path, rng: random.Random) -> None:
 
 
 def edit(path: Path, rng: random.Random) -> None:
-    """Change one number of a receipt or a record and leave its seal as it is."""
-    if path.suffix == ".parquet":
-        _edit_record(path, rng)
-        return
-    receipt = json.loads(path.read_text(encoding="utf-8"))
-    name = rng.choice([key for key, value in receipt.items() if type(value) is int])
-    receipt[name] += rng.choice([-1, 1])
-    path.write_text(json.dumps(receipt), encoding="utf-8")
-
-
-def _edit_record(path: Path, rng: random.Random) -> None:
+    """Change one number of a record and leave its seal as it is."""
     seal, entries = pl.read_parquet_metadata(path), pl.read_parquet(path)
     name = rng.choice([name for name, dtype in entries.schema.items() if dtype.is_integer()])
     edited = entries.with_columns(pl.col(name).fill_null(0) + 1)
@@ -128,7 +117,7 @@ class Found:
 
 def find_damaged(lakehouse: Lakehouse) -> Found:
     """Find what is damaged, as a new process would."""
-    lakehouse.forget_roots()
+    lakehouse.forget_place()
     found: dict[str, set[str]] = defaultdict(set)
     verdicts = audit_lake(lakehouse)
     offenders = verdicts["files_are_undamaged"].offenders
@@ -164,7 +153,7 @@ def run_old_copies(ground: Ground) -> Part:
     """Restore the ledger of before the download, or sessions of before under a new ledger."""
     part = Part(
         "a ledger, or sessions, restored from before the download",
-        "the audit tells; receipts are believed, nothing stored is asked again, same content hash",
+        "the audit tells; records are believed, nothing stored is asked again, same content hash",
     )
     for name, restore in (("old ledger", _restore_ledger), ("old sessions", _restore_sessions)):
         folder = ground.copy("restored", "whole")

@@ -195,12 +195,8 @@ def _unmount(ground: Ground, point: int) -> list[str]:
         shutil.rmtree(place, ignore_errors=True)
     mount.folder.mkdir()
     disk = InterveningDisk(point, mount.take)
-    if ground.open(ground.planned).has_segments:
-        folder = ground.copy("mount/data")
-        lakehouse = ground.open_on(disk, folder, workers=1)
-    else:
-        folder = ground.copy("unmounting")
-        lakehouse = ground.open_on(disk, folder, workers=1, lake_roots=(mount.folder,))
+    folder = ground.copy("mount/data")
+    lakehouse = ground.open_on(disk, folder, workers=1)
     problems = []
     try:
         download_plan(lakehouse)
@@ -216,8 +212,7 @@ def _unmount(ground: Ground, point: int) -> list[str]:
 
 def _delete(ground: Ground, point: int) -> list[str]:
     folder = ground.copy("deleting")
-    lake = folder / "lake"
-    stored = lake / ("segments" if ground.open(folder).has_segments else "trades")
+    stored = folder / "lake" / "segments"
     disk = InterveningDisk(point, lambda: shutil.rmtree(stored, ignore_errors=True))
     lakehouse = ground.open_on(disk, folder, workers=1)
     with contextlib.suppress(LakeError):

@@ -195,7 +195,8 @@ def _foretell_rest(first: Mapping[str, Any], runs: Sequence[int]) -> float:
 
 def _repair_and_grow(journey: Journey, tickers: int, before: Mapping[str, Any]) -> Iterator[Row]:
     """Journey (c): damage a file, repair it, and let the plan grow."""
-    files = sorted((journey.folder / "lake" / "trades").rglob("trades.parquet"))
+    files = sorted((journey.folder / "lake" / "segments").rglob("*.parquet"))
+    files = [file for file in files if not file.name.endswith(".record.parquet")]
     files[len(files) // 2].write_bytes(b"damaged")
     journey.run("audit", "--deep", allowed=(1,))
     journey.run("repair")

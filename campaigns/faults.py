@@ -36,7 +36,6 @@ from campaigns.disks import (
 from campaigns.floods import run_floods, run_slow_loris
 from campaigns.ground import Ground, Part, build_ground, serve_market, timed
 from campaigns.machine import run_machine
-from campaigns.months import run_compaction_ends, run_month_damage
 from campaigns.refusals import run_disk_refusals, run_vendor_faults, run_vendor_mixtures
 from campaigns.segment_damage import run_old_states, run_segment_damages
 from campaigns.segment_orders import run_orders
@@ -58,7 +57,6 @@ def run_crashes(ground: Ground, *, is_short: bool) -> Iterator[Part]:
 def run_ends(ground: Ground, *, is_short: bool) -> Iterator[Part]:
     """Yield the parts in which other work ends, or a disk."""
     yield timed(lambda: run_dagster_kills(ground.folder, 1 if is_short else 44))
-    yield timed(lambda: run_compaction_ends(ground, 8 if is_short else 100))
     yield timed(lambda: run_quotas(ground.folder, is_short=is_short))
     yield timed(lambda: run_real_disks(ground.folder, is_short=is_short))
     yield timed(lambda: run_read_only(ground, is_short=is_short))
@@ -71,7 +69,6 @@ def run_damages(ground: Ground, *, is_short: bool) -> Iterator[Part]:
     """Yield the parts in which files, plans and neighbours are not what they were."""
     yield from run_damage(ground, is_short=is_short)
     yield timed(lambda: run_old_copies(ground))
-    yield timed(lambda: run_month_damage(ground, 6 if is_short else 100))
     yield timed(lambda: run_large(ground.folder, 300 if is_short else 10_000))
     yield timed(lambda: run_two_downloads(ground))
     yield timed(lambda: run_readers(ground))

@@ -5,7 +5,6 @@ there to count them.
 """
 
 import datetime as dt
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +18,6 @@ from smallcaps_assets.emulator.http.requestlog import Request
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets.lake.sessions.damages import Damage
-from smallcaps_assets.lake.sessions.protocol import GroupRules
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import (
@@ -86,16 +84,6 @@ class Address:
 
 
 @dataclass(frozen=True)
-class SteppingLakehouse(Lakehouse):
-    """A lakehouse that commits by few sessions, so that a small download has many steps."""
-
-    @property
-    def group_rules(self) -> GroupRules:
-        """Commit by sessions, however they lie."""
-        return GroupRules(self.settings.sync_group, math.inf, self.settings.sync_interval_s)
-
-
-@dataclass(frozen=True)
 class Ground:
     """A planned lake without a download, and what a download of it must give.
 
@@ -124,10 +112,9 @@ class Ground:
         return target
 
     def open(self, folder: Path, **changes: object) -> Lakehouse:
-        """Return a lakehouse in ``folder``."""
-        values = {"watchlist": self.folder / "watchlist.csv", "sync_group": 2} | changes
-        made = make_lakehouse(folder, self.server.url, **values)
-        return SteppingLakehouse(made.settings, made.clock)
+        """Return a lakehouse in ``folder`` that commits at once: downloads have many steps."""
+        values = {"watchlist": self.folder / "watchlist.csv", "commit_interval_s": 1e-9} | changes
+        return make_lakehouse(folder, self.server.url, **values)
 
     def open_on(self, disk: FileSystem, folder: Path, **changes: object) -> Lakehouse:
         """Return a lakehouse whose changes of the disk go through ``disk``."""
@@ -192,12 +179,12 @@ def build_ground(folder: Path, server: EmulatorServer) -> Ground:
 
 
 def hash_content(lakehouse: Lakehouse) -> str:
-    """Return the content hash of a lake, from its receipts alone."""
+    """Return the content hash of a lake, from its records alone."""
     return hash_lake({r.key: r.content_hash for r in lakehouse.sessions.iter_receipts()})
 
 
 def hash_sessions(lakehouse: Lakehouse, damages: list[Damage]) -> dict[str, str]:
-    """Return the content hash of each session by its receipt; those unreadable are damages."""
+    """Return the content hash of each session by its record; those unreadable are damages."""
     return {r.key: r.content_hash for r in lakehouse.sessions.iter_receipts(damages=damages)}
 
 

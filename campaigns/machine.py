@@ -29,6 +29,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import LakeError, LedgerMismatchError
 from smallcaps_assets.ingest.archive.importing import Import
+from smallcaps_assets.ingest.derived import index_stored
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import move_lake
@@ -63,6 +64,7 @@ class LakeMachine(RuleBasedStateMachine):
         self.planned = set(self.plans["large"])
         self.stored: set[str] = set()
         self.hurt: set[str] = set()
+        self.moves = 0
         self.moves = 0
         type(self).examples += 1
 
@@ -130,16 +132,14 @@ class LakeMachine(RuleBasedStateMachine):
         """Die at a step of an import."""
         self.end_at(step, lambda lakehouse: self._import(lakehouse, name))
 
-    @precondition(lambda self: self._has_receipts())
     @rule()
     def relocate(self) -> None:
-        """Move the lake; one that is known to be damaged is refused."""
+        """Move the lake; one that is damaged is refused."""
         with contextlib.suppress(LakeError) if self.hurt else contextlib.nullcontext():
             self._move(self.reopen())
             self.moves += 1
         self.reopen()
 
-    @precondition(lambda self: self._has_receipts())
     @rule(step=st.integers(0, LAST_STEP // 2))
     def kill_relocate(self, step: int) -> None:
         """Die at a step of a move; the next one goes to the same place."""
@@ -150,9 +150,8 @@ class LakeMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.hurt)
     @rule()
     def reindex(self) -> None:
-        """Rebuild the ledger from the receipts: it knows all of them."""
-        store, ledger = self.reopen().sessions, self.lakehouse.ledger
-        ledger.reindex(store.iter_receipts(), store.iter_unproven())
+        """Rebuild the ledger from the records: it knows all that they say."""
+        index_stored(self.reopen())
         assert self._find_green() == self.stored, self._find_green() ^ self.stored
 
     # -- what fate does --------------------------------------------------------------------
@@ -180,9 +179,10 @@ class LakeMachine(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         """Move what is hurt aside: it is missing then, unless it could be recognized."""
-        found = set(repair_lake(self.reopen()).keys)
-        assert found == self.hurt, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
-        self.stored = (self.stored - self.hurt) | self._find_readable()
+        found, readable = set(repair_lake(self.reopen()).keys), self._find_readable()
+        rescued = self.hurt & readable
+        assert found == self.hurt - rescued, f"found {sorted(found)}, hurt {sorted(self.hurt)}"
+        self.stored = (self.stored - self.hurt) | readable
         self.hurt.clear()
 
     @rule(step=st.integers(0, LAST_STEP // 8))
@@ -221,17 +221,13 @@ class LakeMachine(RuleBasedStateMachine):
             return []
         return sorted((self.stored & self._find_green()) - self.hurt)
 
-    def _has_receipts(self) -> bool:
-        """Say whether each session lies by itself."""
-        return hasattr(self, "lakehouse") and not self.lakehouse.has_segments
-
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
         """Let work be refused where a record of many sessions is damaged, and nowhere else."""
         try:
             yield
         except LedgerMismatchError:
-            if self._has_receipts() or not self.hurt:
+            if not self.hurt:
                 raise
 
     def _note_damage(self, path: Path, needed: set[str]) -> None:
@@ -239,7 +235,7 @@ class LakeMachine(RuleBasedStateMachine):
 
         What the ledger does not know yet is missing without its record, and not lost.
         """
-        if self._has_receipts() or not is_parquet(path):
+        if not is_parquet(path):
             self.stored -= needed - self._find_green()
             self.hurt |= needed & self._find_green()
             return
@@ -257,22 +253,18 @@ class LakeMachine(RuleBasedStateMachine):
         return self.hurt - self._find_green() - self._find_readable()
 
     def _learn(self, open_before: set[str]) -> None:
-        """Take over what receipts say after a command that may write."""
+        """Take over what records say after a command that may write."""
         readable = self._find_readable()
         self.hurt -= open_before & readable
         self.stored |= readable
         self._forget_quarantined(readable)
-        if not self._has_receipts():
-            self._forget_healed()
+        self._forget_healed()
 
     def _forget_quarantined(self, readable: set[str]) -> None:
-        """Sessions that neither ledger nor receipt has any more are missing, and not hurt."""
-        for key in sorted(self.hurt - self._find_green() - readable):
-            ticker, date = decode_key(key)
-            root = self.lakehouse.layout.find_root(ticker, date)
-            if not root.receipt_file(ticker, date).exists():
-                self.hurt.discard(key)
-                self.stored.discard(key)
+        """Sessions that neither ledger nor record has any more are missing, and not hurt."""
+        gone = self.hurt - self._find_green() - readable
+        self.hurt -= gone
+        self.stored -= gone
 
     def _forget_healed(self) -> None:
         """Sessions that were rescued, or asked for again, are hurt no more."""

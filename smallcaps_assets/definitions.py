@@ -9,10 +9,6 @@ from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.defs import jobs, upkeep
 from smallcaps_assets.defs.assets.audit import download_report
-from smallcaps_assets.defs.assets.compaction import (
-    build_compacted_trades,
-    compacted_months_are_fresh,
-)
 from smallcaps_assets.defs.assets.events import pilot_watchlist, watchlist
 from smallcaps_assets.defs.assets.plan import (
     download_estimate,
@@ -103,7 +99,6 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             download_estimate,
             download_queue,
             trades,
-            build_compacted_trades(months),
             lake_catalog,
             download_report,
         ],
@@ -115,7 +110,6 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             plan_is_fresh,
             planned_tickers_are_known,
             lake_audits,
-            compacted_months_are_fresh,
         ],
         jobs=[
             jobs.refresh_reference,
@@ -126,7 +120,6 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             jobs.plan_sessions,
             jobs.download_missing,
             recheck_job,
-            jobs.compact_closed_months,
             jobs.audit_lake,
             jobs.refresh_catalog,
             jobs.refresh_report,

@@ -5,13 +5,11 @@ takes long to load is imported when it is first asked for: `smallcaps status` ne
 """
 
 import datetime as dt
-import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -27,30 +25,27 @@ from smallcaps_assets.core.research.information_bars import BarRules
 from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
-from smallcaps_assets.errors import ConfigError, MissingPartitionError, PartitionConflictError
+from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.roots.identity import (
-    RECEIPTS_FORMAT,
-    SEGMENTS_FORMAT,
     LakeIdentity,
     LakeSource,
+    check_format,
     check_lake,
     describe_source,
     open_lake,
     read_identity,
 )
-from smallcaps_assets.lake.roots.markers import locate_roots, register_roots
 from smallcaps_assets.lake.roots.market import has_key
 from smallcaps_assets.lake.roots.place import (
     find_home,
     refuse_lost_place,
-    refuse_receipts_elsewhere,
     remember_place,
+    require_mounted,
 )
-from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
+from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
@@ -62,8 +57,7 @@ from smallcaps_assets.settings import (
 )
 
 if TYPE_CHECKING:
-    from smallcaps_assets.lake.sessions.protocol import GroupRules, SessionStore
-    from smallcaps_assets.lake.store import LakeStore
+    from smallcaps_assets.lake.segment_store import SegmentStore
     from smallcaps_assets.polygon.client import PolygonClient
     from smallcaps_assets.polygon.http.limiter import RequestLimiter
 
@@ -93,37 +87,33 @@ class Lakehouse:
 
     @cached_property
     def home(self) -> LakeLayout:
-        """The paths of the data folder and its lake, whatever disks the lake has besides.
+        """The paths of the data folder and its lake, be that mounted or not.
 
         Raises:
             ConfigError: The lake lies elsewhere than ``SMALLCAPS_LAKE`` says.
-            LedgerMismatchError: The register is damaged.
+            LedgerMismatchError: The register or ``lake.json`` is damaged.
+            PartitionConflictError: It is one that this version does not read.
         """
-        return find_home(self.settings.data_dir.absolute(), self.fs, self.settings.lake)
+        home = find_home(self.settings.data_dir.absolute(), self.fs, self.settings.lake)
+        with suppress(MissingPartitionError):
+            check_format(home, read_identity(home, self.fs))
+        return home
 
     @cached_property
     def layout(self) -> LakeLayout:
-        """The paths, those of all roots of the lake among them.
+        """The paths, once the lake has shown that it lies there.
 
         Raises:
-            StorageError: A root is not mounted.
+            LedgerMismatchError: The register is lost.
+            PartitionConflictError: Another lake lies there.
+            StorageError: The lake is not mounted.
         """
-        return locate_roots(self.home, self.fs)
+        return require_mounted(self.home, self.fs)
 
     @cached_property
-    def placement(self) -> Placement:
-        """The roots that take new sessions: those of the settings, else all."""
-        wanted = [folder.resolve() for folder in self.settings.lake_roots or ()]
-        roots = {root.folder.resolve(): root for root in self.layout.roots}
-        chosen = [roots[folder] for folder in wanted if folder in roots]
-        return Placement(
-            chosen or self.layout.roots, self.fs, reserve_gb=self.settings.disk_reserve_gb
-        )
-
-    @property
-    def landing_folders(self) -> Sequence[Path]:
-        """Tell the folders that take new sessions, before the lake is there as well."""
-        return self.settings.lake_roots or [root.folder for root in self.layout.roots]
+    def free_space(self) -> FreeSpace:
+        """What is free on the disks, the reserve of the settings kept."""
+        return FreeSpace(self.fs, self.settings.disk_reserve_gb)
 
     @cached_property
     def calendar(self) -> SessionCalendar:
@@ -161,66 +151,15 @@ class Lakehouse:
         the first request and the first write.
         """
         refuse_lost_place(self.home, self.fs)
-        refuse_receipts_elsewhere(self.home, self.fs)
         return open_lake(self.home, self.fs, self.source)
 
-    def require_receipts(self) -> None:
-        """Refuse a lake of segments for what is done to single files of sessions.
-
-        Raises:
-            PartitionConflictError: It is one.
-        """
-        with suppress(MissingPartitionError):
-            if read_identity(self.home, self.fs).format == RECEIPTS_FORMAT:
-                return
-            raise PartitionConflictError(
-                f"expected a file and a receipt for each session in {self.home.lake_dir}, found "
-                "segments, which lie in one folder and need no compaction: `smallcaps tidy` packs "
-                "them; to move them, move the data folder and set SMALLCAPS_DATA_DIR"
-            )
-
     @cached_property
-    def store(self) -> "LakeStore":
-        """The store of ticker-sessions."""
-        from smallcaps_assets.lake.store import LakeStore  # noqa: PLC0415  loads pyarrow
-
-        self.require_receipts()
-        _ = self.identity
-        settings = self.settings
-        return LakeStore(
-            self.layout, self.fs, str(self.source), settings.zstd_level, self.placement
-        )
-
-    @property
-    def has_segments(self) -> bool:
-        """Say whether sessions lie in segments, and not each with a receipt.
-
-        Raises:
-            PartitionConflictError: The lake is of another source or a newer version.
-        """
-        return self.identity.format == SEGMENTS_FORMAT
-
-    @property
-    def group_rules(self) -> "GroupRules":
-        """Tell when what was fetched is committed: by few sessions, or by a segment's worth."""
-        from smallcaps_assets.lake.segments.parts import SHAPE  # noqa: PLC0415  loads pyarrow
-        from smallcaps_assets.lake.segments.writer import ClosingRules  # noqa: PLC0415  as above
-        from smallcaps_assets.lake.sessions.protocol import GroupRules  # noqa: PLC0415  as above
-
-        settings = self.settings
-        if self.has_segments:
-            most_bytes = ClosingRules().most_bytes
-            return GroupRules(math.inf, SHAPE.chunk_rows, settings.commit_interval_s, most_bytes)
-        return GroupRules(settings.sync_group, math.inf, settings.sync_interval_s)
-
-    @cached_property
-    def sessions(self) -> "SessionStore":
-        """The ticker-sessions, however they lie."""
-        if not self.has_segments:
-            return self.store
+    def sessions(self) -> "SegmentStore":
+        """The ticker-sessions."""
         from smallcaps_assets.lake.segment_store import SegmentStore  # noqa: PLC0415  loads pyarrow
         from smallcaps_assets.lake.segments.commit import SegmentLake  # noqa: PLC0415  as above
 
+        _ = self.identity
         storage = LocalStorage(self.layout.lake_dir, self.fs)
         return SegmentStore(SegmentLake(storage, str(self.source)), self.calendar)
 
@@ -249,36 +188,28 @@ class Lakehouse:
         owner: str,
         wait_s: float | None,
         *,
-        recovers: bool = False,
         run_id: str = "",
         shared: bool = False,
     ) -> Iterator[None]:
-        """Hold the lock of the lake with the roots of the settings registered.
+        """Hold the lock of the lake.
 
-        What was opened before may know roots that a move has emptied while this process waited, so
-        it is opened again.
+        What was opened before may know a folder that a move has emptied while this process waited,
+        so it is opened again.
 
         Args:
             owner: What this process does, for those that it makes wait.
             wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
-            recovers: Make a register of roots that was lost again, of those of the settings.
             run_id: Run that downloads; empty: nothing is downloaded.
-            shared: Others may write too; nothing of a lake of receipts bears that.
+            shared: Others may write too.
 
         Raises:
-            ConfigError: A root of the settings is not there, or was moved.
-            LedgerMismatchError: The register is lost.
-            PartitionConflictError: Another process holds the lock, or a root is another lake's.
+            ConfigError: The lake lies elsewhere than the settings say.
+            PartitionConflictError: Another process holds the lock, or the lake is another one.
             StorageError: The disk refuses.
         """
         with self.lock.hold(owner, wait_s, run_id=run_id, shared=shared):
             _ = self.identity
-            roots = self.settings.lake_roots or ()
-            if roots:
-                self.require_receipts()
-            if roots or (recovers and self.has_segments):
-                register_roots(self.home, self.fs, roots, recovers=recovers)
-            self.forget_roots()
+            self.forget_place()
             remember_place(self.home, self.fs)
             yield
 
@@ -297,9 +228,9 @@ class Lakehouse:
         """
         return LakeLock(self.home.plan_lock_file).hold(owner, wait_s)
 
-    def forget_roots(self) -> None:
-        """Find the roots of the lake again when they are next asked for."""
-        for name in ("home", "layout", "placement", "store", "sessions"):
+    def forget_place(self) -> None:
+        """Find the lake again when it is next asked for."""
+        for name in ("home", "layout", "sessions"):
             vars(self).pop(name, None)
 
     def forget_lake(self) -> None:
@@ -308,7 +239,7 @@ class Lakehouse:
             ledger.close()
         for name in ("identity", "tables", "lock"):
             vars(self).pop(name, None)
-        self.forget_roots()
+        self.forget_place()
 
     @cached_property
     def client(self) -> "PolygonClient":
@@ -402,17 +333,11 @@ class Lakehouse:
         is_emulated = settings.resolved_source is Source.EMULATOR
         is_replay = is_emulated and settings.emulator_replay is not None
         return replace(
-            assume_costs(is_replay=is_replay, has_segments=self._find_format() != RECEIPTS_FORMAT),
+            assume_costs(is_replay=is_replay),
             page_limit=settings.page_limit,
             requests_per_minute=settings.requests_per_minute,
             request_s=DEFAULT_LATENCY_S / settings.workers,
         )
-
-    def _find_format(self) -> int:
-        """Tell what the lake is made of, or will be."""
-        with suppress(MissingPartitionError):
-            return read_identity(self.home, self.fs).format
-        return identity.WRITTEN_FORMAT
 
     @property
     def range_rules(self) -> RangeRules:

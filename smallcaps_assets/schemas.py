@@ -278,43 +278,6 @@ IMPORTED_TRADES = Table(
     TRADES.columns,
 )
 
-COMPACTED_TRADES = Table(
-    "compacted_trades",
-    "one print on the tape, in files of a month by ticker, session and tape order",
-    TRADES.key,
-    TRADES.columns,
-)
-
-COMPACTED_SESSIONS = Table(
-    "compacted_sessions",
-    "one ticker and session of a month file, and where in it its rows lie",
-    ("ticker", "session_date"),
-    {
-        "ticker": _TICKER,
-        "session_date": _SESSION_DATE,
-        "part": Column(pl.String(), "Name of the file below the folder of the month."),
-        "first_row": Column(pl.Int64(), "Row of the file at which the session begins, from 0."),
-        "rows": Column(pl.Int64(), "Trades of the session; one without trades is not listed."),
-        "content_hash": Column(pl.String(), "Hash of the rows, equal to that of the receipt."),
-    },
-)
-
-COMPACTED_MONTHS = Table(
-    "compacted_months",
-    "one month of the lake that the views of trades read from month files",
-    ("month",),
-    {
-        "month": Column(pl.String(), "The month, `YYYY-MM`."),
-        "sessions": Column(pl.Int64(), "Ticker-sessions with trades in its files."),
-        "rows": Column(pl.Int64(), "Trades in its files."),
-        "bytes": Column(pl.Int64(), "Size of its files."),
-        "files": Column(pl.Int64(), "Files that hold its trades."),
-        "content_hash": Column(pl.String(), "Hash over its keys and session hashes."),
-        "manifest_sha256": Column(pl.String(), "Hash of the manifest that lists the files."),
-        "compacted_timestamp": Column(INSTANT, "When the manifest was written."),
-    },
-)
-
 CATALOG_STATE = Table(
     "catalog_state",
     "the state of the ledger that the catalog shows, in one row",
@@ -471,9 +434,6 @@ TABLES: Final = {
         REQUEST_RANGES,
         TRADES,
         IMPORTED_TRADES,
-        COMPACTED_TRADES,
-        COMPACTED_SESSIONS,
-        COMPACTED_MONTHS,
         RECEIPTS,
         COVERAGE,
         CATALOG_STATE,

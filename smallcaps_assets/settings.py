@@ -11,7 +11,7 @@ import os
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -36,6 +36,23 @@ EMULATED_LAST_SESSION = dt.date(2024, 12, 31)
 
 NOT_SETTINGS = frozenset({"SMALLCAPS_SHARED", "SMALLCAPS_SCREENSHOTS"})
 """Names behind the prefix that the tests read: where real data lie, where pictures go."""
+
+_PACED: Final = (
+    ", which was removed: sessions are committed in segments, for which "
+    "SMALLCAPS_COMMIT_INTERVAL_S waits; take the line out"
+)
+REMOVED: Final = {
+    "SMALLCAPS_REMOVE_COMPACTED": ", which was removed: `smallcaps tidy` packs months and removes "
+    "what it replaced, without a setting; take the line out",
+    "SMALLCAPS_LAKE_ROOTS": ", which was removed: a lake lies in one folder, SMALLCAPS_LAKE says "
+    "where it begins, `smallcaps relocate DEST` moves it, and `smallcaps import --lake` takes over "
+    "one of several folders; take the line out",
+    "SMALLCAPS_SYNC_GROUP": _PACED,
+    "SMALLCAPS_SYNC_INTERVAL_S": _PACED,
+    "SMALLCAPS_ZSTD_LEVEL": ", which was removed: segments are compressed as was measured to be "
+    "best; take the line out",
+}
+"""What is said of settings that an earlier version had, by name."""
 
 
 class Source(StrEnum):
@@ -81,11 +98,6 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the lake, on any disk; `lake` in the data folder if unset.  Ledger "
         "and plan stay in the data folder.",
-    )
-    lake_roots: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
-        default=None,
-        description="Folders on other disks for ticker-sessions, separated as in PATH; new ones go "
-        "to the first with room.",
     )
     api_key: SecretStr | None = Field(
         default=None,
@@ -202,9 +214,6 @@ class Settings(BaseSettings):
     disk_reserve_gb: float | None = Field(
         default=None, ge=0, description="GB that stay free; 5 or 5 % of the disk if unset."
     )
-    remove_compacted: bool = Field(
-        default=False, description="Remove landing files that month files replaced; receipts stay."
-    )
 
     requests_per_minute: float = Field(
         default=100, ge=0, description="Rate shared by all processes; 0 is unlimited."
@@ -250,11 +259,6 @@ class Settings(BaseSettings):
     )
     alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="Time-out of that POST.")
 
-    zstd_level: int = Field(default=3, ge=1, le=22, description="Compression of Parquet.")
-    sync_group: int = Field(default=50, ge=1, description="Sessions committed by one sync.")
-    sync_interval_s: float = Field(
-        default=2.0, gt=0, description="Longest wait of a finished session for its commit."
-    )
     commit_interval_s: float = Field(
         default=30.0, gt=0, description="Longest wait of a finished session for its segment."
     )
@@ -283,14 +287,6 @@ class Settings(BaseSettings):
         if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
             raise ValueError("expected an address that begins with https:// or http://")
         return value
-
-    @field_validator("lake_roots", mode="before")
-    @classmethod
-    def _split_roots(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = [Path(part) for part in value.split(os.pathsep) if part]
-        return tuple(expand_path(part).absolute() for part in parts) or None
 
     @field_validator("*", mode="after")
     @classmethod
@@ -453,4 +449,4 @@ def _refuse_unknown_names() -> None:
             hint = (
                 f"; did you mean {near[0]}?" if near else "; `smallcaps docs settings` lists them"
             )
-            raise ConfigError(f"unknown setting {name}{hint}")
+            raise ConfigError(f"unknown setting {name}{REMOVED.get(name, hint)}")

@@ -1,7 +1,6 @@
 """What tests of several packages share and has to be torn down: a served market, a lake."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import settings
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets_tests.lakehouse_factories import (
     SMALL_MARKET,
     SmallLake,
@@ -53,33 +51,7 @@ def market_server(small_market: Market) -> Iterator[EmulatorServer]:
 @pytest.fixture(scope="session")
 def small_lake(small_market: Market, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
     """Return a finished lake of nine sessions; tests copy it."""
-    return _finish_lake(small_market, tmp_path_factory.mktemp("small_lake"))
-
-
-@pytest.fixture(scope="session")
-def small_receipt_lake(small_market: Market, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
-    """Return the same lake with a file and a receipt for each session; tests copy it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "WRITTEN_FORMAT", identity.RECEIPTS_FORMAT)
-        return _finish_lake(small_market, tmp_path_factory.mktemp("small_receipt_lake"))
-
-
-@pytest.fixture(scope="session")
-def small_segment_lake(small_market: Market, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
-    """Return the same lake of segments; tests copy it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
-        return _finish_lake(small_market, tmp_path_factory.mktemp("small_segment_lake"))
-
-
-@pytest.fixture
-def receipt_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make new lakes of a file and a receipt for each session: for tests of that format alone."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.RECEIPTS_FORMAT)
-
-
-def _finish_lake(market: Market, folder: Path) -> SmallLake:
-    with EmulatorServer(market) as server:
-        lakehouse = build_small_lake(folder, server.url)
-        lakehouse.ledger.close()
+    folder = tmp_path_factory.mktemp("small_lake")
+    with EmulatorServer(small_market) as server:
+        build_small_lake(folder, server.url).ledger.close()
     return SmallLake(folder, server.url)

@@ -74,7 +74,6 @@ def make_settings(folder: Path, url: str, **changes: object) -> Settings:
         "workers": 2,
         "retries": 1,
         "backoff_base_s": 0.001,
-        "sync_interval_s": 0.05,
         "commit_interval_s": 0.05,
     }
     return Settings(**cast(dict[str, Any], values | changes))

@@ -1,23 +1,20 @@
-"""What tests do to stored sessions behind the back of the lake, whatever it is made of.
+"""What tests do to stored sessions behind the back of the lake.
 
 What belongs here: rows that are changed, lost or wrong, of one session and of no other.  What does
-not: damage of single files, which differ from format to format (the tests of each).
+not: damage of whole files, which hurts all of their sessions.
 """
 
 import datetime as dt
-import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import polars as pl
-from msgspec.structs import replace
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.segments.entries import count_phases
 from smallcaps_assets.core.segments.merging import SEGMENT
-from smallcaps_assets.core.ticks.content_hash import hash_sessions, hash_trades
+from smallcaps_assets.core.ticks.content_hash import hash_sessions
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.closing import Draft
@@ -25,11 +22,9 @@ from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.names import PART_SUFFIX, Naming, month_of, part_key
 from smallcaps_assets.lake.segments.parts import encode_parts
 from smallcaps_assets.lake.segments.reading import list_months, read_entries, read_month
-from smallcaps_assets.lake.sessions.parquet import encode_trades
-from smallcaps_assets.lake.sessions.receipts import FetchFacts, encode_receipt
+from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import ENTRIES
-from smallcaps_assets_tests.lakehouse_factories import flip_byte
 
 PLACE: Final = ("ticker", "session_date")
 
@@ -40,8 +35,6 @@ Change = Callable[[pl.DataFrame], pl.DataFrame]
 def list_data_files(lakehouse: Lakehouse) -> list[Path]:
     """List the files that hold rows of planned sessions."""
     store = lakehouse.sessions
-    if not isinstance(store, SegmentStore):
-        return sorted(lakehouse.layout.tree_dir(Tree.TRADES).rglob("trades.parquet"))
     return sorted(
         lakehouse.home.object_file(part_key(month, part))
         for month in list_months(store.lake)
@@ -49,12 +42,9 @@ def list_data_files(lakehouse: Lakehouse) -> list[Path]:
     )
 
 
-def find_data_file(lakehouse: Lakehouse, key: str, tree: Tree = Tree.TRADES) -> Path:
+def find_data_file(lakehouse: Lakehouse, key: str) -> Path:
     """Find the file that holds the rows of a session, which has some."""
-    store, (ticker, date) = lakehouse.sessions, decode_key(key)
-    if not isinstance(store, SegmentStore):
-        return lakehouse.layout.trades_file(ticker, date, tree)
-    month = read_month(store.lake, month_of(date))
+    month = read_month(lakehouse.sessions.lake, month_of(decode_key(key)[1]))
     ((part,),) = month.winners.filter(_is(key)).select("part").rows()
     return lakehouse.home.object_file(part_key(month.name, part))
 
@@ -65,12 +55,9 @@ def count_neighbours(lakehouse: Lakehouse, key: str) -> int:
     return pl.read_parquet(path, hive_partitioning=False).select(PLACE).n_unique()
 
 
-def damage_rows(lakehouse: Lakehouse, key: str, tree: Tree = Tree.TRADES) -> None:
+def damage_rows(lakehouse: Lakehouse, key: str) -> None:
     """Damage the stored rows of a session; those of all others stay as they were proven."""
-    path = find_data_file(lakehouse, key, tree)
-    if not isinstance(lakehouse.sessions, SegmentStore):
-        flip_byte(path)
-        return
+    path = find_data_file(lakehouse, key)
     price = pl.col("price")
     trades = pl.read_parquet(path).with_columns(pl.when(_is(key)).then(price + 1).otherwise(price))
     (part,) = encode_parts(trades, [trades.height])
@@ -79,11 +66,7 @@ def damage_rows(lakehouse: Lakehouse, key: str, tree: Tree = Tree.TRADES) -> Non
 
 def lose_session(lakehouse: Lakehouse, key: str) -> None:
     """Leave nothing of a session on the disk; the ledger is not told."""
-    store = lakehouse.sessions
-    if isinstance(store, SegmentStore):
-        _replace_month(store, key, lambda rows: rows.clear(), is_kept=False)
-    else:
-        shutil.rmtree(lakehouse.layout.trades_file(*decode_key(key)).parent)
+    _replace_month(lakehouse.sessions, key, lambda rows: rows.clear(), is_kept=False)
 
 
 def store_off_session(lakehouse: Lakehouse, key: str, date: dt.date) -> None:
@@ -95,19 +78,10 @@ def store_off_session(lakehouse: Lakehouse, key: str, date: dt.date) -> None:
     store.commit([store.prepare(ticker, date, trades, facts, tree=Tree.OFF_SESSION)])
 
 
-def leave_stray(lakehouse: Lakehouse, key: str, stray: str) -> Path:
-    """Leave rows that nothing proves, as a writer does that is killed; tell the file.
-
-    Args:
-        lakehouse: The lake.
-        key: A stored session, whose rows they are.
-        stray: A session of the same month that is not stored.
-    """
+def leave_stray(lakehouse: Lakehouse, key: str) -> Path:
+    """Leave the rows of a session once more, unproven, as a writer does that is killed."""
     rows = find_data_file(lakehouse, key)
     path = rows.with_name(f"{Naming().make()}{PART_SUFFIX}")
-    if not isinstance(lakehouse.sessions, SegmentStore):
-        path = lakehouse.layout.trades_file(*decode_key(stray))
-        path.parent.mkdir(parents=True)
     path.write_bytes(rows.read_bytes())
     return path
 
@@ -117,23 +91,7 @@ def rewrite_session(lakehouse: Lakehouse, key: str, change: Change) -> None:
 
     This is what a bug of a writer would leave: nothing is damaged, and the rows are wrong.
     """
-    store = lakehouse.sessions
-    if isinstance(store, SegmentStore):
-        _replace_month(store, key, change)
-        return
-    ticker, session_date = decode_key(key)
-    layout = lakehouse.layout
-    trades = change(store.read_trades(ticker, session_date))
-    content = encode_trades(trades)
-    receipt = replace(
-        store.read_receipt(ticker, session_date),
-        rows=trades.height,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        content_hash=hash_trades(trades),
-    )
-    layout.trades_file(ticker, session_date).write_bytes(content)
-    layout.receipt_file(ticker, session_date).write_bytes(encode_receipt(receipt))
+    _replace_month(lakehouse.sessions, key, change)
 
 
 def _is(key: str) -> pl.Expr:

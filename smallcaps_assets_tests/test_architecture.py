@@ -26,7 +26,6 @@ PASSING_ROOMS = (
     "lake/months",
     "lake/roots",
     "lake/relocation",
-    "operations/compaction",
 )
 """Rooms that segments replace: nobody polishes them."""
 ONE_KIND: Final = {"smallcaps_assets/cli/commands"}
@@ -68,7 +67,7 @@ CONTRACTS: Final = {
     ],
     "Nothing below the use cases draws": [("lake/paths/layout.py", "matplotlib")],
     "Research reads the lake through its reader": [
-        ("research/ground.py", "smallcaps_assets.lake.store"),
+        ("research/ground.py", "smallcaps_assets.lake.segment_store"),
         ("research/ground.py", "smallcaps_assets.ingest.derived"),
     ],
     "No feature knows an outcome": [
@@ -284,7 +283,6 @@ OWN_EYES: Final = {
     "interchange/input_files.py": "a watchlist or table is a person's file, wherever it lies",
     "ledger/database.py": "SQLite opens its file by path",
     "ledger/reader.py": "SQLite opens its file by path",
-    "paths/layout.py": "which of several roots has a session; segments have one root",
 }
 """Modules of the lake that look at a disk themselves, and why."""
 
@@ -345,7 +343,7 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         "reference": {"daily_bars", "splits", "universe"},
         "events": {"watchlist", "pilot_watchlist"},
         "plan": {"event_window_plan", "download_estimate", "download_queue"},
-        "ticks": {"trades", "compacted_trades"},
+        "ticks": {"trades"},
         "serve": {"lake_catalog"},
         "audit": {"download_report"},
         "research": {
@@ -414,7 +412,6 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "volume_matches_the_bar",
             "no_orphans",
         },
-        "compacted_trades": {"compacted_months_are_fresh"},
         "minute_bars": {"minute_bars_sum_to_their_prints", "minute_bars_are_fresh"},
         "information_bars": {
             "information_bars_tile_their_sessions",
@@ -441,7 +438,6 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "plan_sessions",
         "download_missing",
         "recheck_sessions",
-        "compact_closed_months",
         "audit_lake",
         "refresh_catalog",
         "make_bars",

@@ -29,7 +29,7 @@ def test_load_settings_has_the_defaults_of_the_vendor() -> None:
     assert settings.base_url == "https://api.polygon.io"
     assert (settings.data_dir, settings.page_limit) == (Path("data"), 50_000)
     assert (settings.requests_per_minute, settings.read_timeout_s) == (100, 45)
-    assert (settings.retries, settings.backoff_factor, settings.zstd_level) == (8, 1.6, 3)
+    assert (settings.retries, settings.backoff_factor) == (8, 1.6)
     assert settings.api_key is None
 
 
@@ -138,6 +138,9 @@ def test_require_key_refuses_what_no_header_can_hold(
         ("SMALLCAPS_BATCH", "1/2,1/3", "batches overlap"),
         ("SMALLCAPS_BATCH", "1/2,1/2", "batches overlap"),
         ("SMALLCAPS_WORKRES", "3", "SMALLCAPS_WORKRES; did you mean SMALLCAPS_WORKERS"),
+        ("SMALLCAPS_REMOVE_COMPACTED", "true", "REMOVE_COMPACTED, which was removed: .*tidy"),
+        ("SMALLCAPS_LAKE_ROOTS", "/mnt/a", "which was removed: .*SMALLCAPS_LAKE says.*relocate"),
+        ("SMALLCAPS_SYNC_GROUP", "50", "which was removed: .*SMALLCAPS_COMMIT_INTERVAL_S"),
         ("SMALLCAPS_DAILY_BARS", "~nobody-at-all/b.csv", "DAILY_BARS: ~nobody.*home of a user"),
         *(
             ("SMALLCAPS_DATA_DIR", f"/{name}/a", re.escape(f"DATA_DIR: /{name}/a") + f".*'{found}'")
@@ -289,7 +292,7 @@ def test_load_settings_expands_the_home_in_every_path(
     value = getattr(load_settings(), name)
 
     expected = tmp_path / "home" / "there"
-    assert value == ((expected,) if name in {"lake_roots", "watchlist"} else expected)
+    assert value == ((expected,) if name == "watchlist" else expected)
 
 
 def test_load_settings_expands_every_home_of_a_list(
@@ -297,12 +300,10 @@ def test_load_settings_expands_every_home_of_a_list(
 ) -> None:
     """L51."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SMALLCAPS_LAKE_ROOTS", os.pathsep.join(["~/a", "/b", "~/c"]))
     monkeypatch.setenv("SMALLCAPS_WATCHLIST", "~/a.csv,~/b.csv")
 
     settings = load_settings()
 
-    assert settings.lake_roots == (tmp_path / "a", Path("/b"), tmp_path / "c")
     assert settings.watchlist == (tmp_path / "a.csv", tmp_path / "b.csv")
 
 

@@ -21,7 +21,6 @@ from smallcaps_assets.cli.endings import point_to, run_to_end
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
     "catalog": "Rebuild the DuckDB catalog.",
-    "compact": "Write closed, complete months as a few files each, for fast scans.",
     "demo": "Run the whole pipeline on the emulated market.",
     "docs": "Show the documents: a page, or a section of it.",
     "download": "Fetch every missing planned session; run again to resume.",
@@ -43,13 +42,15 @@ COMMANDS: Final = {
 }
 """Every command with its short help; its code is in the module of the same name."""
 
+REMOVED: Final = {"compact": "there are no month files any more: run `smallcaps tidy` instead"}
+"""What is said of commands that an earlier version had, by name."""
+
 LOCK_LOGGER: Final = "smallcaps_assets.lake.storage.lock"
 """Where it is told for whom a command waits."""
 
 PAGES: Final = {
     "audit": "operations#checks-and-what-to-do",
     "catalog": "cookbook",
-    "compact": "operations#compaction",
     "demo": "tutorial",
     "docs": "operations",
     "download": "operations#backfill-and-resume",
@@ -79,8 +80,10 @@ class LazyGroup(click.Group):
         """List the names, sorted."""
         return sorted(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command, now that it is asked for."""
+        if cmd_name in REMOVED:
+            raise click.UsageError(f"no command {cmd_name}: {REMOVED[cmd_name]}", ctx)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"smallcaps_assets.cli.commands.{cmd_name}_command")

@@ -14,7 +14,6 @@ from smallcaps_assets.defs.assets.research_events import few_labels_are_cut
 from smallcaps_assets.defs.checks.freshness import daily_bars_are_fresh, plan_is_fresh
 from smallcaps_assets.defs.checks.trades import AUDIT_JOB, lake_audits
 from smallcaps_assets.schemas import (
-    COMPACTED_TRADES,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
@@ -36,7 +35,6 @@ from smallcaps_assets.schemas_research import (
 DOWNLOAD_JOB = "download_missing"
 PLAN_JOB = "plan_pilot"
 SESSIONS_JOB = "plan_sessions"
-COMPACT_JOB = "compact_closed_months"
 REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
@@ -80,11 +78,6 @@ download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,
     selection=dg.AssetSelection.assets(TRADES.name).without_checks(),
     description="Fetch planned ticker-sessions; finished ones are not asked for again.",
-)
-compact_closed_months = dg.define_asset_job(
-    COMPACT_JOB,
-    selection=dg.AssetSelection.assets(COMPACTED_TRADES.name).without_checks(),
-    description="Write closed months whose planned sessions are complete as month files.",
 )
 audit_lake = dg.define_asset_job(
     AUDIT_JOB,

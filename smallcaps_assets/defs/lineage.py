@@ -10,7 +10,6 @@ from typing import Any, Final
 import dagster as dg
 
 from smallcaps_assets.schemas import (
-    COMPACTED_TRADES,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
@@ -43,7 +42,6 @@ COLUMN_LINEAGE: Final[Mapping[str, Mapping[str, Upstream]]] = {
         "event_dates": _PILOT_SESSION,
         "offsets": _PILOT_SESSION,
     },
-    COMPACTED_TRADES.name: {name: ((TRADES.name, name),) for name in COMPACTED_TRADES.columns},
     TRADES.name: {name: ((EVENT_WINDOW_PLAN.name, name),) for name in ("ticker", "session_date")},
 }
 """Upstream columns by table and column; a column that is not named has none."""

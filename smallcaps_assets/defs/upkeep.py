@@ -70,11 +70,9 @@ class ReindexConfig(LaunchConfig):
 
     Attributes:
         dry_run: Count the sessions and change nothing.
-        forget_root: Absolute path of a disk of the lake that is lost and given up; empty: none.
     """
 
     dry_run: bool = False
-    forget_root: str = ""
 
 
 class ImportConfig(LaunchConfig):
@@ -96,12 +94,10 @@ class RelocateConfig(LaunchConfig):
 
     Attributes:
         dest: Absolute path of a folder on another disk.
-        origin: Absolute path of the root that is moved; empty: all of them.
         dry_run: Say what would be moved, and change nothing.
     """
 
     dest: str = ""
-    origin: str = ""
     dry_run: bool = False
 
 
@@ -135,7 +131,7 @@ def repair(
             "damaged": len(facts.damages),
             "lost": len(facts.lost),
             "strays": len(facts.orphans),
-            "damaged_months": len({damage.month for damage in facts.months}),
+            "damaged_files": facts.files.height,
             "moved": len(facts.moved),
             "deleted": [str(folder) for folder in deleted],
             "damages": show_table(table),
@@ -165,12 +161,11 @@ def reindex(
 ) -> None:
     """Index all that is stored, and move a damaged ledger aside."""
     with _keeping(config, lakehouse):
-        lost = _read_folder("forget_root", config.forget_root) if config.forget_root else None
         if config.dry_run:
             context.add_output_metadata({"receipts": count_receipts(lakehouse)})
             return
-        with _writing(context, lakehouse, recovers=True):
-            facts = rebuild_ledger(lakehouse, lost)
+        with _writing(context, lakehouse):
+            facts = rebuild_ledger(lakehouse)
     counts = {"receipts": facts.receipts, "without_a_receipt": facts.unproven}
     context.add_output_metadata(counts | {"lost_proof": len(facts.lost)})
 
@@ -219,17 +214,16 @@ def relocate(
     with dagster_failures():
         config.check()
         dest = _read_folder("dest", config.dest)
-        origin = _read_folder("origin", config.origin) if config.origin else None
         if config.dry_run:
-            _, size = measure_move(lakehouse, dest, origin)
+            _, size = measure_move(lakehouse, dest)
             context.add_output_metadata(
                 {"sessions": size.sessions, "bytes": size.bytes, "to_copy": size.needed_bytes}
             )
             return
-        # Not `writing`: the roots of the settings may be those that are left.
+        # Not `writing`: SMALLCAPS_LAKE may be the place that is left.
         with lakehouse.lock.hold(f"the job {context.job_name}", 0.0):
             claim_run(context.instance, context.run_id)
-            facts = move_lake(lakehouse, dest, origin)
+            facts = move_lake(lakehouse, dest)
     left = list(list_leftovers(lakehouse, facts))
     for line in left:
         context.log.warning(line)
@@ -237,7 +231,7 @@ def relocate(
         {
             "sessions": facts.size.sessions,
             "bytes": facts.size.bytes,
-            "moved_from": [str(source) for source in facts.sources],
+            "moved_from": str(facts.source or ""),
             "lake": dg.MetadataValue.path(str(facts.target)),
             "left_to_do": left,
         }
@@ -289,7 +283,7 @@ import_job = _make_job(
 relocate_job = _make_job(
     "relocate_lake",
     relocate,
-    "Move the ticker-sessions to a folder on another disk, and empty the old place.",
+    "Move the lake to a folder on another disk, and empty the old place.",
 )
 tidy_job = _make_job(
     "tidy_lake", tidy, "Pack months of segments in few files; remove what that displaced."
@@ -316,11 +310,9 @@ def _keeping(config: LaunchConfig, lakehouse: Lakehouse) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(
-    context: dg.OpExecutionContext, lakehouse: Lakehouse, *, recovers: bool = False
-) -> Iterator[None]:
+def _writing(context: dg.OpExecutionContext, lakehouse: Lakehouse) -> Iterator[None]:
     """Hold the lake for a run that is claimed, so that its death is noticed."""
-    with lakehouse.writing(f"the job {context.job_name}", 0.0, recovers=recovers):
+    with lakehouse.writing(f"the job {context.job_name}", 0.0):
         claim_run(context.instance, context.run_id)
         yield
 

@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 def ensure_indexed(lakehouse: Lakehouse) -> None:
-    """Miss a disk that is not mounted; rebuild a ledger that was lost, from receipts and plan.
+    """Miss a disk that is not mounted; rebuild a ledger that was lost, from records and plan.
 
     Raises:
-        LakeError: A receipt cannot be read.
+        LakeError: A record cannot be read.
         MissingPartitionError: No plan is published.
         StorageError: A disk of the lake is not mounted.
     """
@@ -46,7 +46,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
         return
     record_published_plan(lakehouse)
     facts = index_stored(lakehouse)
-    logger.info("ledger indexed receipts=%d lost=%d", facts.receipts, len(facts.lost))
+    logger.info("ledger indexed sessions=%d lost=%d", facts.receipts, len(facts.lost))
 
 
 def index_stored(lakehouse: Lakehouse) -> ReindexFacts:
@@ -55,11 +55,9 @@ def index_stored(lakehouse: Lakehouse) -> ReindexFacts:
     What the ledger knew of records, and the last two snapshots, are witnesses of what is lost.
 
     Raises:
-        LakeError: A receipt or a record cannot be read; the ledger is unchanged.
+        LakeError: A record cannot be read; the ledger is unchanged.
     """
     ledger, store = lakehouse.ledger, lakehouse.sessions
-    if not isinstance(store, SegmentStore):
-        return ledger.reindex(store.iter_receipts(), store.iter_unproven())
     found = reindex_segments(ledger, store.lake)
     lost = _warn_of(found.losses, store, ledger)
     return ReindexFacts(found.sessions, found.unproven, lost)
@@ -68,10 +66,10 @@ def index_stored(lakehouse: Lakehouse) -> ReindexFacts:
 def refresh_ledger(
     lakehouse: Lakehouse, months: Collection[str] | None = None, *, skips_damaged: bool = False
 ) -> None:
-    """Bring the ledger of a lake of segments to what its records say, where they are others.
+    """Bring the ledger to what the records say, where they are others.
 
     Records may have been copied in from another copy of the lake, be gone, or be told to nobody
-    because their writer was killed.  A lake of receipts stays as it is.
+    because their writer was killed.
 
     Args:
         lakehouse: The lake.
@@ -83,10 +81,9 @@ def refresh_ledger(
         StorageError: The storage refuses.
     """
     ledger, store = lakehouse.ledger, lakehouse.sessions
-    if isinstance(store, SegmentStore):
-        stale = list_stale_months(ledger, store.lake, months)
-        losses = refresh_months(ledger, store.lake, stale, skips_damaged=skips_damaged)
-        _warn_of(losses, store, ledger)
+    stale = list_stale_months(ledger, store.lake, months)
+    losses = refresh_months(ledger, store.lake, stale, skips_damaged=skips_damaged)
+    _warn_of(losses, store, ledger)
 
 
 def _warn_of(losses: Losses, store: SegmentStore, ledger: Ledger) -> list[str]:
@@ -132,7 +129,7 @@ def refresh_catalog_if_free(lakehouse: Lakehouse) -> None:
 
 
 def publish_snapshot(lakehouse: Lakehouse) -> None:
-    """Keep a witness of the records of a lake of segments, as its ledger knows them.
+    """Keep a witness of the records, as the ledger knows them.
 
     One that cannot be written because a record is damaged leaves those that are there.
 
@@ -141,11 +138,8 @@ def publish_snapshot(lakehouse: Lakehouse) -> None:
     """
     if not lakehouse.home.ledger_file.is_file():
         return
-    store = lakehouse.sessions
-    if not isinstance(store, SegmentStore):
-        return
     try:
-        keep_snapshot(lakehouse.ledger, store.lake)
+        keep_snapshot(lakehouse.ledger, lakehouse.sessions.lake)
     except LedgerMismatchError as error:
         logger.warning("snapshot not written: %s", error)
 
@@ -164,7 +158,7 @@ def require_lake(layout: LakeLayout) -> None:
 
 
 def require_ledger(lakehouse: Lakehouse) -> None:
-    """Refuse a lake with receipts whose ledger does not know them.
+    """Refuse a lake with records whose ledger does not know them.
 
     Raises:
         LedgerMismatchError: The ledger was lost; what is stored would read as missing.
@@ -182,5 +176,5 @@ def require_ledger(lakehouse: Lakehouse) -> None:
     if next(lakehouse.sessions.iter_receipts(damages=[]), None) is not None:
         raise LedgerMismatchError(
             f"{layout.ledger_file} does not know what is stored: the ledger was lost; rebuild it "
-            "from the receipts: `smallcaps reindex`"
+            "from the records: `smallcaps reindex`"
         )

@@ -1,4 +1,4 @@
-"""The ticker-sessions of a lake of segments, as the download and the judges see them.
+"""The ticker-sessions of a lake, as the download and the judges see them.
 
 What belongs here: the way from sessions that were fetched, judged again or found damaged to
 records, and back.  What does not: the order of a commit (``lake.segments.commit``), which entry
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -56,9 +57,7 @@ from smallcaps_assets.lake.segments.receipts import enter_receipt, make_receipt
 from smallcaps_assets.lake.segments.records import Record
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, Orphan, OrphanKind
 from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSession
-from smallcaps_assets.lake.sessions.protocol import SessionStore
-from smallcaps_assets.lake.sessions.quarantine import NO_EVIDENCE
-from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.upkeep.proving import find_unproven
 from smallcaps_assets.schemas import TRADES
@@ -72,10 +71,11 @@ UNCOUNTED: Final = 0
 Place = tuple[str, dt.date]
 Key = tuple[str, dt.date, str]
 Selected = list[tuple[Month, pl.DataFrame]]
+_NO_EVIDENCE: Final[Mapping[str, bytes]] = MappingProxyType({})
 _PLACES: Final = {"ticker": pl.String(), "session_date": pl.Date()}
 
 
-class SegmentStore(SessionStore):
+class SegmentStore:
     """The ticker-sessions of one lake; what its storage refuses is a ``StorageError``."""
 
     def __init__(self, lake: SegmentLake, calendar: SessionCalendar) -> None:
@@ -94,6 +94,18 @@ class SegmentStore(SessionStore):
             SchemaError: The trades break their contract.
         """
         return MeasuredTape(trades, source=self.lake.source)
+
+    def prepare(
+        self,
+        ticker: str,
+        session_date: dt.date,
+        trades: pl.DataFrame,
+        facts: FetchFacts,
+        *,
+        tree: Tree = Tree.TRADES,
+    ) -> PreparedSession:
+        """Make a session by itself ready to be committed: ``open_tape`` and its ``prepare``."""
+        return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, those of one month in one segment; return them as they are stored.
@@ -149,6 +161,10 @@ class SegmentStore(SessionStore):
         """
         with self._lock:
             return self._describe(self._require(ticker, session_date, tree))
+
+    def find_receipt(self, key: str) -> Receipt | None:
+        """Find what is known of a key; ``None``: the session is not stored."""
+        return next(iter(self.find_receipts([key])), None)
 
     def find_receipts(self, keys: Iterable[str]) -> list[Receipt]:
         """Find what is known of those of some keys that are stored.
@@ -213,25 +229,10 @@ class SegmentStore(SessionStore):
                 if is_stored(entry, tree):
                     yield self._describe(entry, survey)
 
-    def iter_unproven(self) -> Iterator[Receipt]:
-        """Yield the imported sessions that nothing proves."""
-        return self.iter_receipts(tree=Tree.IMPORTED)
-
     def read_trades(
-        self,
-        ticker: str,
-        session_date: dt.date,
-        *,
-        verify: bool = True,
-        tree: Tree = Tree.TRADES,
+        self, ticker: str, session_date: dt.date, *, tree: Tree = Tree.TRADES
     ) -> pl.DataFrame:
-        """Read the trades of a stored session.
-
-        Args:
-            ticker: Vendor's symbol.
-            session_date: New York date.
-            verify: Compare them with their content hash.
-            tree: Among what it belongs.
+        """Read the trades of a stored session, and compare them with their content hash.
 
         Returns:
             ``schemas.TRADES``, in tape order.
@@ -245,24 +246,13 @@ class SegmentStore(SessionStore):
         if not entry.rows:
             return TRADES.empty()
         month, framed = month_of(entry.owner), frame_entries([entry])
-        if verify:
-            for reason in find_unproven(self.lake, month, framed).values():
-                raise DataError(f"{encode_key(ticker, session_date)}: {reason}")
+        for reason in find_unproven(self.lake, month, framed).values():
+            raise DataError(f"{encode_key(ticker, session_date)}: {reason}")
         return read_entries(self.lake, month, framed)
 
-    def verify_session(
-        self, receipt: Receipt, *, deep: bool = True, tree: Tree = Tree.TRADES
-    ) -> list[Damage]:
-        """Find everything that is wrong with a stored session, whatever other records say.
-
-        Args:
-            receipt: What is believed of it.
-            deep: Read and hash its rows; otherwise only its part is looked up.
-            tree: Among what it belongs.
-        """
-        selected = self._survey_sessions([receipt], tree)
-        damages = compare_receipts([receipt], selected, tree)
-        return damages if damages or not deep else self._verify_rows(selected)
+    def verify_session(self, receipt: Receipt) -> list[Damage]:
+        """Find everything that is wrong with a stored session, whatever other records say."""
+        return self.verify_sessions([receipt])
 
     def verify_sessions(
         self, receipts: Sequence[Receipt], *, tree: Tree = Tree.TRADES
@@ -332,7 +322,7 @@ class SegmentStore(SessionStore):
         session_date: dt.date,
         *,
         tree: Tree = Tree.TRADES,
-        evidence: Mapping[str, bytes] = NO_EVIDENCE,
+        evidence: Mapping[str, bytes] = _NO_EVIDENCE,
     ) -> Path:
         """Say that a session has lost its proof, so that it is asked for again.
 
@@ -443,9 +433,7 @@ class SegmentStore(SessionStore):
             for entry, floor in zip(entries, floors, strict=True)
         ]
 
-    def _store(
-        self, entries: Sequence[Entry], rows: Sequence[pl.DataFrame | None]
-    ) -> list[Receipt]:
+    def _store(self, entries: Sequence[Entry], rows: Sequence[pl.DataFrame]) -> list[Receipt]:
         """Store entries with their rows, a segment a month."""
         by_month: dict[str, list[int]] = defaultdict(list)
         for number, entry in enumerate(entries):
@@ -454,8 +442,7 @@ class SegmentStore(SessionStore):
         for month, numbers in by_month.items():
             # Rows that come in the order of a part need not be sorted.
             numbers.sort(key=lambda number: _key_of(entries[number]))
-            trades = [rows[number] for number in numbers]
-            whole = pl.concat([TRADES.empty(), *(frame for frame in trades if frame is not None)])
+            whole = pl.concat([TRADES.empty(), *(rows[number] for number in numbers)])
             framed = frame_entries([entries[number] for number in numbers])
             drafts.append(close_segment(month, framed, whole))
         return self._commit(entries, drafts)

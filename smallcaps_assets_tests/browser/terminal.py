@@ -38,7 +38,6 @@ SETTINGS: Final[dict[str, object]] = {
     "workers": 1,
     "range_max_sessions": 2,
     "retries": 0,
-    "sync_interval_s": 0.05,
     "commit_interval_s": 0.05,
 }
 """Settings of terminal and UI: small ranges, one at a time, so that a run can be caught halfway."""

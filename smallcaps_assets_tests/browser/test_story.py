@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 ASSETS = (
     *("daily_bars", "splits", "universe", "watchlist", "pilot_watchlist"),
     *("event_window_plan", "download_estimate", "download_queue"),
-    *("trades", "compacted_trades", "lake_catalog", "download_report"),
+    *("trades", "lake_catalog", "download_report"),
 )
 SLOW = Fault("slow", endpoint="trades", seconds=3.0)
 """Lets a run be caught halfway."""

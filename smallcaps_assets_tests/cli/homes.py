@@ -38,18 +38,17 @@ def count_rows(user: User) -> int:
 
 
 def list_data_files(folder: Path) -> list[Path]:
-    """Return the files below a folder that have trades: one a session, or parts of many."""
-    parts = (path for path in folder.rglob("????-??/*.parquet") if not _is_record(path))
-    return sorted([*folder.rglob("trades.parquet"), *parts])
+    """Return the files below a folder that have trades."""
+    return sorted(path for path in folder.rglob("????-??/*.parquet") if not _is_record(path))
 
 
 def list_proofs(folder: Path) -> list[Path]:
-    """Return the files below a folder that say what is stored: receipts, or records."""
-    return sorted([*folder.rglob("_SUCCESS"), *folder.rglob("*.record.parquet")])
+    """Return the records below a folder."""
+    return sorted(folder.rglob("*.record.parquet"))
 
 
 def list_stored(user: User) -> list[str]:
-    """Return the keys of all that a record or a receipt says is stored with trades."""
+    """Return the keys of all that a record says is stored with trades."""
     return sorted(key for path in list_proofs(user.data_dir) for key in _read_keys(path))
 
 
@@ -57,9 +56,7 @@ def find_file(user: User, key: str) -> tuple[Path, set[str]]:
     """Find the file with the trades of a session, and the keys of all that lie in it."""
     for proof in list_proofs(user.data_dir):
         if key in (keys := _read_keys(proof)):
-            is_record = _is_record(proof)
-            name = proof.name.replace(".record", "") if is_record else "trades.parquet"
-            return proof.with_name(name), keys
+            return proof.with_name(proof.name.replace(".record", "")), keys
     raise AssertionError(f"{key} is not stored")
 
 
@@ -78,10 +75,6 @@ def _is_record(path: Path) -> bool:
 
 
 def _read_keys(proof: Path, *, least: int = 1) -> set[str]:
-    """Return the keys of the sessions of a receipt or a record that have so many rows."""
-    if _is_record(proof):
-        entries = pl.read_parquet(proof).filter(pl.col("rows") >= least)
-        return {*entries.select(key_expression()).to_series()}
-    receipt = json.loads(proof.read_bytes())
-    key = f"{receipt['ticker']}_{receipt['session_date']}"
-    return {key} if receipt["rows"] >= least else set()
+    """Return the keys of the sessions of a record that have so many rows."""
+    entries = pl.read_parquet(proof).filter(pl.col("rows") >= least)
+    return {*entries.select(key_expression()).to_series()}

@@ -49,6 +49,10 @@ def test_bars_that_break_the_contract(user: User, text: str, words: tuple[str, .
     assert user.list_files() in ([], ["reference/splits.parquet"])
 
 
+def test_a_command_of_earlier_names_what_took_its_place(user: User) -> None:
+    check_refusal(user.run("compact", "--list"), REFUSED, "run `smallcaps tidy` instead")
+
+
 def test_bars_in_an_unreadable_file(user: User) -> None:
     bars = user.folder / "bars.parquet"
     bars.write_bytes(b"PAR1 and then something else")

@@ -29,7 +29,11 @@ def test_a_data_folder_that_is_a_file(user: User, command: list[str]) -> None:
     finished = user.run(*command, "--watchlist", "watchlist.csv")
 
     check_refusal(
-        finished, FAILED, f"cannot find {user.data_dir}", "no folder", "SMALLCAPS_DATA_DIR"
+        finished,
+        FAILED,
+        f"{user.data_dir}/lake",
+        "a part of this path is a file",
+        "SMALLCAPS_DATA_DIR",
     )
     assert user.data_dir.read_text(encoding="utf-8") == "not a folder"
 

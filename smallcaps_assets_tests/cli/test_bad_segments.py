@@ -21,7 +21,6 @@ from smallcaps_assets.cli.endings import INTERRUPTED
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.segments.records import encode_record, parse_record
 from smallcaps_assets.lake.segments.sealing import NO_SEAL
 from smallcaps_assets_tests.cli.cli_factories import FAILED, REFUSED, TIMEOUT_S, User, check_refusal
@@ -49,8 +48,7 @@ STRAY: Final = "20240402T101530Z-0123456789abcdef.parquet"
 def two_segments(small_market: Market) -> Iterator[Path]:
     """Return a data folder of two segments, of which the first has the sessions of BCPC."""
     with open_memory() as folder:
-        with pytest.MonkeyPatch.context() as patch, EmulatorServer(small_market) as server:
-            patch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+        with EmulatorServer(small_market) as server:
             write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
             environment = {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url}
             maker = User(folder, environment)
@@ -195,9 +193,8 @@ def test_a_part_that_no_record_names(owner: User, market_server: EmulatorServer)
 
 
 @pytest.fixture
-def planner(user: User, monkeypatch: pytest.MonkeyPatch) -> User:
-    """Return a user who has planned a lake of segments, and has nothing of it."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
+def planner(user: User) -> User:
+    """Return a user who has planned a lake, and has nothing of it."""
     planned = user.run("plan", "--watchlist", "watchlist.csv")
     assert planned.code == 0, planned.text
     return user

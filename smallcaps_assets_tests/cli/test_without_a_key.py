@@ -27,7 +27,7 @@ COMMANDS: Final = (
     ["reindex"],
     ["reconcile"],
     ["catalog"],
-    ["compact"],
+    ["tidy"],
     ["audit", "--deep"],
     ["report", "--html"],
     ["export", "--layout", "date", "out"],

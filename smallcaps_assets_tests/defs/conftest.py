@@ -25,13 +25,6 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture
-def segment_site(small_segment_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
-    """Return such a site whose lake is one of segments."""
-    with open_site(small_segment_lake.copy(tmp_path)) as opened:
-        yield opened
-
-
-@pytest.fixture
 def site(small_lake: SmallLake, tmp_path: Path) -> Iterator[Site]:
     """Return a site whose lake is finished, and whose Dagster was told nothing of it."""
     with open_site(small_lake.copy(tmp_path)) as opened:

@@ -140,8 +140,6 @@ class Home:
             "workers": 2,
             "page_limit": 40,
             "range_max_sessions": 2,
-            "sync_group": 3,
-            "sync_interval_s": 0.1,
             "commit_interval_s": 0.1,
             "retries": 1,
             "backoff_base_s": 0.01,

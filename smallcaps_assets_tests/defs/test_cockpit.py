@@ -61,9 +61,7 @@ def test_columns_of_the_lineage_exist_and_come_from_upstream(
         assert dep.asset_key in ancestors
 
 
-@pytest.mark.parametrize(
-    "name", ["watchlist", "pilot_watchlist", "event_window_plan", "compacted_trades"]
-)
+@pytest.mark.parametrize("name", ["watchlist", "pilot_watchlist", "event_window_plan"])
 def test_every_column_of_a_derived_table_has_a_lineage(name: str) -> None:
     assert set(COLUMN_LINEAGE[name]) == set(TABLES[name].columns)
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 
 from smallcaps_assets import Lake
 from smallcaps_assets.core.ticks.conditions import build_daily_bar, label_update_rules
@@ -21,9 +20,6 @@ from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.market.synthetic import Market
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.derived import refresh_catalog
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.catalog import build_catalog
-from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.archive_factories import (
     Layout,
@@ -35,7 +31,6 @@ from smallcaps_assets_tests.archive_factories import (
 from smallcaps_assets_tests.documents.blocks import PYTHON, SQL, read_blocks
 from smallcaps_assets_tests.documents.reader import Reader, open_folder
 from smallcaps_assets_tests.documents.rules import RULES
-from smallcaps_assets_tests.lake.reading.format_twins import make_twin
 from smallcaps_assets_tests.lakehouse_factories import (
     download_plan,
     make_lakehouse,
@@ -108,17 +103,6 @@ def counted(trades: pl.DataFrame) -> pl.DataFrame:
     return trades.filter("updates_volume")
 
 
-@pytest.fixture(scope="module")
-def twin_reader(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Return a reader who has done them on the same lake in segments."""
-    with open_folder(tmp_path_factory.mktemp("segments")) as folder:
-        first, second = (LakeLayout(one / "data" / "demo") for one in (reader.folder, folder))
-        build_catalog(make_twin(first, second.data_dir), FileSystem())
-        twin_reader = Reader(folder, RULES, {})
-        twin_reader.read(read_blocks(PAGE))
-        yield twin_reader
-
-
 def find_answer(reader: Reader, number: int) -> pl.DataFrame:
     """Return the answer to a recipe in SQL."""
     (answer,) = [rows for name, rows in reader.answers.items() if name.startswith(f"{number}. ")]
@@ -138,14 +122,6 @@ def test_there_are_thirteen_recipes_and_each_is_compared() -> None:
     compared = {int(name.split("_")[2]) for name in globals() if name.startswith("test_recipe_")}
 
     assert numbers == compared == set(range(1, RECIPES + 1))
-
-
-def test_every_recipe_says_the_same_of_segments(reader: Reader, twin_reader: Reader) -> None:
-    assert_frame_equal(twin_reader.session["minute_bars"], reader.session["minute_bars"])
-    assert_frame_equal(twin_reader.session["sizes"], reader.session["sizes"])
-    assert twin_reader.answers.keys() == reader.answers.keys()
-    for name, answer in reader.answers.items():
-        assert_frame_equal(twin_reader.answers[name], answer, check_row_order=False)
 
 
 def test_recipe_1_gives_means_by_event_and_offset(reader: Reader, counted: pl.DataFrame) -> None:

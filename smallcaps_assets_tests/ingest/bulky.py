@@ -93,7 +93,7 @@ def _find_date(instant_ns: int) -> dt.date:
 def make_bulky_lakehouse(folder: Path, url: str, disk: FileSystem, **changes: object) -> Lakehouse:
     """Return a lakehouse of one session a request; its 20 sessions are planned, and have bars."""
     folder.mkdir(exist_ok=True)
-    values: dict[str, object] = {"range_max_sessions": 1, "workers": 4, "sync_group": 2}
+    values: dict[str, object] = {"range_max_sessions": 1, "workers": 4}
     values["commit_interval_s"] = 1e-9
     lakehouse = Lakehouse(make_settings(folder, url, **(values | changes)), fs=disk)
     write_bars(lakehouse, {decode_key(key): TRADES for key in KEYS})

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import polars as pl
 
-from smallcaps_assets.core.keys import encode_key, key_expression
+from smallcaps_assets.core.keys import encode_key, key_expression, list_key_months
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.core.ticks.content_hash import hash_trades
@@ -17,6 +17,7 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import Source, StaticSource
 from smallcaps_assets.emulator.tape import WireRow
+from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary, Outcome
 from smallcaps_assets.lake.ledger.writer import tell_time
@@ -25,7 +26,6 @@ from smallcaps_assets.lake.segments.reading import list_months, read_month
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, ENTRIES
 from smallcaps_assets.settings import Settings
-from smallcaps_assets_tests.lake.lake_factories import list_revisions
 from smallcaps_assets_tests.polygon.polygon_factories import make_frame, make_wire_trade
 
 KEY: Final = "sk_live_0123456789abcdef"
@@ -99,6 +99,7 @@ def make_lakehouse(
 
 
 def download(lakehouse: Lakehouse, keys: Sequence[str], **options: object) -> Downloaded:
+    refresh_ledger(lakehouse, list_key_months(keys))
     work = Download(lakehouse, run_id="run-1", **cast(dict[str, Any], options))
     return Downloaded({outcome.key: outcome for outcome in work.run(keys)}, work.summary)
 
@@ -114,9 +115,6 @@ def hash_stored(lakehouse: Lakehouse) -> dict[str, str]:
 
 def list_kept(lakehouse: Lakehouse) -> list[tuple[str, str]]:
     """Return session and beginning of the content hash of each answer that does not count."""
-    if not lakehouse.has_segments:
-        folders = list_revisions(lakehouse.layout)
-        return [(str(path.parent), path.name.partition("-")[2]) for path in folders]
     lost = find_lost_entries(lakehouse).filter(pl.col("kind") == SESSION)
     keys = lost.select(key_expression()).to_series()
     return [(key, content[:8]) for key, content in zip(keys, lost["content_hash"], strict=True)]

@@ -14,7 +14,6 @@ from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.derived import ensure_indexed, refresh_catalog
 from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.segments.names import record_key
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 from smallcaps_assets.lakehouse import Lakehouse
@@ -36,11 +35,8 @@ KEY: Final = "BCPC_2024-01-10"
 
 
 @pytest.fixture
-def planned(
-    market_server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Lakehouse:
+def planned(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
     """Return a lake of segments of which nothing is downloaded."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
     return plan_small_lake(tmp_path, market_server.url)
 
 
@@ -168,7 +164,8 @@ def answer_otherwise(lakehouse: Lakehouse, key: str, *, revision: int = 1) -> No
     trades = store.read_trades(ticker, session_date).slice(1)
     prepared = store.prepare(ticker, session_date, trades, facts)
     renewed = dataclasses.replace(prepared, receipt=replace(prepared.receipt, revision=revision))
-    record_stored(lakehouse.ledger, store, store.commit([renewed]))
+    store.commit([renewed])
+    record_stored(lakehouse.ledger, store)
 
 
 def test_two_answers_are_yellow_until_one_of_them_is_confirmed(

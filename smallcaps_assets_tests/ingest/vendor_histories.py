@@ -12,14 +12,13 @@ from typing import Final, Self
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
+from smallcaps_assets.core.keys import encode_key, key_expression
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.disputes import allow_requests
+from smallcaps_assets.ingest.derived import index_stored, refresh_ledger
 from smallcaps_assets.ingest.ticks.download import Download, open_stored
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
-from smallcaps_assets.lake.paths.names import TRADES_NAME
-from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.names import part_key
 from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lakehouse import Lakehouse
@@ -96,6 +95,7 @@ class History:
     ) -> dict[str, Outcome]:
         """Download as a run does; look at what it asked for, and at each green session."""
         chains, dates = len(self.vendor.asked), len(self.vendor.asked_bars)
+        refresh_ledger(self.lakehouse)
         open_stored(self.lakehouse).judge_new()
         work = Download(
             self.lakehouse, run_id=f"run-{len(self.spent)}", accept_disputed=accept_disputed
@@ -117,16 +117,17 @@ class History:
 
     def ask_again(self, keys: Sequence[str]) -> None:
         """Ask for stored sessions again, as a person does."""
+        refresh_ledger(self.lakehouse)
         list(Download(self.lakehouse, run_id="again", asks_again=True).run(keys))
         self.wrong |= self.find_wrong()
 
     def lose_ledger(self) -> None:
-        """Remove the ledger and make it again of the receipts."""
+        """Remove the ledger and make it again of the records."""
         self.lakehouse.ledger.close()
         for file in self.lakehouse.home.lake_dir.glob("ledger.sqlite*"):
             file.unlink()
         vars(self.lakehouse).pop("ledger")
-        self.lakehouse.ledger.reindex(self.lakehouse.sessions.iter_receipts())
+        index_stored(self.lakehouse)
 
     @property
     def now(self) -> dt.datetime:
@@ -166,23 +167,15 @@ class History:
         return [f"{t}_{date}" for t, date in lacking.select("ticker", "session_date").iter_rows()]
 
     def is_memory_kept(self) -> bool:
-        """Say whether ledger and receipts know the same of each session."""
+        """Say whether ledger and records know the same of each session."""
         states = self.lakehouse.ledger.states(self.keys)
         receipts = {receipt.key: receipt for receipt in self.lakehouse.sessions.iter_receipts()}
         kept = {key: state for key, state in states.items() if state in (COMPLETE, DISPUTED)}
         return kept == {key: receipts[key].state for key in kept if key in receipts}
 
-    def damage(self, key: str, name: str, content: bytes | None = None) -> None:
-        """Remove a file of a session that has files of its own, or write something in its place."""
-        overwrite(self.lakehouse.layout.session_dir(*decode_key(key)) / name, content)
-
     def damage_rows(self, key: str, content: bytes | None = None) -> None:
         """Remove the file in which the rows of a session lie, or write something in its place."""
-        store = self.lakehouse.sessions
-        if not isinstance(store, SegmentStore):
-            self.damage(key, TRADES_NAME, content)
-            return
-        month = read_month(store.lake, key[-10:-3])
+        month = read_month(self.lakehouse.sessions.lake, key[-10:-3])
         part = month.winners.filter(key_expression() == key)["part"].item()
         overwrite(self.lakehouse.home.lake_dir / part_key(month.name, part), content)
 

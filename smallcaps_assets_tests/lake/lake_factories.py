@@ -1,9 +1,6 @@
 """Made-up trades, receipts and lakes for the tests of the lake."""
 
 import datetime as dt
-import functools
-import itertools
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +8,13 @@ import polars as pl
 from msgspec.structs import replace
 
 from smallcaps_assets.core import states
+from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.names import RECEIPT_NAME
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
-from smallcaps_assets.lake.storage.files import FileSystem
-from smallcaps_assets.lake.store import LakeStore
+from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 
@@ -93,42 +91,23 @@ def make_receipt(**changes: object) -> Receipt:
     return replace(prepared.receipt, **changes)
 
 
-def make_store(folder: Path, fs: FileSystem | None = None) -> LakeStore:
+def make_store(folder: Path) -> SegmentStore:
     """Return the store of a lake below ``folder``, whose lake folder is there."""
     layout = LakeLayout(folder)
     if folder.is_dir():
         layout.lake_dir.mkdir(exist_ok=True)
-    return LakeStore(layout, fs or ScriptedDisk(), "emulator:seed=1")
+    lake = SegmentLake(LocalStorage(layout.lake_dir, ScriptedDisk()), "emulator:seed=1")
+    return SegmentStore(lake, load_calendar())
 
 
 def make_session(
-    store: LakeStore, *, rows: int = 5, seed: int = 1, ticker: str = "ABCD", day: int = 0
+    store: SegmentStore, *, rows: int = 5, seed: int = 1, ticker: str = "ABCD", day: int = 0
 ) -> PreparedSession:
     """Return a session ready to be committed, the ``day``-th after ``SESSION``."""
     session_date = SESSION + dt.timedelta(days=day)
     tape = make_tape(rows, seed=seed, ticker=ticker, session_date=session_date)
     facts = make_facts(state=states.COMPLETE if rows else states.EMPTY, run_id=f"run-{seed}")
     return store.prepare(ticker, session_date, tape, facts)
-
-
-@functools.cache
-def make_batch(*, seed: int) -> list[PreparedSession]:
-    """Return three sessions of two tickers, one of them without trades."""
-    store = make_store(Path("nowhere"))
-    return [
-        make_session(store, rows=5, seed=seed),
-        make_session(store, rows=0, seed=seed, day=3),
-        make_session(store, rows=2, seed=seed, ticker="BCpC"),
-    ]
-
-
-def commit_for_ever(folder: str) -> None:
-    """Replace the same sessions again and again, until killed; say when the first are stored."""
-    store = make_store(Path(folder))
-    for seed in itertools.count():
-        store.commit(make_batch(seed=seed % 3))
-        sys.stdout.write("committed\n")
-        sys.stdout.flush()
 
 
 def _complete(frame: pl.DataFrame, ticker: str, session_date: dt.date) -> pl.DataFrame:
@@ -147,9 +126,3 @@ def _complete(frame: pl.DataFrame, ticker: str, session_date: dt.date) -> pl.Dat
         .select(TRADES.schema.names())
         .cast(TRADES.schema)
     )
-
-
-def list_revisions(layout: LakeLayout) -> list[Path]:
-    """List the folders of whole revisions, by ticker, session and number."""
-    receipts = (sorted(root.revisions_dir.glob(f"*/*/*/{RECEIPT_NAME}")) for root in layout.roots)
-    return [receipt.parent for receipt in itertools.chain.from_iterable(receipts)]

@@ -9,10 +9,5 @@ from smallcaps_assets_tests.lakehouse_factories import SmallLake
 
 
 @pytest.fixture
-def receipt_lakehouse(small_receipt_lake: SmallLake, tmp_path: Path) -> Lakehouse:
-    return small_receipt_lake.copy(tmp_path)
-
-
-@pytest.fixture
 def lakehouse(small_lake: SmallLake, tmp_path: Path) -> Lakehouse:
     return small_lake.copy(tmp_path)

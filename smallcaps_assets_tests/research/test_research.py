@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.ingest.derived import index_stored
 from smallcaps_assets.research.document import document_research
 from smallcaps_assets.research.events import make_intraday_events
 from smallcaps_assets.research.ground import Ground, cut_batches
@@ -92,8 +93,7 @@ def test_a_second_run_reads_nothing_and_a_changed_session_is_seen(
     assert make_labels(again).numbers["is_reused"] == 1
 
     rewrite_session(lakehouse, ENTRY, lambda t: t.with_columns(pl.col("price") * 1.01))
-    store = lakehouse.sessions
-    lakehouse.ledger.reindex(store.iter_receipts(), store.iter_unproven())
+    index_stored(lakehouse)
     later = open_ground(lakehouse)
     assert make_intraday_events(later).numbers["is_reused"] == 0
     assert make_labels(later).numbers["is_reused"] == 0

@@ -1,7 +1,6 @@
 """`smallcaps reindex`: the ledger, made again from the receipts."""
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -15,17 +14,10 @@ SHOWN_LOST = 50
 
 @click.command("reindex")
 @click.option("--dry-run", is_flag=True, help="Count the receipts and change nothing.")
-@click.option(
-    "--forget-root",
-    "lost_root",
-    type=click.Path(path_type=Path),
-    help="Give up a disk of the lake that is lost; its sessions are missing then.",
-)
-def command(*, dry_run: bool, lost_root: Path | None) -> None:
+def command(*, dry_run: bool) -> None:
     """Rebuild the ledger from the receipts and the published plan; nothing is fetched.
 
-    What was proven and is gone is named, and the exit code is 1 then.  The roots in
-    SMALLCAPS_LAKE_ROOTS are registered first, wherever they are mounted now.
+    What was proven and is gone is named, and the exit code is 1 then.
     """
     with open_workplace() as work:
         lakehouse = work.lakehouse
@@ -33,8 +25,8 @@ def command(*, dry_run: bool, lost_root: Path | None) -> None:
         if dry_run:
             click.echo(f"{format_count(count_receipts(lakehouse), 'receipt')} would be indexed")
             return
-        with lakehouse.writing("smallcaps reindex", 0.0, recovers=True):
-            facts = rebuild_ledger(lakehouse, lost_root)
+        with lakehouse.writing("smallcaps reindex", 0.0):
+            facts = rebuild_ledger(lakehouse)
         receipts = format_count(facts.receipts, "receipt")
         click.echo(f"{receipts} indexed, {format_count(facts.unproven, 'session')} had none")
     for key in facts.lost[:SHOWN_LOST]:

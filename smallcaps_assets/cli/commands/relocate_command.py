@@ -13,15 +13,12 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts, measure_move, move_lake
 from smallcaps_assets.operations.repair.upkeep import list_leftovers
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-
 
 @click.command("relocate")
-@click.option("--from", "origin", type=FOLDER, help="Move this root only; all by default.")
 @click.option("--dry-run", is_flag=True, help="Say what would be moved, and change nothing.")
-@click.argument("dest", type=FOLDER)
-def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
-    """Move the ticker-sessions to the folder DEST on another disk, and empty the old place.
+@click.argument("dest", type=click.Path(file_okay=False, path_type=Path))
+def command(dest: Path, *, dry_run: bool) -> None:
+    """Move the lake to the folder DEST on another disk, and empty the old place.
 
     Everything is copied and read back before anything changes; then one rename switches to DEST,
     and only then the old files go.  Stop it as you like: the same command continues.
@@ -29,21 +26,20 @@ def command(dest: Path, origin: Path | None, *, dry_run: bool) -> None:
     console = open_console()
     with open_workplace() as work:
         if dry_run:
-            _, size = measure_move(work.lakehouse, dest, origin)
+            _, size = measure_move(work.lakehouse, dest)
             click.echo(
                 f"{format_count(size.sessions, 'session')}, {format_bytes(size.bytes)}, would be "
                 f"moved; {format_bytes(size.needed_bytes)} are still to be copied, and fit"
             )
             return
         with work.lakehouse.lock.hold("smallcaps relocate", 0.0), watch_bytes(console) as watcher:
-            facts = move_lake(work.lakehouse, dest, origin, watcher)
+            facts = move_lake(work.lakehouse, dest, watcher)
         print_facts(work.lakehouse, facts, console)
 
 
 def print_facts(lakehouse: Lakehouse, facts: MoveFacts, console: Console) -> None:
     """Print where the sessions are now, and what is still to be done by hand."""
-    origins = ", ".join(map(str, facts.sources))
-    done = f"moved from {origins}" if origins else "there already"
+    done = f"moved from {facts.source}" if facts.source else "there already"
     console.print(
         f"{format_count(facts.size.sessions, 'session')}, {format_bytes(facts.size.bytes)}, "
         f"{done}; the lake is in {facts.target}",

@@ -19,9 +19,9 @@ SHOWN_ROWS = 50
 @click.option("--dry-run", is_flag=True, help="Say what would be moved, and move nothing.")
 @click.option("--delete", is_flag=True, help="Delete what lies in quarantine afterwards.")
 def command(*, dry_run: bool, delete: bool) -> None:
-    """Move damaged files to quarantine/ and mark their sessions missing, here and in Dagster.
+    """Move damaged files to quarantine/ and mark lost sessions missing, here and in Dagster.
 
-    Damaged month files are rewritten from what is proven, and copied to quarantine/ first.
+    What still proves is copied out of damaged files first.
 
     Nothing is fetched: `smallcaps download`, or a backfill of failed and missing partitions,
     then asks for exactly those sessions.  Nothing is deleted without --delete.
@@ -43,11 +43,13 @@ def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> No
     """Print what was found and where it lies now."""
     verb = "would be moved" if is_dry_run else "moved"
     apart = [damages for by_key in facts.apart.values() for damages in by_key.values()]
+    count = facts.to_move if is_dry_run else len(facts.moved)
     console.print(
         f"{format_count(facts.checked, 'session')} checked, {len(facts.damages):,} damaged and "
-        f"{len(facts.lost):,} lost, {format_count(len(facts.orphans), 'stray')}, "
+        f"{len(facts.lost):,} lost, {format_count(facts.files.height, 'damaged file')}, "
+        f"{format_count(len(facts.orphans), 'stray')}, "
         f"{format_count(len(apart), 'damage')} beside the sessions; {verb} to quarantine: "
-        f"{len(facts.damages) + len(facts.orphans) + len(apart):,}",
+        f"{format_count(count, 'file')}",
         highlight=False,
         soft_wrap=True,
     )
@@ -55,13 +57,12 @@ def print_facts(facts: RepairFacts, console: Console, *, is_dry_run: bool) -> No
     for key, damages in sorted(facts.damages.items())[:SHOWN_ROWS]:
         table.add_row(key, damages[0].kind.value, escape(damages[0].message))
     for key in facts.lost[:SHOWN_ROWS]:
-        table.add_row(key, "missing", "the ledger called it stored, there is no receipt")
+        table.add_row(key, "missing", "the ledger called it stored, no record tells of it")
     for damages in apart[:SHOWN_ROWS]:
         table.add_row(damages[0].key, damages[0].kind.value, escape(damages[0].message))
     for orphan in facts.orphans[:SHOWN_ROWS]:
         table.add_row(orphan.path.name, orphan.kind.value, escape(str(orphan.path)))
-    for damage in facts.months[:SHOWN_ROWS]:
-        what = f"{damage.message}; {len(damage.sessions)} of its sessions do not prove"
-        table.add_row(f"month {damage.month}", damage.kind.value, escape(what))
+    for kind, message in facts.files.select("kind", "message").head(SHOWN_ROWS).iter_rows():
+        table.add_row("file", kind, escape(message))
     if table.row_count:
         console.print(table)

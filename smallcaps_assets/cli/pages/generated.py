@@ -27,7 +27,7 @@ SECTIONS: Final = {
     "plan_mode": "What is planned, and how much the disk may take",
     "requests_per_minute": "Requests and patience",
     "retries_per_day": "Automation: quotas, freshness, alerts (docs/operations.md#automation)",
-    "zstd_level": "Writing",
+    "commit_interval_s": "Writing",
 }
 """Titles in ``.env.example``, by the first setting below each."""
 

@@ -13,24 +13,18 @@ import polars as pl
 from smallcaps_assets.core.progress.pace import measure_slowness
 from smallcaps_assets.errors import ConfigError, DataError
 
-DEFAULT_BYTES_PER_TRADE: Final = 18.0
-"""Parquet with all vendor columns: 17.7 to 18.1 on emulated markets of several seeds."""
+DEFAULT_BYTES_PER_TRADE: Final = 20.0
+"""Parquet with all vendor columns, sessions of 80 to 1,600 trades on emulated markets."""
 REPLAY_BYTES_PER_TRADE: Final = 8.5
 """The same of flat files with stamps of milliseconds, ids that count up and one time per print."""
-DEFAULT_FILE_BYTES: Final = 2_560
-"""Footer and page headers: what a file with hardly any trade has."""
-SEGMENT_BYTES_PER_TRADE: Final = 20.0
-SEGMENT_FILE_BYTES: Final = 300
-"""Both of a session in a segment, which shares pages and dictionaries; 80 to 1,600 trades."""
+DEFAULT_FILE_BYTES: Final = 300
+"""What a session with hardly any trade adds to a part; it shares pages and dictionaries."""
 FILE_GROWTH: Final = 0.1
 """Share of that by which dictionaries grow with each e-fold of trades; alike on all tapes."""
-SESSION_BYTES: Final = 3 * 4096
-"""What a file system takes for a session besides its data: folder, receipt, a rounded end."""
 ENTRY_BYTES: Final = 256
 """What a session takes in the record of a segment."""
 INDEX_BYTES: Final = 16 * 1024
 """What ledger, catalog and Dagster take in the data folder for one session."""
-DEFAULT_BLOCK_BYTES: Final = SESSION_BYTES + INDEX_BYTES
 DEFAULT_RAW_BYTES_PER_TRADE: Final = 220
 """JSON of one trade as the vendor renders it, before its compression."""
 DEFAULT_TRADES_PER_SESSION: Final = 2_700
@@ -76,7 +70,7 @@ class Calibration:
 
     bytes_per_trade: float = DEFAULT_BYTES_PER_TRADE
     file_bytes: float = DEFAULT_FILE_BYTES
-    block_bytes: int = DEFAULT_BLOCK_BYTES
+    block_bytes: int = INDEX_BYTES
     raw_bytes_per_trade: float = DEFAULT_RAW_BYTES_PER_TRADE
     trades_per_session: int = DEFAULT_TRADES_PER_SESSION
     page_limit: int = 50_000
@@ -119,19 +113,9 @@ class Calibration:
         return self.start_s * runs + work
 
 
-def assume_costs(*, is_replay: bool, has_segments: bool) -> Calibration:
-    """Assume what things cost before anything has landed.
-
-    Args:
-        is_replay: The tape is that of replayed flat files.
-        has_segments: Sessions lie in segments, and not each in a file of its own.
-    """
-    vendor = SEGMENT_BYTES_PER_TRADE if has_segments else DEFAULT_BYTES_PER_TRADE
-    return Calibration(
-        bytes_per_trade=REPLAY_BYTES_PER_TRADE if is_replay else vendor,
-        file_bytes=SEGMENT_FILE_BYTES if has_segments else DEFAULT_FILE_BYTES,
-        block_bytes=INDEX_BYTES if has_segments else DEFAULT_BLOCK_BYTES,
-    )
+def assume_costs(*, is_replay: bool) -> Calibration:
+    """Assume what things cost before anything has landed; a replay of flat files costs less."""
+    return Calibration(bytes_per_trade=REPLAY_BYTES_PER_TRADE) if is_replay else Calibration()
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,7 +322,7 @@ def _explain_bytes(totals: Mapping[str, int], calibration: Calibration) -> str:
         f"{rows} x {calibration.raw_bytes_per_trade:g} bytes = {raw} raw; "
         f"{rows} x {calibration.bytes_per_trade:.4g} bytes + {files:,} files x "
         f"{each:,.0f} bytes of footers and dictionaries = {stored} stored; {sessions} x "
-        f"{calibration.block_bytes:,} bytes = {overhead} of folders, receipts, blocks and indices"
+        f"{calibration.block_bytes:,} bytes = {overhead} of indices"
     )
 
 

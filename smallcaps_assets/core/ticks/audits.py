@@ -147,7 +147,7 @@ def judge_corruption(damages: pl.DataFrame, checked: int) -> Verdict:
 
 
 def judge_orphans(orphans: pl.DataFrame) -> Verdict:
-    """Judge files without a receipt and receipts without a plan, a row of ``kind`` and place each.
+    """Judge files that no record names and sessions without a plan, a row of ``kind`` each.
 
     Those of :data:`TOLERATED` kinds are listed without being faults.
     """
@@ -155,16 +155,6 @@ def judge_orphans(orphans: pl.DataFrame) -> Verdict:
     faults = orphans.height - sum(counts.get(kind, 0) for kind in TOLERATED)
     summary = f"{faults} orphans are faults, of {orphans.height}" + _list_counts(counts)
     return Verdict(faults == 0, summary, {"orphans": orphans.height, **counts}, orphans)
-
-
-def judge_freshness(stale: pl.DataFrame, compacted: int) -> Verdict:
-    """Judge the files of compacted months; each has to hold what the lake holds now.
-
-    One that does not is a row of ``month`` and ``reason``.
-    """
-    summary = f"{stale.height} of {compacted} compacted months are stale"
-    numbers: dict[str, Number] = {"compacted": compacted, "stale": stale.height}
-    return Verdict(stale.is_empty(), summary, numbers, stale)
 
 
 def judge_order(facts: pl.DataFrame) -> Verdict:

@@ -40,7 +40,7 @@ download_fits_the_disk = dg.AssetCheckSpec(
     name="download_fits_the_disk",
     asset="download_estimate",
     description="What is missing fits 80 % of the free disk, and the budget if one is set.  Red: "
-    "plan less, add a disk (SMALLCAPS_LAKE_ROOTS), or raise the budget.",
+    "plan less, move the lake to a larger disk (`smallcaps relocate`), or raise the budget.",
 )
 
 

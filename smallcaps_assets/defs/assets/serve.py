@@ -10,24 +10,12 @@ from smallcaps_assets.defs.failures import dagster_failures
 from smallcaps_assets.defs.metadata import show_numbers
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.schemas import (
-    COMPACTED_TRADES,
-    DAILY_BARS,
-    EVENT_WINDOW_PLAN,
-    TRADES,
-    WATCHLIST,
-)
+from smallcaps_assets.schemas import DAILY_BARS, EVENT_WINDOW_PLAN, TRADES, WATCHLIST
 
 
 @dg.asset(
     group_name="serve",
-    deps=[
-        TRADES.name,
-        COMPACTED_TRADES.name,
-        DAILY_BARS.name,
-        WATCHLIST.name,
-        EVENT_WINDOW_PLAN.name,
-    ],
+    deps=[TRADES.name, DAILY_BARS.name, WATCHLIST.name, EVENT_WINDOW_PLAN.name],
     kinds={"duckdb"},
     owners=["team:market_data"],
 )
@@ -35,8 +23,8 @@ def lake_catalog(lakehouse: dg.ResourceParam[Lakehouse]) -> dg.MaterializeResult
     """A DuckDB file with views over everything, usable by plain DuckDB from any folder.
 
     - Grain: one view per table, and one per trading phase of `trades`.
-    - Source: the files that receipts prove, by explicit lists.
-    - Cadence: during and after each download, after each compaction, and on request.
+    - Source: the files that records name, by explicit lists.
+    - Cadence: during and after each download, and on request.
     """
     with dagster_failures():
         facts = refresh_catalog(lakehouse)

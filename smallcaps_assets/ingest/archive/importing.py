@@ -46,7 +46,6 @@ from smallcaps_assets.lake.interchange.archives import (
     walk_archive,
 )
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
@@ -59,6 +58,8 @@ Item = TypeVar("Item")
 
 CHUNK_SESSIONS: Final = 2_000
 """Sessions whose daily bars and states are read at once."""
+GROUP_SESSIONS: Final = 50
+"""Sessions committed together."""
 AHEAD_PER_WORKER: Final = 2
 """Sessions judged ahead of their commit, by worker: what bounds the memory."""
 
@@ -86,8 +87,7 @@ class Import:
         Raises:
             ConfigError: The folder is none, or overlaps with the lake.
         """
-        own = [lakehouse.layout.data_dir, *(root.folder for root in lakehouse.layout.roots)]
-        root = open_archive(folder, own)
+        root = open_archive(folder, [lakehouse.layout.data_dir, lakehouse.layout.lake_dir])
         self.summary = ImportSummary()
         self._root = root
         self._lakehouse = lakehouse
@@ -142,11 +142,11 @@ class Import:
         known = self._find_known(sessions, bars, ledger)
         yield from known.values()
         fresh = [session for session in sessions if session.key not in known]
-        workers, group = self._lakehouse.settings.workers, self._lakehouse.settings.sync_group
+        workers = self._lakehouse.settings.workers
         running: deque[Future[Judged]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
             try:
-                for sessions_of_group in _cut(fresh, group):
+                for sessions_of_group in _cut(fresh, GROUP_SESSIONS):
                     batch: list[Judged] = []
                     for session in sessions_of_group:
                         running.append(
@@ -184,7 +184,7 @@ class Import:
         return known
 
     def _is_stored(self, key: str, late: list[Receipt]) -> bool:
-        """Say whether a session has a receipt that the ledger does not know; ``late`` takes it."""
+        """Say whether a session is stored that the ledger does not know; ``late`` takes it."""
         try:
             receipt = self._lakehouse.sessions.find_receipt(key)
         except LedgerMismatchError:
@@ -194,18 +194,13 @@ class Import:
         return receipt is not None
 
     def _commit(self, batch: Sequence[Judged]) -> Iterator[ImportedSession]:
-        """Write a group: files, receipts, ledger; then yield what became of it."""
+        """Write a group: parts, records, ledger; then yield what became of it."""
         if not self._is_dry_run:
             written = [judged.prepared for judged in batch if judged.prepared]
             self._require_room(written)
             self._lakehouse.lock.check()
-            receipts = self._lakehouse.sessions.commit(written) if written else []
-            stored = [
-                receipt
-                for receipt, prepared in zip(receipts, written, strict=True)
-                if prepared.tree is Tree.TRADES
-            ]
-            record_stored(self._lakehouse.ledger, self._lakehouse.sessions, stored)
+            self._lakehouse.sessions.commit(written)
+            record_stored(self._lakehouse.ledger, self._lakehouse.sessions)
             records = [judged.record for judged in batch if judged.record]
             self._lakehouse.ledger.record_imports(records)
         yield from (judged.session for judged in batch)
@@ -214,23 +209,17 @@ class Import:
         """Stop before the disk is full.
 
         Raises:
-            StorageError: No root has room for the group.
+            StorageError: The lake has no room for the group.
         """
-        placement = self._lakehouse.placement
-        needed = sum(_measure(prepared) + INDEX_BYTES for prepared in written)
-        room = max(placement.measure_room(root.folder) for root in placement.roots)
+        rows = sum(prepared.receipt.rows for prepared in written)
+        needed = math.ceil(rows * DEFAULT_BYTES_PER_TRADE) + len(written) * INDEX_BYTES
+        room = self._lakehouse.free_space.measure_room(self._lakehouse.layout.lake_dir)
         if written and room < needed:
             raise StorageError(
                 f"no room for {len(written)} more sessions ({format_bytes(needed)}): what is "
                 "imported is stored; make room or lower SMALLCAPS_DISK_RESERVE_GB, then run the "
                 "same import again"
             )
-
-
-def _measure(prepared: PreparedSession) -> int:
-    """Measure what a session takes, in a file of its own or as rows of a segment."""
-    rows = 0 if prepared.trades is None else prepared.trades.height
-    return len(prepared.content) + math.ceil(rows * DEFAULT_BYTES_PER_TRADE)
 
 
 def _read_bars(tables: TableStore, sessions: Sequence[SessionFiles]) -> dict[str, Bar]:

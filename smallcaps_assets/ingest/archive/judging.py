@@ -27,8 +27,8 @@ from smallcaps_assets.lake.interchange.archive_files import ArchivedFile, read_a
 from smallcaps_assets.lake.interchange.archives import SessionFiles
 from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
-from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, ImportFacts
 
 Bar = Mapping[str, Any]
@@ -59,7 +59,7 @@ class ArchiveJudge:
     """
 
     calendar: SessionCalendar
-    store: SessionStore | None
+    store: SegmentStore | None
     clock: Callable[[], dt.datetime]
     root: Path
     run_id: str
@@ -122,7 +122,7 @@ class ArchiveJudge:
 
     def _prepare(
         self,
-        store: SessionStore,
+        store: SegmentStore,
         session: SessionFiles,
         archived: ArchivedSession,
         described: ImportedSession,

@@ -35,7 +35,6 @@ from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import Holdings, gather_holdings, read_holdings
 from smallcaps_assets.ingest.budget.expectations import KEY, label_sessions, plan_ranges
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.lakehouse import Lakehouse
@@ -98,7 +97,7 @@ def gather_grounds(lakehouse: Lakehouse, ledger: LedgerReader | None = None) -> 
         read_holdings(lakehouse.layout.ledger_file, costs)
         if ledger is None
         else gather_holdings(ledger, costs),
-        measure_free(lakehouse.fs, lakehouse.landing_folders),
+        lakehouse.free_space.measure(lakehouse.layout.lake_dir),
         None if lakehouse.settings.daily_bars is not None else lakehouse.last_available,
     )
 

@@ -36,7 +36,6 @@ from smallcaps_assets.ingest.budget.expectations import COUNTS, gather_bars
 from smallcaps_assets.ingest.events.choice import choose_events
 from smallcaps_assets.ingest.events.outside_universe import Compared, compare_with_universe
 from smallcaps_assets.lake.interchange.input_files import read_parsed
-from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import PILOT_WATCHLIST, WATCHLIST
 from smallcaps_assets.settings import PlanMode
@@ -213,7 +212,7 @@ def _find_room(lakehouse: Lakehouse, held_bytes: int) -> tuple[int, float]:
 
     What the candidates already hold counts as free: a pilot must not shrink while it is fetched.
     """
-    room = measure_free(lakehouse.fs, lakehouse.landing_folders) + held_bytes
+    room = lakehouse.free_space.measure(lakehouse.layout.lake_dir) + held_bytes
     budget_gb = lakehouse.settings.disk_budget_gb
     if budget_gb is not None and budget_gb * GB < room * DISK_SHARE:
         return int(budget_gb * GB), 1.0

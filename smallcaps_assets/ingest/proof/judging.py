@@ -33,7 +33,7 @@ from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
-from smallcaps_assets.lake.sessions.protocol import SessionStore
+from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.settings import BarsProve
@@ -65,7 +65,7 @@ class StoredJudge:
 
     tables: TableStore
     ledger: Ledger
-    store: SessionStore
+    store: SegmentStore
     thresholds: Thresholds
     prove: BarsProve
     page_limit: int
@@ -112,7 +112,7 @@ class StoredJudge:
         # Told first: a kill in between must leave nothing green there that is red on the disk.
         self.ledger.record_receipts([r for r in receipts if r.state == DISPUTED])
         written = self.store.restate(receipts)
-        record_stored(self.ledger, self.store, written)
+        record_stored(self.ledger, self.store)
         for receipt in written:
             what = (receipt.key, receipt.state, receipt.marks)
             logger.info("session restated key=%s state=%s marks=%s", *what)

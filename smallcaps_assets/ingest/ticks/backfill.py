@@ -144,6 +144,7 @@ class Backfill:
         """Yield the outcomes; keep retries and the catalog fresh."""
         lakehouse = self._lakehouse
         lakehouse.sessions.sweep()
+        lakehouse.tables.sweep()
         refresh_ledger(lakehouse, list_key_months(keys))  # before anything is judged
         asking = self.download.asking
         asking.changed.update(asking.stored.judge_new())

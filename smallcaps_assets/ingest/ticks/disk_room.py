@@ -1,11 +1,11 @@
 """Room on the disks: asked for before each range, so that a download stops before one is full.
 
 What belongs here: the bytes that sessions will take, and the words when they do not fit. What does
-not: free bytes and reserves (``lake.roots.placement``), and what a full disk does to a write all
+not: free bytes and reserves (``lake.storage.free_space``), and what a full disk does to a write all
 the same (``lake.storage.files``).
 
-What sessions take in a segment is known when they are stored: until then their trades are weighed,
-and while they wait for it they count as large as they lie in memory.
+What sessions take is known when they are stored: until then their trades are weighed, and while
+they wait for it they count as large as they lie in memory.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from typing import Final
 from smallcaps_assets.core.budget.calibration import (
     ENTRY_BYTES,
     INDEX_BYTES,
-    SESSION_BYTES,
     Calibration,
 )
 from smallcaps_assets.core.figures import format_bytes
@@ -24,8 +23,8 @@ from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lake.roots.placement import Placement
 from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lakehouse import Lakehouse
 
 MARGIN: Final = 1.5
@@ -37,34 +36,34 @@ class Room:
     """The disks of one download.
 
     Attributes:
+        lake_dir: Where the sessions go.
         data_dir: Where the ledger and Dagster's events grow.
-        has_segments: Sessions lie in segments, not in files of their own.
         estimated_bytes: What was estimated for the sessions that arrived so far.
         arrived_bytes: What they take.
     """
 
-    placement: Placement
+    space: FreeSpace
+    lake_dir: Path
     data_dir: Path
     calendar: SessionCalendar
     bars: BarFacts
     calibration: Calibration
-    has_segments: bool = False
     estimated_bytes: float = 0.0
     arrived_bytes: float = 0.0
 
     def learn(self, result: RangeResult) -> None:
         """Take note of how large the sessions of a range are, which no bar may have told."""
+        sessions = (*result.sessions, *result.off_session)
         self.estimated_bytes += self._estimate(self._expect(result.span))
-        self.arrived_bytes += self._measure(result)
+        self.arrived_bytes += self._estimate([session.receipt.rows for session in sessions])
 
     def correct(self, stored: Sequence[Receipt]) -> None:
         """Take note of what sessions take that were weighed by their trades, once it is known."""
-        if self.has_segments:
-            sizes = sum(receipt.bytes + ENTRY_BYTES for receipt in stored)
-            self.arrived_bytes += sizes - self._estimate([receipt.rows for receipt in stored])
+        sizes = sum(receipt.bytes + ENTRY_BYTES for receipt in stored)
+        self.arrived_bytes += sizes - self._estimate([receipt.rows for receipt in stored])
 
     def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
-        """Say whether ranges, and what is ready to be stored, fit on some disk beside all reserves.
+        """Say whether ranges, and what is ready to be stored, fit beside all reserves.
 
         Raises:
             StorageError: A disk is gone.
@@ -72,13 +71,12 @@ class Room:
         expected = [count for span in spans for count in self._expect(span)]
         held = sum(len(result.sessions) for result in batch)
         index = (len(expected) + held) * INDEX_BYTES
-        if self.placement.measure_room(self.data_dir) < index:
+        if self.space.measure_room(self.data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
-        ready = sum(map(self._bound, batch))
+        ready = sum(result.held_bytes for result in batch)
         wanted = MARGIN * self._need_bytes(expected) + ready + index
-        room = (self.placement.measure_room(root.folder) for root in self.placement.roots)
-        return any(free >= wanted for free in room)
+        return self.space.measure_room(self.lake_dir) >= wanted
 
     def describe_lack(self, waiting: Sequence[RequestRange], planned: Sequence[int | None]) -> str:
         """Say why a download stops, how much room everything missing needs, and what to do.
@@ -95,7 +93,6 @@ class Room:
             f"no room for the next range ({waiting[0].describe()}): {self._describe_disks()}. What "
             f"is finished is stored; {len(missing):,} sessions are missing and need about "
             f"{format_bytes(needed)} more.  Make room, move the lake by `smallcaps relocate DEST`, "
-            f"{'' if self.has_segments else 'add a disk to SMALLCAPS_LAKE_ROOTS, '}"
             "or lower SMALLCAPS_DISK_RESERVE_GB; then run the same command again"
         )
 
@@ -113,41 +110,21 @@ class Room:
         sizes = self.calibration
         counts = [sizes.trades_per_session if count is None else count for count in expected]
         files = sum(count > 0 for count in counts)
-        block = ENTRY_BYTES if self.has_segments else SESSION_BYTES
-        return sizes.predict_bytes(sum(counts), files) + len(expected) * block
+        return sizes.predict_bytes(sum(counts), files) + len(expected) * ENTRY_BYTES
 
     def _describe_disks(self) -> str:
         """Describe what is free on each disk, once each."""
-        placement = self.placement
-        folders = [*(root.folder for root in placement.roots), self.data_dir]
-        disks: dict[int, Path] = {}
-        for folder in folders:
-            disks.setdefault(folder.stat().st_dev, folder)
-        return ", ".join(
-            f"{folder} has {format_bytes(placement.fs.free_bytes(folder))} free, of which "
-            f"{format_bytes(placement.reserve_bytes(folder))} stay free"
-            for folder in disks.values()
-        )
-
-    def _measure(self, result: RangeResult) -> float:
-        """Measure the bytes that the sessions of a range take on their disk."""
-        sessions = (*result.sessions, *result.off_session)
-        if self.has_segments:
-            return self._estimate([session.receipt.rows for session in sessions])
-        return sum(len(session.content) + SESSION_BYTES for session in sessions)
-
-    def _bound(self, result: RangeResult) -> float:
-        """Tell the most bytes that the sessions of a range will take, however they compress."""
-        return result.held_bytes if self.has_segments else self._measure(result)
+        disks = {self.space.fs.device(path): path for path in (self.data_dir, self.lake_dir)}
+        return ", ".join(map(self.space.describe, disks.values()))
 
 
 def open_room(lakehouse: Lakehouse, bars: BarFacts, costs: Calibration) -> Room:
     """Look at the disks of a lake, for sessions with these bars at these costs."""
     return Room(
-        lakehouse.placement,
+        lakehouse.free_space,
+        lakehouse.layout.lake_dir,
         lakehouse.home.data_dir,
         lakehouse.calendar,
         bars,
         costs,
-        lakehouse.has_segments,
     )

@@ -1,4 +1,4 @@
-"""The download core: from keys of ticker-sessions to proven files, whatever asks for them.
+"""The download core: from keys of ticker-sessions to proven records, whatever asks for them.
 
 It knows nothing of Dagster: a caller iterates over :class:`Outcome` and may stop at any time.
 Each outcome is yielded after its commit, never before.  The shape of the partitions, the runs
@@ -15,7 +15,7 @@ from functools import cached_property
 import polars as pl
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.keys import decode_key, list_key_months
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.disputes import allow_requests
@@ -29,7 +29,6 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
-from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.proof.judging import StoredJudge
 from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
@@ -56,6 +55,8 @@ from smallcaps_assets.ingest.ticks.ranges import (
 )
 from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
 from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
+from smallcaps_assets.lake.segments.parts import SHAPE
+from smallcaps_assets.lake.segments.writer import MOST_BYTES
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -68,8 +69,8 @@ POLL_S = 0.25
 class Download:
     """One download of some ticker-sessions into one lake.
 
-    The caller holds the lake's lock.  Memory is bounded by ``workers`` ranges of about
-    ``range_max_rows`` trades and one group of encoded sessions.
+    The caller holds the lake's lock, and has refreshed the ledger.  Memory is bounded by
+    ``workers`` ranges of about ``range_max_rows`` trades and one group of sessions.
 
     Attributes:
         summary: Counts so far.
@@ -139,7 +140,6 @@ class Download:
             StorageError: The disk refuses; what was committed stays.
             PartitionConflictError: An emulator of another market answers.
         """
-        refresh_ledger(self._lakehouse, list_key_months(keys))
         finished, missing = self._split_keys(keys)
         again = self._find_disputed(missing)
         if self._asks_again:
@@ -162,15 +162,15 @@ class Download:
     def _split_keys(self, keys: Sequence[str]) -> tuple[list[Outcome], dict[str, str]]:
         """Split keys into finished sessions and the states of the others.
 
-        A process that died between a receipt and the ledger, or before it had replaced a session,
-        leaves what only the receipts know; the ledger learns it here, and it is not asked again.
+        A process that died before it had replaced a session leaves one that the ledger calls open
+        and a record proven; the ledger learns it here, and it is not asked again.
         """
         ledger = self._lakehouse.ledger
         records = ledger.records(keys)
         is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
         late = [
             receipt
-            for receipt in self._lakehouse.sessions.find_receipts(self._select_told(is_open))
+            for receipt in self._lakehouse.sessions.find_receipts(ledger.find_told(is_open))
             if not _is_known(receipt, records.get(receipt.key))
         ]
         if late:
@@ -188,7 +188,7 @@ class Download:
     def _find_disputed(self, missing: dict[str, str]) -> list[Receipt]:
         """Take what is disputed out of ``missing``; return its receipts.
 
-        One whose receipt is gone stays: it is asked for like any other.
+        One whose rows are gone stays: it is asked for like any other.
         """
         keys = [key for key, state in missing.items() if state == states.DISPUTED]
         stored = self._lakehouse.sessions.find_receipts(keys)
@@ -196,11 +196,6 @@ class Download:
         for receipt in found:
             del missing[receipt.key]
         return found
-
-    def _select_told(self, keys: Sequence[str]) -> Sequence[str]:
-        """Select what may be stored: the records of segments are in the ledger before a run."""
-        has_segments = self._lakehouse.has_segments
-        return self._lakehouse.ledger.find_told(keys) if has_segments else keys
 
     def _hold_back(self, missing: dict[str, str]) -> Iterator[Outcome]:
         """Yield, and take out of ``missing``, disputed sessions that are not due again yet."""
@@ -383,15 +378,16 @@ class Download:
     # -- commits -----------------------------------------------------------------------
 
     def _is_flush_due(self) -> bool:
-        sessions = sum(len(result.sessions) for result in self._batch)
+        """Say whether a segment's worth waits, or anything for long."""
         rows = sum(result.rows for result in self._batch)
         held = sum(result.held_bytes for result in self._batch)
         age_s = time.monotonic() - self._batch_since
-        rules = self._lakehouse.group_rules
-        return bool(self._batch) and rules.is_due(sessions, rows, age_s, held)
+        is_large = rows >= SHAPE.chunk_rows or held >= MOST_BYTES
+        is_old = age_s > self._lakehouse.settings.commit_interval_s
+        return bool(self._batch) and (is_large or is_old)
 
     def _flush(self) -> Iterator[Outcome]:
-        """Commit what the pool finished: files, receipts, ledger, then the outcomes."""
+        """Commit what the pool finished: parts, records, ledger, then the outcomes."""
         batch, self._batch = self._batch, []
         if not batch:
             return
@@ -403,7 +399,7 @@ class Download:
             store, [r for r in batch if r.span.page_limit is None or r.is_whole]
         )
         proven = store.commit([prepared for result in first for prepared in result.sessions])
-        record_stored(ledger, store, proven)
+        record_stored(ledger, store)
         self._room.correct(proven)
         self.asking.weigh([result for result in batch if result.span.page_limit is not None])
         for result in batch:
@@ -452,7 +448,7 @@ class Download:
         ranges = plan_ranges(missing, rules)
         estimated = plan_ranges(missing.with_columns(expected_rows="estimated_rows"), rules)
         asked = name_purposes(purposes, self._calendar, ranges, estimated["expected_rows"])
-        return queue_ranges(asked, failed, self._run_id, by_month=lakehouse.has_segments)
+        return queue_ranges(asked, failed, self._run_id)
 
     def _expect_missing(self) -> list[int | None]:
         """Tell the expected trades of every planned session that is missing."""

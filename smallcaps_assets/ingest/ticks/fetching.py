@@ -27,9 +27,9 @@ from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.ticks.ranges import Refusal, RequestRange
 from smallcaps_assets.lake.ledger.writer import tell_time
 from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
-from smallcaps_assets.lake.sessions.protocol import SessionStore
 from smallcaps_assets.lake.sessions.receipts import FetchFacts
 
 FETCHERS: Final = "fetch"
@@ -93,7 +93,7 @@ class RangeFetcher:
     """
 
     client: TradeSource
-    store: SessionStore
+    store: SegmentStore
     calendar: SessionCalendar
     judge: BarJudge
     run_id: str
@@ -244,7 +244,7 @@ class RangeFetcher:
 class _Answer:
     """The labelled trades of one range, ready to be cut by session."""
 
-    def __init__(self, store: SessionStore, trades: pl.DataFrame) -> None:
+    def __init__(self, store: SegmentStore, trades: pl.DataFrame) -> None:
         self.tape = store.open_tape(trades)
         self.volumes = VolumeMeter(trades)
         self.instants = read_instants(trades, "sip_timestamp")

@@ -1,8 +1,8 @@
 """Prints on closed days: stored before the session that they belong to, and never mixed.
 
 What belongs here: what becomes of such prints when a range is committed. What does not: which
-session a closed day belongs to (``core.sessions``), and how files appear
-(``lake.sessions.commit``).
+session a closed day belongs to (``core.sessions``), and the order of a commit
+(``lake.segments.commit``).
 """
 
 import datetime as dt
@@ -13,15 +13,15 @@ import msgspec
 
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.sessions.protocol import SessionStore
-from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
+from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.sessions.damages import EVIDENCE_NAME
 
 logger = logging.getLogger(__name__)
 
 REPLACED = "the vendor sent other prints of this day, or none, when its session was asked for again"
 
 
-def store_off_session(store: SessionStore, results: Sequence[RangeResult]) -> int:
+def store_off_session(store: SegmentStore, results: Sequence[RangeResult]) -> int:
     """Store the prints on closed days of some ranges; return how many.
 
     What the lake has of such a day and the vendor sends otherwise now is moved to quarantine, so
@@ -39,7 +39,7 @@ def store_off_session(store: SessionStore, results: Sequence[RangeResult]) -> in
     return sum(receipt.rows for receipt in receipts)
 
 
-def _set_aside(store: SessionStore, ticker: str, day: dt.date, content_hash: str | None) -> None:
+def _set_aside(store: SegmentStore, ticker: str, day: dt.date, content_hash: str | None) -> None:
     """Move the stored prints of a closed day aside unless they are the same as those sent."""
     tree = Tree.OFF_SESSION
     if store.find_content(ticker, day, tree) in (None, content_hash):

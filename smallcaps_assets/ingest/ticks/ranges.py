@@ -204,24 +204,17 @@ class RangeQueue:
 
 
 def queue_ranges(
-    ranges: Iterable[RequestRange],
-    failed: set[tuple[str, dt.date]],
-    run_id: str,
-    *,
-    by_month: bool = False,
+    ranges: Iterable[RequestRange], failed: set[tuple[str, dt.date]], run_id: str
 ) -> RangeQueue:
     """Queue ranges: newest and oldest first, to learn what the key may see.
 
-    The others come in the order given, or ``by_month``, so that what is fetched together can be
-    stored together.
+    The others come by month, so that what is fetched together can be stored together.
 
     Sessions that failed before (ticker and session) are in ranges of their own and asked for last,
     each run beginning with others of them: a download that gives up on them has come to all of them
     after some runs.
     """
-    spans = list(ranges)
-    if by_month:
-        spans.sort(key=lambda span: f"{span.first_session:%Y-%m}")
+    spans = sorted(ranges, key=lambda span: f"{span.first_session:%Y-%m}")
     fresh = [span for span in spans if (span.ticker, span.first_session) not in failed]
     known = [span for span in spans if (span.ticker, span.first_session) in failed]
     queue = RangeQueue()

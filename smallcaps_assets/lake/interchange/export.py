@@ -53,9 +53,9 @@ class ExportFacts:
     Attributes:
         units: Ticker-sessions, or dates of a watchlist, that were looked at.
         unchanged: Those that lay there already.
-        files: Files written, copies of receipts included.
+        files: Files written, receipts included.
         bytes: Their size.
-        damages: Why ticker-sessions were left out, by path; by key where many share a file.
+        damages: Why ticker-sessions were left out, by key.
     """
 
     units: int = 0
@@ -75,7 +75,6 @@ def export_dates(
 ) -> ExportFacts:
     """Write ``TICKER/date=YYYY-MM-DD/trades.parquet`` below ``dest``.
 
-    A session that has a file of its own is copied byte for byte, any other encoded as it would be.
     Sessions without trades have no folder; damaged ones are left out and told.
 
     Raises:
@@ -231,7 +230,7 @@ def _check_destination(layout: LakeLayout, dest: Path) -> None:
     own = (
         layout.index_dir,
         layout.lake_dir,
-        *(root.folder for root in layout.roots),
+        layout.lake_dir,
         layout.daily_bars_dir.parent,
         layout.watchlist_file.parent,
         layout.plan_file.parent,

@@ -52,7 +52,7 @@ class SessionFolders(ABC):
 
     @abstractmethod
     def cut(self, content: bytes, receipt: Receipt) -> dict[str, bytes]:
-        """Cut the content of a session's file in the lake into its exported files, by name.
+        """Cut the file of a session into its exported files, by name.
 
         Raises:
             DataError: The file is damaged.
@@ -60,7 +60,7 @@ class SessionFolders(ABC):
 
 
 class DateFolders(SessionFolders):
-    """``TICKER/date=YYYY-MM-DD/trades.parquet``, byte for byte as in the lake."""
+    """``TICKER/date=YYYY-MM-DD/trades.parquet``, with all columns of ``schemas.TRADES``."""
 
     names = (TRADES_NAME,)
 

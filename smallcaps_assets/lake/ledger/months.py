@@ -15,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import (
     INDEX_SCHEMA,
@@ -121,6 +122,11 @@ class LedgerMonths(LedgerHistory):
         """Find those of ``keys`` of which a record tells, proven or red, and that are not lost."""
         rows = self._fetch_from("lost_proof", month_sql.TOLD, pack_keys(keys))
         return [key for (key,) in rows]
+
+    def lost_keys(self) -> list[str]:
+        """List the keys of :meth:`lost_proof`."""
+        keys: list[str] = self.lost_proof().select(key_expression()).to_series().to_list()
+        return keys
 
     def lost_proof(self) -> pl.DataFrame:
         """List the sessions that were proven, and for which nothing stands any more.

@@ -208,16 +208,6 @@ class LedgerReader(LedgerMonths):
         rows = self._fetch_from("imports", ledger_sql.IMPORTS, pack_keys(keys))
         return {row[0]: parse_import(row) for row in rows}
 
-    def unproven_sessions(self) -> pl.DataFrame:
-        """List the imported ticker-sessions that are not proven, by an import or a download.
-
-        Returns:
-            Columns ``ticker``, ``session_date``, ``rows`` and ``bytes``, sorted by ticker and
-            session.
-        """
-        rows = self._fetch_from("imports", ledger_sql.UNPROVEN)
-        return frame_keys(rows, {**KEY_COLUMNS, **dict.fromkeys(("rows", "bytes"), pl.Int64())})
-
     def unjudged_months(self) -> list[str]:
         """List the months (``YYYY-MM``) whose bars were not compared with what is stored."""
         return [row[0] for row in self._fetch_from("comparisons", ledger_sql.UNJUDGED)]

@@ -2,7 +2,7 @@
 
 What belongs here: recording what was planned, stored and refused.  What does not: questions
 (``reader``), SQL (``sql``), the SQLite file (``database``), the shape of rows
-(``rows``), the files of the lake (``lake.store``).
+(``rows``), the files of the lake (``lake.segment_store``).
 
 The lake is the truth and the ledger its index: whatever it says of stored sessions can be made
 again from the receipts (:meth:`Ledger.reindex`).

@@ -1,4 +1,4 @@
-"""What readers open: lists of files, scans, batches, the catalog.
+"""What readers open: lists of parts, scans, the catalog.
 
-Does not belong here: what is stored and when (``lake.sessions``).
+Does not belong here: what is stored and when (``lake.segments``).
 """

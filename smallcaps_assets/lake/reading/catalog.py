@@ -4,7 +4,7 @@ What belongs here: the views, and how the file is replaced while others have it 
 not: business rules (``core``); a view selects and names, nothing more.
 
 Every view reads an explicit list of absolute paths, so it works from any folder and shows no file
-without a receipt or a record.  Which sessions count of a file that has others too is in a table of
+without a record.  Which sessions count of a file that has others too is in a table of
 the schema ``parts``, one for each view that needs it.  DuckDB has no date functions for nanosecond
 instants, so each instant is given twice: cut to microseconds under its name, and whole as
 ``NAME_ns``, nanoseconds since 1970.
@@ -23,7 +23,6 @@ import polars as pl
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.months.store import CompactedMonth, frame_months
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.locating import locate_shown
 from smallcaps_assets.lake.reading.scans import (
@@ -39,9 +38,6 @@ from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import (
     CATALOG_STATE,
-    COMPACTED_MONTHS,
-    COMPACTED_SESSIONS,
-    COMPACTED_TRADES,
     COVERAGE,
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
@@ -73,16 +69,14 @@ class CatalogFacts:
 
     Attributes:
         trades_files: Files of trades in its views.
-        compacted_months: Months of which month files are read.
-        missing_files: Files that have a receipt or a record and are gone or cut, and sessions whose
-            record is gone; they are left out.
+        missing_files: Files that a record names and that are gone or cut, and sessions whose record
+            is gone; they are left out.
         receipts: Ticker-sessions that are proven.
         sessions: Ticker-sessions of the coverage.
         bytes: Size of the catalog.
     """
 
     trades_files: int
-    compacted_months: int
     missing_files: int
     receipts: int
     sessions: int
@@ -94,7 +88,7 @@ def build_catalog(
 ) -> CatalogFacts:
     """Rebuild the catalog and put it in place of the old one, which its readers keep.
 
-    A file that has a receipt or a record and is gone is left out, counted and logged: one loss must
+    A file that a record names and that is gone is left out, counted and logged: one loss must
     not close the rest of the lake.  Of several processes one builds at a time, and a catalog that
     shows a newer state of the ledger stays.
 
@@ -125,7 +119,6 @@ def _build(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         with _duckdb_errors(temporary), duckdb.connect(str(temporary)) as connection:
             _create_trades(connection, trades)
             _create_trades_view(connection, IMPORTED_TRADES.name, imported)
-            _create_months(connection, trades.months)
             _create_tables(connection, layout, fs)
             _create_snapshot(connection, RECEIPTS, listed.receipts)
             _create_snapshot(connection, COVERAGE, listed.coverage)
@@ -136,31 +129,12 @@ def _build(layout: LakeLayout, fs: FileSystem) -> CatalogFacts:
         else:
             fs.adopt(temporary, layout.catalog_file)
     return CatalogFacts(
-        trades_files=len(trades.files) + len(trades.parts),
-        compacted_months=len(trades.months),
+        trades_files=len(trades.parts),
         missing_files=len(lost) + len(trades.missing),
         receipts=listed.receipts.height,
         sessions=listed.coverage.height,
         bytes=size,
     )
-
-
-def read_catalog_months(layout: LakeLayout, fs: FileSystem) -> dict[str, str] | None:
-    """Look up the manifest hash of each month that the present catalog reads.
-
-    ``None``: nobody can tell, because the catalog is damaged, or someone writes to it.
-    """
-    if not fs.is_file(layout.catalog_file):
-        return {}
-    columns = "month, manifest_sha256"
-    try:
-        with duckdb.connect(str(layout.catalog_file), read_only=True) as connection:
-            return dict(connection.table(COMPACTED_MONTHS.name).project(columns).fetchall())
-    except duckdb.CatalogException:
-        return {}  # of a version before months were compacted
-    except duckdb.Error as error:
-        logger.warning("catalog not read error=%s", error)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +203,9 @@ def _find_lost(fs: FileSystem, sources: TradesSources) -> list[Path]:
 
 def _create_trades(connection: duckdb.DuckDBPyConnection, trades: TradesSources) -> None:
     wanted = _create_trades_view(connection, TRADES.name, trades)
-    compacted = trades.parts if trades.months else []
-    for view, sources in [
-        (COMPACTED_TRADES.name, TradesSources(parts=compacted)),
-        *((f"{TRADES.name}_{year}", own) for year, own in trades.cut_years().items()),
-    ]:
-        relate_trades(connection, sources, EVERYTHING, wanted).create_view(view)
+    for year, sources in trades.cut_years().items():
+        of_year = relate_trades(connection, sources, EVERYTHING, wanted)
+        of_year.create_view(f"{TRADES.name}_{year}")
     for view, phase in PHASE_VIEWS.items():
         rows = connection.table(TRADES.name)
         rows.filter(f"trading_phase = '{phase}'").create_view(view)
@@ -249,13 +220,6 @@ def _create_trades_view(
     wanted = connection.table(f"parts.{view}")
     relate_trades(connection, sources, EVERYTHING, wanted).create_view(view)
     return wanted
-
-
-def _create_months(connection: duckdb.DuckDBPyConnection, months: Sequence[CompactedMonth]) -> None:
-    """List the compacted months, and their sessions; the first says which manifests were read."""
-    _create_snapshot(connection, COMPACTED_MONTHS, frame_months(months))
-    indexes = [month.folder / month.manifest.index.name for month in months]
-    _create_view(connection, COMPACTED_SESSIONS, indexes)
 
 
 def _create_tables(

@@ -18,8 +18,7 @@ from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.locating import locate_off_session, locate_trades
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
-from smallcaps_assets.lake.roots.markers import locate_roots
-from smallcaps_assets.lake.roots.place import recall_home
+from smallcaps_assets.lake.roots.place import recall_home, require_mounted
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
@@ -65,7 +64,7 @@ class Lake:
     @property
     def layout(self) -> LakeLayout:
         """The paths, with the disks of now: the lake may be moved while it is open."""
-        return locate_roots(recall_home(self._home.data_dir, self._fs), self._fs)
+        return require_mounted(recall_home(self._home.data_dir, self._fs), self._fs)
 
     def trades(
         self,
@@ -178,7 +177,7 @@ class Lake:
 
         Raises:
             ConfigError: A date is none.
-            LedgerMismatchError: A receipt or a record is damaged.
+            LedgerMismatchError: A record is damaged.
             MissingPartitionError: A file with such prints is gone.
         """
         selection = _ask(tickers, start, end)

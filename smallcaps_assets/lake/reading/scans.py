@@ -1,7 +1,7 @@
 """Trades as a lazy frame of polars, or as a relation of DuckDB, from explicit files.
 
-What belongs here: how files of one session and of many become one table.  What does not: which
-files those are (``locating``).
+What belongs here: how files of many sessions become one table.  What does not: which files those
+are (``locating``).
 
 Files of which all rows count are read as they lie.  All others are read together, and of each of
 them only the sessions that are read from that very file: two may hold one session, the one its
@@ -19,14 +19,10 @@ import duckdb
 import polars as pl
 
 from smallcaps_assets.errors import LakeError
-from smallcaps_assets.lake.reading.landing_files import StoredFile
 from smallcaps_assets.lake.reading.sources import KEY, PartFile, Selection, TradesSources
 from smallcaps_assets.schemas import INSTANT, TRADES, Table
 
 _WILDCARDS: Final = "*?["
-_WHOLE, _PARTIAL, _SINGLE = range(3)
-"""Kinds of files: of many sessions all of which count, or some; of one session."""
-
 _FILE: Final = "filename"
 """Column with the file that a row was read from, while that matters."""
 SESSIONS: Final = pl.Schema({_FILE: pl.String(), "ticker": pl.String(), "session_date": pl.Date()})
@@ -42,20 +38,15 @@ Key: TypeAlias = tuple[str, dt.date]
 class _Piece(NamedTuple):
     """A file, and the first and last session that are read from it."""
 
-    kind: int
+    is_partial: bool
     first: Key
     last: Key
     path: Path
 
     @classmethod
-    def of_part(cls, part: PartFile) -> "_Piece":
-        kind = _WHOLE if part.is_whole else _PARTIAL
-        return cls(kind, part.wanted.row(0), part.wanted.row(-1), part.path.absolute())
-
-    @classmethod
-    def of_file(cls, file: StoredFile) -> "_Piece":
-        key = (file.ticker, file.session_date)
-        return cls(_SINGLE, key, key, file.path.absolute())
+    def of(cls, part: PartFile) -> "_Piece":
+        rows = part.wanted
+        return cls(not part.is_whole, rows.row(0), rows.row(-1), part.path.absolute())
 
 
 def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
@@ -64,13 +55,13 @@ def scan_trades(sources: TradesSources, selection: Selection) -> pl.LazyFrame:
     Returns:
         ``schemas.TRADES``.
     """
-    pieces = sorted([*map(_Piece.of_part, sources.parts), *map(_Piece.of_file, sources.files)])
+    pieces = sorted(map(_Piece.of, sources.parts))
     if not pieces:
         return TRADES.empty().lazy()
     wanted = list_sessions(sources).lazy()
     frames = [
-        _scan(kind, [piece.path for piece in group], selection, wanted)
-        for kind, group in itertools.groupby(pieces, key=lambda piece: piece.kind)
+        _scan([piece.path for piece in group], selection, wanted if is_partial else None)
+        for is_partial, group in itertools.groupby(pieces, key=lambda piece: piece.is_partial)
     ]
     trades = pl.concat(frames) if len(frames) > 1 else frames[0]
     if all(a.last < b.first for a, b in itertools.pairwise(pieces)):
@@ -92,16 +83,21 @@ def list_sessions(sources: TradesSources) -> pl.DataFrame:
     return pl.concat([SESSIONS.to_frame(), *listed])
 
 
-def _scan(kind: int, paths: list[Path], selection: Selection, wanted: pl.LazyFrame) -> pl.LazyFrame:
-    """Scan files of one kind for the rows that are asked for."""
-    named = _FILE if kind == _PARTIAL else None
+def _scan(paths: list[Path], selection: Selection, wanted: pl.LazyFrame | None) -> pl.LazyFrame:
+    """Scan files for the rows that are asked for.
+
+    Args:
+        paths: The files.
+        selection: What is asked of them.
+        wanted: :data:`SESSIONS` that are read; ``None``: all rows of these files count.
+    """
+    named = None if wanted is None else _FILE
     trades = pl.scan_parquet(paths, hive_partitioning=False, glob=False, include_file_paths=named)
-    conditions = [] if kind == _SINGLE else list(_ask(selection))
-    if conditions:
+    if conditions := list(_ask(selection)):
         trades = trades.filter(*conditions)
-    if named is None:
+    if wanted is None:
         return trades
-    return trades.join(wanted, on=SESSIONS.names(), how="semi", maintain_order="left").drop(named)
+    return trades.join(wanted, on=SESSIONS.names(), how="semi", maintain_order="left").drop(_FILE)
 
 
 def _ask(selection: Selection) -> Iterator[pl.Expr]:
@@ -131,7 +127,6 @@ def relate_trades(
             long as what is made of the relation; in memory by default.
     """
     whole = [part.path for part in sources.parts if part.is_whole]
-    whole += [file.path for file in sources.files]
     relations = [read_files(connection, whole, TRADES)] if whole else []
     if partial := [part.path for part in sources.partial]:
         if wanted is None:

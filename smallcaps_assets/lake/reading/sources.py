@@ -1,7 +1,7 @@
-"""What readers ask for, and the files that they are answered from, whatever the format of the lake.
+"""What readers ask for, and the files that they are answered from.
 
-What belongs here: a selection of sessions, files of one session and of many, and what is lost of
-them.  What does not: which files these are (``locating``), what readers make of them (``scans``).
+What belongs here: a selection of sessions, the parts that have them, and what is lost of these.
+What does not: which parts these are (``locating``), what readers make of them (``scans``).
 """
 
 import datetime as dt
@@ -14,8 +14,6 @@ import polars as pl
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import MissingPartitionError, StorageError
-from smallcaps_assets.lake.months.store import CompactedMonth
-from smallcaps_assets.lake.reading.landing_files import StoredFile
 from smallcaps_assets.lake.storage.files import FileSystem
 
 KEY: Final = ("ticker", "session_date")
@@ -58,15 +56,11 @@ class TradesSources:
     """Where trades are read from, each exactly once.
 
     Attributes:
-        parts: Files of many sessions, by month and then in the order of their sessions.
-        files: Files of one session, by ticker and session.
-        months: The compacted months that the parts belong to; none: they are of segments.
+        parts: The files, by month and then in the order of their sessions.
         missing: Sessions that the ledger calls proven and that no record has.
     """
 
     parts: list[PartFile] = field(default_factory=list)
-    files: list[StoredFile] = field(default_factory=list)
-    months: list[CompactedMonth] = field(default_factory=list)
     missing: list[tuple[str, dt.date]] = field(default_factory=list)
 
     @property
@@ -76,25 +70,18 @@ class TradesSources:
 
     def find_lost(self, fs: FileSystem) -> list[Path]:
         """List the files that are gone or cut."""
-        files: list[PartFile | StoredFile] = [*self.parts, *self.files]
-        return [file.path for file in files if not file.is_there(fs)]
+        return [part.path for part in self.parts if not part.is_there(fs)]
 
     def leave_out(self, lost: Sequence[Path]) -> Self:
         """Leave some files out."""
         gone = frozenset(lost)
-        return replace(
-            self,
-            parts=[part for part in self.parts if part.path not in gone],
-            files=[file for file in self.files if file.path not in gone],
-        )
+        return replace(self, parts=[part for part in self.parts if part.path not in gone])
 
     def cut_years(self) -> dict[int, "TradesSources"]:
         """Cut the files by the year of their sessions, in order of years."""
         cut: dict[int, TradesSources] = {}
         for part in self.parts:
             cut.setdefault(part.year, TradesSources()).parts.append(part)
-        for file in self.files:
-            cut.setdefault(file.session_date.year, TradesSources()).files.append(file)
         return dict(sorted(cut.items()))
 
 
@@ -117,12 +104,6 @@ class Selection:
         """The first and last session, included."""
         return self.first or dt.date.min, self.last or dt.date.max
 
-    def has(self, ticker: str, session_date: dt.date) -> bool:
-        """Say whether a session is asked for."""
-        first, last = self.bounds
-        is_chosen = self.tickers is None or ticker in self.tickers
-        return is_chosen and first <= session_date <= last
-
     def select(self, sessions: pl.DataFrame) -> pl.DataFrame:
         """Keep those of some sessions that are asked for."""
         chosen = sessions.filter(pl.col("session_date").is_between(*self.bounds))
@@ -138,15 +119,14 @@ def require_files(fs: FileSystem, sources: TradesSources) -> None:
     """Refuse sources that are not on the disk as a whole: what is missing must not read as empty.
 
     Raises:
-        MissingPartitionError: A file is gone, or not of the size that its receipt or record states;
+        MissingPartitionError: A file is gone, or not of the size that its record states;
             or a record is gone whose sessions the ledger remembers.
     """
     lost, missing = sources.find_lost(fs), sources.missing
     if not (lost or missing):
         return
-    files = len(sources.parts) + len(sources.files)
     counts = {
-        f"{len(lost)} of {files} files with proven trades are gone or cut": lost,
+        f"{len(lost)} of {len(sources.parts)} files with proven trades are gone or cut": lost,
         f"{len(missing)} proven sessions are in no record": missing,
     }
     named = [*map(str, lost), *(encode_key(*key) for key in missing)]

@@ -1,4 +1,4 @@
-"""Folders a lake is spread over: identity, register, markers, placement.
+"""What a lake is bound to, and in which folder it lies: identity, register, place.
 
 Does not belong here: paths within one (``lake.paths``).
 """

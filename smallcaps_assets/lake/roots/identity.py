@@ -41,10 +41,8 @@ VENDOR: Final = "polygon"
 
 RECEIPTS_FORMAT: Final = 1
 SEGMENTS_FORMAT: Final = 2
-"""How ticker-sessions lie: each with a receipt beside it, or many in a segment."""
-
-WRITTEN_FORMAT: Final = SEGMENTS_FORMAT
-"""What a new lake is made of."""
+"""How ticker-sessions lie: each with a receipt beside it, as earlier versions wrote them, or many
+in a segment."""
 
 LOOPBACK: Final = "loopback"
 CREATION_WAIT_S: Final = 30.0
@@ -75,8 +73,9 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
         name: Name of the source.
         schema_version: Version of the tables.
         created_at: When the lake was created.
-        id: Names the lake, and marks its home in the register of roots.
-        format: How its ticker-sessions lie, :data:`RECEIPTS_FORMAT` or :data:`SEGMENTS_FORMAT`.
+        id: Names the lake, in the register too.
+        format: How its ticker-sessions lie: :data:`SEGMENTS_FORMAT`, in an old lake
+            :data:`RECEIPTS_FORMAT`.
         adopting: Folder beside the lake that it is taken over from at present; empty: none.
     """
 
@@ -185,7 +184,7 @@ def read_identity_file(path: Path, fs: FileSystem) -> LakeIdentity:
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(
             f"{path} is damaged ({name_fault(error)}): expected kind, name, schema_version and "
-            "created_at; restore it from a copy, every receipt of the lake names the source"
+            "created_at: restore it from a copy"
         ) from error
 
 
@@ -200,7 +199,7 @@ def _create_unless_there(layout: LakeLayout, fs: FileSystem, source: LakeSource)
         schema_version=SCHEMA_VERSION,
         created_at=dt.datetime.now(dt.UTC),
         id=uuid.uuid4().hex,
-        format=SEGMENTS_FORMAT if layout.place else WRITTEN_FORMAT,
+        format=SEGMENTS_FORMAT,
     )
     write_identity(layout, fs, identity)
     return identity
@@ -235,8 +234,8 @@ def _refuse_unmounted(layout: LakeLayout, fs: FileSystem) -> None:
 
 def _refuse_anonymous(layout: LakeLayout, fs: FileSystem) -> None:
     """Refuse to adopt ticker-sessions of nobody knows which source."""
-    for tree in Tree:
-        folder = layout.tree_dir(tree)
+    for name in ("segments", *Tree):
+        folder = layout.object_file(name)
         if fs.list_folder(folder):
             raise PartitionConflictError(
                 f"{folder} holds ticker-sessions, but {layout.identity_file} is gone: restore "
@@ -263,8 +262,15 @@ def check_format(layout: LakeLayout, identity: LakeIdentity) -> None:
     """Refuse a lake whose ticker-sessions nobody here can read, or that is not whole yet.
 
     Raises:
-        PartitionConflictError: A newer version wrote it, or it is being taken over.
+        PartitionConflictError: An old version wrote it, or a newer one, or it is being taken over.
     """
+    if identity.format < SEGMENTS_FORMAT:
+        raise PartitionConflictError(
+            f"expected a lake of segments in {layout.lake_dir}, found one of format "
+            f"{identity.format}, with a file and a receipt for each session: `smallcaps import "
+            "--lake` makes it one of segments and asks the vendor for nothing; where "
+            f"SMALLCAPS_DATA_DIR is another folder, `smallcaps import --lake {layout.data_dir}`"
+        )
     if identity.format > SEGMENTS_FORMAT:
         raise PartitionConflictError(
             f"{layout.lake_dir} is of format {identity.format}, this program knows up to "

@@ -2,21 +2,34 @@
 
 What belongs here: the way from a data folder and ``SMALLCAPS_LAKE`` to the paths of a lake, and
 the refusal of a setting that disagrees with the register.  What does not: the register's file
-(``register``), whether the lake is there and the right one (``identity``, ``markers``), moving it
-(``lake.relocation.whole_lakes``).
+(``register``), what the lake is bound to (``identity``), moving it (``lake.relocation``).
 
 The register decides: a lake that was moved is found without any setting, and one whose disk is not
 mounted is missed and never begun again.
 """
 
 from pathlib import Path
+from typing import Final
 
-from smallcaps_assets.errors import ConfigError, MissingPartitionError, StorageError
+from smallcaps_assets.errors import (
+    ConfigError,
+    LedgerMismatchError,
+    MissingPartitionError,
+    PartitionConflictError,
+    StorageError,
+)
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import RECEIPTS_FORMAT, read_identity
-from smallcaps_assets.lake.roots.markers import refuse_filled
-from smallcaps_assets.lake.roots.register import RootRegister, read_register, write_register
+from smallcaps_assets.lake.roots.register import (
+    RootRegister,
+    home_entry,
+    read_register,
+    write_register,
+)
 from smallcaps_assets.lake.storage.files import FileSystem
+
+IGNORED_NAMES: Final = ("lost+found",)
+"""What the folder of a new lake may hold, hidden files apart: a fresh file system has it."""
 
 
 def find_home(data_dir: Path, fs: FileSystem, wanted: Path | None = None) -> LakeLayout:
@@ -74,6 +87,48 @@ def put_lake(data_dir: Path, folder: Path) -> LakeLayout:
     return default if is_default else LakeLayout(data_dir, place=folder.absolute())
 
 
+def require_mounted(home: LakeLayout, fs: FileSystem) -> LakeLayout:
+    """Demand that the lake of the register lies where it says; one that is not begun may be missed.
+
+    Raises:
+        LedgerMismatchError: The register is lost or damaged.
+        PartitionConflictError: Another lake lies there.
+        StorageError: The lake is not mounted, or the disk refuses.
+    """
+    register = read_register(home, fs)
+    if register is None:
+        _refuse_lost_register(home, fs)
+        return home
+    elsewhere = "if it is mounted elsewhere now, set SMALLCAPS_LAKE to its new path"
+    found = read_id(home, fs)
+    if found is None:
+        raise StorageError(
+            f"{home.lake_dir} is gone or empty: expected {home.identity_file} with id "
+            f"{register.lake_id}, found none. Nothing was read or written; put the folder back "
+            "where it was moved or removed, and where it lies on a disk of its own, mount it there "
+            f"again; {elsewhere}"
+        )
+    if found != register.lake_id:
+        raise PartitionConflictError(
+            f"{home.lake_dir} is another lake: expected id {register.lake_id}, got {found}; mount "
+            f"the right disk there again; {elsewhere}"
+        )
+    return home
+
+
+def restore_register(home: LakeLayout, fs: FileSystem) -> None:
+    """Make a register again that was lost; hold the lock of the lake.
+
+    Raises:
+        LedgerMismatchError: The register is there, and damaged.
+        MissingPartitionError: There is no lake.
+        StorageError: The disk refuses.
+    """
+    if read_register(home, fs) is None:
+        entry = home_entry(read_identity(home, fs).id)
+        write_register(home, fs, RootRegister(roots=(entry,)))
+
+
 def remember_place(home: LakeLayout, fs: FileSystem) -> None:
     """Write down where a lake lies that was moved by hand; hold its lock.
 
@@ -94,7 +149,7 @@ def require_place(home: LakeLayout, fs: FileSystem) -> None:
     """
     if home.place is not None:
         refuse_nested_place(home, fs)
-        refuse_filled(fs, home.place)
+        refuse_filled(home, fs)
 
 
 def refuse_nested_place(home: LakeLayout, fs: FileSystem, *others: Path) -> None:
@@ -140,27 +195,54 @@ def refuse_lost_place(home: LakeLayout, fs: FileSystem) -> None:
         )
 
 
-def refuse_receipts_elsewhere(home: LakeLayout, fs: FileSystem) -> None:
-    """Refuse a lake of receipts that lies outside of its data folder.
+def refuse_filled(home: LakeLayout, fs: FileSystem, *allowed: str) -> None:
+    """Refuse a folder for a lake that holds anything but files of these names.
 
     Raises:
         ConfigError: It does.
     """
-    if home.place is not None and _has_receipts(home, fs):
+    foreign = [name for name in list_foreign(home, fs) if name not in allowed]
+    if foreign:
         raise ConfigError(
-            f"{home.place} is a lake of receipts, which lies in its data folder and nowhere else: "
-            "set SMALLCAPS_LAKE to a new folder, and `smallcaps import --lake DATA_FOLDER` takes "
-            "it over"
+            f"{home.lake_dir} is not empty ({', '.join(foreign[:3])}): expected a new folder for "
+            "the lake alone"
+        )
+
+
+def list_foreign(home: LakeLayout, fs: FileSystem) -> list[str]:
+    """List what lies in the folder of a lake, but for the ledger and the locks of a data folder."""
+    own = () if home.place else (home.ledger_file.name, home.lock_file.name)
+    names = {entry.name for entry in fs.list_folder(home.lake_dir)} - {*IGNORED_NAMES}
+    return sorted(name for name in names if not name.startswith((".", *own)))
+
+
+def read_id(home: LakeLayout, fs: FileSystem) -> str | None:
+    """Read the id of the lake in a folder; ``None``: there is no lake.
+
+    Raises:
+        LedgerMismatchError: ``lake.json`` is damaged.
+        StorageError: The disk refuses.
+    """
+    try:
+        return read_identity(home, fs).id
+    except MissingPartitionError:
+        return None
+
+
+def _refuse_lost_register(home: LakeLayout, fs: FileSystem) -> None:
+    """Refuse a lake whose register is gone: it may lie elsewhere by now."""
+    if fs.is_file(home.ledger_file) and read_id(home, fs):
+        raise LedgerMismatchError(
+            f"{home.roots_file} is gone, which says where the lake lies: restore it from a copy; "
+            f"or, if {home.lake_dir} is all of the lake, run `smallcaps reindex`, else with "
+            "SMALLCAPS_LAKE set to its folder"
         )
 
 
 def _is_lake_of(home: LakeLayout, fs: FileSystem, register: RootRegister | None) -> bool:
     """Say whether the lake that a register knows lies where ``home`` has it."""
-    try:
-        identity = read_identity(home, fs)
-    except MissingPartitionError:
-        return False
-    return register is not None and identity.id in {entry.id for entry in register.roots}
+    found = read_id(home, fs)
+    return register is not None and found == register.lake_id
 
 
 def _has_receipts(home: LakeLayout, fs: FileSystem) -> bool:

@@ -1,12 +1,9 @@
-"""The register of a lake: which folders on which disks have its ticker-sessions.
+"""The register of a data folder: which lake it has, and in which folder that lies.
 
-What belongs here: the entries, their text, and the file that is replaced by one rename.  What does
-not: whether the folders are there and ours (``markers``), and what lies in them.
+What belongs here: its text, and the file that is replaced by one rename.  What does not: whether
+the lake is there (``place``).
 """
 
-from collections.abc import Iterable
-from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,47 +11,29 @@ import msgspec
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json, name_fault
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import LakeRoot
 from smallcaps_assets.lake.storage.files import FileSystem
 
 HOME: Final = "lake"
-"""Path of home in the register: relative, so that the data folder can be moved."""
-
-
-class RootState(StrEnum):
-    """What a root is to the lake."""
-
-    ACTIVE = "active"
-    LEAVING = "leaving"
-    RETIRED = "retired"
+"""Path of the entry that has the id of the lake."""
 
 
 class RootEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One root of the lake.
+    """The id of the lake, or another folder that a lake of receipts lies in.
 
     Attributes:
-        id: What its marker says.
-        path: Where it is mounted; :data:`HOME` for home.
-        state: Active: it has sessions; leaving: they were moved and are still being removed;
-            retired: nothing of the lake is there any more.
-        moved_to: Where its sessions went, for people.
+        id: Id of the lake; of another folder that of the folder.
+        path: :data:`HOME`; of another folder where it is mounted.
     """
 
     id: str
     path: str
-    state: RootState = RootState.ACTIVE
-    moved_to: str = ""
-
-    def locate(self, layout: LakeLayout) -> LakeRoot:
-        """Return the paths of the root."""
-        return layout.home if self.path == HOME else make_root(Path(self.path))
 
 
 class RootRegister(msgspec.Struct, frozen=True, kw_only=True):
-    """The roots of a lake, and its place.
+    """A lake and its place.
 
     Attributes:
-        roots: The roots; the first that has a session counts.
+        roots: The entry of the lake; of one of receipts those of its other folders too.
         lake: Folder of the lake; empty: ``lake`` in the data folder.
         leaving: Folder that the lake was moved from and that is still being emptied; empty: none.
     """
@@ -63,29 +42,19 @@ class RootRegister(msgspec.Struct, frozen=True, kw_only=True):
     lake: str = ""
     leaving: str = ""
 
-    def select(self, state: RootState) -> list[RootEntry]:
-        """Return the roots in a state."""
-        return [entry for entry in self.roots if entry.state is state]
-
-    def replace(self, changed: Iterable[RootEntry]) -> "RootRegister":
-        """Return the register with entries in place of those of the same path, new ones last."""
-        entries = {entry.path: entry for entry in self.roots}
-        entries |= {entry.path: entry for entry in changed}
-        return msgspec.structs.replace(self, roots=tuple(entries.values()))
-
-
-def make_root(folder: Path) -> LakeRoot:
-    """Return the paths of a root that is not home."""
-    return LakeRoot(folder, folder / "quarantine")
+    @property
+    def lake_id(self) -> str:
+        """The id of the lake; empty: it has none."""
+        return next((entry.id for entry in self.roots if entry.path == HOME), "")
 
 
 def home_entry(lake_id: str) -> RootEntry:
-    """Return the entry of home."""
+    """Make the entry of a lake."""
     return RootEntry(id=lake_id, path=HOME)
 
 
 def read_register(layout: LakeLayout, fs: FileSystem) -> RootRegister | None:
-    """Return the register; ``None`` where there is none.
+    """Read the register; ``None`` where there is none.
 
     Raises:
         LedgerMismatchError: It is damaged.
@@ -98,8 +67,9 @@ def read_register(layout: LakeLayout, fs: FileSystem) -> RootRegister | None:
         return None
     except DECODER_FAULTS as error:
         raise LedgerMismatchError(
-            f"{path} is damaged ({name_fault(error)}): expected the roots of the lake with id and "
-            "path; remove it, list every root in SMALLCAPS_LAKE_ROOTS and run `smallcaps reindex`"
+            f"{path} is damaged ({name_fault(error)}): expected the id of the lake, and its "
+            "folder; remove it and run `smallcaps reindex`, with SMALLCAPS_LAKE set to the folder "
+            f"of the lake unless that is {layout.index_dir}"
         ) from error
 
 

@@ -7,6 +7,7 @@ does, and the commit (``commit``), which one caller does for all.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from smallcaps_assets.core.segments.upkeep import PART_BYTES
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.schemas import TRADES
+
+MOST_BYTES: Final = 256 * 1024**2
+"""Most bytes of rows that wait for a segment, as they lie in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class ClosingRules:
     part_bytes: int = PART_BYTES
     row_bytes: int = 20
     interval_s: float = 30.0
-    most_bytes: int = 256 * 1024**2
+    most_bytes: int = MOST_BYTES
 
 
 @dataclass(slots=True)
@@ -115,10 +119,6 @@ class SegmentWriter:
             oldest = min(self._bundles.values(), key=lambda bundle: bundle.since_s)
             taken.append(self._bundles.pop(oldest.month))
         return taken
-
-    def take_month(self, month: str) -> list[Bundle]:
-        """Take what is in hand of a month whose work is done."""
-        return [self._bundles.pop(month)] if month in self._bundles else []
 
     def take_all(self) -> list[Bundle]:
         """Take everything in hand, the oldest first: the run is at its end."""

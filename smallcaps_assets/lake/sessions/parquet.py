@@ -1,12 +1,12 @@
 """Trades as the bytes of a Parquet file, and back.
 
 What belongs here: encodings, compression, checksums.  What does not: where the bytes lie or
-whether they are proven (``lake.store``).
+whether they are proven (``lake.segment_store``).
 
 Every column is stored as readers want it, so that polars, DuckDB and pyarrow read the table of
 the contract without help.  Instants and sequence numbers are stored as differences, and what
 repeats by dictionary; ``id`` is neither.  Only pyarrow verifies the checksums of pages, and
-nothing in the format guards its footer: what proves a file is the sha256 of its receipt.
+nothing in the format guards its footer: what proves rows is their content hash.
 """
 
 import functools
@@ -23,6 +23,7 @@ from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 
 ZSTD_LEVEL: Final = 3
+"""Above it compression costs more time than it saves space."""
 
 _DIFFERENCES: Final = ("sip_timestamp", "participant_timestamp", "trf_timestamp", "sequence_number")
 _REPEATING: Final = (
@@ -48,6 +49,7 @@ _LEAVES: Final = [
     for name, column in TRADES.columns.items()
 ]
 _OPTIONS: Final[dict[str, Any]] = {
+    "compression_level": dict.fromkeys(_COMPRESSED, ZSTD_LEVEL),
     "compression": {name: "ZSTD" if name in _COMPRESSED else "NONE" for name in _LEAVES},
     "column_encoding": dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
     "use_dictionary": list(_REPEATING),
@@ -80,43 +82,28 @@ def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-class TapeEncoder:
-    """Trades as Parquet files, one for each stretch of them that is asked for."""
+def encode_trades(trades: pl.DataFrame) -> bytes:
+    """Encode trades as one file; equal trades give equal bytes.
 
-    def __init__(self, trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> None:
-        """Make the columns ready for any number of files.
+    That holds for one version of pyarrow.
 
-        Args:
-            trades: ``schemas.TRADES``, in tape order.
-            zstd_level: Compression; above 3 it costs more time than it saves space.
+    Args:
+        trades: ``schemas.TRADES``, in tape order.
 
-        Raises:
-            SchemaError: The trades break their contract.
-        """
-        whole = normalise_conditions(TRADES.conform(trades))
-        self._table, tickers = to_arrow_trades(whole), whole["ticker"]
-        self._levels = _choose_levels(zstd_level)
-        if whole.height and (tickers == tickers[0]).all():
-            ones = pa.DictionaryArray.from_arrays(
-                np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
-            )
-            self._table = self._table.set_column(0, "ticker", ones)
-
-    def encode(self, first: int, last: int) -> bytes:
-        """Return the file of the rows ``[first, last)``; equal trades give equal bytes.
-
-        That holds for one version of pyarrow, whatever lies around the rows.
-        """
-        # Arrow's own buffer: writing to one of Python's takes the interpreter lock for each page.
-        sink = pa.BufferOutputStream()
-        rows = self._table.slice(first, last - first)
-        pq.write_table(rows, sink, compression_level=self._levels, **_OPTIONS)
-        return bytes(sink.getvalue())
-
-
-def encode_trades(trades: pl.DataFrame, *, zstd_level: int = ZSTD_LEVEL) -> bytes:
-    """Return all trades as one file; see :class:`TapeEncoder`."""
-    return TapeEncoder(trades, zstd_level=zstd_level).encode(0, trades.height)
+    Raises:
+        SchemaError: The trades break their contract.
+    """
+    whole = normalise_conditions(TRADES.conform(trades))
+    table, tickers = to_arrow_trades(whole), whole["ticker"]
+    if whole.height and (tickers == tickers[0]).all():
+        ones = pa.DictionaryArray.from_arrays(
+            np.zeros(whole.height, np.int32), tickers[:1].to_arrow()
+        )
+        table = table.set_column(0, "ticker", ones)
+    # Arrow's own buffer: writing to one of Python's takes the interpreter lock for each page.
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **_OPTIONS)
+    return bytes(sink.getvalue())
 
 
 def release_unused() -> None:
@@ -127,16 +114,9 @@ def release_unused() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def open_trades_writer(sink: pa.NativeFile, *, zstd_level: int = ZSTD_LEVEL) -> pq.ParquetWriter:
-    """Return a writer of several sessions into one file, with the encodings of a single one's.
-
-    Args:
-        sink: Takes the file; it is whole when the writer is closed.
-        zstd_level: Compression.
-    """
-    return pq.ParquetWriter(
-        sink, _arrow_schema(), compression_level=_choose_levels(zstd_level), **_OPTIONS
-    )
+def open_trades_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
+    """Open a writer of several sessions into one file; it is whole when the writer is closed."""
+    return pq.ParquetWriter(sink, _arrow_schema(), **_OPTIONS)
 
 
 def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
@@ -148,10 +128,6 @@ def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
 def _arrow_schema() -> pa.Schema:
     """Return the types of a file; made when asked for, as importing must start no thread."""
     return TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-
-
-def _choose_levels(zstd_level: int) -> dict[str, int]:
-    return dict.fromkeys(_COMPRESSED, zstd_level)
 
 
 def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
@@ -172,12 +148,8 @@ def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
     return trades
 
 
-def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
-    """Return the trades of a Parquet file.
-
-    Args:
-        content: The whole file.
-        verify: Compare the checksum of every page.
+def decode_trades(content: bytes) -> pl.DataFrame:
+    """Decode the trades of a whole Parquet file, comparing the checksum of every page.
 
     Returns:
         ``schemas.TRADES``, in tape order.
@@ -187,7 +159,7 @@ def decode_trades(content: bytes, *, verify: bool = True) -> pl.DataFrame:
         DataError: It is damaged.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=verify)
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read()
         trades = pl.DataFrame(table)
     except UNREADABLE as error:

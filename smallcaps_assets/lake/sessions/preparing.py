@@ -1,11 +1,10 @@
-"""From the trades of a session to its file and its receipt, in memory.
+"""From the trades of a session to its receipt, in memory.
 
 What belongs here: what a ticker-session must be to be stored, and everything its receipt proves.
-What does not: making it appear on the disk (``commit``), encodings (``parquet``, ``receipts``).
+What does not: making it appear on the disk (``lake.segments.commit``), encodings (``parquet``).
 """
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +18,6 @@ from smallcaps_assets.core.ticks.content_hash import TapeHasher
 from smallcaps_assets.core.ticks.tape import Integers, read_instants
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.sessions.parquet import ZSTD_LEVEL, TapeEncoder
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
 
@@ -32,15 +30,13 @@ class PreparedSession:
 
     Attributes:
         receipt: Its receipt, but for the time of the commit.
-        content: Its data file; empty when it has no trades, or is to lie among others in a segment.
-        tree: Folders it belongs to.
-        trades: ``schemas.TRADES`` of it, where it is to lie in a segment.
+        tree: Among what it belongs.
+        trades: ``schemas.TRADES`` of it.
     """
 
     receipt: Receipt
-    content: bytes
     tree: Tree
-    trades: pl.DataFrame | None = None
+    trades: pl.DataFrame
 
 
 class MeasuredTape:
@@ -82,7 +78,7 @@ class MeasuredTape:
         rows: slice | None = None,
         tree: Tree = Tree.TRADES,
     ) -> PreparedSession:
-        """Encode and hash one session; pure, for worker threads.
+        """Measure and hash one session; pure, for worker threads.
 
         Args:
             ticker: Vendor's symbol.
@@ -90,7 +86,7 @@ class MeasuredTape:
             facts: What the fetch knows.
             rows: Where the session lies; all of the tape by default, none where the vendor has
                 no trades.
-            tree: Folders it belongs to.
+            tree: Among what it belongs.
 
         Raises:
             DataError: Rows of another session, out of order, or at odds with the state.
@@ -113,11 +109,7 @@ class MeasuredTape:
             rows_by_phase=self._count_phases(first, last),
             committed_at=facts.started_at,
         )
-        return self._hold(receipt, tree, first, last)
-
-    def _hold(self, receipt: Receipt, tree: Tree, first: int, last: int) -> PreparedSession:
-        """Hold the rows of a session as they are to be stored."""
-        return PreparedSession(receipt, b"", tree, self._trades.slice(first, last - first))
+        return PreparedSession(receipt, tree, self._trades.slice(first, last - first))
 
     def _check(
         self, ticker: str, date: dt.date, state: str, tree: Tree, first: int, last: int
@@ -146,23 +138,6 @@ class MeasuredTape:
         counts = np.bincount(self._phase_codes[first:last], minlength=len(self._phase_names))
         named = zip(self._phase_names, counts.tolist(), strict=True)
         return dict(sorted((name, count) for name, count in named if count))
-
-
-class StorableTape(MeasuredTape):
-    """The same, with a file for each session."""
-
-    def __init__(self, trades: pl.DataFrame, *, source: str, zstd_level: int = ZSTD_LEVEL) -> None:
-        """Make all columns ready; ``zstd_level`` is the compression of the files."""
-        super().__init__(trades, source=source)
-        self._encoder = TapeEncoder(trades, zstd_level=zstd_level)
-
-    def _hold(self, receipt: Receipt, tree: Tree, first: int, last: int) -> PreparedSession:
-        if last == first:
-            return PreparedSession(receipt, b"", tree)
-        content = self._encoder.encode(first, last)
-        sha256 = hashlib.sha256(content).hexdigest()
-        stored = msgspec.structs.replace(receipt, bytes=len(content), sha256=sha256)
-        return PreparedSession(stored, content, tree)
 
 
 def _differs(days: Integers, date: dt.date) -> bool:

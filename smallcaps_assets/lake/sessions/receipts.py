@@ -1,11 +1,8 @@
-"""Receipts: what is proven of a stored ticker-session, as a file beside its data.
+"""Receipts: what is proven of a stored ticker-session.
 
-What belongs here: the fields of a receipt, its text, and the seal that shows an edit. What does
-not: where it lies (``lake.paths.layout``), when it is written (``lake.store``), what it leads to
-(``lake.ledger.writer``).
-
-A receipt means the data file: there is no green session without one.  A session without trades
-has a receipt with ``rows`` 0 and no data file.
+What belongs here: the fields of a receipt, and its text in an export or an old lake, with the seal
+that shows an edit.  What does not: the entry of a record that it is made of
+(``lake.segments.receipts``), what it leads to (``lake.ledger.writer``).
 """
 
 import datetime as dt
@@ -129,9 +126,9 @@ class Receipt(FetchFacts, frozen=True, kw_only=True):
         session_date: New York date.
         source: Source the lake is bound to.
         schema_version: Version of the tables it was written by.
-        rows: Trades in the file; 0: there is no file.
-        bytes: Size of the file.
-        sha256: Hash of the file; ``None``: there is no file.
+        rows: Its trades.
+        bytes: Size of the file, or the session's share of a part.
+        sha256: Hash of the file; ``None``: it has none of its own.
         content_hash: Hash of the rows, whatever the file's encoding.
         first_sip_timestamp: First instant on the tape, nanoseconds since 1970.
         last_sip_timestamp: Last one.

@@ -356,7 +356,7 @@ def refuse_links(path: Path, root: Path) -> None:
         if folder != root and folder.is_symlink():
             raise StorageError(
                 f"{folder} is a link, and a lake follows none below {root}: `smallcaps repair` "
-                "moves it aside; to use another disk, list it in SMALLCAPS_LAKE_ROOTS"
+                "moves it aside; to use another disk, move the lake there by `smallcaps relocate`"
             )
 
 

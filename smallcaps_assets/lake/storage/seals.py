@@ -1,7 +1,7 @@
 """JSON files that state the hash of their own fields, so that an edit or damage shows.
 
 What belongs here: writing and checking the seal. What does not: the fields
-(``lake.sessions.receipts``, ``lake.months.manifest``).
+(``lake.sessions.receipts``).
 """
 
 import hashlib

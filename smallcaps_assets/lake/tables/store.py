@@ -2,7 +2,7 @@
 
 What belongs here: which file a table is, and the order in which files change, so that a reader
 sees the old table or the new one and never a mixture.  What does not: their bytes
-(``files``), the record of a plan (``plan_record``), ticker-sessions (``lake.store``).
+(``files``), the record of a plan (``plan_record``), ticker-sessions (``lake.segment_store``).
 
 A table that fails its checks is written beside the published one, as a candidate.
 
@@ -23,6 +23,7 @@ import polars as pl
 from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields, name_fault
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.errors import DataError, LakeError, LedgerMismatchError, MissingPartitionError
+from smallcaps_assets.lake.paths.names import MONTH_PREFIX
 from smallcaps_assets.lake.tables.bar_months import BarMonthStore
 from smallcaps_assets.lake.tables.files import NO_FACTS, decode_facts, decode_table, encode_table
 from smallcaps_assets.lake.tables.plan_record import (
@@ -49,6 +50,16 @@ class TableStore(BarMonthStore):
 
     A damaged file is a ``DataError``; rows that break their contract are one too, ``SchemaError``.
     """
+
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files that dead processes left among the tables; return them.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        bars = self.layout.daily_bars_dir
+        months = [bars / entry.name for entry in self.fs.list_folder(bars, MONTH_PREFIX)]
+        return self.fs.sweep_temporary([*self.layout.temporary_dirs(), *months])
 
     def write_table(
         self,

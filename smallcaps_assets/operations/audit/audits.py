@@ -1,6 +1,6 @@
 """The audits of the lake: quick ones from the ledger, deep ones from every byte.
 
-What belongs here: gathering facts from ledger, receipts, files and bars, and remembering the
+What belongs here: gathering facts from ledger, records, files and bars, and remembering the
 last deep result.  What does not: what is tolerable (``core.verdicts``), the verdicts
 (``core.ticks.audits``) and how Dagster shows them (``defs.checks.trades``).
 """
@@ -8,14 +8,13 @@ last deep result.  What does not: what is tolerable (``core.verdicts``), the ver
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
 
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.events.unknown_tickers import select_unknown_sessions
 from smallcaps_assets.core.figures import GB
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.ticks.audits import (
     SizeFacts,
     judge_answers,
@@ -50,17 +49,12 @@ from smallcaps_assets.operations.audit.last_audit import (
     recall_audit,
     write_last_audit,
 )
-from smallcaps_assets.operations.repair.months import DAMAGE_COLUMNS
+from smallcaps_assets.operations.repair.segments import DAMAGE_COLUMNS, find_damaged_segments
 from smallcaps_assets.operations.repair.sessions import (
-    find_damaged_files,
     find_lost,
-    find_orphans,
     group_sessions,
 )
 from smallcaps_assets.schemas import DAILY_BARS, TRADES
-
-UNDER_WAY: Final = (OrphanKind.NO_RECEIPT, OrphanKind.STRAY, OrphanKind.TEMPORARY)
-"""Orphans that mean nothing while a download commits."""
 
 
 def audit_ledger(lakehouse: Lakehouse) -> dict[str, Verdict]:
@@ -161,7 +155,7 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
     broken: list[Damage] = []
     receipts = list(lakehouse.sessions.iter_receipts(damages=broken))
     known = {receipt.key for receipt in receipts} | {damage.key for damage in broken}
-    message = "the ledger calls it stored and there is no receipt; run `smallcaps reindex`"
+    message = "the ledger calls it stored and no record tells of it; run `smallcaps reindex`"
     lost = [
         Damage(*decode_key(key), DamageKind.MISSING_FILE, message)
         for key in find_lost(lakehouse.ledger, known)
@@ -171,7 +165,7 @@ def _judge_files(lakehouse: Lakehouse) -> dict[str, Verdict]:
         parts = list(pool.map(lambda group: _measure_group(lakehouse, group), groups))
     off_session = _verify_off_session(lakehouse)
     found = _frame_damages([*broken, *lost, *off_session])
-    files = find_damaged_files(lakehouse)
+    files = find_damaged_segments(lakehouse.sessions.lake)
     damages = pl.concat([found, files, *(part.damages for part in parts)])
     nothing = _measure_trades(lakehouse, [], TRADES.empty())
     facts = pl.concat([nothing.facts, *(part.facts for part in parts)], how="vertical_relaxed")
@@ -231,10 +225,12 @@ def _verify_off_session(lakehouse: Lakehouse) -> list[Damage]:
 
 
 def _judge_orphans(lakehouse: Lakehouse) -> Verdict:
-    orphans = find_orphans(lakehouse)
+    _, plan = lakehouse.tables.read_plan()
+    planned = set(plan.select(key_expression()).to_series())
+    orphans = lakehouse.sessions.find_orphans(planned)
     if lakehouse.lock.holder() is not None:
-        # A commit under way leaves files that have no receipt yet.
-        orphans = [orphan for orphan in orphans if orphan.kind not in UNDER_WAY]
+        # A commit under way leaves parts that no record names yet.
+        orphans = [orphan for orphan in orphans if orphan.kind is not OrphanKind.STRAY]
     rows = [(str(orphan.path), orphan.kind.value, orphan.message) for orphan in orphans]
     columns = dict.fromkeys(("path", "kind", "message"), pl.String)
     return judge_orphans(pl.DataFrame(rows, schema=columns, orient="row"))

@@ -1,4 +1,4 @@
-"""Damage moved aside, months rebuilt, a lake moved.
+"""Damage moved aside, months healed, a lake moved.
 
 Does not belong here: what damage is (``lake.sessions``).
 """

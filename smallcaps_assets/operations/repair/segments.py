@@ -1,11 +1,12 @@
-"""Damaged records and parts of a lake of segments: found, and what still proves is copied out.
+"""Damaged records and parts: found, and what still proves is copied out.
 
 What belongs here: which months are healed, and what the ledger is told of it.  What does not: how
-a month is healed (``lake.upkeep.healing``), and sessions of either format (``sessions``).
+a month is healed (``lake.upkeep.healing``), and single sessions (``sessions``).
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -21,7 +22,11 @@ from smallcaps_assets.lake.upkeep.indexing import refresh_months
 from smallcaps_assets.lake.upkeep.proving import find_damaged_parts
 from smallcaps_assets.lake.upkeep.recalling import recall_entries
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.repair.months import DAMAGE_COLUMNS
+
+DAMAGE_COLUMNS: Final = pl.Schema(
+    {"ticker": pl.String, "session_date": pl.Date, "kind": pl.String, "message": pl.String}
+)
+"""What is wrong with a session or a file, as audits list it."""
 
 
 def find_damaged_segments(lake: SegmentLake) -> pl.DataFrame:

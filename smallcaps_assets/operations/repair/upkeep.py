@@ -17,7 +17,7 @@ from smallcaps_assets.ingest.derived import (
 )
 from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
-from smallcaps_assets.lake.roots.markers import forget_root
+from smallcaps_assets.lake.roots.place import restore_register
 from smallcaps_assets.lake.segments.names import QUARANTINE
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts
@@ -29,20 +29,16 @@ SHOWN_PATHS: Final = 20
 def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> RepairFacts:
     """Repair the lake after missing its disks and its ledger; then rebuild the catalog.
 
-    A damaged record of a lake of segments keeps a lost ledger from being made again, so it is
-    healed before.
+    A damaged record keeps a lost ledger from being made again, so it is healed before.
 
     Raises:
-        LakeError: A disk is not mounted, or a receipt of a lost ledger cannot be read.
+        LakeError: A disk is not mounted.
         MissingPartitionError: No plan is published.
         StorageError: The disk refuses; the next call continues.
     """
-    if lakehouse.has_segments:
-        if not lakehouse.ledger.is_indexed:
-            record_published_plan(lakehouse)
-        refresh_ledger(lakehouse, skips_damaged=True)
-    else:
-        ensure_indexed(lakehouse)
+    if not lakehouse.ledger.is_indexed:
+        record_published_plan(lakehouse)
+    refresh_ledger(lakehouse, skips_damaged=True)
     facts = repair_lake(lakehouse, is_dry_run=is_dry_run)
     if not is_dry_run:
         ensure_indexed(lakehouse)
@@ -51,9 +47,9 @@ def repair_and_serve(lakehouse: Lakehouse, *, is_dry_run: bool = False) -> Repai
 
 
 def empty_quarantine(lakehouse: Lakehouse) -> list[Path]:
-    """Delete what lies in quarantine, of the lake and of each root; tell which folders had any."""
+    """Delete what lies in quarantine; tell which folders had any."""
     layout = lakehouse.layout
-    places = [*layout.quarantine_dirs, layout.object_file(QUARANTINE.rstrip("/"))]
+    places = [layout.quarantine_dir, layout.object_file(QUARANTINE.rstrip("/"))]
     folders = [folder for folder in places if folder.exists()]
     for folder in folders:
         lakehouse.fs.remove_tree(folder)
@@ -65,21 +61,14 @@ def count_receipts(lakehouse: Lakehouse) -> int:
     return sum(1 for _ in lakehouse.sessions.iter_receipts())
 
 
-def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> ReindexFacts:
-    """Index every receipt; a damaged ledger is moved aside first.
-
-    Args:
-        lakehouse: The lake.
-        lost_root: Disk that is given up; its sessions are missing then.
+def rebuild_ledger(lakehouse: Lakehouse) -> ReindexFacts:
+    """Index every record; a damaged ledger is moved aside first, a lost register made again.
 
     Raises:
-        ConfigError: The root cannot be forgotten.
-        LakeError: A receipt cannot be believed; `smallcaps audit --deep` names it.
+        LakeError: A record cannot be believed; `smallcaps audit --deep` names it.
         MissingPartitionError: No plan is published.
     """
-    if lost_root is not None:
-        forget_root(lakehouse.home, lakehouse.fs, lost_root)
-        lakehouse.forget_roots()
+    restore_register(lakehouse.home, lakehouse.fs)
     discard_damaged_ledger(lakehouse.layout.ledger_file, lakehouse.fs)
     record_published_plan(lakehouse)
     return index_stored(lakehouse)
@@ -87,18 +76,16 @@ def rebuild_ledger(lakehouse: Lakehouse, lost_root: Path | None = None) -> Reind
 
 def list_leftovers(lakehouse: Lakehouse, facts: MoveFacts) -> Iterator[str]:
     """Yield a line for each thing that a move leaves to be done by hand."""
-    for path in facts.left[:SHOWN_PATHS]:
+    left = [path for removal in facts.removals for path in removal.left]
+    for path in left[:SHOWN_PATHS]:
         yield f"left, because it belongs to nothing: {path}"
-    if len(facts.left) > SHOWN_PATHS:
-        yield f"and {len(facts.left) - SHOWN_PATHS:,} more"
-    for path in facts.absent:
+    if len(left) > SHOWN_PATHS:
+        yield f"and {len(left) - SHOWN_PATHS:,} more"
+    for absent in {removal.absent for removal in facts.removals} - {None}:
         yield (
-            f"{path} is not mounted: mount it and run the same command again to empty it, or "
+            f"{absent} is not mounted: mount it and run the same command again to empty it, or "
             "remove its files yourself; nothing of it is needed"
         )
     named = lakehouse.settings.lake
-    if named is not None and named.resolve() in {source.resolve() for source in facts.sources}:
+    if named and facts.source and named.resolve() == facts.source.resolve():
         yield f"SMALLCAPS_LAKE still names the old place: remove it, or set it to {facts.target}"
-    listed = [folder.resolve() for folder in lakehouse.settings.lake_roots or ()]
-    if any(source.resolve() in listed for source in facts.sources):
-        yield f"SMALLCAPS_LAKE_ROOTS still lists the old place: list {facts.target} instead"

@@ -8,7 +8,7 @@ is left out and counted: saying what is damaged is the audit's business.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,6 @@ from smallcaps_assets.lake.reading.locating import locate_trades
 from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.storage.files import FileSystem
 
-GROUP_FILES: Final = 64
-"""Files that are counted at once."""
 READ_SESSIONS: Final = 20_000
 """Sessions that one report reads; the rest is read by later ones."""
 
@@ -92,31 +90,22 @@ def _count_new(
         return
     question = Selection(tickers=tuple(new["ticker"].unique()))
     sources = locate_trades(layout, fs, ledger, question)
-    groups = [(part.wanted, [part.path]) for part in sources.parts]
-    files = pl.DataFrame(
-        [(file.ticker, file.session_date, str(file.path)) for file in sources.files],
-        {"ticker": pl.String, "session_date": pl.Date, "path": pl.String},
-        orient="row",
-    ).join(new, on=KEY, how="semi")
-    groups += [(group, list(map(Path, group["path"]))) for group in files.iter_slices(GROUP_FILES)]
-    for sessions, paths in groups:
-        asked = new.join(sessions, on=KEY, how="semi")
+    for part in sources.parts:
+        asked = new.join(part.wanted, on=KEY, how="semi")
         if asked.is_empty():
             continue
-        counts = _count_files(paths).join(asked, on=KEY, how="inner", validate="m:1")
+        counts = _count_file(part.path).join(asked, on=KEY, how="inner", validate="m:1")
         is_whole = pl.col("trades").sum().over(KEY) == pl.col("rows")
         yield counts.filter(is_whole).select(CACHE.names())
 
 
-def _count_files(paths: Sequence[Path]) -> pl.DataFrame:
-    """Count the trades of some files; where one cannot be read, of the others."""
+def _count_file(path: Path) -> pl.DataFrame:
+    """Count the trades of a file; none where it cannot be read."""
     try:
-        scan = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)
+        scan = pl.scan_parquet(path, hive_partitioning=False, glob=False)
         return count_quarters(scan).collect(engine="streaming").match_to_schema(COUNTS)
     except _UNREADABLE:
-        if len(paths) == 1:
-            return COUNTS.to_frame()
-    return pl.concat([_count_files([path]) for path in paths])
+        return COUNTS.to_frame()
 
 
 def _read_cache(layout: LakeLayout, fs: FileSystem) -> pl.DataFrame:

@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 
 from smallcaps_assets.core import states
-from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
 from smallcaps_assets.core.progress.pace import WINDOW_S, Work
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError
@@ -22,7 +21,6 @@ from smallcaps_assets.ingest.budget.estimate_history import read_estimates
 from smallcaps_assets.lake.ledger.pulse import Pulse
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Totals
-from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lake.segments.names import SEGMENTS
 from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
@@ -64,18 +62,18 @@ def measure_status(lakehouse: Lakehouse) -> StatusDocument:
     try:
         ledger = LedgerReader(lakehouse.layout.ledger_file)
     except MissingPartitionError as error:
-        if _has_receipts(lakehouse):
+        if _has_sessions(lakehouse):
             raise _explain_loss(lakehouse) from error
         raise MissingPartitionError(
             f"nothing is planned in {lakehouse.layout.data_dir} yet: run `smallcaps plan`"
         ) from error
     with ledger:
-        if not ledger.is_indexed and _has_receipts(lakehouse):
+        if not ledger.is_indexed and _has_sessions(lakehouse):
             raise _explain_loss(lakehouse)
         return Look(lakehouse, ledger).describe()
 
 
-def _has_receipts(lakehouse: Lakehouse) -> bool:
+def _has_sessions(lakehouse: Lakehouse) -> bool:
     """Say whether any session is stored, without asking the ledger."""
     if not lakehouse.fs.is_file(lakehouse.home.identity_file):
         return False  # Asking the store would make a lake.
@@ -85,7 +83,7 @@ def _has_receipts(lakehouse: Lakehouse) -> bool:
 def _explain_loss(lakehouse: Lakehouse) -> LedgerMismatchError:
     return LedgerMismatchError(
         f"{lakehouse.layout.ledger_file} does not know what is stored: the ledger was lost; "
-        "rebuild it from the receipts: `smallcaps reindex`"
+        "rebuild it from the records: `smallcaps reindex`"
     )
 
 
@@ -252,20 +250,18 @@ class Look:
         )
 
     def _describe_stored(self, totals: Totals) -> StoredPart:
-        lost = self.ledger.lost_proof().select(key_expression()).to_series()
+        lost = self.ledger.lost_keys()
         return StoredPart(
             **asdict(totals),
-            lost_proof=lost.len(),
-            lost_sessions=lost.head(SHOWN_LOST).to_list(),
+            lost_proof=len(lost),
+            lost_sessions=lost[:SHOWN_LOST],
             two_answers=self.ledger.two_answers().height,
         )
 
     def _measure_disk(self, left: Work | None, totals: Totals, told: Told | None) -> DiskPart:
-        placement = self.lakehouse.placement
+        space, lake_dir = self.lakehouse.free_space, self.lakehouse.layout.lake_dir
         segments = self.lakehouse.home.object_file(SEGMENTS.rstrip("/"))
-        free = measure_free(self.lakehouse.fs, self.lakehouse.landing_folders)
-        disks = {root.folder.stat().st_dev: root.folder for root in placement.roots}
-        reserve = round(sum(placement.reserve_bytes(folder) for folder in disks.values()))
+        free, reserve = space.measure(lake_dir), round(space.measure_reserve(lake_dir))
         needed = None if left is None else predict_bytes(left, totals, told)
         margin = None if needed is None else free - reserve - needed
         return DiskPart(

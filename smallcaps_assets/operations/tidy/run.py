@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from smallcaps_assets.errors import (
-    ConfigError,
     DataError,
     LedgerMismatchError,
     MissingPartitionError,
 )
 from smallcaps_assets.ingest.derived import publish_snapshot, refresh_catalog, refresh_ledger
-from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.reading import list_months, read_month
 from smallcaps_assets.lake.upkeep.packing import pack_month, remove_displaced, remove_strays
@@ -61,15 +59,10 @@ def tidy_lake(lakehouse: Lakehouse, *, is_forced: bool = False) -> TidyFacts:
         is_forced: Pack every month.
 
     Raises:
-        ConfigError: The lake is one of receipts.
         PartitionConflictError: Another process uses the lake.
         StorageError: The disk refuses; doing it again continues.
     """
     store = lakehouse.sessions
-    if not isinstance(store, SegmentStore):
-        raise ConfigError(
-            f"expected a lake of segments in {lakehouse.home.lake_dir}, found one of receipts"
-        )
     facts = TidyFacts()
     with lakehouse.writing("tidy", 0.0):
         for month in list_months(store.lake):

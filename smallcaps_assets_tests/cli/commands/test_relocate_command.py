@@ -25,10 +25,10 @@ def list_parts(folder: Path) -> list[Path]:
 
 
 def test_relocate_moves_the_lake_and_the_download_goes_on(
-    filled_segments: User, market_server: EmulatorServer, dest: Path
+    filled: User, market_server: EmulatorServer, dest: Path
 ) -> None:
     """Nothing is fetched again, the catalog follows, and Dagster notices nothing."""
-    user, parts = filled_segments, list_parts(filled_segments.data_dir)
+    user, parts = filled, list_parts(filled.data_dir)
     content, rows = hash_content(user), count_rows(user)
 
     moved = user.run("relocate", str(dest))
@@ -51,17 +51,17 @@ def test_relocate_moves_the_lake_and_the_download_goes_on(
     assert list_parts(user.data_dir) == []
 
 
-def test_the_same_command_again_does_nothing(filled_segments: User, dest: Path) -> None:
-    filled_segments.run("relocate", str(dest))
+def test_the_same_command_again_does_nothing(filled: User, dest: Path) -> None:
+    filled.run("relocate", str(dest))
 
-    again = filled_segments.run("relocate", str(dest))
+    again = filled.run("relocate", str(dest))
 
     assert again.code == 0
     assert f"there already; the lake is in {dest}" in again.text
 
 
-def test_a_dry_run_says_what_it_would_do(filled_segments: User, dest: Path) -> None:
-    said = filled_segments.run("relocate", "--dry-run", str(dest))
+def test_a_dry_run_says_what_it_would_do(filled: User, dest: Path) -> None:
+    said = filled.run("relocate", "--dry-run", str(dest))
 
     assert f"{SESSIONS} sessions" in said.text
     assert "are still to be copied, and fit" in said.text
@@ -69,9 +69,9 @@ def test_a_dry_run_says_what_it_would_do(filled_segments: User, dest: Path) -> N
 
 
 def test_a_damaged_lake_is_repaired_before_it_moves(
-    filled_segments: User, market_server: EmulatorServer, dest: Path
+    filled: User, market_server: EmulatorServer, dest: Path
 ) -> None:
-    user, content = filled_segments, hash_content(filled_segments)
+    user, content = filled, hash_content(filled)
     parts = (path for path in list_parts(user.data_dir) if ".record" not in path.name)
     flip_byte(max(parts, key=lambda path: path.stat().st_size))
 
@@ -85,9 +85,9 @@ def test_a_damaged_lake_is_repaired_before_it_moves(
     assert hash_content(user) == content
 
 
-def test_a_missing_disk_is_an_error_of_every_command(filled_segments: User, dest: Path) -> None:
+def test_a_missing_disk_is_an_error_of_every_command(filled: User, dest: Path) -> None:
     """Never an empty lake, and nothing is fetched again onto the wrong disk."""
-    user = filled_segments
+    user = filled
     user.run("relocate", str(dest))
     dest.rename(dest.with_name("unmounted"))
     dest.mkdir()
@@ -97,10 +97,8 @@ def test_a_missing_disk_is_an_error_of_every_command(filled_segments: User, dest
     assert list(dest.iterdir()) == []
 
 
-def test_a_lake_that_was_moved_by_hand_is_found_by_the_setting(
-    filled_segments: User, dest: Path
-) -> None:
-    user, content = filled_segments, hash_content(filled_segments)
+def test_a_lake_that_was_moved_by_hand_is_found_by_the_setting(filled: User, dest: Path) -> None:
+    user, content = filled, hash_content(filled)
     user.run("relocate", str(dest))
     other = dest.rename(dest.with_name("other"))
 
@@ -108,17 +106,15 @@ def test_a_lake_that_was_moved_by_hand_is_found_by_the_setting(
     assert hash_content(user) == content
 
 
-def test_a_setting_of_the_old_place_is_named_and_then_refused(
-    filled_segments: User, dest: Path
-) -> None:
-    old = {"SMALLCAPS_LAKE": filled_segments.data_dir / "lake"}
+def test_a_setting_of_the_old_place_is_named_and_then_refused(filled: User, dest: Path) -> None:
+    old = {"SMALLCAPS_LAKE": filled.data_dir / "lake"}
 
-    moved = filled_segments.run("relocate", str(dest), **old)
-    again = filled_segments.run("relocate", str(dest), **old)
+    moved = filled.run("relocate", str(dest), **old)
+    again = filled.run("relocate", str(dest), **old)
 
     assert "SMALLCAPS_LAKE still names the old place" in moved.text
     assert again.code == 0
-    check_refusal(filled_segments.run("status", **old), 2, "remove SMALLCAPS_LAKE", str(dest))
+    check_refusal(filled.run("status", **old), 2, "remove SMALLCAPS_LAKE", str(dest))
 
 
 def test_a_lake_begins_where_the_setting_says(user: User, dest: Path) -> None:
@@ -131,8 +127,8 @@ def test_a_lake_begins_where_the_setting_says(user: User, dest: Path) -> None:
     assert Lake(user.data_dir).trades().collect().height == count_rows(user) > 0
 
 
-def test_a_ledger_without_its_lake_begins_no_new_one(filled_segments: User, dest: Path) -> None:
-    user, content = filled_segments, hash_content(filled_segments)
+def test_a_ledger_without_its_lake_begins_no_new_one(filled: User, dest: Path) -> None:
+    user, content = filled, hash_content(filled)
     user.run("relocate", str(dest))
     (user.data_dir / "lake_roots.json").unlink()
 
@@ -141,9 +137,9 @@ def test_a_ledger_without_its_lake_begins_no_new_one(filled_segments: User, dest
     assert hash_content(user) == content
 
 
-def test_a_lake_outlives_its_data_folder(filled_segments: User, dest: Path) -> None:
+def test_a_lake_outlives_its_data_folder(filled: User, dest: Path) -> None:
     """All that is asked for again is the plan."""
-    user, content = filled_segments, hash_content(filled_segments)
+    user, content = filled, hash_content(filled)
     user.run("relocate", str(dest))
     shutil.rmtree(user.data_dir)
 
@@ -151,9 +147,3 @@ def test_a_lake_outlives_its_data_folder(filled_segments: User, dest: Path) -> N
 
     assert again.code == 0, again.text
     assert hash_content(user) == content
-
-
-def test_only_a_lake_of_receipts_has_roots(filled_segments: User, dest: Path) -> None:
-    refused = filled_segments.run("relocate", "--from", "data/lake", str(dest))
-
-    check_refusal(refused, 2, "--from", "segments lie in")

@@ -71,7 +71,8 @@ def test_a_dry_run_finds_what_a_repair_moves_and_changes_nothing(whole: User) ->
     kept, shown = list_kept(whole), set(show_partitions(whole))
     repaired = whole.run("repair")
 
-    assert f"would be moved to quarantine: {len(damaged)}" in said.text
+    assert "would be moved to quarantine: 1 file" in said.text
+    assert "; moved to quarantine: 1 file" in repaired.text
     assert (kept, shown) == (before, {"MATERIALIZED"})
     told = f"{len(damaged)} damaged and {len(lost)} lost"
     assert all(told in finished.text for finished in (said, repaired))

@@ -166,13 +166,13 @@ def test_estimate_calibrated_counts_the_requests_that_a_page_took() -> None:
 def test_estimate_calibrated_shows_its_arithmetic() -> None:
     estimate = estimate_calibrated(make_ranges((2, 60_000), (1, None)), Calibration())
 
-    around = (estimate.bytes_stored - 62_700 * 18) / 3
+    around = (estimate.bytes_stored - 62_700 * 20) / 3
     assert estimate.arithmetic == (
         "62,700 trades expected in 3 ticker-sessions, 1 of them unknown and taken at 2,700 each; "
         "sum over 2 ranges of max(1, trades / 50,000 rounded up) = 3 requests, + 0 for reference "
-        f"data; 62,700 x 220 bytes = 13.2 MB raw; 62,700 x 18 bytes + 3 files x {around:,.0f} "
-        "bytes of footers and dictionaries = 1.1 MB stored; 3 x 28,672 bytes = 84.0 KB of folders, "
-        "receipts, blocks and indices; 3 requests x 0.15 s + 62,700 trades x 4.5 us + 3 sessions x "
+        f"data; 62,700 x 220 bytes = 13.2 MB raw; 62,700 x 20 bytes + 3 files x {around:,.0f} "
+        "bytes of footers and dictionaries = 1.2 MB stored; 3 x 16,384 bytes = 48.0 KB of indices; "
+        "3 requests x 0.15 s + 62,700 trades x 4.5 us + 3 sessions x "
         "5 ms, x 1.19 since few requests of a run overlap = 0.9 seconds of work (believed before "
         "anything landed); "
         "3 requests / 100 a minute / 60 = 1.8 seconds; the longer counts; "

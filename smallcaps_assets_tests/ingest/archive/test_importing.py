@@ -18,10 +18,10 @@ from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import ConfigError, StorageError
 from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
-from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.ingest.derived import index_stored, refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
-from smallcaps_assets.lake.paths.names import RECEIPT_NAME, encode_ticker
+from smallcaps_assets.lake.paths.names import encode_ticker
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lakehouse import Lakehouse
@@ -82,9 +82,7 @@ def find_strays(lakehouse: Lakehouse, folder: Path) -> dict[str, str]:
 
 def list_lake(lakehouse: Lakehouse) -> dict[Path, int]:
     """Return when each file of trades and what proves them was written."""
-    folders = [*(lakehouse.layout.tree_dir(tree) for tree in Tree), lakehouse.home.lake_dir]
-    found = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    files = [path for path in found if path.name == RECEIPT_NAME or path.suffix == ".parquet"]
+    files = list(lakehouse.home.lake_dir.rglob("*.parquet"))
     assert files
     return {path: path.stat().st_mtime_ns for path in files}
 
@@ -323,10 +321,9 @@ def test_lost_ledger_learns_imported_sessions_from_their_receipts(
 ) -> None:
     write_session(tmp_path / "archive", Layout.DATES, cut_to_seconds(Layout.DATES))
     first = run_import(lakehouse, tmp_path / "archive")
-    store = lakehouse.sessions
     lakehouse.ledger.reindex([])
 
-    lakehouse.ledger.reindex(store.iter_receipts(), store.iter_unproven())
+    index_stored(lakehouse)
 
     assert lakehouse.ledger.states([KEY]) == {KEY: states.IMPORTED_UNPROVEN}
     assert run_import(lakehouse, tmp_path / "archive")[KEY].findings == first[KEY].findings

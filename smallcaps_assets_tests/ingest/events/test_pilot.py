@@ -21,7 +21,7 @@ TEXT: Final = "ticker,date,events\n" + "".join(
 )
 """Windows of three sessions: 9 of AA, 6 of BB, 3 of CC, in the order of the pilot."""
 SESSION_BYTES: Final = Calibration().predict_bytes(2_700, 1) + Calibration().block_bytes
-"""A session that nothing is known of: trades, file, folder, receipt and indices."""
+"""A session that nothing is known of: trades and indices."""
 
 
 def make_choosing(folder: Path, **changes: object) -> Lakehouse:

@@ -16,7 +16,6 @@ from smallcaps_assets.ingest.budget.estimates import (
     judge_estimate,
 )
 from smallcaps_assets.ingest.plan.publishing import make_plan
-from smallcaps_assets.lake.roots.placement import measure_free
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lake.disks import PausingDisk
 from smallcaps_assets_tests.lakehouse_factories import (
@@ -188,9 +187,9 @@ def test_describe_estimate_shows_the_arithmetic_of_every_method(
     assert "calibrated" in text
 
 
-def test_landing_folders_are_known_before_the_folder_is_made(tmp_path: Path) -> None:
+def test_the_room_is_known_before_the_folder_is_made(tmp_path: Path) -> None:
     lakehouse = make_lakehouse(tmp_path, ADDRESS)
     settings = lakehouse.settings.model_copy(update={"data_dir": tmp_path / "not" / "yet"})
 
     planned = dataclasses.replace(lakehouse, settings=settings)
-    assert measure_free(planned.fs, planned.landing_folders) > 0
+    assert planned.free_space.measure(planned.layout.lake_dir) > 0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets_tests.ingest.ingest_factories import (
@@ -56,7 +54,6 @@ class Cut:
         rows: Trades of a range.
         page: Trades of a page.
         wait_s: Longest wait of a segment.
-        format: Of the lake.
     """
 
     asked: Sequence[Sequence[str]]
@@ -64,7 +61,6 @@ class Cut:
     rows: int
     page: int
     wait_s: float
-    format: int
 
 
 def make_day(day: dt.date, count: int) -> Rows:
@@ -91,7 +87,7 @@ def markets(draw: st.DrawFn) -> tuple[str, Tapes]:
 
 
 @st.composite
-def cuts(draw: st.DrawFn, span: str, written: int) -> Cut:
+def cuts(draw: st.DrawFn, span: str) -> Cut:
     """Draw a way to cut all sessions of a span into work."""
     dates = load_calendar().dates(*SPANS[span])
     keys = [key for ticker in TICKERS for key in make_keys(ticker, dates)]
@@ -102,7 +98,6 @@ def cuts(draw: st.DrawFn, span: str, written: int) -> Cut:
         rows=draw(st.integers(1, 60)),
         page=draw(st.integers(2, 9)),
         wait_s=draw(st.sampled_from([1e-9, 30.0])),
-        format=written,
     )
 
 
@@ -148,11 +143,9 @@ def run(
         ticker: [row for rows in days.values() for row in rows] for ticker, days in tapes.items()
     }
     with (
-        pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryDirectory() as folder,
         EmulatorServer(StaticSource(trades)) as server,
     ):
-        patch.setattr(identity, "WRITTEN_FORMAT", cut.format)
         lakehouse = make_lakehouse(
             Path(folder),
             server.url,
@@ -180,10 +173,9 @@ def hash_closed(lakehouse: Lakehouse) -> dict[str, str]:
 def test_any_cut_of_the_work_gives_the_same_entries_rows_and_hashes(
     data: st.DataObject, market: tuple[str, Tapes]
 ) -> None:
-    """Plans, orders, chain and page limits, times of commit and formats do not show."""
+    """Plans, orders, chain and page limits and times of commit do not show."""
     span, tapes = market
-    formats = (identity.SEGMENTS_FORMAT, identity.SEGMENTS_FORMAT, identity.RECEIPTS_FORMAT)
-    told = [run(data.draw(cuts(span, written)), span, tapes) for written in formats]
+    told = [run(data.draw(cuts(span)), span, tapes) for _ in range(3)]
 
     assert told[0] == told[1] == told[2]
     _, sessions, closed = told[0]

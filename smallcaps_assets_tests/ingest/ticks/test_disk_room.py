@@ -96,7 +96,6 @@ def test_a_run_that_finds_no_room_asks_for_nothing(tmp_path: Path) -> None:
     assert "20 sessions are missing" in stopped.summary.aborted
 
 
-@pytest.mark.usefixtures("receipt_lakes")
 def test_the_room_in_the_data_folder_counts_too(tmp_path: Path) -> None:
     """Ledger and Dagster grow with each session, wherever its trades go."""
     data, large = tmp_path / "data", tmp_path / "large"
@@ -104,39 +103,14 @@ def test_the_room_in_the_data_folder_counts_too(tmp_path: Path) -> None:
     disk = QuotaDisk({data: NO_WORRY, large: NO_WORRY})
     with serve(BulkySource(TRADES)) as server:
         lakehouse = make_bulky_lakehouse(
-            data, server.url, disk, lake_roots=(large,), disk_reserve_gb=RESERVE_GB
+            data, server.url, disk, lake=large / "lake", disk_reserve_gb=RESERVE_GB
         )
         disk.capacities[data] = NO_WORRY - disk.free_bytes(data) + RESERVE
         with lakehouse.writing("test", 0.0):
             stopped = download(lakehouse, KEYS)
 
     assert stopped.outcomes == {}
-    assert f"{large} has 47.7 MB free" in stopped.summary.aborted
-
-
-@pytest.mark.usefixtures("receipt_lakes")
-def test_trades_go_on_to_the_next_disk_when_the_first_is_full(tmp_path: Path) -> None:
-    """Several roots: the first with room takes new sessions, and readers see one lake."""
-    folders = [tmp_path / name for name in ("data", "one", "two")]
-    for folder in folders:
-        folder.mkdir()
-    disk = QuotaDisk(dict.fromkeys(folders, NO_WORRY) | {folders[1]: RESERVE + 300_000})
-    with serve(BulkySource(TRADES)) as server:
-        truth = hash_undisturbed(tmp_path / "large", server)
-        lakehouse = make_bulky_lakehouse(
-            folders[0], server.url, disk, lake_roots=tuple(folders[1:]), disk_reserve_gb=RESERVE_GB
-        )
-        with lakehouse.writing("test", 0.0):
-            done = download(lakehouse, KEYS)
-
-        assert done.summary.finished == len(KEYS)
-        assert hash_stored(lakehouse) == truth
-    counts = [len(list(folder.rglob("trades.parquet"))) for folder in folders]
-    assert counts[0] == 0
-    assert 5 < counts[1] < 20
-    assert disk.lowest >= RESERVE
-    assert sum(counts) == len(KEYS)
-    assert disk.refusals == 0
+    assert "no room for the next range" in stopped.summary.aborted
 
 
 def test_a_disk_that_something_else_fills_ends_the_run_and_keeps_what_is_whole(
@@ -144,9 +118,8 @@ def test_a_disk_that_something_else_fills_ends_the_run_and_keeps_what_is_whole(
 ) -> None:
     class CrowdedDisk(QuotaDisk):
         def write_new(self, path: Path, content: bytes) -> None:
-            sessions = len(list(path.parents[1].rglob("_SUCCESS")))
             records = len(list(path.parent.glob("*.record.parquet")))
-            if content.startswith(b"PAR1") and (sessions > 4 or records > 1):
+            if content.startswith(b"PAR1") and records > 1:
                 self.capacities[tmp_path / "small"] -= self.free_bytes(path) - 9_000
             super().write_new(path, content)
 
@@ -180,5 +153,5 @@ def test_a_real_small_disk_stops_a_run_and_a_larger_one_lets_it_go_on(tmp_path: 
     assert facts["aborted"].startswith("no room for the next range (ABCD ")
     assert 5 < facts["stopped_after"] == facts["reused"] < len(KEYS)
     assert facts["free_bytes"] >= 0.05 * 4 * 1024**2
-    assert facts["free_after_move"] > 3 * 1024**2
+    assert facts["free_after_move"] > 2.5 * 1024**2
     assert facts["hashes"] == truth

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from smallcaps_assets.core.keys import decode_key, key_expression
@@ -21,19 +22,15 @@ from smallcaps_assets.ingest.archive.importing import Import
 from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.interchange.export import export_dates
-from smallcaps_assets.lake.paths.names import RECEIPT_NAME
+from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.operations.audit.audits import audit_lake
-from smallcaps_assets.operations.compaction.months import Done
-from smallcaps_assets.operations.repair.moving import move_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.archive_factories import Layout, cut_files, keep, write_session
 from smallcaps_assets_tests.ingest.ingest_factories import list_kept
-from smallcaps_assets_tests.ingest.month_lakes import compact, hash_rows, read_catalog, read_rows
 from smallcaps_assets_tests.ingest.vendor_histories import History
 from smallcaps_assets_tests.lake.disks import Crash
-from smallcaps_assets_tests.lake.lake_factories import list_revisions
 from smallcaps_assets_tests.lake.reader_factories import make_window_plan
 from smallcaps_assets_tests.vendors import (
     DOUBLED_DATE,
@@ -141,19 +138,6 @@ def test_a_disputed_session_whose_rows_are_damaged_is_whole_after_a_download(
     history.run()
     assert history.find_red() == history.keys
     history.damage_rows(history.keys[2], content)
-
-    assert_heals(history, model)
-
-
-@MODELS
-@CONTENTS
-@pytest.mark.usefixtures("receipt_lakes")
-def test_a_disputed_session_whose_receipt_is_damaged_is_whole_after_a_download(
-    tmp_path: Path, content: bytes | None, model: Model
-) -> None:
-    history = begin(tmp_path, HALF)
-    history.run()
-    history.damage(history.keys[2], RECEIPT_NAME, content)
 
     assert_heals(history, model)
 
@@ -438,9 +422,10 @@ def test_no_reader_and_no_command_takes_disputed_rows_for_proven(tmp_path: Path)
     before = {receipt.key: receipt for receipt in lakehouse.sessions.iter_receipts()}
     refresh_catalog(lakehouse)
 
-    read = set(read_rows(lakehouse).select(key_expression()).to_series())
-    assert read == set(history.keys) - set(red)
-    assert read_catalog(lakehouse).height == read_rows(lakehouse).height
+    rows = Lake(lakehouse.home.data_dir).trades().collect()
+    assert set(rows.select(key_expression()).to_series()) == set(history.keys) - set(red)
+    with duckdb.connect(str(lakehouse.home.catalog_file), read_only=True) as catalog:
+        assert catalog.table("trades").shape[0] == rows.height
     assert export_dates(lakehouse.layout, lakehouse.fs, tmp_path / "out").units == 4
     repaired = repair_lake(lakehouse)
     assert (repaired.keys, repaired.orphans, repaired.moved) == ([], [], [])
@@ -452,40 +437,6 @@ def test_no_reader_and_no_command_takes_disputed_rows_for_proven(tmp_path: Path)
     history.reopen()
     assert history.find_red() == red
     assert {r.key: r for r in history.lakehouse.sessions.iter_receipts()} == before
-
-
-@pytest.mark.usefixtures("receipt_lakes")
-def test_disputed_rows_are_not_compacted_and_move(tmp_path: Path) -> None:
-    history = begin_with_one_red(tmp_path)
-    lakehouse = history.lakehouse
-    before = {receipt.key: receipt for receipt in lakehouse.sessions.iter_receipts()}
-
-    assert compact(lakehouse) == {"2024-03": Done.WAITING}
-    move_lake(history.lakehouse, tmp_path / "disk")
-    assert {r.key: r for r in history.lakehouse.sessions.iter_receipts()} == before
-
-
-@pytest.mark.usefixtures("receipt_lakes")
-def test_revisions_are_no_orphans_and_stay_where_they_are(tmp_path: Path) -> None:
-    history = begin(tmp_path, FEW)
-    publish_plan(history)
-    history.run()
-    compact(history.lakehouse)
-    history.vendor.model = Model()
-    history.ask_again(history.keys)
-    kept = [path.name for path in list_revisions(history.lakehouse.layout)]
-    assert len(kept) == 5
-
-    assert audit_lake(history.lakehouse)["no_orphans"].passed
-    assert repair_lake(history.lakehouse).moved == []
-    assert compact(history.lakehouse) == {"2024-03": Done.WRITTEN}
-    facts = move_lake(history.lakehouse, tmp_path / "disk")
-    assert facts.left == []
-    history.reopen()
-    assert hash_rows(read_rows(history.lakehouse)) == history.vendor.hash_truth(
-        [("ABCD", date) for date in history.dates]
-    )
-    assert (history.lakehouse.home.data_dir / "revisions").is_dir()
 
 
 def test_an_import_leaves_disputed_rows_to_the_vendor(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import PartitionConflictError
 from smallcaps_assets.ingest.ticks.download import Download
-from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     RETRIES,
@@ -142,21 +141,6 @@ def test_what_only_a_receipt_knows_is_not_asked_for(tmp_path: Path) -> None:
 
     assert server.stats.requests == 0
     assert again.summary.reused == renewed.ledger.totals().sessions == len(WEEK)
-
-
-@pytest.mark.usefixtures("receipt_lakes")
-def test_a_damaged_receipt_is_no_receipt(tmp_path: Path) -> None:
-    with serve({"ABCD": make_sessions(WEEK)}) as server:
-        lakehouse = make_lakehouse(tmp_path, server.url)
-        download(lakehouse, make_keys("ABCD", WEEK))
-        lakehouse.ledger.close()
-        lakehouse.layout.ledger_file.unlink()
-        receipt = lakehouse.layout.receipt_file("ABCD", WEEK[2], Tree.TRADES)
-        receipt.write_bytes(receipt.read_bytes()[:-20])
-        server.reset()
-        download(make_lakehouse(tmp_path, server.url), make_keys("ABCD", WEEK))
-
-    assert find_asked(server) == [("ABCD", WEEK[2], WEEK[2])]
 
 
 # -- a session fails alone -----------------------------------------------------------------
@@ -385,9 +369,7 @@ def test_nothing_is_written_once_the_folder_of_the_lake_is_another(tmp_path: Pat
     """L40: the download stops, and whoever took the new folder is alone in it."""
     rows, keys = make_many()
     with serve(rows) as server:
-        lakehouse = make_lakehouse(
-            tmp_path, server.url, workers=1, sync_group=2, commit_interval_s=1e-9
-        )
+        lakehouse = make_lakehouse(tmp_path, server.url, workers=1, commit_interval_s=1e-9)
         folder = lakehouse.home.lake_dir
         with lakehouse.writing("a download", 0):
             outcomes = Download(lakehouse, run_id="run-1").run(keys)

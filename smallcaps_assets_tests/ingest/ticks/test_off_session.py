@@ -18,7 +18,6 @@ from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import StaticSource
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.lake.paths.names import RECEIPT_NAME
 from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
@@ -65,12 +64,8 @@ def lose_session(lakehouse: Lakehouse, date: dt.date) -> Lakehouse:
 
 def list_kept_days(lakehouse: Lakehouse) -> list[dt.date]:
     """Return the closed days of which prints are kept that do not count, sorted."""
-    if lakehouse.has_segments:
-        lost = find_lost_entries(lakehouse).filter(pl.col("kind") == OFF_SESSION)
-        return sorted(lost["session_date"])
-    folder = lakehouse.home.data_dir / "quarantine" / "off_session_trades"
-    names = (path.parts[-3] for path in folder.rglob(RECEIPT_NAME))
-    return sorted(dt.date.fromisoformat(name.removeprefix("date=")) for name in names)
+    lost = find_lost_entries(lakehouse).filter(pl.col("kind") == OFF_SESSION)
+    return sorted(lost["session_date"])
 
 
 def expect(rows: dict[dt.date, Rows], dates: list[dt.date]) -> dict[str, str]:

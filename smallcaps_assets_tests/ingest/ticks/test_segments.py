@@ -11,7 +11,6 @@ import pytest
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.ingest.budget.estimates import estimate_sessions, gather_grounds
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
@@ -57,27 +56,9 @@ def hash_all(lakehouse: Lakehouse) -> dict[str, str]:
 
 
 @pytest.fixture
-def segment_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make new lakes of segments."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
-
-
-@pytest.fixture
-def segments(market_server: EmulatorServer, tmp_path: Path, segment_lakes: None) -> Lakehouse:  # noqa: ARG001  what the lake is made of
+def segments(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
     """Return a finished lake of segments."""
     return build_small_lake(tmp_path, market_server.url)
-
-
-def test_segments_hold_what_receipts_hold(
-    segments: Lakehouse, small_receipt_lake: SmallLake, tmp_path: Path
-) -> None:
-    receipts = small_receipt_lake.copy(tmp_path / "receipts")
-
-    assert read_all(segments) == read_all(receipts)
-    for receipt in receipts.store.iter_receipts():
-        place = (receipt.ticker, receipt.session_date)
-        assert segments.sessions.read_trades(*place).equals(receipts.store.read_trades(*place))
-    assert not (segments.home.lake_dir / "trades").exists()
 
 
 def test_a_second_download_into_segments_asks_for_nothing(
@@ -141,7 +122,6 @@ def test_a_damaged_record_is_refused_before_the_first_request(
     assert count_trade_requests(market_server) == 0
 
 
-@pytest.mark.usefixtures("segment_lakes")
 @pytest.mark.parametrize(("wait_s", "records"), [(1e-9, 3), (30.0, 1)])
 def test_a_segment_holds_what_came_within_the_interval(
     market_server: EmulatorServer, tmp_path: Path, wait_s: float, records: int
@@ -167,7 +147,6 @@ def list_asked(server: EmulatorServer) -> list[list[dt.date]]:
     return [[date for date in DATES if first <= date <= last] for _, first, last in asked]
 
 
-@pytest.mark.usefixtures("segment_lakes")
 def test_a_chain_crosses_months_as_the_estimate_says(tmp_path: Path) -> None:
     with serve({"ABCD": make_sessions(DATES)}) as server:
         lakehouse = open_vendor(tmp_path, server)
@@ -182,7 +161,6 @@ def test_a_chain_crosses_months_as_the_estimate_says(tmp_path: Path) -> None:
     assert folders == ["2024-01", "2024-02"]
 
 
-@pytest.mark.usefixtures("segment_lakes")
 def test_what_a_kill_leaves_of_a_chain_is_asked_for_once(tmp_path: Path) -> None:
     """Wherever the process ends: what has its record is there, all the rest is one range."""
     keys, left = make_keys("ABCD", DATES), set()

@@ -88,7 +88,7 @@ def ask_everything(ledger: LedgerReader) -> None:
     ledger.records(KEYS)
     ledger.states(KEYS)
     ledger.imports(KEYS)
-    ledger.unproven_sessions()
+    ledger.imports([])
     ledger.counts()
     ledger.count_commits()
     ledger.totals()

@@ -49,7 +49,7 @@ def test_what_vendor_or_audit_said_weighs_more(ledger: Ledger, state: str) -> No
     ledger.record_imports([UNPROVEN])
 
     assert ledger.states([KEY]) == {KEY: state}
-    assert ledger.unproven_sessions()["rows"].to_list() == [7]
+    assert ledger.imports([KEY]) == {KEY: UNPROVEN}
 
 
 def test_failed_download_leaves_what_was_imported_readable(ledger: Ledger) -> None:
@@ -58,7 +58,7 @@ def test_failed_download_leaves_what_was_imported_readable(ledger: Ledger) -> No
     ledger.record_failures([Failure(KEY, states.FAILED, "payload", "cut")])
 
     assert ledger.states([KEY]) == {KEY: states.FAILED}
-    assert ledger.unproven_sessions()["ticker"].to_list() == ["ABCD"]
+    assert ledger.imports([KEY]) == {KEY: UNPROVEN}
 
 
 def test_reindex_without_receipts_forgets_imports(ledger: Ledger) -> None:
@@ -81,7 +81,6 @@ def test_ledger_of_before_imports_is_read_and_then_gets_them(tmp_path: Path) -> 
 
     with LedgerReader(path) as reader:
         assert reader.imports([KEY]) == {}
-        assert reader.unproven_sessions().is_empty()
     with Ledger(path) as ledger:
         ledger.record_imports([UNPROVEN])
         assert ledger.imports([KEY]) == {KEY: UNPROVEN}

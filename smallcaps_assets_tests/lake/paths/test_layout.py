@@ -16,10 +16,8 @@ from smallcaps_assets.lake.paths.names import (
     parse_ticker_folder,
     ticker_folder,
 )
-from smallcaps_assets.lake.paths.root import Tree
 
 LAYOUT = LakeLayout(Path("data"))
-DATE = dt.date(2024, 3, 15)
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{n}" for d in ("COM", "LPT") for n in range(10))}
 
 symbols = st.text(
@@ -55,13 +53,12 @@ def test_no_two_tickers_share_a_name_where_case_does_not_count(one: str, other: 
 @given(st.text(max_size=30))
 def test_nothing_in_a_ticker_leaves_the_lake(ticker: str) -> None:
     try:
-        path = LAYOUT.trades_file(ticker, DATE)
+        name = ticker_folder(ticker)
     except DataError:
         return
 
-    relative = path.relative_to(LAYOUT.tree_dir(Tree.TRADES))
-    assert ".." not in relative.parts
-    assert len(relative.parts) == 3
+    assert name != ".."
+    assert len(Path(name).parts) == 1
 
 
 @pytest.mark.parametrize(
@@ -118,19 +115,8 @@ def test_parse_ticker_folder_refuses_other_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (
-            LAYOUT.trades_file("BCpC", DATE),
-            "lake/trades/ticker=BC%70C/date=2024-03-15/trades.parquet",
-        ),
-        (LAYOUT.receipt_file("A", DATE), "lake/trades/ticker=A/date=2024-03-15/_SUCCESS"),
-        (
-            LAYOUT.trades_file("A", DATE, Tree.OFF_SESSION),
-            "lake/off_session_trades/ticker=A/date=2024-03-15/trades.parquet",
-        ),
-        (
-            LAYOUT.quarantine_folder(Tree.TRADES, "A", DATE),
-            "quarantine/trades/ticker=A/date=2024-03-15",
-        ),
+        (LAYOUT.object_file("segments/2024-03"), "lake/segments/2024-03"),
+        (LAYOUT.roots_file, "lake_roots.json"),
         (LAYOUT.identity_file, "lake/lake.json"),
         (LAYOUT.ledger_file, "lake/ledger.sqlite"),
         (LAYOUT.lock_file, "lake/lake.lock"),

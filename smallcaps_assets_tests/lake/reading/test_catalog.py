@@ -12,29 +12,38 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.errors import LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import CatalogFacts, build_catalog
 from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets.lake.segments.parts import PartShape
 from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.schemas import INSTANT, PILOT_WATCHLIST, SPLITS, TABLES, WATCHLIST
 from smallcaps_assets_tests.lake.disks import Crash, FailingDisk, ScriptedDisk
-from smallcaps_assets_tests.lake.ledger_factories import NOON, make_failure, make_plan, make_receipt
+from smallcaps_assets_tests.lake.ledger_factories import NOON, make_failure, make_plan
 from smallcaps_assets_tests.lake.reader_factories import (
     ALL_PHASES,
+    Stored,
+    begin_lake,
+    commit_sessions,
     fill_lake,
+    fill_moved_lake,
+    find_part,
+    list_files,
     make_bars,
     make_pilot,
     make_splits,
+    make_trades,
     make_watchlist,
     make_window_plan,
     store_sessions,
 )
-from smallcaps_assets_tests.lake.reading.format_twins import make_twin
+from smallcaps_assets_tests.lake.segments.lake_of_segments import enter
 
 A1, A2, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "BCpC_2024-03-15"
 
@@ -72,7 +81,7 @@ def layout(tmp_path: Path) -> LakeLayout:
     return fill_lake(tmp_path, SESSIONS)
 
 
-def test_build_catalog_shows_the_trades_of_receipted_sessions(built: LakeLayout) -> None:
+def test_build_catalog_shows_the_trades_of_proven_sessions(built: LakeLayout) -> None:
     rows = query(built, "SELECT ticker, session_date, count(*) FROM trades GROUP BY ALL ORDER BY 1")
 
     assert rows == [("AAA", dt.date(2024, 3, 14), 4), ("BCpC", dt.date(2024, 3, 15), 2)]
@@ -189,12 +198,12 @@ def test_receipts_are_a_snapshot_with_instants(built: LakeLayout) -> None:
     assert rows == [("complete", 4, 0, True), ("empty", 0, 0, True), ("complete", 2, 0, True)]
 
 
-def test_files_without_a_recorded_receipt_are_not_visible(layout: LakeLayout) -> None:
-    """L18: a file of a killed run is there for no reader."""
+def test_parts_without_a_record_are_not_visible(layout: LakeLayout) -> None:
+    """L18: a part of a killed run is there for no reader."""
+    before = list_files(layout, "*.record.*")
     store_sessions(layout, {"ZZZ_2024-03-15": ("regular",)})
-    stray = layout.trades_file("YYY", dt.date(2024, 3, 15))
-    stray.parent.mkdir(parents=True)
-    stray.write_bytes(layout.trades_file("AAA", dt.date(2024, 3, 14)).read_bytes())
+    (record,) = {*list_files(layout, "*.record.*")} - {*before}
+    record.unlink()
 
     build(layout)
 
@@ -206,7 +215,7 @@ def test_build_catalog_leaves_a_lost_file_out_and_says_so(
     layout: LakeLayout, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     """L12: one lost session closes no other one."""
-    path = layout.trades_file("BCpC", dt.date(2024, 3, 15))
+    path = find_part(layout, B1)
     if damage == "gone":
         path.unlink()
     else:
@@ -226,7 +235,7 @@ def test_build_catalog_leaves_a_lost_file_out_and_says_so(
 @example(place=0.0155, bit=7)  # RuntimeError: a name that is not UTF-8
 def test_a_damaged_footer_closes_no_other_file(layout: LakeLayout, place: float, bit: int) -> None:
     """L12, L55: DuckDB takes the columns of all files from the first one."""
-    path = layout.trades_file("AAA", dt.date(2024, 3, 14))
+    path = find_part(layout, A1)
     whole = path.read_bytes()
     content = bytearray(whole)
     length = int.from_bytes(content[-8:-4], "little")
@@ -244,7 +253,7 @@ def test_a_damaged_footer_closes_no_other_file(layout: LakeLayout, place: float,
 
 def test_a_lake_whose_only_file_is_damaged_names_it(tmp_path: Path) -> None:
     layout = fill_lake(tmp_path, {A1: ("regular",)})
-    path = layout.trades_file("AAA", dt.date(2024, 3, 14))
+    path = find_part(layout, A1)
     path.write_bytes(bytes(path.stat().st_size))
 
     with pytest.raises(LakeError, match=f"{path}.*smallcaps audit --deep"):
@@ -276,11 +285,11 @@ def test_catalog_works_in_folders_of_any_name(tmp_path: Path, name: str) -> None
 def test_parts_are_read_in_folders_of_any_name(tmp_path: Path, name: str) -> None:
     """Which sessions count of a part is told by its name; links lead to the folder as well."""
     sessions = SESSIONS | {A2: ("regular",)}
-    twin = make_twin(fill_lake(tmp_path / "first", sessions), tmp_path / name)
-    (tmp_path / "link").symlink_to(twin.data_dir)
+    moved = fill_moved_lake(tmp_path / name, sessions)
+    (tmp_path / "link").symlink_to(moved.data_dir)
     rows = [("AAA", 5), ("BCpC", 2)]
 
-    for layout in (twin, LakeLayout(tmp_path / "link")):
+    for layout in (moved, LakeLayout(tmp_path / "link")):
         build(layout)
 
         assert query(layout, "SELECT ticker, count(*) FROM trades GROUP BY 1 ORDER BY 1") == rows
@@ -369,7 +378,7 @@ def test_a_catalog_of_a_ledger_that_was_restored_since_is_replaced(layout: LakeL
 
     build(layout)
 
-    assert query(layout, "SELECT count(*) FROM trades") == [(6,)]
+    assert query(layout, "SELECT sum(rows) FROM receipts") == [(6,)]
 
 
 def test_of_two_builders_one_waits_or_is_refused(layout: LakeLayout) -> None:
@@ -391,23 +400,17 @@ def test_build_catalog_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     assert not (tmp_path / "unmounted").exists()
 
 
-def test_build_catalog_holds_thousands_of_files(tmp_path: Path) -> None:
+def test_build_catalog_holds_a_thousand_files(tmp_path: Path) -> None:
     """L26: no file is opened to be listed, so that many cost little each."""
-    layout = fill_lake(tmp_path, {A1: ("regular",)})
-    copy_sessions(layout, layout.trades_file("AAA", dt.date(2024, 3, 14)), count=2_000)
+    layout = LakeLayout(tmp_path)
+    stored = [make_stored(f"A{number:04}_2024-03-14") for number in range(1_000)]
+    commit_sessions(begin_lake(layout), stored, PartShape(part_bytes=1, group_rows=1))
+    Ledger(layout.ledger_file).close()
 
     facts = build(layout)
 
-    assert facts.trades_files == 2_001
+    assert facts.trades_files == 1_000
 
 
-def copy_sessions(layout: LakeLayout, original: Path, *, count: int) -> None:
-    """Give many sessions the file of one, and tell the ledger."""
-    size = original.stat().st_size
-    dates = [dt.date(1990, 1, 1) + dt.timedelta(days) for days in range(count)]
-    with Ledger(layout.ledger_file) as ledger:
-        ledger.record_receipts([make_receipt(f"AAA_{date}", bytes=size) for date in dates])
-    for date in dates:
-        path = layout.trades_file("AAA", date)
-        path.parent.mkdir()
-        path.hardlink_to(original)
+def make_stored(key: str) -> Stored:
+    return Stored(enter(*decode_key(key), rows=1), make_trades(key, ["regular"]))

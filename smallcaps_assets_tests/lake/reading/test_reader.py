@@ -22,6 +22,8 @@ from smallcaps_assets_tests.lake.ledger_factories import NOON, make_failure, mak
 from smallcaps_assets_tests.lake.reader_factories import (
     ALL_PHASES,
     fill_lake,
+    find_part,
+    list_files,
     make_bars,
     make_pilot,
     make_trades,
@@ -29,7 +31,6 @@ from smallcaps_assets_tests.lake.reader_factories import (
     make_window_plan,
     store_sessions,
 )
-from smallcaps_assets_tests.lake.reading.format_twins import make_twin
 
 A1, A2, A3, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "AAA_2024-03-18", "BCpC_2024-03-15"
 SESSIONS = {A1: ALL_PHASES, A2: ("after_hours",), A3: (), B1: ("regular", "regular")}
@@ -100,10 +101,13 @@ def test_trades_refuses_what_does_not_exist(
         filled.trades(**arguments)
 
 
-def test_trades_shows_no_file_without_a_recorded_receipt(tmp_path: Path) -> None:
+def test_trades_shows_no_part_without_a_record(tmp_path: Path) -> None:
     """L18: what a killed run left is there for no reader."""
     layout = fill_lake(tmp_path, {A1: ("regular",)})
+    before = list_files(layout, "*.record.*")
     store_sessions(layout, {B1: ("regular",)})
+    (record,) = {*list_files(layout, "*.record.*")} - {*before}
+    record.unlink()
 
     assert Lake(tmp_path).trades().collect()["ticker"].to_list() == ["AAA"]
 
@@ -112,7 +116,7 @@ def test_trades_shows_no_file_without_a_recorded_receipt(tmp_path: Path) -> None
 def test_trades_refuses_to_leave_a_lost_file_out(tmp_path: Path, damage: str) -> None:
     """L17: missing is never empty."""
     layout = fill_lake(tmp_path, {A1: ("regular",), B1: ("regular",)})
-    path = layout.trades_file("BCpC", dt.date(2024, 3, 15))
+    path = find_part(layout, B1)
     if damage == "gone":
         path.unlink()
     else:
@@ -161,21 +165,20 @@ def test_a_folder_without_a_lake_or_its_ledger_says_what_to_do(tmp_path: Path) -
         Lake(tmp_path).trades()
 
 
-def test_off_session_trades_are_read_on_request_in_both_formats(tmp_path: Path) -> None:
+def test_off_session_trades_are_read_on_request(tmp_path: Path) -> None:
     """P10: prints on a Saturday belong to no session, and lie with those of the month after it."""
     saturday, sunday = "AAA_2024-03-30", "BCpC_2024-03-31"
-    layout = fill_lake(tmp_path / "first", {A1: ("regular",)})
+    layout = fill_lake(tmp_path, {A1: ("regular",)})
     off = {saturday: ("closed",), sunday: ("closed", "closed")}
     store_sessions(layout, off, Tree.OFF_SESSION)
 
-    for one in (layout, make_twin(layout, tmp_path / "twin")):
-        lake = Lake(one.data_dir)
-        expected = pl.concat([make_trades(key, phases) for key, phases in off.items()])
-        assert_frame_equal(lake.off_session_trades().collect(), expected)
-        saturdays = lake.off_session_trades("AAA", "2024-03-30", "2024-03-30").collect()
-        assert_frame_equal(saturdays, expected.head(1))
-        assert lake.off_session_trades(end="2024-03-29").collect().is_empty()
-        assert lake.trades().collect().height == 1
+    lake = Lake(layout.data_dir)
+    expected = pl.concat([make_trades(key, phases) for key, phases in off.items()])
+    assert_frame_equal(lake.off_session_trades().collect(), expected)
+    saturdays = lake.off_session_trades("AAA", "2024-03-30", "2024-03-30").collect()
+    assert_frame_equal(saturdays, expected.head(1))
+    assert lake.off_session_trades(end="2024-03-29").collect().is_empty()
+    assert lake.trades().collect().height == 1
 
 
 def test_duckdb_reads_the_same_rows(filled: Lake) -> None:

@@ -20,7 +20,6 @@ from smallcaps_assets.lake.roots.identity import (
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.schemas import SCHEMA_VERSION
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
-from smallcaps_assets_tests.lake.lake_factories import make_session, make_store
 
 FS = FileSystem()
 POLYGON = LakeSource("vendor", "polygon")
@@ -110,14 +109,15 @@ def test_open_lake_refuses_a_damaged_identity(tmp_path: Path, text: bytes) -> No
         open_lake(layout, FS, SEED_1)
 
 
-def test_open_lake_adopts_no_sessions_of_an_unknown_source(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    store.commit([make_session(store)])
+@pytest.mark.parametrize("folder", ["segments/2024-03", "trades/ticker=ABCD"])
+def test_open_lake_adopts_no_sessions_of_an_unknown_source(tmp_path: Path, folder: str) -> None:
+    layout = LakeLayout(tmp_path)
+    layout.object_file(folder).mkdir(parents=True)
 
     with pytest.raises(PartitionConflictError, match=r"lake\.json is gone"):
-        open_lake(store.layout, FS, SEED_1)
+        open_lake(layout, FS, SEED_1)
 
-    assert not store.layout.identity_file.exists()
+    assert not layout.identity_file.exists()
 
 
 def test_read_identity_needs_a_lake(tmp_path: Path) -> None:

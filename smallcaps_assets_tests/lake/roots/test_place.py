@@ -1,22 +1,28 @@
 """Where a lake lies: the register decides, and a setting that disagrees is refused."""
 
+import json
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
-from smallcaps_assets.errors import ConfigError, PartitionConflictError, StorageError
+from smallcaps_assets.errors import (
+    ConfigError,
+    LedgerMismatchError,
+    PartitionConflictError,
+    StorageError,
+)
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots import identity
-from smallcaps_assets.lake.roots.identity import open_lake, read_identity
-from smallcaps_assets.lake.roots.markers import locate_roots
+from smallcaps_assets.lake.roots.identity import open_lake, read_identity, write_identity
 from smallcaps_assets.lake.roots.place import (
     find_home,
-    put_lake,
     recall_home,
     refuse_lost_place,
-    refuse_receipts_elsewhere,
     remember_place,
+    require_mounted,
+    restore_register,
 )
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.lake.root_factories import SOURCE, make_folder
@@ -39,7 +45,7 @@ def begin(data_dir: Path, place: Path) -> LakeLayout:
     """Begin a lake where the setting says, as the first command does."""
     home = find_home(data_dir, FS, place)
     open_lake(home, FS, SOURCE)
-    make_folder(home.index_dir)
+    home.index_dir.mkdir(exist_ok=True)
     home.ledger_file.touch()
     return home
 
@@ -95,7 +101,7 @@ def test_another_lake_in_the_place_of_one_is_not_taken_for_it(
         find_home(data_dir, FS, other)
     other.rename(place)
     with pytest.raises(PartitionConflictError, match="expected id"):
-        locate_roots(find_home(data_dir, FS), FS)
+        require_mounted(find_home(data_dir, FS), FS)
 
 
 @pytest.mark.parametrize("is_empty", [False, True])
@@ -108,7 +114,7 @@ def test_a_disk_that_is_not_mounted_is_missed_and_no_lake_begins_there(
         place.mkdir()
 
     with pytest.raises(StorageError, match="mount"):
-        locate_roots(find_home(data_dir, FS, place), FS)
+        require_mounted(find_home(data_dir, FS, place), FS)
     with pytest.raises(StorageError, match="mount the disk"):
         open_lake(home, FS, SOURCE)
 
@@ -142,13 +148,53 @@ def test_a_folder_in_which_no_lake_can_begin_is_refused(
         find_home(data_dir, FS, tmp_path / name)
 
 
-@pytest.mark.usefixtures("receipt_lakes")
 def test_a_lake_of_receipts_stays_in_its_data_folder(data_dir: Path, place: Path) -> None:
-    home = LakeLayout(data_dir)
-    open_lake(home, FS, SOURCE)
+    home = begin(data_dir, data_dir / "lake")
+    told = msgspec.structs.replace(read_identity(home, FS), format=identity.RECEIPTS_FORMAT)
+    write_identity(home, FS, told)
 
     with pytest.raises(ConfigError, match="import --lake` takes it over into SMALLCAPS_LAKE"):
         find_home(data_dir, FS, place)
-    with pytest.raises(ConfigError, match="takes it over"):
-        refuse_receipts_elsewhere(put_lake(place.parent, home.lake_dir), FS)
-    refuse_receipts_elsewhere(home, FS)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff"], ids=repr)
+def test_a_damaged_register_is_refused(data_dir: Path, place: Path, text: bytes) -> None:
+    begin(data_dir, place).roots_file.write_bytes(text)
+
+    with pytest.raises(LedgerMismatchError, match=r"lake_roots\.json is damaged.*SMALLCAPS_LAKE"):
+        find_home(data_dir, FS)
+
+
+def test_a_register_that_is_lost_is_missed_and_made_again(data_dir: Path, place: Path) -> None:
+    home = begin(data_dir, place)
+    before = home.roots_file.read_bytes()
+    home.roots_file.unlink()
+
+    with pytest.raises(LedgerMismatchError, match=r"lake_roots\.json is gone.*reindex"):
+        require_mounted(find_home(data_dir, FS, place), FS)
+    restore_register(home, FS)
+
+    assert home.roots_file.read_bytes() == before
+    assert require_mounted(find_home(data_dir, FS), FS) == home
+
+
+def test_a_data_folder_can_be_moved_with_its_lake(data_dir: Path) -> None:
+    begin(data_dir, data_dir / "lake")
+    moved = data_dir.rename(data_dir.with_name("elsewhere"))
+
+    assert require_mounted(find_home(moved, FS), FS) == LakeLayout(moved)
+
+
+def test_a_register_of_an_earlier_version_is_read(data_dir: Path, place: Path) -> None:
+    home = begin(data_dir, place)
+    register = json.loads(home.roots_file.read_text())
+    lake_id = read_identity(home, FS).id
+    earlier = {"id": lake_id, "path": "lake", "state": "active", "moved_to": ""}
+    home.roots_file.write_text(json.dumps(register | {"roots": [earlier]}))
+
+    assert register == {
+        "roots": [{"id": lake_id, "path": "lake"}],
+        "lake": str(place),
+        "leaving": "",
+    }
+    assert require_mounted(find_home(data_dir, FS), FS) == home

@@ -124,6 +124,7 @@ def test_a_part_that_is_always_gone_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crash_at", OPERATIONS)
 def test_a_kill_leaves_a_whole_segment_or_none(tmp_path: Path, crash_at: int) -> None:
+    """L13: what is half written is read by nobody."""
     lake = make_lake(tmp_path, ScriptedDisk(crash_at=crash_at))
     is_done = True
     try:

@@ -82,16 +82,6 @@ def test_a_chain_is_cut_at_months() -> None:
     ]
 
 
-def test_a_month_whose_work_is_done_is_taken_alone() -> None:
-    writer = SegmentWriter(WIDE, Clock())
-    add(writer)
-    add(writer, APRIL)
-
-    assert [bundle.month for bundle in writer.take_month("2024-03")] == ["2024-03"]
-    assert writer.take_month("2024-03") == []
-    assert [bundle.month for bundle in writer.take_all()] == ["2024-04"]
-
-
 def test_rows_that_break_their_contract_are_not_taken() -> None:
     writer = SegmentWriter(WIDE, Clock())
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.conditions import VolumeMeter, measure_volume
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.sessions.parquet import TapeEncoder, encode_trades
-from smallcaps_assets.lake.sessions.preparing import StorableTape
-from smallcaps_assets_tests.lake.lake_factories import SESSION, make_facts, make_tape
+from smallcaps_assets.lake.sessions.preparing import MeasuredTape
+from smallcaps_assets_tests.lake.lake_factories import OPENING_NS, SESSION, make_facts, make_tape
 
 TAPE = pl.concat([make_tape(60, seed=1), make_tape(40, seed=2)]).sort("sip_timestamp")
 SPARSE = TAPE.with_columns(
@@ -28,32 +28,67 @@ places = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted)
 @given(place=places)
 @settings(max_examples=40)
 def test_a_slice_is_stored_as_the_session_itself(tape: pl.DataFrame, place: list[int]) -> None:
-    """File, hashes, counts and instants do not tell what lay around the session."""
+    """Hashes, counts and instants do not tell what lay around the session."""
     first, last = place
     own = tape[first:last]
     facts = make_facts(state="complete" if own.height else "empty")
 
-    cut = StorableTape(tape, source="s").prepare("ABCD", SESSION, facts, rows=slice(first, last))
+    cut = MeasuredTape(tape, source="s").prepare("ABCD", SESSION, facts, rows=slice(first, last))
 
-    assert cut == StorableTape(own, source="s").prepare("ABCD", SESSION, facts)
-    assert (cut.content == encode_trades(own)) is bool(own.height)
+    assert cut.receipt == MeasuredTape(own, source="s").prepare("ABCD", SESSION, facts).receipt
+    assert cut.trades.equals(own)
     assert VolumeMeter(tape).measure(first, last) == measure_volume(own)
 
 
 def test_a_slice_of_another_ticker_or_date_is_refused() -> None:
     other = TAPE.with_columns(ticker=pl.lit("EFGH"))
-    tape = StorableTape(pl.concat([TAPE, other]), source="s")
+    tape = MeasuredTape(pl.concat([TAPE, other]), source="s")
 
     with pytest.raises(DataError, match=r"expected trades of ABCD_2024-03-15 alone, got .*EFGH"):
         tape.prepare("ABCD", SESSION, make_facts(), rows=slice(100, 110))
     with pytest.raises(DataError, match="2024-03-15"):
-        StorableTape(TAPE, source="s").prepare("ABCD", dt.date(2024, 3, 18), make_facts())
+        MeasuredTape(TAPE, source="s").prepare("ABCD", dt.date(2024, 3, 18), make_facts())
 
 
-def test_one_encoder_makes_any_number_of_files() -> None:
-    encoder = TapeEncoder(TAPE)
+def test_prepare_keeps_nanoseconds_in_the_receipt() -> None:
+    trades = make_tape(2).with_columns(
+        sip_timestamp=pl.Series([OPENING_NS + 1, OPENING_NS + 999]).cast(pl.Datetime("ns", "UTC"))
+    )
 
-    halves = [encoder.encode(0, 50), encoder.encode(50, 100)]
+    receipt = MeasuredTape(trades, source="s").prepare("ABCD", SESSION, make_facts()).receipt
 
-    assert halves == [encode_trades(TAPE[:50]), encode_trades(TAPE[50:])]
-    assert encoder.encode(0, 100) == encode_trades(TAPE)
+    assert receipt.first_sip_timestamp == OPENING_NS + 1
+    assert receipt.last_sip_timestamp == OPENING_NS + 999
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [["after_hours"] * 3, ["pre_market"] * 3, ["regular"] * 3, ["closed", "regular", "closed"]],
+    ids=" ".join,
+)
+def test_a_session_is_complete_whatever_its_phases(phases: list[str]) -> None:
+    """L7, L11: all phases are kept and counted, and none of them is demanded."""
+    trades = make_tape(3).with_columns(trading_phase=pl.Series(phases))
+
+    prepared = MeasuredTape(trades, source="s").prepare("ABCD", SESSION, make_facts())
+
+    assert prepared.receipt.rows_by_phase == {phase: phases.count(phase) for phase in phases}
+    assert prepared.trades["trading_phase"].to_list() == phases
+
+
+@pytest.mark.parametrize(
+    ("trades", "state", "message"),
+    [
+        (make_tape(3, ticker="EFGH"), states.COMPLETE, "EFGH"),
+        (make_tape(3, session_date=dt.date(2024, 3, 18)), states.COMPLETE, "2024-03-18"),
+        (make_tape(3).reverse(), states.COMPLETE, "order of sip_timestamp"),
+        (make_tape(3), states.EMPTY, "got 'empty'"),
+        (make_tape(0), states.COMPLETE, "got 'complete'"),
+        (make_tape(0), states.FAILED, "got 'failed'"),
+        (make_tape(3).drop("price"), states.COMPLETE, "trades"),
+    ],
+    ids=["ticker", "date", "order", "rows but empty", "complete but no rows", "failed", "table"],
+)
+def test_prepare_refuses_what_is_no_session(trades: pl.DataFrame, state: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        MeasuredTape(trades, source="s").prepare("ABCD", SESSION, make_facts(state=state))

@@ -7,7 +7,6 @@ import pytest
 
 from smallcaps_assets.core.documents import Document, decode_document
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.lake.months.manifest import parse_manifest
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.roots.identity import read_identity
 from smallcaps_assets.lake.roots.register import read_register
@@ -29,7 +28,6 @@ class Counted(Document, frozen=True, kw_only=True):
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "receipt": lambda content: parse_receipt(content, where="r"),
-    "manifest": lambda content: parse_manifest(content, where="m"),
     "plan": lambda content: parse_plan_text(content, where="p"),
     "document": lambda content: decode_document(content, Counted),
 }

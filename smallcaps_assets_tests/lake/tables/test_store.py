@@ -1,6 +1,7 @@
 import contextlib
 import datetime as dt
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -318,3 +319,15 @@ def test_a_damaged_universe_is_not_taken_for_none(store: TableStore) -> None:
 
     with pytest.raises(DataError, match="materialize universe again"):
         store.read_universe()
+
+
+def test_sweep_looks_wherever_tables_are_published(store: TableStore) -> None:
+    layout = store.layout
+    files = (layout.daily_bars_file("2024-03"), layout.splits_file, layout.watchlist_file)
+    abandoned = [file.with_name(".tmp-old") for file in (*files, layout.plan_record_file)]
+    for path in abandoned:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+
+    assert sorted(store.sweep()) == sorted(abandoned)

@@ -10,7 +10,6 @@ import pytest
 
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake, audit_ledger, recall_verdicts
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -48,7 +47,7 @@ def test_audit_lake_opens_prints_on_dates_that_are_no_session(lakehouse: Lakehou
     saturday = dt.date(2024, 1, 13)
     store_off_session(lakehouse, KEY, saturday)
     whole = audit_lake(lakehouse)
-    damage_rows(lakehouse, encode_key(TICKER, saturday), Tree.OFF_SESSION)
+    damage_rows(lakehouse, encode_key(TICKER, saturday))
 
     damaged = audit_lake(lakehouse)
 
@@ -116,13 +115,12 @@ def list_orphans(verdicts: dict[str, Verdict]) -> list[tuple[str, str]]:
 
 
 def test_audit_lake_lists_rows_that_nothing_proves(lakehouse: Lakehouse) -> None:
-    """L18: what a killed writer left is never a result; of segments it is no fault either."""
-    path = leave_stray(lakehouse, KEY, "BCPC_2024-01-19")
+    """L18: what a killed writer left is never a result, and no fault."""
+    path = leave_stray(lakehouse, KEY)
 
     verdicts = audit_lake(lakehouse)
 
-    kind, faults = ("stray", set()) if lakehouse.has_segments else ("no_receipt", {"no_orphans"})
-    assert (list_orphans(verdicts), failed_audits(verdicts)) == ([(path.name, kind)], faults)
+    assert (list_orphans(verdicts), failed_audits(verdicts)) == ([(path.name, "stray")], set())
     assert lakehouse.ledger.totals().sessions == SESSIONS
 
 
@@ -137,17 +135,10 @@ def test_audit_lake_lists_files_that_are_none_of_the_lake(lakehouse: Lakehouse) 
     assert lakehouse.ledger.totals().sessions == SESSIONS
 
 
-def test_audit_lake_lists_folders_that_are_no_ticker(receipt_lakehouse: Lakehouse) -> None:
-    """L18."""
-    (receipt_lakehouse.layout.tree_dir(Tree.TRADES) / "AAPL").mkdir()
-
-    assert list_orphans(audit_lake(receipt_lakehouse)) == [("AAPL", "foreign")]
-
-
 def test_audit_lake_lists_what_no_plan_asks_for_without_a_fault(
     lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
-    """L18: a receipt that no plan wants any more is named, and its data stay."""
+    """L18: a session that no plan wants any more is named, and its data stay."""
     write_text(tmp_path / "watchlist.csv", "ticker,date,events\nBCPC,2024-01-10,E6\n")
     publish_plan(lakehouse)
 

@@ -8,7 +8,6 @@ from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.ingest.derived import ensure_indexed
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.upkeep import repair_and_serve
@@ -24,11 +23,8 @@ from smallcaps_assets_tests.lakehouse_factories import (
 
 
 @pytest.fixture
-def lakehouse(
-    market_server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Lakehouse:
+def lakehouse(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
     """Return a finished lake of segments, all of one record."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
     made = build_small_lake(tmp_path, market_server.url)
     market_server.reset()
     return made

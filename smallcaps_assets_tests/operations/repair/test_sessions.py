@@ -1,36 +1,23 @@
 """L17, L18: damage is found whatever it is, moved aside with its evidence, and never deleted."""
 
 import datetime as dt
-import errno
-import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
-import polars as pl
-import pytest
-from msgspec.structs import replace
+from typing import Final
 
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.sessions.quarantine import EVIDENCE_NAME
-from smallcaps_assets.lake.sessions.receipts import Receipt, encode_receipt
-from smallcaps_assets.lake.storage.disk_errors import storage_errors
-from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX, FileSystem
+from smallcaps_assets.lake.sessions.damages import EVIDENCE_NAME
+from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import RepairFacts, repair_lake
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import (
-    EMPTY_KEY,
     NOW,
     SESSIONS,
     SmallLake,
-    flip_byte,
     make_settings,
 )
 from smallcaps_assets_tests.stored_rows import (
@@ -44,101 +31,10 @@ KEY: Final = "BCPC_2024-01-10"
 OTHER: Final = "CON_2024-01-31"
 MOST_OPERATIONS: Final = 200
 
-Damage = Callable[[Lakehouse], None]
-
-
-def find_data(lakehouse: Lakehouse, key: str = KEY) -> Path:
-    return lakehouse.layout.trades_file(*decode_key(key))
-
-
-def find_receipt(lakehouse: Lakehouse, key: str = KEY) -> Path:
-    return lakehouse.layout.receipt_file(*decode_key(key))
-
-
-def flip_bit(lakehouse: Lakehouse) -> None:
-    flip_byte(find_data(lakehouse))
-
-
-def truncate_data(lakehouse: Lakehouse) -> None:
-    os.truncate(find_data(lakehouse), 100)
-
-
-def truncate_receipt(lakehouse: Lakehouse) -> None:
-    os.truncate(find_receipt(lakehouse), 100)
-
-
-def edit_receipt(lakehouse: Lakehouse) -> None:
-    path = find_receipt(lakehouse)
-    path.write_text(path.read_text().replace('"pages": 1', '"pages": 2'))
-
-
-def take_receipt_of_another(lakehouse: Lakehouse) -> None:
-    find_receipt(lakehouse).write_bytes(find_receipt(lakehouse, OTHER).read_bytes())
-
-
-def take_data_of_another(lakehouse: Lakehouse) -> None:
-    find_data(lakehouse).write_bytes(find_data(lakehouse, OTHER).read_bytes())
-
-
-def lose_data(lakehouse: Lakehouse) -> None:
-    find_data(lakehouse).unlink()
-
-
-def lose_receipt(lakehouse: Lakehouse) -> None:
-    find_receipt(lakehouse).unlink()
-
-
-def fill_empty_session(lakehouse: Lakehouse) -> None:
-    find_data(lakehouse, EMPTY_KEY).write_bytes(b"PAR1")
-
-
-def link_data(lakehouse: Lakehouse) -> None:
-    path = find_data(lakehouse)
-    outside = lakehouse.home.data_dir / "outside.parquet"
-    path.rename(outside)
-    path.symlink_to(outside)
-
-
-def claim(**changes: object) -> Damage:
-    """Return a damage that a bug of a writer would do: a sealed receipt that says otherwise."""
-
-    def write(lakehouse: Lakehouse) -> None:
-        path = find_receipt(lakehouse)
-        receipt = lakehouse.store.read_receipt(*decode_key(KEY))
-        path.write_bytes(encode_receipt(replace(receipt, **changes)))
-
-    return write
-
-
-def drop_column(lakehouse: Lakehouse) -> None:
-    """Write a file without a column, and a receipt that agrees with its bytes."""
-    path = find_data(lakehouse)
-    pl.read_parquet(path, hive_partitioning=False).drop("price").write_parquet(path)
-    content = path.read_bytes()
-    claim(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())(lakehouse)
-
-
-DAMAGES: Final[dict[str, tuple[Damage, str, set[str]]]] = {
-    "a flipped bit": (flip_bit, KEY, {"sha256"}),
-    "a truncated file": (truncate_data, KEY, {"bytes", "sha256", "unreadable"}),
-    "a truncated receipt": (truncate_receipt, KEY, {"receipt"}),
-    "an edited receipt": (edit_receipt, KEY, {"receipt"}),
-    "the receipt of another": (take_receipt_of_another, KEY, {"receipt"}),
-    "the file of another": (take_data_of_another, KEY, {"bytes", "sha256", "rows"}),
-    "a file that is gone": (lose_data, KEY, {"missing_file"}),
-    "a file where none belongs": (fill_empty_session, EMPTY_KEY, {"stray_file"}),
-    "a link": (link_data, KEY, {"unreadable"}),
-    "a wrong number of rows": (claim(rows=1), KEY, {"rows"}),
-    "a wrong content": (claim(content_hash="0" * 64), KEY, {"content_hash"}),
-    "a column that is gone": (drop_column, KEY, {"schema"}),
-}
-"""How it is done, to which session, and the kinds that must be told."""
-
 
 def read_contents(folder: Path) -> Counter[bytes]:
     """Return the contents of the files below a folder, without evidence and what is no data."""
-    names = ["segments", "quarantine", *(tree.value for tree in Tree)]
-    places = [*(folder / "lake" / name for name in names), folder / "quarantine"]
+    places = [folder / "lake" / name for name in ("segments", "quarantine")]
     files = [file for place in places for file in place.rglob("*")]
     return Counter(file.read_bytes() for file in files if file.is_file() and is_data(file))
 
@@ -147,26 +43,13 @@ def is_data(file: Path) -> bool:
     return file.name != EVIDENCE_NAME and not file.name.startswith(TEMPORARY_PREFIX)
 
 
-def is_moved(file: Path) -> bool:
-    return file.name in {"trades.parquet", "_SUCCESS"}
-
-
 def named_sessions(verdict: Verdict) -> set[tuple[str, dt.date]]:
     """Return the sessions among the offenders; a file of many has none of its own."""
     return set(verdict.offenders.select("ticker", "session_date").drop_nulls().iter_rows())
 
 
-def read_evidence(folder: Path) -> dict[str, Any]:
-    """Return what lies beside a session in quarantine."""
-    return msgspec.json.decode((folder / EVIDENCE_NAME).read_bytes(), type=dict[str, Any])
-
-
 def list_missing(lakehouse: Lakehouse) -> list[str]:
     return lakehouse.ledger.missing_keys()["key"].to_list()
-
-
-def list_receipts(lakehouse: Lakehouse) -> dict[str, Receipt]:
-    return {receipt.key: receipt for receipt in lakehouse.store.iter_receipts()}
 
 
 def list_hashes(lakehouse: Lakehouse) -> dict[str, str]:
@@ -194,33 +77,6 @@ def test_damaged_rows_are_found_and_only_their_session_is_missing(lakehouse: Lak
     assert lakehouse.ledger.states([KEY]) == {KEY: "quarantined"}
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_every_kind_of_damage_of_a_file_is_found_and_moved_aside(
-    receipt_lakehouse: Lakehouse, name: str
-) -> None:
-    """L17: that a file exists proves nothing; audit and repair open, count and hash it."""
-    lakehouse = receipt_lakehouse
-    do, key, kinds = DAMAGES[name]
-    whole = list_receipts(lakehouse)
-    do(lakehouse)
-    contents = read_contents(lakehouse.home.data_dir)
-
-    audited = audit_lake(lakehouse)["files_are_undamaged"]
-    facts = repair_lake(lakehouse)
-
-    assert named_sessions(audited) == {decode_key(key)}
-    assert (kinds <= set(audited.offenders["kind"]), audited.numbers["checked"]) == (True, SESSIONS)
-    assert facts.keys == list(facts.damages) == list_missing(lakehouse) == [key]
-    assert kinds <= {damage.kind.value for damage in facts.damages[key]}
-    assert read_contents(lakehouse.home.data_dir) == contents
-    assert list_receipts(lakehouse) == {k: r for k, r in whole.items() if k != key}
-    evidence = read_evidence(facts.moved[0])
-    assert {kind for kind, _ in evidence["damages"]} >= kinds
-    assert evidence["found_at"] == NOW.isoformat().replace("+00:00", "Z")
-    record = lakehouse.ledger.records([key])[key]
-    assert (record.state, record.error_kind) == ("quarantined", facts.damages[key][0].kind.value)
-
-
 def assert_lost(lakehouse: Lakehouse) -> RepairFacts:
     """Assert that an audit misses ``KEY``, and that a repair asks for it again."""
     audited = [verdict for verdict in audit_lake(lakehouse).values() if not verdict.passed]
@@ -241,32 +97,6 @@ def test_a_session_of_which_nothing_is_left_is_lost(lakehouse: Lakehouse) -> Non
     assert (facts.orphans, facts.moved) == ([], [])
 
 
-def test_a_session_without_its_receipt_is_lost(receipt_lakehouse: Lakehouse) -> None:
-    lose_receipt(receipt_lakehouse)
-
-    facts = assert_lost(receipt_lakehouse)
-
-    assert len(facts.orphans) == len(facts.moved) == 1
-
-
-def test_a_place_on_the_disk_that_cannot_be_read_is_damage(receipt_lakehouse: Lakehouse) -> None:
-    """One bad sector closes one session, not the lake (segments: ``lake.upkeep.healing``)."""
-
-    class DyingDisk(FileSystem):
-        def read(self, path: Path) -> bytes:
-            if path == broken:
-                with storage_errors("read", path):
-                    raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-            return super().read(path)
-
-    broken = find_data(receipt_lakehouse)
-    facts = repair_lake(Lakehouse(receipt_lakehouse.settings, fs=DyingDisk(), clock=lambda: NOW))
-
-    assert facts.keys == [KEY]
-    assert facts.damages[KEY][0].kind.value == "unreadable"
-    assert (facts.moved[0] / "trades.parquet").exists()
-
-
 def test_files_that_are_none_of_the_lake_are_moved(lakehouse: Lakehouse) -> None:
     notes = find_data_file(lakehouse, KEY).with_name("notes.txt")
     notes.write_text("mine")
@@ -279,17 +109,11 @@ def test_files_that_are_none_of_the_lake_are_moved(lakehouse: Lakehouse) -> None
     assert read_contents(lakehouse.home.data_dir) == contents
 
 
-def test_temporary_files_are_no_strays(receipt_lakehouse: Lakehouse) -> None:
-    (receipt_lakehouse.home.staging_dir / ".tmp-0-0-0").write_text("under way")
-
-    assert repair_lake(receipt_lakehouse).orphans == []
-
-
 def test_damage_beside_the_sessions_is_moved_and_not_missing(lakehouse: Lakehouse) -> None:
     """Prints of a Saturday: no plan asks for them, and no download brings them back."""
     saturday = dt.date(2024, 1, 13)
     store_off_session(lakehouse, KEY, saturday)
-    damage_rows(lakehouse, "BCPC_2024-01-13", Tree.OFF_SESSION)
+    damage_rows(lakehouse, "BCPC_2024-01-13")
 
     facts = repair_lake(lakehouse)
 
@@ -342,7 +166,7 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(lakehouse: Lakehouse) -> N
 
 
 def test_a_kill_in_between_leaves_nothing_undone(small_lake: SmallLake, tmp_path: Path) -> None:
-    """L13: the next repair ends as one that nobody disturbed, evidence beside every file."""
+    """L13: the next repair ends as one that nobody disturbed."""
     for crash_at in range(MOST_OPERATIONS):
         folder = tmp_path / str(crash_at)
         whole = small_lake.copy(folder)
@@ -362,8 +186,6 @@ def test_a_kill_in_between_leaves_nothing_undone(small_lake: SmallLake, tmp_path
         assert list_missing(lakehouse) == MUCH, crash_at
         assert list_hashes(lakehouse) == {k: hashes[k] for k in hashes if k not in MUCH}
         assert contents <= read_contents(lakehouse.home.data_dir)
-        moved = (lakehouse.home.quarantine_dir / "trades").rglob("*")
-        assert all(read_evidence(file.parent)["damages"] for file in moved if is_moved(file))
         if is_ended:
             break
     assert 15 < crash_at < MOST_OPERATIONS - 1

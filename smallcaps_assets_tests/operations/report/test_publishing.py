@@ -16,7 +16,6 @@ from smallcaps_assets.lake.ledger.rows import Attempt
 from smallcaps_assets.lake.ledger.rows import Failure as FailedSession
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lakehouse import Lakehouse
-from smallcaps_assets.operations.compaction.run import Compaction
 from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.operations.report.page import MESSAGE_LENGTH, SHOWN, Picture, render_page
@@ -133,21 +132,6 @@ def test_profile_lake_reads_a_session_once(lakehouse: Lakehouse) -> None:
     again = profile(lakehouse)
 
     assert again.trades.equals(first.trades)
-
-
-def test_profile_lake_reads_months_that_are_compacted(receipt_lakehouse: Lakehouse) -> None:
-    lakehouse = receipt_lakehouse
-    first = profile(lakehouse)
-    lakehouse.layout.profile_file.unlink()
-    compaction = Compaction(lakehouse, run_id="test")
-    with compaction.held(wait_s=0):
-        assert list(compaction.run(None))
-    for file in lakehouse.layout.lake_dir.rglob("trades.parquet"):
-        file.unlink()
-
-    again = profile(lakehouse)
-
-    assert (again.sessions, again.trades.equals(first.trades)) == (8, True)
 
 
 def test_profile_lake_goes_on_where_it_stopped(lakehouse: Lakehouse) -> None:

@@ -7,13 +7,10 @@ import pytest
 
 from smallcaps_assets.core.segments.upkeep import REST_NS
 from smallcaps_assets.emulator.http.server import EmulatorServer
-from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.lake.roots import identity
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.tidy.run import tidy_lake
 from smallcaps_assets_tests.lakehouse_factories import (
-    SmallLake,
     flip_byte,
     plan_small_lake,
     planned_keys,
@@ -21,11 +18,8 @@ from smallcaps_assets_tests.lakehouse_factories import (
 
 
 @pytest.fixture
-def lakehouse(
-    market_server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Lakehouse:
+def lakehouse(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
     """Return a lake of segments to which every session came by itself."""
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
     made = plan_small_lake(tmp_path, market_server.url)
     for number, key in enumerate(planned_keys(made)):
         backfill = Backfill(made, run_id=f"run-{number}")
@@ -82,8 +76,3 @@ def test_a_damaged_month_is_left_with_all_its_files(lakehouse: Lakehouse) -> Non
 
     assert set(facts.skipped) == {part.parent.name}
     assert before.items() <= list_files(lakehouse).items()
-
-
-def test_a_lake_of_receipts_is_refused(small_receipt_lake: SmallLake, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lake of segments"):
-        tidy_lake(small_receipt_lake.copy(tmp_path))

@@ -346,12 +346,6 @@ SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_vol
 FROM json_each(:keys) AS key
 CROSS JOIN imports ON ticker = key.value ->> 0 AND session_date = key.value ->> 1
 """
-UNPROVEN: Final = """
-SELECT ticker, session_date, imports.rows, imports.bytes
-FROM imports LEFT JOIN sessions USING (ticker, session_date)
-WHERE verdict = 'unproven' AND coalesce(is_green, 0) = 0
-ORDER BY ticker, session_date
-"""
 
 RUNS: Final = """
 WITH times AS (

@@ -1,7 +1,7 @@
-"""Moving a lake of segments to another folder: where it may go, the switch, and what stays behind.
+"""Moving a lake to another folder: where it may go, the switch, and what stays behind.
 
 What belongs here: the target, the instant at which it becomes the lake, and emptying the old place.
-What does not: the copies and their proof (``lake_copies``), and the order of all steps
+What does not: the copies and their proof (``copies``), and the order of all steps
 (``operations.repair.moving``).
 
 Until :func:`switch_lake` the target is a folder that is marked as an unfinished copy; with it the
@@ -16,23 +16,39 @@ from typing import Final
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
+from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.errors import (
-    ConfigError,
     LedgerMismatchError,
     MissingPartitionError,
     PartitionConflictError,
+    StorageError,
 )
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.relocation.lake_copies import COPIED, LakeCopy
-from smallcaps_assets.lake.relocation.removal import Removal
-from smallcaps_assets.lake.relocation.session_copies import Watcher, ignore_progress
-from smallcaps_assets.lake.roots.identity import LakeIdentity, read_identity
-from smallcaps_assets.lake.roots.markers import IGNORED_NAMES, read_or_begin_register
-from smallcaps_assets.lake.roots.place import put_lake, refuse_nested_place
-from smallcaps_assets.lake.roots.register import read_register, write_register
+from smallcaps_assets.lake.relocation.copies import (
+    COPIED,
+    CopySize,
+    LakeCopy,
+    Watcher,
+    ignore_progress,
+)
+from smallcaps_assets.lake.roots.identity import LakeIdentity, check_format, read_identity
+from smallcaps_assets.lake.roots.place import (
+    list_foreign,
+    put_lake,
+    read_id,
+    refuse_filled,
+    refuse_nested_place,
+)
+from smallcaps_assets.lake.roots.register import (
+    RootRegister,
+    home_entry,
+    read_register,
+    write_register,
+)
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import CLOCK
-from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.files import FileSystem, find_existing
+from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lake.storage.local import LocalStorage
 
 MARKER_NAME: Final = "relocating.json"
@@ -49,6 +65,19 @@ class CopyMarker(msgspec.Struct, frozen=True, kw_only=True):
 
     lake: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What emptying the old place did not come to.
+
+    Attributes:
+        left: What stays where it was, because it belongs to nothing.
+        absent: The old place, which is not mounted; a later call empties it.
+    """
+
+    left: list[Path] = field(default_factory=list)
+    absent: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +121,11 @@ def plan_move(home: LakeLayout, fs: FileSystem, dest: Path) -> LakeMove:
         ConfigError: The folder lies in the lake or the data folder or around one, is not empty,
             or the one above it is not there.
         MissingPartitionError: There is no lake.
-        PartitionConflictError: The folder belongs to another lake.
+        PartitionConflictError: The folder belongs to another lake, or the lake cannot be moved.
         StorageError: The lake is not mounted, or a disk refuses.
     """
     identity = read_identity(home, fs)
+    check_format(home, identity)
     target = put_lake(home.data_dir, dest)
     lake = SegmentLake(LocalStorage(home.lake_dir, fs), str(identity.source))
     move = LakeMove(home, target, fs, identity, LakeCopy(lake, target.lake_dir, fs))
@@ -103,6 +133,21 @@ def plan_move(home: LakeLayout, fs: FileSystem, dest: Path) -> LakeMove:
         refuse_nested_place(target, fs, home.lake_dir)
         _refuse_taken(move)
     return move
+
+
+def require_room(move: LakeMove, space: FreeSpace, size: CopySize) -> None:
+    """Refuse a target that is too small, before anything is copied.
+
+    Raises:
+        StorageError: It is, or its disk is gone.
+    """
+    folder = find_existing(move.target.lake_dir)
+    if size.needed_bytes and size.needed_bytes > space.measure_room(folder):
+        raise StorageError(
+            f"{move.target.lake_dir} is too small: {format_bytes(size.needed_bytes)} are still to "
+            f"be copied, {space.describe(folder)}; choose a larger disk, or lower "
+            "SMALLCAPS_DISK_RESERVE_GB"
+        )
 
 
 def prepare_copy(move: LakeMove) -> None:
@@ -125,7 +170,8 @@ def switch_lake(move: LakeMove) -> None:
     Raises:
         StorageError: A disk refuses; the lake is where it was, or where it shall be.
     """
-    register = read_or_begin_register(move.home, move.fs)
+    entry = home_entry(move.identity.id)
+    register = read_register(move.home, move.fs) or RootRegister(roots=(entry,))
     content = move.fs.read(move.home.identity_file)
     move.fs.publish({move.target.identity_file: content}, root=move.target.lake_dir)
     leaving = msgspec.structs.replace(register, leaving=str(move.home.lake_dir))
@@ -159,9 +205,9 @@ def empty_left(home: LakeLayout, fs: FileSystem, progress: Watcher = ignore_prog
     if register is None or not register.leaving:
         return Removal()
     old = put_lake(home.data_dir, Path(register.leaving))
-    found = _read_id(old, fs)
+    found = read_id(old, fs)
     if found is None and old.place is not None:
-        return Removal(absent=[old.lake_dir])
+        return Removal(absent=old.lake_dir)
     is_ours = found in {None, read_identity(home, fs).id}
     left = _empty(old, fs, progress) if is_ours else [old.lake_dir]
     if old.place is None and is_ours:
@@ -184,8 +230,8 @@ def _empty(old: LakeLayout, fs: FileSystem, progress: Watcher) -> list[Path]:
                 storage.remove(stored.key)
                 progress("removed", 0)
             _remove_empty(folder, fs)
-    names = _list_foreign(old, fs) - {old.identity_file.name}
-    return [old.lake_dir / name for name in sorted(names)]
+    names = list_foreign(old, fs)
+    return [old.lake_dir / name for name in names if name != old.identity_file.name]
 
 
 def _remove_empty(folder: Path, fs: FileSystem) -> None:
@@ -209,29 +255,10 @@ def _refuse_taken(move: LakeMove) -> None:
     ours = move.identity.id
     if marker is not None and marker.lake == ours:
         return
-    holder = marker.lake if marker else _read_id(move.target, move.fs)
+    holder = marker.lake if marker else read_id(move.target, move.fs)
     if holder is not None and holder != ours:
         raise PartitionConflictError(f"{folder} belongs to another lake: choose another folder")
-    names = _list_foreign(move.target, move.fs)
-    if foreign := sorted(names - {move.target.identity_file.name}):
-        raise ConfigError(
-            f"{folder} is not empty ({', '.join(foreign[:3])}): expected a new folder for the lake "
-            "alone"
-        )
-
-
-def _list_foreign(layout: LakeLayout, fs: FileSystem) -> set[str]:
-    """List what lies in the folder of a lake, but for the ledger and the locks of a data folder."""
-    names = {entry.name for entry in fs.list_folder(layout.lake_dir)} - {*IGNORED_NAMES}
-    own = () if layout.place else (layout.ledger_file.name, layout.lock_file.name)
-    return {name for name in names if not name.startswith((".", *own))}
-
-
-def _read_id(layout: LakeLayout, fs: FileSystem) -> str | None:
-    try:
-        return read_identity(layout, fs).id
-    except MissingPartitionError:
-        return None
+    refuse_filled(move.target, move.fs, move.target.identity_file.name)
 
 
 def _read_marker(move: LakeMove) -> CopyMarker | None:

@@ -25,13 +25,11 @@ from smallcaps_assets.lake.interchange.export import (
     export_dates,
     export_session_files,
 )
-from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
-from smallcaps_assets.lake.reading.locating import locate_trades
 from smallcaps_assets.lake.reading.reader import Lake
-from smallcaps_assets.lake.reading.sources import EVERYTHING, PartFile, Selection
+from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lake.segments.parts import SHAPE, PartShape
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.upkeep.packing import pack_month
@@ -39,13 +37,16 @@ from smallcaps_assets.schemas import TRADES
 from smallcaps_assets_tests.core.segments.segment_factories import STARTED, key_of, merge_plainly
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
 from smallcaps_assets_tests.lake.lake_factories import make_tape
-from smallcaps_assets_tests.lake.reader_factories import ALL_PHASES, fill_lake
-from smallcaps_assets_tests.lake.reading.format_twins import (
+from smallcaps_assets_tests.lake.reader_factories import (
+    ALL_PHASES,
     IDENTITY,
     Stored,
     begin_lake,
     commit_sessions,
-    make_twin,
+    fill_moved_lake,
+    find_part,
+    list_files,
+    locate_parts,
 )
 from smallcaps_assets_tests.lake.segments.lake_of_segments import SMALL, enter
 
@@ -163,18 +164,7 @@ def layout(tmp_path: Path) -> LakeLayout:
         "AAA_2024-04-02": ("regular",),
         "BCpC_2024-03-15": ("regular", "regular"),
     }
-    return make_twin(fill_lake(tmp_path / "first", sessions), tmp_path / "data")
-
-
-def locate(
-    layout: LakeLayout, selection: Selection, fs: FileSystem | None = None
-) -> list[PartFile]:
-    with LedgerReader(layout.ledger_file) as ledger:
-        return locate_trades(layout, fs or FileSystem(), ledger, selection).parts
-
-
-def list_files(layout: LakeLayout, pattern: str) -> list[Path]:
-    return sorted(layout.object_file("segments").glob(f"*/{pattern}"))
+    return fill_moved_lake(tmp_path / "data", sessions)
 
 
 def list_parts(layout: LakeLayout) -> set[Path]:
@@ -184,8 +174,8 @@ def list_parts(layout: LakeLayout) -> set[Path]:
 def test_one_ticker_and_day_opens_one_part(layout: LakeLayout) -> None:
     lake = Lake(layout.data_dir)
     everything = lake.trades().collect()
-    (part,) = locate(layout, Selection(("BCpC",), dt.date(2024, 3, 15)))
-    for other in list_parts(layout) - {part.path}:
+    part = find_part(layout, "BCpC_2024-03-15")
+    for other in list_parts(layout) - {part}:
         other.write_bytes(bytes(other.stat().st_size))
 
     trades = lake.trades("BCpC", "2024-03-15").collect()
@@ -208,15 +198,18 @@ def test_a_damaged_record_never_reads_as_empty(layout: LakeLayout, tmp_path: Pat
     assert not layout.catalog_file.exists()
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "link"])
 def test_a_lost_part_is_missed_and_closes_no_other(
     layout: LakeLayout, tmp_path: Path, damage: str
 ) -> None:
-    lost = locate(layout, Selection(("AAA",), dt.date(2024, 4, 2)))[0].path
+    lost = find_part(layout, "AAA_2024-04-02")
     content = lost.read_bytes()
     lost.unlink()
     if damage == "cut":
         lost.write_bytes(content[:-1])
+    elif damage == "link":
+        (tmp_path / "outside").write_bytes(content)
+        lost.symlink_to(tmp_path / "outside")
 
     with pytest.raises(MissingPartitionError, match=f"1 of 3 files.*, first {lost}"):
         Lake(layout.data_dir).trades()
@@ -262,7 +255,7 @@ class PackingDisk(FileSystem):
 
 
 def test_records_are_read_again_where_a_part_was_packed_meanwhile(layout: LakeLayout) -> None:
-    parts = locate(layout, EVERYTHING, PackingDisk(layout))
+    parts = locate_parts(layout, EVERYTHING, PackingDisk(layout))
 
     assert {part.path for part in parts} == list_parts(layout)
     assert all(part.is_whole for part in parts)

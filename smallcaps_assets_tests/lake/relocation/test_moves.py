@@ -1,4 +1,4 @@
-"""A lake of segments moves to another folder: whole, proven, and on from any kind of end."""
+"""A lake moves to another folder: whole, proven, and on from any kind of end."""
 
 import shutil
 from pathlib import Path
@@ -11,21 +11,21 @@ import pytest
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import ConfigError, LakeError, PartitionConflictError, StorageError
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.relocation.removal import Removal
-from smallcaps_assets.lake.relocation.whole_lakes import (
+from smallcaps_assets.lake.relocation.moves import (
+    Removal,
     empty_left,
     finish_move,
     plan_move,
     prepare_copy,
+    require_room,
     switch_lake,
 )
-from smallcaps_assets.lake.roots import identity
-from smallcaps_assets.lake.roots.identity import open_lake, read_identity
-from smallcaps_assets.lake.roots.markers import locate_roots
-from smallcaps_assets.lake.roots.place import put_lake, recall_home
+from smallcaps_assets.lake.roots.identity import open_lake
+from smallcaps_assets.lake.roots.place import put_lake, recall_home, require_mounted
 from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.reading import list_months, read_entries, read_month
 from smallcaps_assets.lake.storage.files import FileSystem
+from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lake.upkeep.snapshots import index_month, write_snapshot
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk, QuotaDisk, ScriptedDisk
 from smallcaps_assets_tests.lake.root_factories import SOURCE, list_files, make_folder
@@ -41,11 +41,6 @@ FS: Final = ScriptedDisk()
 MOST_OPERATIONS: Final = 200
 INDEX: Final = {"ledger.sqlite", ".creation.lock"}
 """What the data folder has of its own in the folder ``lake``."""
-
-
-@pytest.fixture(autouse=True)
-def segment_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "WRITTEN_FORMAT", identity.SEGMENTS_FORMAT)
 
 
 def make_home(folder: Path) -> LakeLayout:
@@ -70,7 +65,7 @@ def make_pair(folder: Path) -> tuple[LakeLayout, Path]:
 
 def locate(home: LakeLayout) -> LakeLayout:
     """Return the paths of a data folder whose lake is there."""
-    return locate_roots(recall_home(home.data_dir, FS), FS)
+    return require_mounted(recall_home(home.data_dir, FS), FS)
 
 
 def read_lake(home: LakeLayout) -> dict[str, str]:
@@ -200,7 +195,7 @@ def test_a_full_disk_leaves_the_lake_where_it_was(tmp_path: Path) -> None:
 
     assert read_lake(home) == before
     assert list_files(home.data_dir) == files
-    assert locate(home) == locate_roots(home, FS)
+    assert locate(home) == require_mounted(home, FS)
     move(home, FS, dest)
     assert read_lake(home) == before
 
@@ -262,7 +257,7 @@ def test_an_old_place_that_is_not_mounted_is_emptied_later(tmp_path: Path) -> No
     away.rename(dest)
     later = move(home, FS, other)
 
-    assert (absent, later) == ([dest], Removal())
+    assert (absent, later) == (dest, Removal())
     assert not dest.exists()
 
 
@@ -324,6 +319,45 @@ def test_a_copy_that_was_begun_loses_what_the_lake_has_no_more(tmp_path: Path) -
     assert not (dest / "snapshots" / snapshot.name).exists()
 
 
+def replace_by_link(path: Path, outside: Path) -> set[str]:
+    """Move a folder out of the lake and leave a link; return what lies behind it."""
+    path.rename(outside)
+    path.symlink_to(outside)
+    return list_files(outside)
+
+
+@pytest.mark.parametrize("place", ["segments", "snapshots"])
+def test_a_folder_behind_a_link_stops_the_move(tmp_path: Path, place: str) -> None:
+    home, dest = make_pair(tmp_path)
+    before = replace_by_link(home.lake_dir / place, tmp_path / "outside")
+
+    with pytest.raises(StorageError, match="is a link, and a lake follows none"):
+        move(home, FS, dest)
+
+    assert list_files(tmp_path / "outside") == before
+    assert recall_home(home.data_dir, FS) == home
+
+
+def test_a_month_behind_a_link_is_none_and_the_link_stays(tmp_path: Path) -> None:
+    home, dest = make_pair(tmp_path)
+    before = replace_by_link(home.lake_dir / "segments" / "2024-03", tmp_path / "outside")
+
+    assert move(home, FS, dest).left == [home.lake_dir / "segments"]
+
+    assert list_files(tmp_path / "outside") == before
+    assert (home.lake_dir / "segments" / "2024-03").is_symlink()
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    home, dest = make_pair(tmp_path)
+    plan = plan_move(home, FS, dest)
+    size = plan.copies.measure()
+
+    require_room(plan, FreeSpace(QuotaDisk({dest.parent: size.bytes}), 0), size)
+    with pytest.raises(StorageError, match=r"lake is too small: .* still to be copied.*stay free"):
+        require_room(plan, FreeSpace(QuotaDisk({dest.parent: size.bytes - 1}), 0), size)
+
+
 def test_a_size_tells_what_is_still_to_be_copied(tmp_path: Path) -> None:
     home, dest = make_pair(tmp_path)
     plan = plan_move(home, FS, dest)
@@ -341,4 +375,3 @@ def test_put_lake_takes_a_link_to_the_folder_in_the_data_folder_for_it(tmp_path:
     (tmp_path / "link").symlink_to(home.index_dir)
 
     assert put_lake(home.data_dir, tmp_path / "link") == home
-    assert read_identity(home, FS).format == identity.SEGMENTS_FORMAT

@@ -1,7 +1,7 @@
 """The copy of a lake of segments in another folder: what it still lacks, making and proving it.
 
 What belongs here: which files are copied, and what proves each of them.  What does not: where the
-copy may lie, and what makes it the lake (``whole_lakes``).
+copy may lie, and what makes it the lake (``moves``).
 
 Names are written once, ever, so a file that is there with the right bytes need not be copied again,
 however an earlier call ended.  Parts that no record names are copied too: they are witnesses of a
@@ -9,23 +9,17 @@ record that was lost.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.segments.merging import is_green
-from smallcaps_assets.errors import LedgerMismatchError
-from smallcaps_assets.lake.relocation.session_copies import (
-    CopySize,
-    Watcher,
-    ignore_progress,
-    refuse_damages,
-    refuse_wrong,
-)
+from smallcaps_assets.errors import LakeError, LedgerMismatchError
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import (
     QUARANTINE,
@@ -42,6 +36,31 @@ from smallcaps_assets.lake.storage.protocol import Stored
 
 COPIED: Final = (SEGMENTS, SNAPSHOTS, QUARANTINE)
 """Beginnings of the keys of a lake, ``lake.json`` apart."""
+
+SHOWN: Final = 3
+"""Files that a message names."""
+
+Watcher = Callable[[str, int], None]
+"""Told after each file: what was done to it, and its bytes."""
+
+
+def ignore_progress(_what: str, _size: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopySize:
+    """How much there is to copy.
+
+    Attributes:
+        sessions: Ticker-sessions, those without trades too.
+        bytes: All files.
+        needed_bytes: What the copies still to be made will take on the target's disk.
+    """
+
+    sessions: int
+    bytes: int
+    needed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +115,7 @@ class LakeCopy:
         for prefix in (SNAPSHOTS, QUARANTINE):
             for stored in self.lake.storage.list_keys(prefix):
                 damages += self._carry(stored, progress)
-        refuse_damages(damages, "file")
+        _refuse_damages(damages)
 
     def prove(self, progress: Watcher = ignore_progress) -> None:
         """Read every copy back from its disk, and make sure that its name lasts.
@@ -113,7 +132,7 @@ class LakeCopy:
             if hashlib.sha256(content).hexdigest() != self.hashes[key]:
                 wrong.append(path)
                 self.fs.remove(path)
-        refuse_wrong(wrong)
+        _refuse_wrong(wrong)
         folders = folders_below([path.parent for path in paths.values()], self.target)
         # An earlier call may have been killed between a name and its sync.
         self.fs.sync_group([*paths.values(), *folders, self.target])
@@ -173,3 +192,22 @@ def _find_gone(month: Month) -> list[str]:
     """List the parts that have rows which count, and are not there."""
     named = month.winners.filter(pl.col("rows") > 0)["part"].drop_nulls().unique()
     return sorted({*named} - {*month.parts})
+
+
+def _refuse_damages(damages: Sequence[str]) -> None:
+    """Refuse to move what is damaged; everything else was copied."""
+    if damages:
+        raise LakeError(
+            f"{format_count(len(damages), 'file')} damaged, and not to be moved, first "
+            f"{'; '.join(damages[:SHOWN])}.  The lake is where it was: run `smallcaps repair`, "
+            "then the same command again"
+        )
+
+
+def _refuse_wrong(wrong: Sequence[Path]) -> None:
+    """Refuse copies that are not what was written, and that were removed."""
+    if wrong:
+        raise LakeError(
+            f"{len(wrong)} copies are not what was written, first {wrong[0]}: check the disk, or "
+            "choose another.  The lake is where it was"
+        )
