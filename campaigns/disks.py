@@ -76,7 +76,7 @@ def run_quotas(folder: Path, *, is_short: bool) -> Part:
         large = make_bulky_lakehouse(folder / "bulky", server.url, FileSystem())
         download(large, KEYS)
         truth = hash_stored(large)
-        for room in ROOMS[::3] if is_short else ROOMS:
+        for room in ROOMS[1::3] if is_short else ROOMS:
             part.check(f"{room} bytes", _fill(folder / f"quota-{room}", server, room, truth))
     return part
 

@@ -25,6 +25,8 @@ ENTRY_BYTES: Final = 256
 """What a session takes in the record of a segment."""
 INDEX_BYTES: Final = 16 * 1024
 """What ledger, catalog and Dagster take in the data folder for one session."""
+COMMIT_BYTES: Final = 96 * 1024
+"""What a commit takes however few sessions it has: a record, and pages of the ledger's log."""
 DEFAULT_RAW_BYTES_PER_TRADE: Final = 220
 """JSON of one trade as the vendor renders it, before its compression."""
 DEFAULT_TRADES_PER_SESSION: Final = 2_700

@@ -8,12 +8,14 @@ What sessions take is known when they are stored: until then their trades are we
 they wait for it they count as large as they lie in memory.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.core.budget.calibration import (
+    COMMIT_BYTES,
     ENTRY_BYTES,
     INDEX_BYTES,
     Calibration,
@@ -70,7 +72,8 @@ class Room:
         """
         expected = [count for span in spans for count in self._expect(span)]
         held = sum(len(result.sessions) for result in batch)
-        index = (len(expected) + held) * INDEX_BYTES
+        commits = len({f"{date:%Y-%m}" for span in spans for date in self._list_dates(span)})
+        index = (len(expected) + held) * INDEX_BYTES + (commits + bool(batch)) * COMMIT_BYTES
         if self.space.measure_room(self.data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
@@ -97,8 +100,10 @@ class Room:
         )
 
     def _expect(self, span: RequestRange) -> list[int | None]:
-        dates = self.calendar.dates(span.first_session, span.last_session)
-        return [self.bars.expect_count(span.ticker, date) for date in dates]
+        return [self.bars.expect_count(span.ticker, date) for date in self._list_dates(span)]
+
+    def _list_dates(self, span: RequestRange) -> list[dt.date]:
+        return self.calendar.dates(span.first_session, span.last_session)
 
     def _need_bytes(self, expected: Sequence[int | None]) -> float:
         """Estimate the bytes that sessions of so many trades take on their disk."""
