@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import polars as pl
 import pytest
 
 from smallcaps_assets import Lake
@@ -66,12 +67,14 @@ def owner(user: User, two_segments: Path) -> User:
 
 
 def list_segments(user: User) -> list[Path]:
-    """List the files of segments, the older ones first."""
+    """List the files of segments by their names."""
     return sorted((user.data_dir / "lake" / "segments").rglob("*.parquet"))
 
 
 def find_record(user: User) -> Path:
-    return next(path for path in list_segments(user) if path.name.endswith(RECORD))
+    """Find the record of BCPC: segments of one second are in no order by their names."""
+    records = (path for path in list_segments(user) if path.name.endswith(RECORD))
+    return next(path for path in records if "BCPC" in pl.read_parquet(path)["ticker"].to_list())
 
 
 def find_part(user: User) -> Path:
