@@ -37,22 +37,18 @@ EMULATED_LAST_SESSION = dt.date(2024, 12, 31)
 NOT_SETTINGS = frozenset({"SMALLCAPS_SHARED", "SMALLCAPS_SCREENSHOTS"})
 """Names behind the prefix that the tests read: where real data lie, where pictures go."""
 
-_PACED: Final = (
-    ", which was removed: sessions are committed in segments, for which "
-    "SMALLCAPS_COMMIT_INTERVAL_S waits; take the line out"
-)
+_PACED: Final = "sessions are committed in segments, for which SMALLCAPS_COMMIT_INTERVAL_S waits"
 REMOVED: Final = {
-    "SMALLCAPS_REMOVE_COMPACTED": ", which was removed: `smallcaps tidy` packs months and removes "
-    "what it replaced, without a setting; take the line out",
-    "SMALLCAPS_LAKE_ROOTS": ", which was removed: a lake lies in one folder, SMALLCAPS_LAKE says "
-    "where it begins, `smallcaps relocate DEST` moves it, and `smallcaps import --lake` takes over "
-    "one of several folders; take the line out",
+    "SMALLCAPS_REMOVE_COMPACTED": "`smallcaps tidy` packs months and removes what it replaced, "
+    "without a setting",
+    "SMALLCAPS_LAKE_ROOTS": "a lake lies in one folder, SMALLCAPS_LAKE says where it begins, "
+    "`smallcaps relocate DEST` moves it, and `smallcaps import --lake` takes over one of several "
+    "folders",
     "SMALLCAPS_SYNC_GROUP": _PACED,
     "SMALLCAPS_SYNC_INTERVAL_S": _PACED,
-    "SMALLCAPS_ZSTD_LEVEL": ", which was removed: segments are compressed as was measured to be "
-    "best; take the line out",
+    "SMALLCAPS_ZSTD_LEVEL": "segments are compressed as was measured to be best",
 }
-"""What is said of settings that an earlier version had, by name."""
+"""Settings that an earlier version had, and what there is instead."""
 
 
 class Source(StrEnum):
@@ -444,9 +440,13 @@ def _refuse_unknown_names() -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read .env: {error}; expected lines of NAME=value") from error
     for name in sorted(given):
+        if name in REMOVED:
+            raise ConfigError(
+                f"unknown setting {name}, which was removed: {REMOVED[name]}; take the line out"
+            )
         if name.startswith("SMALLCAPS_") and name not in known | NOT_SETTINGS:
             near = difflib.get_close_matches(name, known, n=1)
             hint = (
                 f"; did you mean {near[0]}?" if near else "; `smallcaps docs settings` lists them"
             )
-            raise ConfigError(f"unknown setting {name}{REMOVED.get(name, hint)}")
+            raise ConfigError(f"unknown setting {name}{hint}")

@@ -162,6 +162,14 @@ def store_sessions(
     return [receipt for session in prepared for receipt in store.commit([session])]
 
 
+def store_without_record(layout: LakeLayout, key: str) -> None:
+    """Store a session as a killed run leaves it: no record names its part."""
+    before = list_files(layout, "*.record.*")
+    store_sessions(layout, {key: ("regular",)})
+    (record,) = {*list_files(layout, "*.record.*")} - {*before}
+    record.unlink()
+
+
 def _prepare(
     store: SegmentStore, key: str, phases: Sequence[str], tree: Tree = Tree.TRADES
 ) -> PreparedSession:

@@ -25,6 +25,7 @@ from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
+from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lakehouse import Lakehouse
@@ -70,9 +71,10 @@ class Room:
         Raises:
             StorageError: A disk is gone.
         """
-        expected = [count for span in spans for count in self._expect(span)]
+        sessions = [(span.ticker, date) for span in spans for date in self._list_dates(span)]
+        expected = [self.bars.expect_count(*session) for session in sessions]
         held = sum(len(result.sessions) for result in batch)
-        commits = len({f"{date:%Y-%m}" for span in spans for date in self._list_dates(span)})
+        commits = len({month_of(date) for _, date in sessions})
         index = (len(expected) + held) * INDEX_BYTES + (commits + bool(batch)) * COMMIT_BYTES
         if self.space.measure_room(self.data_dir) < index:
             return False

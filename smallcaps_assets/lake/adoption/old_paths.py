@@ -22,12 +22,11 @@ from smallcaps_assets.errors import (
     StorageError,
 )
 from smallcaps_assets.lake.paths.names import month_folder, parse_date_folder, parse_ticker_folder
+from smallcaps_assets.lake.roots.register import HOME
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
 
 MANIFEST_NAME: Final = "manifest.json"
 REGISTER_NAME: Final = "lake_roots.json"
-HOME: Final = "lake"
-"""Path of the folder of the lake in the register."""
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 

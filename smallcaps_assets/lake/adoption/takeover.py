@@ -182,7 +182,7 @@ def _keep_register(old: LakeLayout, fs: FileSystem, identity: LakeIdentity) -> N
     Raises:
         LedgerMismatchError: It is lost, and with it which other disks have sessions.
     """
-    path = old.data_dir / REGISTER_NAME
+    path = old.roots_file
     if fs.is_file(path):
         fs.publish({old.lake_dir / REGISTER_NAME: fs.read(path)}, root=old.lake_dir)
     elif identity.id and fs.is_file(old.ledger_file):

@@ -34,14 +34,13 @@ from smallcaps_assets_tests.lake.reader_factories import (
     fill_lake,
     fill_moved_lake,
     find_part,
-    list_files,
     make_bars,
     make_pilot,
     make_splits,
     make_trades,
     make_watchlist,
     make_window_plan,
-    store_sessions,
+    store_without_record,
 )
 from smallcaps_assets_tests.lake.segments.lake_of_segments import enter
 
@@ -200,10 +199,7 @@ def test_receipts_are_a_snapshot_with_instants(built: LakeLayout) -> None:
 
 def test_parts_without_a_record_are_not_visible(layout: LakeLayout) -> None:
     """L18: a part of a killed run is there for no reader."""
-    before = list_files(layout, "*.record.*")
-    store_sessions(layout, {"ZZZ_2024-03-15": ("regular",)})
-    (record,) = {*list_files(layout, "*.record.*")} - {*before}
-    record.unlink()
+    store_without_record(layout, "ZZZ_2024-03-15")
 
     build(layout)
 

@@ -23,13 +23,13 @@ from smallcaps_assets_tests.lake.reader_factories import (
     ALL_PHASES,
     fill_lake,
     find_part,
-    list_files,
     make_bars,
     make_pilot,
     make_trades,
     make_watchlist,
     make_window_plan,
     store_sessions,
+    store_without_record,
 )
 
 A1, A2, A3, B1 = "AAA_2024-03-14", "AAA_2024-03-15", "AAA_2024-03-18", "BCpC_2024-03-15"
@@ -104,10 +104,7 @@ def test_trades_refuses_what_does_not_exist(
 def test_trades_shows_no_part_without_a_record(tmp_path: Path) -> None:
     """L18: what a killed run left is there for no reader."""
     layout = fill_lake(tmp_path, {A1: ("regular",)})
-    before = list_files(layout, "*.record.*")
-    store_sessions(layout, {B1: ("regular",)})
-    (record,) = {*list_files(layout, "*.record.*")} - {*before}
-    record.unlink()
+    store_without_record(layout, B1)
 
     assert Lake(tmp_path).trades().collect()["ticker"].to_list() == ["AAA"]
 
