@@ -65,7 +65,7 @@ bench-short: $(STAMP) ## their short form, for orientation: less of everything, 
 docs: $(STAMP) ## write the pages made from the code: data dictionary, JSON, .env.example
 	$(BIN)/python -m smallcaps_assets.cli.pages.generated
 
-faults: $(STAMP) ## the fault campaign: kills, power failures, damage; less than half an hour on two idle cores
+faults: $(STAMP) ## the fault campaign: kills, power failures, damage; about an hour on two idle cores
 	$(BIN)/python -m campaigns.faults --report docs/reliability.md
 
 faults-short: $(STAMP) ## its short form, which belongs to the gate

@@ -19,7 +19,11 @@ from typing import Final, TypeVar
 
 import polars as pl
 
-from smallcaps_assets.core.budget.calibration import DEFAULT_BYTES_PER_TRADE, INDEX_BYTES
+from smallcaps_assets.core.budget.calibration import (
+    COMMIT_BYTES,
+    DEFAULT_BYTES_PER_TRADE,
+    INDEX_BYTES,
+)
 from smallcaps_assets.core.figures import format_bytes
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.sessions import session_range
@@ -46,6 +50,7 @@ from smallcaps_assets.lake.interchange.archives import (
     walk_archive,
 )
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
@@ -212,7 +217,9 @@ class Import:
             StorageError: The lake has no room for the group.
         """
         rows = sum(prepared.receipt.rows for prepared in written)
-        needed = math.ceil(rows * DEFAULT_BYTES_PER_TRADE) + len(written) * INDEX_BYTES
+        months = {month_of(prepared.receipt.session_date) for prepared in written}
+        index = len(written) * INDEX_BYTES + len(months) * COMMIT_BYTES
+        needed = math.ceil(rows * DEFAULT_BYTES_PER_TRADE) + index
         room = self._lakehouse.free_space.measure_room(self._lakehouse.layout.lake_dir)
         if written and room < needed:
             raise StorageError(

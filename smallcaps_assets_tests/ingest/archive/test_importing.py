@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 import re
 import shutil
@@ -39,14 +40,17 @@ from smallcaps_assets_tests.archive_factories import (
     write_session,
 )
 from smallcaps_assets_tests.ingest.ingest_factories import hash_stored
+from smallcaps_assets_tests.lake.disks import QuotaDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     EMPTY_KEY,
+    NOW,
     REPO_ROOT,
     SmallLake,
     count_trade_requests,
     download_plan,
     find_shared,
     make_lakehouse,
+    make_settings,
     planned_keys,
     publish_plan,
     refresh_due_bars,
@@ -380,6 +384,28 @@ def test_import_stops_before_the_disk_is_full_and_goes_on_later(
 
     roomy = make_lakehouse(tmp_path / "data", URL)
     assert run_import(roomy, archive)[KEY].action is Action.KEPT_APART
+
+
+def test_import_leaves_the_reserve_whole_whatever_room_is_left(
+    tmp_path: Path, archive: Path
+) -> None:
+    """L25: a record and pages of the ledger's log count too, however few sessions a group has."""
+    reserve, plenty = 100_000, 50_000_000
+    for room in range(50_000, 200_000, 25_000):  # less is gone when the import begins
+        data = tmp_path / f"data{room}"
+        data.mkdir()
+        disk = QuotaDisk({data: plenty})
+        settings = make_settings(data, URL, disk_reserve_gb=reserve / 1024**3)
+        lakehouse = Lakehouse(settings, fs=disk, clock=lambda: NOW)
+        index_stored(lakehouse)
+        disk.capacities[data] = plenty - disk.free_bytes(data) + reserve + room
+
+        with contextlib.suppress(StorageError):
+            run_import(lakehouse, archive, accept_unproven=True)
+
+        assert disk.refusals == 0
+        assert disk.free_bytes(data) >= reserve, room
+        assert lakehouse.sessions.find_receipt(KEY) is not None or room < 150_000
 
 
 # -- the view, and the download that follows ---------------------------------------------
