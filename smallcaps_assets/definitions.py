@@ -34,6 +34,7 @@ from smallcaps_assets.defs.assets.research_events import (
 from smallcaps_assets.defs.assets.research_months import build_research_months, freshness_checks
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
+from smallcaps_assets.defs.assets.universe import universe_queue, universe_trades
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
 from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
 from smallcaps_assets.defs.automation.sensors import (
@@ -51,6 +52,7 @@ from smallcaps_assets.defs.checks.freshness import (
 from smallcaps_assets.defs.checks.trades import lake_audits
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.recheck_job import recheck_job
+from smallcaps_assets.defs.universe_job import universe_job
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference.daily_bars import bar_range
 from smallcaps_assets.lake.roots.market import adopt_source
@@ -99,6 +101,8 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             download_estimate,
             download_queue,
             trades,
+            universe_queue,
+            universe_trades,
             lake_catalog,
             download_report,
         ],
@@ -119,6 +123,8 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             jobs.plan_new_sessions,
             jobs.plan_sessions,
             jobs.download_missing,
+            jobs.download_units,
+            universe_job,
             recheck_job,
             jobs.audit_lake,
             jobs.refresh_catalog,

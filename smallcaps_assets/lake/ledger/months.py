@@ -85,15 +85,26 @@ class LedgerMonths(LedgerHistory):
         ]
         return pl.DataFrame(rows, RECORDS_SCHEMA, orient="row")
 
-    def ticker_months(self, first: str = "", last: str = "9999-12") -> pl.DataFrame:
+    def ticker_months(
+        self, first: str = "", last: str = "9999-12", tickers: Iterable[str] | None = None
+    ) -> pl.DataFrame:
         """Read the bits of the sessions of each ticker and month, both months included.
+
+        Args:
+            first: First month.
+            last: Last month.
+            tickers: Only these, where the months are few; all by default.
 
         Returns:
             ``TICKER_MONTHS_SCHEMA`` without ``record``, a row a month and ticker, sorted by them.
             A session that lost its proof is not proven, though an earlier answer may stand.
         """
-        bounds = {"first": first, "last": last}
-        rows = self._fetch_from("ticker_months", month_sql.TICKER_MONTHS, bounds)
+        bounds: Row = {"first": first, "last": last}
+        chosen = month_sql.TICKER_MONTHS
+        if tickers is not None:
+            chosen = month_sql.CHOSEN_TICKER_MONTHS
+            bounds |= {"tickers": json.dumps(list(tickers))}
+        rows = self._fetch_from("ticker_months", chosen, bounds)
         schema = {name: dtype for name, dtype in TICKER_MONTHS_SCHEMA.items() if name != "record"}
         told = pl.DataFrame(rows, schema, orient="row")
         lost = self.lost_proof()

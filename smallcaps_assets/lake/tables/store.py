@@ -14,6 +14,7 @@ begins.  A reader takes the record whose hash is that of the rows it finds, so i
 or the new one whenever it reads, and whenever the writer died; any other hash is an error.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,9 +41,16 @@ from smallcaps_assets.schemas import (
     PILOT_WATCHLIST,
     SPLITS,
     UNIVERSE,
+    UNIVERSE_PLAN,
     WATCHLIST,
     Table,
 )
+
+
+class UniverseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """PROVISIONAL."""
+
+    plan_hash: str
 
 
 class TableStore(BarMonthStore):
@@ -190,6 +198,33 @@ class TableStore(BarMonthStore):
             return convert_fields(facts, PlanRecord), plan
         except DECODER_FAULTS as error:
             raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
+
+    def write_universe_plan(self, plan: pl.DataFrame, record: "UniverseRecord") -> None:
+        """PROVISIONAL."""
+        content = encode_table(
+            UNIVERSE_PLAN, plan.sort(UNIVERSE_PLAN.key), msgspec.to_builtins(record)
+        )
+        self._publish(self.layout.universe_plan_file, content)
+
+    def identify_universe_plan(self) -> str:
+        """Identify the published plan of a universe, to see whether it is another one now.
+
+        Raises:
+            MissingPartitionError: No universe is planned.
+        """
+        content = self.fs.read(self.layout.universe_plan_file)
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+    def has_universe_plan(self) -> bool:
+        """Say whether a universe is planned."""
+        return self.fs.is_file(self.layout.universe_plan_file)
+
+    def read_universe_plan(self) -> tuple["UniverseRecord", pl.DataFrame]:
+        """PROVISIONAL."""
+        path = self.layout.universe_plan_file
+        plan = self._read(UNIVERSE_PLAN, path)
+        facts = decode_facts(UNIVERSE_PLAN, self.fs.read(path), where=str(path))
+        return convert_fields(facts, UniverseRecord), plan
 
     def read_not_yet_available(self) -> pl.DataFrame:
         """Read ``ticker`` and ``session_date`` of what is wanted, but not available yet.

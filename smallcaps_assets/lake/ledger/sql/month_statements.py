@@ -32,6 +32,9 @@ TICKER_MONTHS: Final = """
 SELECT month, ticker, sum(proven), sum(red), sum(marked), sum(beside), sum(rows), sum(bytes)
 FROM ticker_months WHERE month BETWEEN :first AND :last GROUP BY month, ticker
 """
+CHOSEN_TICKER_MONTHS: Final = TICKER_MONTHS.replace(
+    "GROUP BY", "AND ticker IN (SELECT value FROM json_each(:tickers)) GROUP BY"
+)
 HELD: Final = """
 SELECT month, ticker, record, proven, red, beside FROM ticker_months WHERE month = :month
 """

@@ -1,0 +1,94 @@
+"""Universes of the emulated market: planned, registered, and what Dagster shows of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import dagster as dg
+import polars as pl
+from dagster import AssetPartitionStatus
+
+from smallcaps_assets.core.sessions import load_calendar, month_bounds
+from smallcaps_assets.core.universe.units import assign_batches
+from smallcaps_assets.defs.instance.units import UNITS_KEY, register_units
+from smallcaps_assets.defs.partitions import UNITS_SET, universe_units
+from smallcaps_assets.ingest.derived import ensure_indexed
+from smallcaps_assets.ingest.universe.standing import measure_plan
+from smallcaps_assets.lake.tables.store import UniverseRecord
+from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.schemas import UNIVERSE_PLAN
+from smallcaps_assets_tests.defs.defs_factories import Home
+
+MARKET: Final = (
+    *("--tickers", "12", "--from", "2024-01-02", "--to", "2024-03-28"),
+    *("--trades-scale", "0.05", "--busy-trades", "0"),
+)
+"""Twelve companies and three months."""
+MONTHS: Final = ("2024-01", "2024-02")
+BATCH: Final = 4
+NO_BATCHES: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+def plan_universe(
+    tickers: Iterable[str], months: Sequence[str] = MONTHS, batches: Mapping[str, int] = NO_BATCHES
+) -> pl.DataFrame:
+    """Plan whole months of tickers, in batches of four; those of an earlier plan stay."""
+    listed = pl.DataFrame({"ticker": sorted(tickers)}).with_columns(first_month=pl.lit(months[0]))
+    assigned = assign_batches(listed, batches, BATCH)
+    rows = [
+        {"month": month, "ticker": ticker, "batch": assigned[ticker], "owed": owe_month(month)}
+        for ticker in listed["ticker"]
+        for month in months
+    ]
+    plan = pl.DataFrame(rows, {name: UNIVERSE_PLAN.schema[name] for name in rows[0]})
+    nothing = pl.lit(None, pl.Int64()).alias("expected_rows")
+    return UNIVERSE_PLAN.conform(plan.with_columns(nothing).sort(UNIVERSE_PLAN.key))
+
+
+def owe_month(month: str) -> int:
+    """Return the bits of all sessions of a month."""
+    return sum(1 << date.day for date in load_calendar().dates(*month_bounds(month)))
+
+
+def read_batches(plan: pl.DataFrame) -> dict[str, int]:
+    """Return the batch of each ticker of a plan."""
+    return dict(plan.select("ticker", "batch").unique().iter_rows())
+
+
+def publish_universe(lakehouse: Lakehouse, plan: pl.DataFrame) -> None:
+    """Publish the plan of a universe, without registering it."""
+    lakehouse.tables.write_universe_plan(
+        plan, UniverseRecord(plan_hash=str(plan.hash_rows(seed=1).sum()))
+    )
+
+
+def make_universe_home(folder: Path, url: str, plan: pl.DataFrame, **changes: object) -> Home:
+    """Return a home in which a universe is planned and registered, and nothing else."""
+    home = Home(folder, url, changes)
+    folder.mkdir()
+    lakehouse = home.lakehouse
+    publish_universe(lakehouse, plan)
+    ensure_indexed(lakehouse)
+    with home.open_instance() as instance:
+        register_units(instance, lakehouse)
+    lakehouse.ledger.close()
+    return home
+
+
+def read_colours(instance: dg.DagsterInstance) -> dict[str, set[str]]:
+    """Return the registered units by the status that Dagster shows."""
+    units = instance.get_dynamic_partitions(UNITS_SET)
+    shown = instance.get_status_by_partition(UNITS_KEY, list(units), universe_units) or {}
+    colours: dict[str, set[str]] = {status.value: set() for status in AssetPartitionStatus}
+    colours["MISSING"] = set()
+    for unit in units:
+        status = shown.get(unit)
+        colours[status.value if status else "MISSING"].add(unit)
+    return colours
+
+
+def list_proven(lakehouse: Lakehouse) -> set[str]:
+    """Return the units of the published plan of which everything owed is proven."""
+    _, plan = lakehouse.tables.read_universe_plan()
+    return set(measure_plan(lakehouse, plan).filter(pl.col("missing") == 0)["unit"])
