@@ -1,5 +1,7 @@
 """Universes of the emulated market: planned, registered, and what Dagster shows of them."""
 
+import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +46,16 @@ def plan_universe(
     plan = pl.DataFrame(rows, {name: UNIVERSE_PLAN.schema[name] for name in rows[0]})
     nothing = pl.lit(None, pl.Int64()).alias("expected_rows")
     return UNIVERSE_PLAN.conform(plan.with_columns(nothing).sort(UNIVERSE_PLAN.key))
+
+
+def frame_plan(sessions: Iterable[tuple[str, dt.date]], batches: Mapping[str, int]) -> pl.DataFrame:
+    """Frame the plan that owes these sessions."""
+    owed: dict[tuple[str, str], int] = defaultdict(int)
+    for ticker, date in sessions:
+        owed[f"{date:%Y-%m}", ticker] |= 1 << date.day
+    rows = [(month, ticker, batches[ticker], bits, None) for (month, ticker), bits in owed.items()]
+    plan = pl.DataFrame(rows, UNIVERSE_PLAN.schema, orient="row")
+    return UNIVERSE_PLAN.conform(plan.sort(UNIVERSE_PLAN.key))
 
 
 def owe_month(month: str) -> int:
