@@ -104,3 +104,14 @@ def list_proven(lakehouse: Lakehouse) -> set[str]:
     """Return the units of the published plan of which everything owed is proven."""
     _, plan = lakehouse.tables.read_universe_plan()
     return set(measure_plan(lakehouse, plan).filter(pl.col("missing") == 0)["unit"])
+
+
+def republish(home: Home, plan: pl.DataFrame) -> dict[str, set[str]]:
+    """Publish another plan of a home and register it; return what Dagster shows then."""
+    lakehouse = home.lakehouse
+    publish_universe(lakehouse, plan)
+    with home.open_instance() as instance:
+        register_units(instance, lakehouse)
+        colours = read_colours(instance)
+    lakehouse.ledger.close()
+    return colours
