@@ -34,7 +34,11 @@ from smallcaps_assets.defs.assets.research_events import (
 from smallcaps_assets.defs.assets.research_months import build_research_months, freshness_checks
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
-from smallcaps_assets.defs.assets.universe import universe_queue, universe_trades
+from smallcaps_assets.defs.assets.universe import (
+    universe_plan,
+    universe_queue,
+    universe_trades,
+)
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
 from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
 from smallcaps_assets.defs.automation.sensors import (
@@ -101,6 +105,7 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             download_estimate,
             download_queue,
             trades,
+            universe_plan,
             universe_queue,
             universe_trades,
             lake_catalog,
@@ -122,6 +127,7 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             jobs.plan_pilot,
             jobs.plan_new_sessions,
             jobs.plan_sessions,
+            jobs.plan_universe,
             jobs.download_missing,
             jobs.download_units,
             universe_job,

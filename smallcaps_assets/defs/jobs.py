@@ -21,6 +21,7 @@ from smallcaps_assets.schemas import (
     SPLITS,
     TRADES,
     UNIVERSE,
+    UNIVERSE_PLAN,
     WATCHLIST,
 )
 from smallcaps_assets.schemas_research import (
@@ -39,6 +40,7 @@ SESSIONS_JOB = "plan_sessions"
 REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
+UNIVERSE_PLAN_JOB = "plan_universe"
 BARS_JOB = "make_bars"
 STUDY_JOB = "study_events"
 
@@ -74,6 +76,11 @@ plan_sessions = dg.define_asset_job(
     )
     | dg.AssetSelection.checks(planned_tickers_are_known),
     description="Plan the sessions of the tickers in the settings, without events; register them.",
+)
+plan_universe = dg.define_asset_job(
+    UNIVERSE_PLAN_JOB,
+    selection=dg.AssetSelection.assets(UNIVERSE_PLAN.name, "universe_queue"),
+    description="Plan whole months of many tickers, of listings or of a file; register their units.",
 )
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,

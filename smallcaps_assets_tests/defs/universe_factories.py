@@ -12,15 +12,17 @@ import polars as pl
 from dagster import AssetPartitionStatus
 
 from smallcaps_assets.core.sessions import load_calendar, month_bounds
+from smallcaps_assets.core.universe.progress import PROVEN, measure_units
 from smallcaps_assets.core.universe.units import assign_batches
 from smallcaps_assets.defs.instance.units import UNITS_KEY, register_units
 from smallcaps_assets.defs.partitions import UNITS_SET, universe_units
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.universe.standing import measure_plan
-from smallcaps_assets.lake.tables.store import UniverseRecord
+from smallcaps_assets.lake.tables.universe_record import UniverseRecord, hash_units
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import UNIVERSE_PLAN
 from smallcaps_assets_tests.defs.defs_factories import Home
+from smallcaps_assets_tests.lakehouse_factories import NOW
 
 MARKET: Final = (
     *("--tickers", "12", "--from", "2024-01-02", "--to", "2024-03-28"),
@@ -70,9 +72,22 @@ def read_batches(plan: pl.DataFrame) -> dict[str, int]:
 
 def publish_universe(lakehouse: Lakehouse, plan: pl.DataFrame) -> None:
     """Publish the plan of a universe, without registering it."""
-    lakehouse.tables.write_universe_plan(
-        plan, UniverseRecord(plan_hash=str(plan.hash_rows(seed=1).sum()))
+    units = measure_units(plan, pl.DataFrame(schema=PROVEN))
+    months = plan["month"].unique().sort()
+    record = UniverseRecord(
+        plan_hash=hash_units(units),
+        created_at=NOW,
+        symbols="tickers.txt",
+        first=month_bounds(months[0])[0],
+        last=month_bounds(months[-1])[1],
+        tickers=plan["ticker"].n_unique(),
+        units=units.height,
+        ticker_months=plan.height,
+        sessions=int(units["owed"].sum()),
+        batch_tickers=BATCH,
+        batches=read_batches(plan),
     )
+    lakehouse.tables.write_universe_plan(plan, record)
 
 
 def make_universe_home(folder: Path, url: str, plan: pl.DataFrame, **changes: object) -> Home:

@@ -1,4 +1,5 @@
-"""Universes: how their units stand, and what a run does with some of them.
+"""Universes: the published plan of whole ticker-months, how its units stand, and fetching them.
 
-Does not belong here: bits, batches and keys (``core.universe``), the download itself (``ticks``).
+Does not belong here: lives, units and costs as such (``core.universe``), listings
+(``ingest.reference``), the download itself (``ingest.ticks``).
 """

@@ -36,6 +36,7 @@ from smallcaps_assets.lake.tables.plan_record import (
     hash_plan,
     parse_plan_text,
 )
+from smallcaps_assets.lake.tables.universe_record import UniverseRecord, parse_record
 from smallcaps_assets.schemas import (
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
@@ -45,12 +46,6 @@ from smallcaps_assets.schemas import (
     WATCHLIST,
     Table,
 )
-
-
-class UniverseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """PROVISIONAL."""
-
-    plan_hash: str
 
 
 class TableStore(BarMonthStore):
@@ -80,7 +75,8 @@ class TableStore(BarMonthStore):
         """Write a table, in place of the published one or, unpublished, beside it.
 
         Args:
-            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS`` or ``UNIVERSE``.
+            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS``, ``UNIVERSE`` or
+                ``UNIVERSE_PLAN``.
             rows: Its rows; they are stored in the order of the key.
             is_published: It passed its checks.
             facts: What is known of them and they do not tell; anything JSON can hold.
@@ -199,12 +195,30 @@ class TableStore(BarMonthStore):
         except DECODER_FAULTS as error:
             raise DataError(f"{path} holds no record of a plan ({name_fault(error)})") from error
 
-    def write_universe_plan(self, plan: pl.DataFrame, record: "UniverseRecord") -> None:
-        """PROVISIONAL."""
-        content = encode_table(
-            UNIVERSE_PLAN, plan.sort(UNIVERSE_PLAN.key), msgspec.to_builtins(record)
-        )
-        self._publish(self.layout.universe_plan_file, content)
+    def read_not_yet_available(self) -> pl.DataFrame:
+        """Read ``ticker`` and ``session_date`` of what is wanted, but not available yet.
+
+        Raises:
+            MissingPartitionError: No plan is published.
+            LedgerMismatchError: Plan and record differ.
+        """
+        record, _ = self.read_plan()
+        return frame_not_yet_available(record)
+
+    def write_universe_plan(
+        self, plan: pl.DataFrame, record: UniverseRecord, *, is_published: bool = True
+    ) -> Path:
+        """Write the plan of a universe with its record, as :meth:`write_table` does.
+
+        Raises:
+            StorageError: The disk refuses; the published plan is unchanged.
+        """
+        facts = msgspec.to_builtins(record)
+        return self.write_table(UNIVERSE_PLAN, plan, is_published=is_published, facts=facts)
+
+    def has_universe_plan(self) -> bool:
+        """Say whether a universe is planned."""
+        return self.fs.is_file(self.layout.universe_plan_file)
 
     def identify_universe_plan(self) -> str:
         """Identify the published plan of a universe, to see whether it is another one now.
@@ -215,26 +229,27 @@ class TableStore(BarMonthStore):
         content = self.fs.read(self.layout.universe_plan_file)
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
-    def has_universe_plan(self) -> bool:
-        """Say whether a universe is planned."""
-        return self.fs.is_file(self.layout.universe_plan_file)
-
-    def read_universe_plan(self) -> tuple["UniverseRecord", pl.DataFrame]:
-        """PROVISIONAL."""
-        path = self.layout.universe_plan_file
-        plan = self._read(UNIVERSE_PLAN, path)
-        facts = decode_facts(UNIVERSE_PLAN, self.fs.read(path), where=str(path))
-        return convert_fields(facts, UniverseRecord), plan
-
-    def read_not_yet_available(self) -> pl.DataFrame:
-        """Read ``ticker`` and ``session_date`` of what is wanted, but not available yet.
+    def read_universe_plan(
+        self, *, is_candidate: bool = False
+    ) -> tuple[UniverseRecord, pl.DataFrame]:
+        """Read the published plan of a universe with its record, or the one that was not published.
 
         Raises:
-            MissingPartitionError: No plan is published.
-            LedgerMismatchError: Plan and record differ.
+            MissingPartitionError: There is none.
+            DataError: The file is damaged, or was not written by this program.
         """
-        record, _ = self.read_plan()
-        return frame_not_yet_available(record)
+        published = self.layout.universe_plan_file
+        path = self._candidate(published) if is_candidate else published
+        try:
+            content = self.fs.read(path)
+        except MissingPartitionError as error:
+            raise MissingPartitionError(
+                f"no universe is planned at {path}: run `smallcaps plan --universe`"
+            ) from error
+        return (
+            parse_record(content, where=str(path)),
+            decode_table(UNIVERSE_PLAN, content, where=str(path)),
+        )
 
     def _read(self, table: Table, path: Path) -> pl.DataFrame:
         try:
@@ -272,6 +287,7 @@ class TableStore(BarMonthStore):
             SPLITS.name: self.layout.splits_file,
             UNIVERSE.name: self.layout.universe_file,
             EVENT_WINDOW_PLAN.name: self.layout.plan_file,
+            UNIVERSE_PLAN.name: self.layout.universe_plan_file,
         }
         return paths[table.name]
 
