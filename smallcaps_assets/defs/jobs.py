@@ -80,7 +80,7 @@ plan_sessions = dg.define_asset_job(
 plan_universe = dg.define_asset_job(
     UNIVERSE_PLAN_JOB,
     selection=dg.AssetSelection.assets(UNIVERSE_PLAN.name, "universe_queue"),
-    description="Plan whole months of many tickers, of listings or of a file; register their units.",
+    description="Plan whole months of many tickers, listed or in a file; register their units.",
 )
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,
