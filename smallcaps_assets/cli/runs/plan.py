@@ -17,7 +17,13 @@ from smallcaps_assets.ingest.reference.daily_bars import due_months
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import OutsideUniverse, PlanMode
 
-WARNINGS = ("daily_bars_are_whole", "splits_do_not_contradict", "planned_tickers_are_known")
+WARNINGS = (
+    "daily_bars_are_whole",
+    "splits_do_not_contradict",
+    "planned_tickers_are_known",
+    "universe_symbols_are_known",
+    "universe_plan_holds_the_delisted",
+)
 """Checks that stop nothing and whose words belong on the screen of a plan."""
 OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_universe_action")
 """Metadata of `watchlist` that tell of rows outside the universe."""

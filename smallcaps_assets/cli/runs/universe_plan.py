@@ -19,13 +19,6 @@ from smallcaps_assets.ingest.universe.planning import bound_months
 from smallcaps_assets.ingest.universe.symbols import read_symbols
 from smallcaps_assets.schemas import UNIVERSE_PLAN
 
-WARNINGS = (
-    "universe_symbols_are_known",
-    "universe_plan_holds_the_delisted",
-    "universe_fits_the_disk",
-)
-"""Checks that stop nothing and whose words belong on the screen."""
-
 
 def run_universe_plan(work: Workplace, console: Console, *, is_accepted: bool) -> bool:
     """Refresh what is due, run the plan and print it; return whether it was published.

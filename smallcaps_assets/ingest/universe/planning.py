@@ -79,23 +79,23 @@ def build_candidate(lakehouse: Lakehouse, previous: Mapping[str, int]) -> Univer
 def bound_months(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
     """Find the first date and the last one that a universe may plan.
 
-    A month is planned when it is over and its last session published; the last one is planned
-    whole, whatever its day that the settings name.
+    A month is planned when it is over: when its last session is published, and is not after the
+    last one that is wanted.
 
     Raises:
         ConfigError: There is no such month.
     """
-    first, newest = lakehouse.first_wanted, lakehouse.last_available
-    wanted = min(lakehouse.last_wanted, newest)
+    first = lakehouse.first_wanted
+    wanted = min(lakehouse.last_wanted, lakehouse.last_available)
     begin, end = month_bounds(f"{wanted:%Y-%m}")
-    if lakehouse.calendar.dates(begin, end)[-1] > newest:
+    if lakehouse.calendar.dates(begin, end)[-1] > wanted:
         end = begin - dt.timedelta(days=1)
     if end < first:
         raise ConfigError(
             f"no month from {first} to {lakehouse.last_wanted} is over and published (the newest "
-            f"published session is {newest}): a universe is planned in whole months; ask for "
-            "earlier ones (--from and --to, SMALLCAPS_FIRST_SESSION, SMALLCAPS_LAST_SESSION), or "
-            "plan again when the month is over"
+            f"published session is {lakehouse.last_available}): a universe is planned in whole "
+            "months; ask for other dates (--from and --to, SMALLCAPS_FIRST_SESSION, "
+            "SMALLCAPS_LAST_SESSION), or plan again when the month is over"
         )
     return first, end
 

@@ -222,10 +222,20 @@ def test_the_open_month_waits_until_it_is_over_and_published(tmp_path: Path) -> 
     assert planned == [dt.date(2024, 1, 31), dt.date(2024, 2, 29)]
 
 
-def test_a_month_is_planned_whole_whatever_its_day_that_is_named_last(tmp_path: Path) -> None:
-    lakehouse = plan_symbols(tmp_path, "CON", last_session=dt.date(2024, 2, 9))
+@pytest.mark.parametrize(
+    ("wanted", "planned"),
+    [
+        (dt.date(2024, 3, 27), dt.date(2024, 2, 29)),
+        (dt.date(2024, 3, 28), dt.date(2024, 3, 31)),  # the Friday after it has no session
+        (dt.date(2024, 3, 31), dt.date(2024, 3, 31)),
+    ],
+)
+def test_a_month_is_planned_whole_or_not_at_all(
+    tmp_path: Path, wanted: dt.date, planned: dt.date
+) -> None:
+    lakehouse = plan_symbols(tmp_path, "CON", last_session=wanted)
 
-    assert measure_universe(lakehouse).record.last == dt.date(2024, 2, 29)
+    assert measure_universe(lakehouse).record.last == planned
 
 
 def test_dates_without_a_month_that_is_over_are_refused(tmp_path: Path) -> None:
