@@ -19,6 +19,7 @@ from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lake.upkeep.indexing import record_plan
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def _register(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFacts:
     if new:
         instance.add_dynamic_partitions(PLANNED_SET, new)
     waiting = lakehouse.tables.read_not_yet_available()
-    lakehouse.ledger.record_plan(plan, waiting)
+    record_plan(lakehouse.ledger, lambda: lakehouse.sessions.lake, plan, waiting)
     aligned = align_states(instance, lakehouse, new)
     return QueueFacts(
         keys=len(keys),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
+import polars as pl
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
@@ -244,10 +245,9 @@ class Look:
         record = parse_plan_text(content, where=str(self.lakehouse.home.plan_record_file)).record
         if not record.unknown_tickers:
             return frozenset()
-        stored = self.ledger.stored_sessions()
-        return frozenset(record.unknown_tickers).difference(
-            stored.filter(stored["rows"] > 0)["ticker"].unique()
-        )
+        stored = self.ledger.ticker_months(tickers=record.unknown_tickers)
+        is_traded = (pl.col("rows") > 0) & (pl.col("proven") != 0)
+        return frozenset(record.unknown_tickers).difference(stored.filter(is_traded)["ticker"])
 
     def _describe_stored(self, totals: Totals) -> StoredPart:
         lost = self.ledger.lost_keys()

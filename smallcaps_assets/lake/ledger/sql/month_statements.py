@@ -32,6 +32,12 @@ TICKER_MONTHS: Final = """
 SELECT month, ticker, sum(proven), sum(red), sum(marked), sum(beside), sum(rows), sum(bytes)
 FROM ticker_months WHERE month BETWEEN :first AND :last GROUP BY month, ticker
 """
+TICKERS_MONTHS: Final = """
+SELECT month, ticker, sum(proven), sum(red), sum(marked), sum(beside), sum(rows), sum(bytes)
+FROM (SELECT DISTINCT month FROM months WHERE month BETWEEN :first AND :last)
+    CROSS JOIN ticker_months USING (month)
+WHERE ticker IN (SELECT value FROM json_each(:tickers)) GROUP BY month, ticker
+"""
 HELD: Final = """
 SELECT month, ticker, record, proven, red, beside FROM ticker_months WHERE month = :month
 """
