@@ -11,6 +11,7 @@ never overlap: sums of them are unions, and a change is a sum with signs.
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.segments.entries import SESSION
@@ -229,16 +230,19 @@ def list_sessions(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
     Returns:
         ``ticker``, ``session_date`` and ``record``, in the order of ``ticker_months``.
     """
-    # A product of ticker-months and days would not fit into memory with a whole universe.
-    days = pl.concat_list(
-        pl.when(pl.col(bits) & 2**day != 0).then(pl.lit(day, pl.Int8()))
-        for day in range(1, DAYS + 1)
-    ).list.drop_nulls()
+    return explode_days(ticker_months, bits).select("ticker", "session_date", "record")
+
+
+def explode_days(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
+    """Repeat each row for every day of its bits, with that day as ``session_date``; order is kept.
+
+    Args:
+        ticker_months: Columns ``month``, the one that ``bits`` names, and any others.
+        bits: Name of a column of bits.
+    """
+    held = ticker_months[bits].to_numpy()
+    is_set = np.stack([(held >> day) & 1 for day in range(1, DAYS + 1)], axis=1, dtype=np.int8)
+    rows, days = np.nonzero(is_set)
     first = (pl.col("month") + "-01").str.to_date("%Y-%m-%d")
-    date = first + pl.duration(days=pl.col("day").cast(pl.Int64()) - 1)
-    listed = ticker_months.filter(pl.col(bits) != 0).with_columns(day=days)
-    return (
-        listed.explode("day")
-        .drop_nulls("day")
-        .select("ticker", date.alias("session_date"), "record")
-    )
+    date = first + pl.duration(days=pl.Series(days, dtype=pl.Int64()))
+    return ticker_months[rows].with_columns(session_date=date)
