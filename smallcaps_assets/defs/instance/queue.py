@@ -80,7 +80,8 @@ def _register(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFacts:
         raise ConfigError(
             f"the published plan has {len(keys):,} ticker-sessions and one partition set holds at "
             f"most {MAX_KEYS:,}: the keys were left as they are; it was published by an older "
-            "version, so plan again: `smallcaps plan` publishes no plan of this size"
+            "version, so plan again: `smallcaps plan` publishes no plan of this size, and "
+            "`smallcaps plan --universe` makes one of whole months, which has no such limit"
         )
     existing = instance.get_dynamic_partitions(PLANNED_SET)
     gone, new = set(existing) - set(keys), _without(keys, existing)
