@@ -244,5 +244,6 @@ def explode_days(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
     is_set = np.stack([(held >> day) & 1 for day in range(1, DAYS + 1)], axis=1, dtype=np.int8)
     rows, days = np.nonzero(is_set)
     first = (pl.col("month") + "-01").str.to_date("%Y-%m-%d")
-    date = first + pl.duration(days=pl.Series(days, dtype=pl.Int64()))
-    return ticker_months[rows].with_columns(session_date=date)
+    date = first + pl.duration(days=pl.col("_day"))
+    placed = ticker_months[rows].with_columns(_day=pl.Series(days, dtype=pl.Int64()))
+    return placed.with_columns(session_date=date).drop("_day")

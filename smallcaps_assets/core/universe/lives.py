@@ -12,7 +12,9 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.figures import format_count, format_share
 from smallcaps_assets.core.plan.intervals import merge_intervals
+from smallcaps_assets.core.verdicts import Number, Verdict
 
 SLACK: Final = dt.timedelta(days=30)
 """By how much a life is longer than its listing, on each side."""
@@ -56,6 +58,34 @@ def build_lives(
         last_date=pl.col("last_bar").fill_null(last),
     )
     return _merge(pl.concat([listed, _widen(unlisted, first, last)]))
+
+
+def judge_survivors(lives: pl.DataFrame, last: dt.date) -> Verdict:
+    """Judge survivorship: tickers of which all still lived at the end say little of the past.
+
+    Args:
+        lives: ``ticker``, ``first_date``, ``last_date``.
+        last: Last date that may be planned.
+    """
+    ends = lives.group_by("ticker").agg(pl.col("last_date").max())
+    gone = ends.filter(pl.col("last_date") < last).height
+    share = gone / ends.height if ends.height else 0.0
+    numbers: dict[str, Number] = {
+        "tickers": ends.height,
+        "ended_tickers": gone,
+        "ended_ratio": share,
+    }
+    if gone:
+        summary = (
+            f"{format_count(gone, 'ticker')} of {ends.height:,} ended before {last} "
+            f"({format_share(share)})"
+        )
+    else:
+        summary = (
+            f"none of {format_count(ends.height, 'ticker')} ended before {last}, so only survivors "
+            "would be studied: add symbols that were delisted, `smallcaps universe` lists them"
+        )
+    return Verdict(gone > 0, summary, numbers)
 
 
 def _find_ends(bars: Bars, stored: tuple[dt.date, dt.date] | None) -> pl.DataFrame:

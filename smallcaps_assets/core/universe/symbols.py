@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.keys import is_symbol_expression, show_symbol
+from smallcaps_assets.errors import DataError
 
 HEADERS: Final = ("ticker", "symbol")
 """Names of the column of symbols, in any case, where the first line names columns."""
@@ -39,15 +40,18 @@ class Symbols:
 def parse_symbols(text: str) -> Symbols:
     """Parse symbols that are separated by line ends, blanks, commas or semicolons.
 
-    What follows ``#`` on a line is left out.  Where the first line names columns, symbols are what
-    stands in the one called ``ticker`` or ``symbol``.  Case matters: ``BCpC`` is a symbol, and
-    ``abcd`` is not.
+    What follows ``#`` on a line is left out, in a table only whole lines.  Where the first line
+    names columns, symbols are what stands in the one called ``ticker`` or ``symbol``.  Case
+    matters: ``BCpC`` is a symbol, and ``abcd`` is not.
+
+    Raises:
+        DataError: It names columns, and a line is no row of a table.
     """
     found = pl.DataFrame(
         list(_iter_found(text.removeprefix("\ufeff"))),
         {"line": pl.Int64(), "ticker": pl.String()},
         orient="row",
-    )
+    ).with_columns(pl.col("ticker").str.strip_chars())
     good = found.filter(is_symbol_expression())["ticker"]
     upper = pl.DataFrame({"ticker": found["ticker"].str.to_uppercase()})
     is_meant = upper.select(is_symbol_expression()).to_series()
@@ -64,21 +68,21 @@ def parse_symbols(text: str) -> Symbols:
 
 def _iter_found(text: str) -> Iterator[tuple[int, str]]:
     """Yield number of the line and text of whatever stands where a symbol should."""
-    lines = [(number, line.partition("#")[0].strip()) for number, line in _number_lines(text)]
-    filled = [(number, line) for number, line in lines if line]
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
+    filled = [(number, line) for number, line in lines if line and not line.startswith("#")]
     column = _find_column(filled[0][1]) if filled else None
     if column is None:
         for number, line in filled:
-            yield from ((number, part) for part in _BETWEEN.split(line) if part)
+            yield from ((number, part) for part in _BETWEEN.split(line.partition("#")[0]) if part)
         return
-    for (number, _), cells in zip(
-        filled[1:], csv.reader(line for _, line in filled[1:]), strict=True
-    ):
-        yield number, cells[column].strip() if column < len(cells) else ""
-
-
-def _number_lines(text: str) -> Iterator[tuple[int, str]]:
-    return enumerate(text.splitlines(), start=1)
+    table = csv.reader(line for _, line in filled)
+    next(table)
+    try:
+        for cells in table:
+            yield filled[table.line_num - 1][0], cells[column] if column < len(cells) else ""
+    except csv.Error as error:
+        place = filled[table.line_num - 1][0]
+        raise DataError(f"line {place} is no row of a table: {error}") from error
 
 
 def _find_column(line: str) -> int | None:

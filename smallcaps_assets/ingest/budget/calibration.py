@@ -71,7 +71,18 @@ def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
     owed = ledger.missing_keys().select(OWED.names())
     landed = pl.concat([stored.select("rows", "bytes"), ledger.plain_sizes()])
     beside = ledger.ticker_months() if landed.height > stored.height else None
-    return Holdings(_learn_requests(ledger, learn_sizes(default, landed)), stored, owed, beside)
+    return Holdings(learn_costs(ledger, default, landed), stored, owed, beside)
+
+
+def learn_costs(ledger: LedgerReader, default: Calibration, landed: pl.DataFrame) -> Calibration:
+    """Learn what things cost from what landed, and from what downloads took lately.
+
+    Args:
+        ledger: The ledger, open.
+        default: What is believed beforehand, with page size and rate.
+        landed: ``rows, bytes`` of sessions.
+    """
+    return _learn_requests(ledger, learn_sizes(default, landed))
 
 
 def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:

@@ -1,4 +1,5 @@
 import datetime as dt
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
@@ -21,7 +22,7 @@ Day = dt.date
 
 def live(
     *rows: tuple[str, Day | None, Day | None], bars: pl.DataFrame | None = None
-) -> list[object]:
+) -> Sequence[object]:
     return build_lives(make_lifetimes(*rows), bars, FIRST, LAST).rows()
 
 

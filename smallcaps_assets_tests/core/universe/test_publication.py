@@ -1,3 +1,5 @@
+import datetime as dt
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -90,9 +92,9 @@ def test_a_plan_that_drops_tickers_of_every_unit_drops_no_unit_and_is_found_all_
 @PROPERTY
 @given(plans, plans, key_sets)
 def test_what_is_reopened_was_green_and_is_not(
-    new: pl.DataFrame, old: pl.DataFrame, keys: set[tuple[str, object]]
+    new: pl.DataFrame, old: pl.DataFrame, keys: set[tuple[str, dt.date]]
 ) -> None:
-    proven = make_proven(keys)  # type: ignore[arg-type]  sessions are dates
+    proven = make_proven(keys)
 
     verdict = judge_universe_plan(new, old, proven)
 

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallcaps_assets.core.universe.symbols import parse_symbols
+from smallcaps_assets.errors import DataError
 
 symbols = st.from_regex(r"[A-Z0-9][A-Za-z0-9.]{0,4}", fullmatch=True).filter(
     lambda text: ".." not in text and text.lower() not in {"ticker", "symbol"}
@@ -28,7 +29,7 @@ def test_symbols_are_separated_as_people_do(text: str) -> None:
 
 @pytest.mark.parametrize("header", ["name,Ticker,cap", "name,symbol,cap"])
 def test_a_table_has_its_symbols_in_a_column(header: str) -> None:
-    parsed = parse_symbols(f'{header}\n"Alpha, Inc.",AAAA,3\nBeta,BBBB,\n')
+    parsed = parse_symbols(f'{header}\n"Alpha #1, Inc.",AAAA,3\n# a comment\nBeta,BBBB,\n')
 
     assert parsed.symbols == ("AAAA", "BBBB")
     assert parsed.problems.is_empty()
@@ -38,6 +39,18 @@ def test_a_row_of_a_table_without_its_symbol_is_a_problem() -> None:
     parsed = parse_symbols("name,ticker\nAlpha\nBeta,BBBB\n")
 
     assert parsed.problems.rows() == [(2, "", None)]
+
+
+def test_a_cell_of_several_lines_is_counted_by_its_last_one() -> None:
+    parsed = parse_symbols('ticker,name\nAAAA,"Alpha\nInc."\nbbbb,Beta\n')
+
+    assert parsed.symbols == ("AAAA",)
+    assert parsed.problems.rows() == [(4, "bbbb", "BBBB")]
+
+
+def test_a_line_that_is_no_row_of_a_table_is_named() -> None:
+    with pytest.raises(DataError, match="line 2 is no row of a table"):
+        parse_symbols('ticker,name\nAAAA,"' + "x" * 200_000 + '"\n')
 
 
 def test_repeats_are_told_and_planned_once() -> None:
