@@ -159,7 +159,7 @@ class StoredJudge:
     def _read_plain(self, month: str) -> pl.DataFrame:
         """Read the figures of the sessions that the ledger does not list, from their records."""
         plain = read_unlisted(self.ledger, self.store.lake, month)
-        figures = plain.with_columns(pl.lit("").alias("marks")).select(FIGURE_COLUMNS)
+        figures = plain.with_columns(pl.lit("").alias("marks")).select(*FIGURE_COLUMNS)
         return figures.cast({"session_date": pl.Date()})
 
 

@@ -10,7 +10,7 @@ made again at any time.  ``lost_proof`` alone is of the ledger: what was proven 
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import polars as pl
@@ -117,15 +117,11 @@ class LedgerMonths(LedgerHistory):
             ``TICKER_MONTHS_SCHEMA`` without ``record``, a row a month and ticker, sorted by them.
             A session that lost its proof is not proven, though an earlier answer may stand.
         """
-        asked = {"first": first, "last": last}
-        statement = month_sql.TICKER_MONTHS
-        if tickers is not None:
-            asked["tickers"] = json.dumps(list(tickers))
-            statement = month_sql.TICKERS_MONTHS
-        rows = self._fetch_from("ticker_months", statement, asked)
-        schema = {name: dtype for name, dtype in TICKER_MONTHS_SCHEMA.items() if name != "record"}
-        told = pl.DataFrame(rows, schema, orient="row")
+        columns = TICKER_MONTHS_SCHEMA.names()[3:]
+        told = _sum_records(self._fetch_packed(columns, first, last, tickers))
         lost = self.lost_proof()
+        if lost.is_empty():
+            return told
         date = pl.col("session_date")
         bits = lost.group_by("ticker", month=date.dt.to_string("%Y-%m")).agg(
             lost=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())).sum()
@@ -137,6 +133,34 @@ class LedgerMonths(LedgerHistory):
             red=pl.col("red") | (proven & is_lost),
             marked=pl.col("marked") - (pl.col("marked") & is_lost),
         ).drop("lost")
+
+    def proven_bits(self) -> pl.DataFrame:
+        """Read what :meth:`ticker_months` has of proofs alone, in a quarter of its time.
+
+        Returns:
+            ``month``, ``ticker`` and ``proven``, a row a month, ticker and record; of several the
+            union counts, less what is lost.
+        """
+        told = self._fetch_packed(["proven"], "", "9999-12", None)
+        lost = self.lost_proof()
+        if lost.is_empty():
+            return told
+        return self.ticker_months().select(told.columns)
+
+    def _fetch_packed(
+        self, columns: Sequence[str], first: str, last: str, tickers: Collection[str] | None
+    ) -> pl.DataFrame:
+        """Fetch whole numbers of ``ticker_months``, a row a month, ticker and record."""
+        asked = {"first": first, "last": last}
+        statement = month_sql.PACKED_MONTHS
+        if tickers is not None:
+            asked["tickers"] = json.dumps(list(tickers))
+            statement = month_sql.PACKED_TICKERS
+        rows = self._fetch_from("ticker_months", month_sql.pack(statement, columns), asked)
+        lists = ["ticker", *columns]
+        packed = pl.DataFrame(rows, dict.fromkeys(["month", *lists], pl.String()), orient="row")
+        told = packed.with_columns(pl.col(lists).str.split(",")).explode(lists)
+        return told.with_columns(pl.col(columns).cast(pl.Int64()))
 
     def find_proofs(self, keys: Iterable[str]) -> frozenset[str]:
         """Find those of ``keys`` that are proven and need no request.
@@ -445,6 +469,20 @@ class MonthIndex:
 
     def _execute(self, statement: str, frame: pl.DataFrame) -> None:
         self._connection.executemany(statement, frame.iter_rows(named=True))
+
+
+def _sum_records(told: pl.DataFrame) -> pl.DataFrame:
+    """Sum the rows of a month and ticker up, which follow each other.
+
+    The bits of the records of a month never overlap, so that a union is a sum.
+    """
+    key = ("month", "ticker")
+    is_other = (pl.col(name).ne_missing(pl.col(name).shift()) for name in key)
+    is_first = told.select(is_first=pl.any_horizontal(is_other))["is_first"]
+    if is_first.all():
+        return told
+    runs = told.with_columns(run=is_first.cum_sum()).group_by("run", maintain_order=True)
+    return runs.agg(pl.col(key).first(), pl.exclude(*key, "run").sum()).drop("run")
 
 
 def _frame_held(rows: list[tuple[object, ...]]) -> pl.DataFrame:
