@@ -131,9 +131,13 @@ def fill_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout
     receipts = store_sessions(layout, sessions)
     with Ledger(layout.ledger_file) as ledger:
         ledger.record_receipts(receipts)
-        lake = begin_lake(layout)
-        refresh_months(ledger, lake, list_stale_months(ledger, lake), lists_all=True)
+        _index(ledger, begin_lake(layout))
     return layout
+
+
+def _index(ledger: Ledger, lake: SegmentLake) -> None:
+    """Tell a ledger of records that it never heard of, as their writers would have."""
+    refresh_months(ledger, lake, list_stale_months(ledger, lake), lists_all=True)
 
 
 def fill_moved_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout:
@@ -145,6 +149,7 @@ def fill_moved_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> Lake
     store = SegmentStore(begin_lake(layout), load_calendar())
     with Ledger(layout.ledger_file) as ledger:
         ledger.record_receipts(store.commit([_prepare(store, *one) for one in sessions.items()]))
+        _index(ledger, store.lake)
     moved = [
         Stored(
             msgspec.structs.replace(enter_receipt(receipt), packed=1),

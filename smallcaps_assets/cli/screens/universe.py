@@ -46,11 +46,12 @@ def describe_universe(universe: UniversePart, width: int) -> Iterator[Text]:
         yield label("" if place else "waiting", _describe_waiting(group), style)
     if not universe.missing:
         return
+    asked = format_count(universe.missing, "session")
     requests, rows = format_count(universe.left_requests, "request"), f"{universe.left_rows:,}"
     yield label(
         "resume",
-        f"from {universe.next_unit} on asks for {universe.missing:,} sessions, about {requests} "
-        f"and {rows} trades; skips {universe.proven:,}",
+        f"from {universe.next_unit} on asks for {asked}, about {requests} and {rows} trades; "
+        f"skips {universe.proven:,}",
     )
     yield _describe_end(universe)
 
@@ -60,9 +61,9 @@ def _describe_waiting(group: WaitingUnits) -> str:
     units = format_count(group.units, "unit")
     waits = "waits" if group.units == 1 else "wait"
     if group.kind == "none":
-        return f"{units} not begun: {group.sessions:,} sessions"
-    bounds = f"{group.least:,} to {group.most:,}" if group.least < group.most else f"{group.most:,}"
-    each = f"{bounds} session{'' if group.most == 1 else 's'} each"
+        return f"{units} not begun: {format_count(group.sessions, 'session')}"
+    least = f"{group.least:,} to " if group.least < group.most else ""
+    each = f"{least}{format_count(group.most, 'session')} each"
     more = f" and {group.tickers_more:,} more" if group.tickers_more else ""
     return f"{units} {waits} for {each}: {', '.join(group.tickers)}{more}"
 
@@ -92,7 +93,9 @@ def describe_ticker(ticker: TickerPart) -> Iterator[Text]:
         if year.planned:
             parts.append(f"event windows {year.done:,} of {year.planned:,}")
         yield label(str(year.year), "; ".join(parts), _warn(is_well=_is_whole(year.status)))
-    yield label("resume", f"asks for {ticker.asks:,} sessions, skips {ticker.skips:,}")
+    yield label(
+        "resume", f"asks for {format_count(ticker.asks, 'session')}, skips {ticker.skips:,}"
+    )
     for place, session in enumerate(ticker.open[:SHOWN_OPEN]):
         yield label("" if place else "open", _describe_open(session), "dim")
     if ticker.asks > SHOWN_OPEN:

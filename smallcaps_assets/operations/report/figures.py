@@ -43,6 +43,7 @@ from smallcaps_assets.operations.report.evidence import (
 from smallcaps_assets.operations.report.history import gather_history
 from smallcaps_assets.operations.report.promises import measure_promises
 from smallcaps_assets.operations.report.reality import measure_reality
+from smallcaps_assets.operations.standing.universe import measure_universe
 
 LISTED: Final = 1000
 """Missing sessions that a report lists."""
@@ -98,6 +99,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         **_describe_costs(evidence),
         **_describe_failures(evidence.missing, ledger.activity(EPOCH)),
         **_describe_audits(evidence),
+        "universe": measure_universe(lakehouse, ledger),
     }
     return convert_fields(figures, ReportDocument)
 
@@ -110,13 +112,14 @@ def identify_state(lakehouse: Lakehouse) -> str:
         MissingPartitionError: Nothing is planned yet.
     """
     require_ledger(lakehouse)
-    record, _ = lakehouse.tables.read_plan()
-    totals = lakehouse.ledger.totals()
+    tables, totals = lakehouse.tables, lakehouse.ledger.totals()
+    record, _ = tables.read_plan()
     audited = lakehouse.layout.last_audit_file
     parts = (
         record.plan_hash[:12],
         *(totals.sessions, totals.rows, totals.requests),
         audited.stat().st_mtime_ns if audited.is_file() else 0,
+        tables.identify_universe_plan() if tables.has_universe_plan() else "",
     )
     return "/".join(map(str, parts))
 
