@@ -149,11 +149,8 @@ def _list_universe(universe: UniversePart) -> Iterator[tuple[str, str]]:
     yield "its tickers", "{:,} complete, {:,} partial, {:,} not begun".format(*tickers)
     yield "its sessions", f"{universe.proven:,} of {universe.owed:,} proven ({share})"
     for year in universe.years:
-        told = f"{year.proven:,} of {year.owed:,} sessions; {year.complete:,} tickers complete"
-        yield (
-            f"its sessions of {year.year}",
-            f"{told}, {year.partial:,} partial, {year.none:,} none",
-        )
+        tickers = f"{year.complete:,} complete, {year.partial:,} partial, {year.none:,} none"
+        yield f"its sessions of {year.year}", f"{year.proven:,} of {year.owed:,}; {tickers}"
 
 
 def _list_reality(report: ReportDocument, grain: str) -> list[tuple[str, ...]]:
