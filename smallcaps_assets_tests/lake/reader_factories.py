@@ -30,6 +30,7 @@ from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.local import LocalStorage
+from smallcaps_assets.lake.upkeep.indexing import list_stale_months, refresh_months
 from smallcaps_assets.schemas import (
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
@@ -130,7 +131,13 @@ def fill_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout
     receipts = store_sessions(layout, sessions)
     with Ledger(layout.ledger_file) as ledger:
         ledger.record_receipts(receipts)
+        _index(ledger, begin_lake(layout))
     return layout
+
+
+def _index(ledger: Ledger, lake: SegmentLake) -> None:
+    """Tell a ledger of records that it never heard of, as their writers would have."""
+    refresh_months(ledger, lake, list_stale_months(ledger, lake), lists_all=True)
 
 
 def fill_moved_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout:
@@ -142,6 +149,7 @@ def fill_moved_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> Lake
     store = SegmentStore(begin_lake(layout), load_calendar())
     with Ledger(layout.ledger_file) as ledger:
         ledger.record_receipts(store.commit([_prepare(store, *one) for one in sessions.items()]))
+        _index(ledger, store.lake)
     moved = [
         Stored(
             msgspec.structs.replace(enter_receipt(receipt), packed=1),

@@ -54,7 +54,12 @@ from smallcaps_assets.ingest.ticks.ranges import (
     refuse_range,
 )
 from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
-from smallcaps_assets.lake.ledger.rows import Attempt, Failure, SessionRecord
+from smallcaps_assets.lake.ledger.rows import (
+    Attempt,
+    Failure,
+    SessionRecord,
+    describe_session,
+)
 from smallcaps_assets.lake.segments.parts import SHAPE
 from smallcaps_assets.lake.segments.writer import MOST_BYTES
 from smallcaps_assets.lake.sessions.receipts import Receipt
@@ -167,6 +172,9 @@ class Download:
         """
         ledger = self._lakehouse.ledger
         records = ledger.records(keys)
+        plain = {*ledger.find_unlisted(key for key in keys if key not in records)}
+        for receipt in self._lakehouse.sessions.find_receipts(plain):
+            records[receipt.key] = describe_session(receipt)
         is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
         late = [
             receipt

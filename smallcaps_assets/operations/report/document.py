@@ -8,6 +8,7 @@ from typing import Literal
 
 from smallcaps_assets.core.documents import Document, Instant, Part
 from smallcaps_assets.core.verdicts import Number
+from smallcaps_assets.operations.standing.document import UniversePart
 
 Standing = Literal["met", "not met", "unknown"]
 """How a criterion or a check stands; unknown is never taken for met."""
@@ -191,6 +192,7 @@ class ReportDocument(Document, frozen=True, kw_only=True):
         audit_age_h: Hours since the last deep audit; ``None``: never.
         audit_is_stale: It never happened, is old, or sessions were stored since.
         damaged: What the last deep audit found damaged, the first ones.
+        universe: How far the universe is; ``null``: none is planned.
     """
 
     schema_version: Literal[1] = 1
@@ -244,3 +246,4 @@ class ReportDocument(Document, frozen=True, kw_only=True):
     audit_age_h: float | None
     audit_is_stale: bool
     damaged: list[ReportedDamage]
+    universe: UniversePart | None

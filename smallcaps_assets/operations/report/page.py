@@ -7,7 +7,7 @@ from files and messages from the vendor), the figures (``figures``), the drawing
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from smallcaps_assets.operations.report.document import (
     ReportDocument,
     ReportedCheck,
 )
+from smallcaps_assets.operations.standing.document import UniversePart
 
 SHOWN: Final = 200
 """Rows of a table on the page; the JSON beside it has more."""
@@ -136,7 +137,20 @@ def list_numbers(report: ReportDocument) -> list[tuple[str, str]]:
         ("last deep audit", _describe_audit(report)),
         ("last commit", _or_unknown(report.last_commit_at, "{:%Y-%m-%d %H:%M:%S} UTC".format)),
         ("content hash", report.content_hash),
+        *(_list_universe(report.universe) if report.universe else ()),
     ]
+
+
+def _list_universe(universe: UniversePart) -> Iterator[tuple[str, str]]:
+    """List in words how far a universe is: units, tickers, sessions, years."""
+    share = format_share(universe.share)
+    yield "units of the universe", f"{universe.units_done:,} of {universe.units:,} done"
+    tickers = (universe.complete, universe.partial, universe.none)
+    yield "its tickers", "{:,} complete, {:,} partial, {:,} not begun".format(*tickers)
+    yield "its sessions", f"{universe.proven:,} of {universe.owed:,} proven ({share})"
+    for year in universe.years:
+        tickers = f"{year.complete:,} complete, {year.partial:,} partial, {year.none:,} none"
+        yield f"its sessions of {year.year}", f"{year.proven:,} of {year.owed:,}; {tickers}"
 
 
 def _list_reality(report: ReportDocument, grain: str) -> list[tuple[str, ...]]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from smallcaps_assets.core.universe.progress import (
     explain_reds,
     find_missing,
+    measure_standing,
     measure_tickers,
     measure_units,
     select_missing,
@@ -162,3 +163,28 @@ def test_every_red_unit_has_a_reason_and_no_green_one(
     units = measure_units(after, proven)
     assert reds["unit"].to_list() == units.filter(pl.col("missing") > 0)["unit"].to_list()
     assert all(reds["reason"].str.len_chars() > 0)
+
+
+@PROPERTY
+@given(plans, key_sets)
+def test_a_standing_is_what_units_and_tickers_say(plan: pl.DataFrame, keys: set[Key]) -> None:
+    proven = make_proven(keys)
+
+    standing = measure_standing(plan, proven)
+
+    columns = ["batch", "month", "tickers", "owed", "proven"]
+    assert standing.units.equals(measure_units(plan, proven).select(columns))
+    years = measure_tickers(plan, proven, by_year=True).drop("status")
+    assert standing.years.drop("expected_rows").equals(years)
+    lacking = select_missing(plan, proven)
+    assert standing.missing.select("batch", "month", "ticker").equals(
+        lacking.select("batch", "month", "ticker")
+    )
+    assert standing.missing["left"].sum() == find_missing(plan, proven).height
+
+
+@PROPERTY
+@given(plans, key_sets)
+def test_bits_of_several_records_of_a_month_are_united(plan: pl.DataFrame, keys: set[Key]) -> None:
+    each = pl.concat([make_proven([key]) for key in keys] or [make_proven([])])
+    assert measure_units(plan, each).equals(measure_units(plan, make_proven(keys)))
