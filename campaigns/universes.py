@@ -3,8 +3,7 @@
 import random
 from pathlib import Path
 
-from campaigns.ground import Part
-from smallcaps_assets.emulator.http.server import EmulatorServer
+from campaigns.ground import Part, serve_market
 from smallcaps_assets.emulator.market.synthetic import Market, MarketConfig
 from smallcaps_assets_tests.defs.defs_factories import EmulatorProcess
 from smallcaps_assets_tests.defs.histories import ALL, begin_history
@@ -44,9 +43,8 @@ def run_universe_kills(folder: Path, *, is_short: bool) -> Part:
         again = home.run(*COMMAND)
         problems = [] if (resumed.code, again.code) == (0, 0) else [resumed.out[-200:]]
         problems += [] if home.hash_lake() == truth else ["another content hash"]
-        problems += [f"{len(emulator.requests) - asked} requests"] * (
-            len(emulator.requests) > asked
-        )
+        more = len(emulator.requests) - asked
+        problems += [f"{more} requests for nothing"] if more else []
         with home.open_instance() as instance:
             green = read_colours(instance)["MATERIALIZED"]
         problems += [] if green == list_proven(home.lakehouse) else ["green is not what is proven"]
@@ -62,9 +60,11 @@ def run_universe_histories(folder: Path, *, is_short: bool) -> Part:
         "the green set is the proven set, and every red unit has a reason",
     )
     steps = 10 if is_short else 200
-    with EmulatorServer(Market(MarketConfig(tickers=4, busy_trades=0, trades_scale=0.1))) as server:
-        with begin_history(folder / "histories", server, random.Random(7)) as history:
-            for place in range(steps):
-                part.check(f"step {place}", history.step())
+    with (
+        serve_market() as server,
+        begin_history(folder / "histories", server, random.Random(7)) as history,
+    ):
+        for place in range(steps):
+            part.check(f"step {place}", history.step())
     part.notes = f"{len(ALL)} ticker-sessions that may be planned"
     return part
