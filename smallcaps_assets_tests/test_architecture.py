@@ -24,7 +24,7 @@ FOLDER_LIMIT: Final = 12
 PASSING_ROOMS = (
     "lake/sessions",
     "lake/months",
-    "lake/roots",
+    "lake/home",
     "lake/relocation",
 )
 """Rooms that segments replace: nobody polishes them."""

@@ -30,10 +30,10 @@ from smallcaps_assets.ingest.archive.outcomes import (
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.adoption.months import MonthFacts
 from smallcaps_assets.lake.adoption.takeover import TakeoverFacts, take_over
+from smallcaps_assets.lake.home.market import adopt_source
+from smallcaps_assets.lake.home.place import put_lake, recall_home
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.market import adopt_source
-from smallcaps_assets.lake.roots.place import put_lake, recall_home
 
 
 @click.command("import")

@@ -13,12 +13,12 @@ import duckdb
 import polars as pl
 
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.lake.home.place import recall_home, require_mounted
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.locating import locate_off_session, locate_trades
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
-from smallcaps_assets.lake.roots.place import recall_home, require_mounted
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore

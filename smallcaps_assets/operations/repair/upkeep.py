@@ -15,9 +15,9 @@ from smallcaps_assets.ingest.derived import (
     refresh_catalog,
     refresh_ledger,
 )
+from smallcaps_assets.lake.home.place import restore_register
 from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
-from smallcaps_assets.lake.roots.place import restore_register
 from smallcaps_assets.lake.segments.names import QUARANTINE
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts

@@ -7,9 +7,9 @@ import pytest
 
 from smallcaps_assets.core.documents import Document, decode_document
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.lake.home.identity import read_identity
+from smallcaps_assets.lake.home.register import read_register
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import read_identity
-from smallcaps_assets.lake.roots.register import read_register
 from smallcaps_assets.lake.sessions.receipts import parse_receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text

@@ -24,14 +24,14 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.roots.register import (
+from smallcaps_assets.lake.home.register import (
     RootRegister,
     home_entry,
     read_register,
     write_register,
 )
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.root import Tree
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import SCHEMA_VERSION
