@@ -15,7 +15,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.segments.entries import count_phases
 from smallcaps_assets.core.segments.merging import SEGMENT
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.closing import Draft
 from smallcaps_assets.lake.segments.commit import commit_segments

@@ -35,7 +35,7 @@ from smallcaps_assets.core.segments.indexing import share_bytes
 from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.comparing import (

@@ -17,7 +17,7 @@ from smallcaps_assets.lake.home.identity import SEGMENTS_FORMAT, LakeIdentity
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.reading.locating import locate_trades
 from smallcaps_assets.lake.reading.sources import EVERYTHING, PartFile, Selection
 from smallcaps_assets.lake.segment_store import SegmentStore

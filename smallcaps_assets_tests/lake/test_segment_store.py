@@ -10,7 +10,7 @@ from smallcaps_assets.core import states
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.disputes import Asking
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import part_key, record_key

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.damages import EVIDENCE_NAME
 

@@ -31,7 +31,7 @@ from smallcaps_assets.lake.home.register import (
     write_register,
 )
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import SCHEMA_VERSION

@@ -17,7 +17,7 @@ from smallcaps_assets.core.states import COMPLETE, EMPTY_STATES, IMPORTED_UNPROV
 from smallcaps_assets.core.ticks.content_hash import TapeHasher
 from smallcaps_assets.core.ticks.tape import Integers, read_instants
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
 

@@ -23,7 +23,7 @@ from smallcaps_assets.ingest.derived import index_stored, refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
 from smallcaps_assets.lake.paths.names import encode_ticker
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
