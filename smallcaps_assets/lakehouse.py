@@ -233,14 +233,6 @@ class Lakehouse:
         for name in ("home", "layout", "sessions"):
             vars(self).pop(name, None)
 
-    def forget_lake(self) -> None:
-        """Open everything again when it is next asked for: another lake took its place."""
-        if ledger := vars(self).pop("ledger", None):
-            ledger.close()
-        for name in ("identity", "tables", "lock"):
-            vars(self).pop(name, None)
-        self.forget_place()
-
     @cached_property
     def client(self) -> "PolygonClient":
         """The vendor's client.

@@ -18,9 +18,6 @@ from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, pars
 RECEIPT_VERSION: Final = 2
 """Version of the fields below; a newer receipt is refused, an older one is read."""
 
-COMPARED_SINCE: Final = 2
-"""Version since which a receipt says how its session compares with its daily bar."""
-
 
 class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What an import knows of a ticker-session that came from an archive.

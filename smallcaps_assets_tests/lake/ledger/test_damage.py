@@ -23,6 +23,7 @@ from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.core.segments.segment_factories import frame_records, make_entry
 from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
+    forget_stored,
     make_attempt,
     make_failure,
     make_plan,
@@ -77,7 +78,8 @@ def lose_proof(ledger: Ledger) -> None:
 
 def rebuild(ledger: Ledger) -> None:
     ledger.record_plan(make_plan(*KEYS))
-    ledger.reindex([make_receipt(key) for key in STORED])
+    forget_stored(ledger)
+    ledger.record_receipts([make_receipt(key) for key in STORED])
 
 
 def ask_everything(ledger: LedgerReader) -> None:
