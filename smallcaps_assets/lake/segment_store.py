@@ -20,7 +20,7 @@ from typing import Final
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
+from smallcaps_assets.core.keys import decode_key, encode_key, key_expression, month_of
 from smallcaps_assets.core.segments.entries import (
     KEY,
     NOT_COMMITTED,
@@ -44,7 +44,7 @@ from smallcaps_assets.lake.segments.comparing import (
     is_stored,
     say_missing,
 )
-from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, month_of, parse_key
+from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, parse_key
 from smallcaps_assets.lake.segments.reading import (
     Month,
     list_months,

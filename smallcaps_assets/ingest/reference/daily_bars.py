@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.core.keys import month_expression, month_of
 from smallcaps_assets.core.plan.windows import widest_window
 from smallcaps_assets.core.reference.bar_gaps import judge_lives, measure_lives
 from smallcaps_assets.core.reference.daily_bars import measure_bars, parse_daily_bars
@@ -72,8 +73,7 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
                 lakehouse.client, over, lakehouse.settings.workers, lakehouse.stop
             )
         else:
-            is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
-            sound = SoundBars(bars.filter(is_month))
+            sound = SoundBars(bars.filter(month_expression() == month))
         yield _store_month(lakehouse, month, sessions, sound)
 
 
@@ -281,7 +281,7 @@ def _months_between(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> list
     latest = min(last, lakehouse.last_available, lakehouse.settings.last_session or dt.date.max)
     earliest = max(first, lakehouse.calendar.first)
     sessions = lakehouse.calendar.dates(earliest, latest) if earliest <= latest else []
-    return sorted({f"{session:%Y-%m}" for session in sessions})
+    return sorted({month_of(session) for session in sessions})
 
 
 def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:

@@ -21,11 +21,11 @@ from smallcaps_assets.core.budget.calibration import (
     Calibration,
 )
 from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lakehouse import Lakehouse

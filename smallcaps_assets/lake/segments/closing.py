@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from smallcaps_assets.core.keys import is_ticker_expression
+from smallcaps_assets.core.keys import is_ticker_expression, month_expression
 from smallcaps_assets.core.segments.entries import (
     KEPT,
     KEY,
@@ -136,7 +136,7 @@ def _check_entries(month: str, entries: pl.DataFrame, measured: pl.DataFrame) ->
     is_own = pl.col("owner") == pl.col("session_date")
     kind = pl.col("kind")
     fits = ((kind == SESSION) & is_own) | ((kind == OFF_SESSION) & ~is_own)
-    is_here = pl.col("owner").dt.to_string("%Y-%m") == month
+    is_here = month_expression("owner") == month
     is_kept = pl.col("state").is_in(list(KEPT))
     wrong = entries.filter(twice | ~(fits & is_here & is_kept & is_ticker_expression()))
     if wrong.height:

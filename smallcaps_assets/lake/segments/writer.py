@@ -11,10 +11,10 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.segments.entries import Entry, frame_entries
 from smallcaps_assets.core.segments.upkeep import PART_BYTES
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.schemas import TRADES
 
 MOST_BYTES: Final = 256 * 1024**2
