@@ -113,8 +113,9 @@ def take_lake(work: Workplace, old_dir: Path | None, console: Console, *, remove
     with show_progress(console) as show:
 
         def report(told: MonthFacts, number: int, count: int) -> None:
-            text = f"{told.month}: {told.sessions:,} sessions, {told.rows:,} trades"
-            show(f"{number:,}/{count:,} months, {text}", number, count)
+            stored = f"{format_count(told.sessions, 'session')}, {format_count(told.rows, 'trade')}"
+            months = format_count(count, "month")
+            show(f"{number:,} of {months}, {told.month}: {stored}", number, count)
 
         old = LakeLayout(old_dir.absolute()) if old_dir else None
         facts = take_over(home, fs, work.lakehouse.calendar, old, removes=removes, report=report)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.defs.instance.queue import describe_foreign, drop_foreign_keys, split_keys
 from smallcaps_assets.defs.instance.runs import end_dead_runs, find_broken_run
 from smallcaps_assets.defs.instance.states import align_states
@@ -25,7 +26,8 @@ def end_runs_of_dead_processes(
     lake has and Dagster does not show: after each such run they are made equal, once.  Keys that
     were added by hand and are not planned are removed while nothing is under way.
     """
-    ended = end_dead_runs(context.instance, lakehouse.lock)
+    dead = end_dead_runs(context.instance, lakehouse.lock)
+    ended = f"ended {format_count(len(dead), 'run')} of dead processes"
     broken = find_broken_run(context.instance)
     shown = 0
     try:
@@ -35,8 +37,8 @@ def end_runs_of_dead_processes(
             context.update_cursor(broken)
         foreign = drop_foreign_keys(context.instance, lakehouse)
     except SmallcapsError as error:
-        return dg.SkipReason(f"ended {len(ended)} runs of dead processes; {error}")
+        return dg.SkipReason(f"{ended}; {error}")
     return dg.SkipReason(
-        f"ended {len(ended)} runs of dead processes; showed {shown} sessions"
+        f"{ended}; showed {format_count(shown, 'session')}"
         + (f"; {describe_foreign(foreign)}" if foreign else "")
     )

@@ -70,15 +70,6 @@ def decode_ticker(name: str) -> str:
     return ticker
 
 
-def ticker_folder(ticker: str) -> str:
-    """Name the folder of a ticker.
-
-    Raises:
-        DataError: The ticker cannot become a folder name.
-    """
-    return TICKER_PREFIX + encode_ticker(ticker)
-
-
 def date_folder(session_date: dt.date) -> str:
     """Name the folder of a session."""
     return DATE_PREFIX + session_date.isoformat()
