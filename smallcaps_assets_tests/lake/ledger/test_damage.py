@@ -182,7 +182,6 @@ def test_flipped_bits_are_damage_and_heal(
         "DELETE FROM facts WHERE name = 'requests'",
         "INSERT INTO facts VALUES ('refused_until', '2024-13-01 2024-03-01T12:00:00.000000+00:00')",
         "INSERT INTO facts VALUES ('refused_until', '2024-02-28')",
-        "UPDATE requests_by_year SET requests = 7",
         "UPDATE counters SET value = 'many'",
         "UPDATE steps SET sessions = 0.5",
         "ALTER TABLE sessions RENAME COLUMN updated_at TO updaued_at",
