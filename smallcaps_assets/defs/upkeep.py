@@ -80,7 +80,7 @@ class ImportConfig(LaunchConfig):
 
     Attributes:
         archive: Absolute path of a folder of folders of tickers.
-        accept_unproven: Store what is readable, agreeing or not; receipts say so.
+        accept_unproven: Store what is readable, agreeing or not; its record says so.
         dry_run: Judge everything and write nothing.
     """
 

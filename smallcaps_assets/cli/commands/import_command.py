@@ -50,7 +50,7 @@ from smallcaps_assets.lake.paths.layout import LakeLayout
 @click.option(
     "--accept-unproven",
     is_flag=True,
-    help="Store what is readable, agreeing or not; receipts say so.",
+    help="Store what is readable, agreeing or not; its record says so.",
 )
 @click.option("--dry-run", is_flag=True, help="Judge everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print every session and finding as JSON.")

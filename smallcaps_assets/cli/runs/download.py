@@ -80,7 +80,7 @@ def run_download(
     if foreign:
         console.print(describe_foreign(foreign), style="yellow", markup=False, highlight=False)
         drop_foreign_keys(work.instance, work.lakehouse)
-    # A run that was killed between a receipt and its event left keys that no span may hold.
+    # A run that was killed between a record and its event left keys that no span may hold.
     align_states(work.instance, work.lakehouse, ordered)
     wanted, others = _select(work, selection, ordered, options)
     if not wanted:

@@ -28,7 +28,7 @@ class Holdings:
 
     Attributes:
         costs: What a trade, a file and a request cost on this lake.
-        stored: ``STORED`` of the sessions with a receipt, planned or not.
+        stored: ``STORED`` of the proven sessions, planned or not.
         owed: ``ticker, session_date, state`` of planned sessions that are not green.
     """
 

@@ -82,11 +82,11 @@ class LedgerHistory(ABC):
         return int(self._fetch(ledger_sql.UNTIMED, start)[0][0])
 
     def newest_commit(self) -> dt.datetime | None:
-        """Tell when the newest receipt was written; ``None``: nothing is stored."""
+        """Tell when the newest session was committed; ``None``: nothing is stored."""
         return parse_instant(self._fetch(ledger_sql.NEWEST_COMMIT)[0][0])
 
     def count_committed_since(self, since: dt.datetime) -> int:
-        """Count the stored sessions whose receipts were written after an instant."""
+        """Count the stored sessions that were committed after an instant."""
         found = self._fetch(ledger_sql.COMMITTED_SINCE, {"since": format_instant(since)})
         return int(found[0][0])
 

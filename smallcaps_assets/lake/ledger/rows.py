@@ -177,7 +177,7 @@ class Activity:
         errors: Attempts that failed, by kind.
         counters: Sums of the counters recorded, by name.
         first_at: When the first attempt was recorded; ``None``: none was.
-        last_commit_at: When receipts were last recorded, however long ago; ``None``: never.
+        last_commit_at: When sessions were last recorded, however long ago; ``None``: never.
     """
 
     sessions: int
@@ -199,7 +199,7 @@ class CommittedSession:
         state: Its state.
         rows: Trades stored.
         bytes: Size of the file.
-        committed_at: When its receipt was written.
+        committed_at: When it was committed.
     """
 
     key: str
