@@ -1,7 +1,6 @@
 """Daily bars by month and splits, from the vendor or from files, and the audits of stored bars."""
 
 import datetime as dt
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -33,8 +32,6 @@ from smallcaps_assets.lake.tables.bar_months import BarOrigin, LeftOut
 from smallcaps_assets.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.schemas import SPLITS
 from smallcaps_assets.settings import EMULATED_FIRST_SESSION, PlanMode
-
-logger = logging.getLogger(__name__)
 
 SHOWN_SPLITS = 20
 """Newest splits that the asset's page shows."""

@@ -15,7 +15,6 @@ RECEIPT_NAME: Final = "_SUCCESS"
 TICKER_PREFIX: Final = "ticker="
 DATE_PREFIX: Final = "date="
 MONTH_PREFIX: Final = "month="
-MANIFEST_NAME: Final = "manifest.json"
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder name; file systems end at 255, some of them less a suffix."""
