@@ -129,7 +129,7 @@ class MeasuredTape:
             )
 
     def _describe(self, first: int, last: int) -> str:
-        """Return the first few tickers and dates of some rows."""
+        """Name the first few tickers and dates of some rows."""
         tickers = self._tickers[first:last].unique().sort().to_list()[:3]
         dates = [_EPOCH + dt.timedelta(days=int(day)) for day in np.unique(self._days[first:last])]
         return f"ticker {tickers} and session_date {[*map(str, dates[:3])]}"
