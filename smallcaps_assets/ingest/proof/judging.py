@@ -36,6 +36,7 @@ from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import BarsProve
 
 logger = logging.getLogger(__name__)
@@ -148,6 +149,19 @@ class StoredJudge:
         ]
         self.ledger.record_receipts(late)
         return [*changed, *late]
+
+
+def open_stored(lakehouse: Lakehouse) -> StoredJudge:
+    """Open what is stored to judge it by bars; the caller holds the lock."""
+    return StoredJudge(
+        lakehouse.tables,
+        lakehouse.ledger,
+        lakehouse.sessions,
+        lakehouse.thresholds,
+        lakehouse.settings.bars_prove,
+        lakehouse.settings.page_limit,
+        lakehouse.clock,
+    )
 
 
 def remember_answer(receipt: Receipt, page_limit: int) -> Receipt:

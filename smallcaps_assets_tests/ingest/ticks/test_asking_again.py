@@ -11,8 +11,8 @@ from smallcaps_assets.core.ticks.disputes import RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.derived import index_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.ingest.ticks.download import open_stored
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
