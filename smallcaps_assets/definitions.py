@@ -34,6 +34,7 @@ from smallcaps_assets.defs.assets.research_events import (
 from smallcaps_assets.defs.assets.research_months import build_research_months, freshness_checks
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
+from smallcaps_assets.defs.assets.universe import universe_plan
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
 from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
 from smallcaps_assets.defs.automation.sensors import (
@@ -98,6 +99,7 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             event_window_plan,
             download_estimate,
             download_queue,
+            universe_plan,
             trades,
             lake_catalog,
             download_report,
@@ -118,6 +120,7 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             jobs.plan_pilot,
             jobs.plan_new_sessions,
             jobs.plan_sessions,
+            jobs.plan_universe,
             jobs.download_missing,
             recheck_job,
             jobs.audit_lake,

@@ -199,6 +199,24 @@ EVENT_WINDOW_PLAN = Table(
     },
 )
 
+UNIVERSE_PLAN = Table(
+    "universe_plan",
+    "one ticker and month of a universe",
+    ("batch", "month", "ticker"),
+    {
+        "month": Column(pl.String(), "Month, `YYYY-MM`; it is over, and its sessions published."),
+        "ticker": _TICKER,
+        "batch": Column(pl.Int32(), "Group of tickers that are fetched together, from 1."),
+        "owed": Column(
+            pl.Int64(),
+            "Sessions of the month to fetch, as bits: bit N is its N-th day, from 1.",
+        ),
+        "expected_rows": Column(
+            pl.Int64(), "Trades by the daily bars; null: they do not tell.", nullable=True
+        ),
+    },
+)
+
 REQUEST_RANGES = Table(
     "request_ranges",
     "one run of neighbouring sessions of a ticker, fetched by one page chain",
@@ -431,6 +449,7 @@ TABLES: Final = {
         WATCHLIST,
         PILOT_WATCHLIST,
         EVENT_WINDOW_PLAN,
+        UNIVERSE_PLAN,
         REQUEST_RANGES,
         TRADES,
         IMPORTED_TRADES,

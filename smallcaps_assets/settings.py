@@ -145,6 +145,17 @@ class Settings(BaseSettings):
         default=OutsideUniverse.REPORT,
         description="Watchlist rows outside the universe: `report` and keep, `keep`, or `drop`.",
     )
+    tickers_file: Path | None = Field(
+        default=None,
+        description="File of the symbols of `smallcaps plan --universe`, one a line; all listings "
+        "if unset, or without those all tickers with a daily bar.",
+    )
+    batch_tickers: int = Field(
+        default=60,
+        ge=1,
+        le=5_000,
+        description="Tickers of a batch of a universe: a unit of its download is a month of one.",
+    )
     event_config: Path | None = Field(
         default=None,
         description="TOML file with event windows, check thresholds, and rules of research.",

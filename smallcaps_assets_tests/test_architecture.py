@@ -335,6 +335,7 @@ def test_asset_keys_and_groups_are_these(repository: dg.RepositoryDefinition) ->
         "reference": {"daily_bars", "splits", "universe"},
         "events": {"watchlist", "pilot_watchlist"},
         "plan": {"event_window_plan", "download_estimate", "download_queue"},
+        "universe": {"universe_plan"},
         "ticks": {"trades"},
         "serve": {"lake_catalog"},
         "audit": {"download_report"},
@@ -389,6 +390,12 @@ def test_checks_are_these(repository: dg.RepositoryDefinition) -> None:
             "planned_tickers_are_known",
         },
         "download_estimate": {"download_fits_the_disk"},
+        "universe_plan": {
+            "universe_plan_is_publishable",
+            "universe_symbols_are_known",
+            "universe_plan_holds_the_delisted",
+            "universe_fits_the_disk",
+        },
         "trades": {
             "planned_sessions_are_covered",
             "event_windows_are_covered",
@@ -428,6 +435,7 @@ def test_jobs_and_sensors_are_these(repository: dg.RepositoryDefinition) -> None
         "plan_pilot",
         "plan_new_sessions",
         "plan_sessions",
+        "plan_universe",
         "download_missing",
         "recheck_sessions",
         "audit_lake",

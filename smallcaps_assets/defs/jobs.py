@@ -20,6 +20,7 @@ from smallcaps_assets.schemas import (
     SPLITS,
     TRADES,
     UNIVERSE,
+    UNIVERSE_PLAN,
     WATCHLIST,
 )
 from smallcaps_assets.schemas_research import (
@@ -38,6 +39,7 @@ SESSIONS_JOB = "plan_sessions"
 REFERENCE_JOB = "refresh_reference"
 REPORT_JOB = "refresh_report"
 UNIVERSE_JOB = "refresh_universe"
+UNIVERSE_PLAN_JOB = "plan_universe"
 BARS_JOB = "make_bars"
 STUDY_JOB = "study_events"
 
@@ -73,6 +75,11 @@ plan_sessions = dg.define_asset_job(
     )
     | dg.AssetSelection.checks(planned_tickers_are_known),
     description="Plan the sessions of the tickers in the settings, without events; register them.",
+)
+plan_universe = dg.define_asset_job(
+    UNIVERSE_PLAN_JOB,
+    selection=dg.AssetSelection.assets(UNIVERSE_PLAN.name),
+    description="Plan whole months of many tickers: all listings, or those of a file.",
 )
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,

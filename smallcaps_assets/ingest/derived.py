@@ -50,7 +50,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
 
     Raises:
         LakeError: A record cannot be read.
-        MissingPartitionError: No plan is published.
+        MissingPartitionError: No plan is published, neither of event windows nor of a universe.
         StorageError: A disk of the lake is not mounted.
     """
     _ = lakehouse.layout
@@ -58,7 +58,11 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
     if ledger.is_indexed and ledger.is_compared:
         refresh_ledger(lakehouse)
         return
-    record_published_plan(lakehouse)
+    try:
+        record_published_plan(lakehouse)
+    except MissingPartitionError:
+        if not lakehouse.tables.has_universe_plan():
+            raise
     facts = index_stored(lakehouse)
     logger.info("ledger indexed sessions=%d lost=%d", facts.sessions, len(facts.lost))
 

@@ -78,6 +78,41 @@ def draw_events(sessions: pl.DataFrame, windows: Mapping[str, EventWindow]) -> F
     return figure
 
 
+def draw_years(ticker_months: pl.DataFrame) -> Figure:
+    """Draw the ticker-months of each year: how many tickers lived in a month of it.
+
+    Args:
+        ticker_months: ``year, ticker_months``, in the order to show.
+    """
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots()
+    years = [str(year) for year in ticker_months["year"]]
+    bars = axes.bar(years, ticker_months["ticker_months"], color=DARK, edgecolor=EDGE)
+    labels = [f"{count:,}" for count in ticker_months["ticker_months"]]
+    axes.bar_label(bars, labels=labels, padding=2, fontsize="x-small", rotation=45)
+    axes.set_xlabel("year")
+    axes.set_ylabel("planned ticker-months")
+    axes.margins(y=0.2)
+    axes.yaxis.set_major_formatter(format_count)
+    return figure
+
+
+def draw_batches(sessions: pl.DataFrame) -> Figure:
+    """Draw the ticker-sessions of each batch: what its units fetch together.
+
+    Args:
+        sessions: ``batch, sessions``, in the order to show.
+    """
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(sessions["batch"], sessions["sessions"], width=1.0, color=LIGHT, edgecolor=EDGE)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("planned ticker-sessions")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(format_count)
+    return figure
+
+
 def draw_comparison(comparison: Comparison) -> Figure:
     """Draw naive against optimised in three panels: sessions, bytes, time."""
     naive, optimised = comparison.naive, comparison.optimised

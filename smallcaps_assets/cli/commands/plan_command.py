@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 import polars as pl
+from click.core import ParameterSource
 
 from smallcaps_assets.cli.runs.plan import run_plan
+from smallcaps_assets.cli.runs.universe_plan import run_universe_plan
 from smallcaps_assets.cli.runs.workplace import open_workplace
 from smallcaps_assets.cli.screens.plan import print_change, print_choice, print_estimate
 from smallcaps_assets.cli.screens.terminal import open_console
+from smallcaps_assets.cli.screens.universe_plan import print_universe_change
 from smallcaps_assets.core.documents import encode_document
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.errors import DataError, LakeError
@@ -20,11 +23,16 @@ from smallcaps_assets.ingest.plan.choosing import check_choice
 from smallcaps_assets.ingest.plan.difference import measure_change
 from smallcaps_assets.ingest.plan.document import document_change
 from smallcaps_assets.ingest.plan.selection import parse_tickers
+from smallcaps_assets.ingest.universe.publishing import measure_universe
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import PlanMode
 
 FILE = click.Path(exists=True, path_type=Path)
+UNIVERSE_OPTIONS = frozenset(
+    {"is_universe", "tickers_file", "first", "last", "is_diff", "is_accepted"}
+)
+"""Names of the options that go with a universe."""
 DATE = click.DateTime(["%Y-%m-%d"])
 
 
@@ -62,6 +70,23 @@ DATE = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=DATE, help="First session wanted.")
 @click.option("--to", "last", type=DATE, help="Last session wanted, included.")
 @click.option("--batch", help="Part of the plan, by tickers: 2/5, or several as 1/5,2/5.")
+@click.option(
+    "--universe",
+    "is_universe",
+    is_flag=True,
+    help="Whole months of all listings, or of the tickers of a file; no events.",
+)
+@click.option(
+    "--tickers-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Symbols of the universe, one a line, instead of the listings.",
+)
+@click.option(
+    "--yes",
+    "is_accepted",
+    is_flag=True,
+    help="Publish a universe although it reopens or drops much.",
+)
 @click.option("--diff", "is_diff", is_flag=True, help="Say what would change; publish nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 @click.option(
@@ -82,11 +107,23 @@ def command(  # noqa: PLR0913  an option each
     first: dt.datetime | None,
     last: dt.datetime | None,
     batch: str | None,
+    is_universe: bool,
+    tickers_file: Path | None,
+    is_accepted: bool,
     is_diff: bool,
     as_json: bool,
     by_constants: bool,
 ) -> None:
     """Find events, plan the sessions to fetch, estimate, publish and register them."""
+    dates: dict[str, object | None] = {
+        "first_session": first.date() if first else None,
+        "last_session": last.date() if last else None,
+    }
+    check_universe_options(is_universe=is_universe)
+    if is_universe:
+        dates["tickers_file"] = tickers_file.absolute() if tickers_file else None
+        is_sound = plan_universe(dates, is_diff=is_diff, is_accepted=is_accepted)
+        sys.exit(0 if is_sound else 1)
     if tickers is not None and watchlists:
         raise click.UsageError("--tickers plans without events: leave out --watchlist")
     if as_json and not is_diff:
@@ -104,14 +141,39 @@ def command(  # noqa: PLR0913  an option each
         "plan_events": events,
         "plan_events_by_win_rate": events_by_win_rate,
         "plan_rank_until": rank_until.date() if rank_until else None,
-        "first_session": first.date() if first else None,
-        "last_session": last.date() if last else None,
         "batch": batch,
+        **dates,
     }
     is_sound = (
         _compare(options, as_json=as_json) if is_diff else _plan(options, by_constants=by_constants)
     )
     sys.exit(0 if is_sound else 1)
+
+
+def check_universe_options(*, is_universe: bool) -> None:
+    """Refuse options of a universe without one, and those of event windows with one."""
+    context = click.get_current_context()
+    given = {
+        option.name: option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    }
+    if is_universe:
+        if others := [text for name, text in given.items() if name not in UNIVERSE_OPTIONS]:
+            raise click.UsageError(
+                f"--universe plans whole months of all tickers: leave out {', '.join(others)}"
+            )
+    elif alone := [given[name] for name in ("tickers_file", "is_accepted") if name in given]:
+        raise click.UsageError(f"{' and '.join(alone)}: of a universe alone, add --universe")
+
+
+def plan_universe(options: dict[str, object | None], *, is_diff: bool, is_accepted: bool) -> bool:
+    """Publish a plan of a universe, or say what it would change; return whether it may be."""
+    console = open_console()
+    with open_workplace(needs_source=not is_diff, **options) as work:
+        if is_diff:
+            return print_universe_change(measure_universe(work.lakehouse), console)
+        return run_universe_plan(work, console, is_accepted=is_accepted)
 
 
 def join_paths(paths: Sequence[Path]) -> str | None:

@@ -1,5 +1,7 @@
 """The runs behind `smallcaps plan`: reference data where they are due, then the plan."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +17,13 @@ from smallcaps_assets.ingest.reference.daily_bars import due_months
 from smallcaps_assets.schemas import WATCHLIST
 from smallcaps_assets.settings import OutsideUniverse, PlanMode
 
-WARNINGS = ("daily_bars_are_whole", "splits_do_not_contradict", "planned_tickers_are_known")
+WARNINGS = (
+    "daily_bars_are_whole",
+    "splits_do_not_contradict",
+    "planned_tickers_are_known",
+    "universe_symbols_are_known",
+    "universe_plan_holds_the_delisted",
+)
 """Checks that stop nothing and whose words belong on the screen of a plan."""
 OUTSIDE = ("outside_universe_rows", "outside_universe_tickers", "outside_universe_action")
 """Metadata of `watchlist` that tell of rows outside the universe."""
@@ -38,7 +46,7 @@ def run_plan(work: Workplace, console: Console) -> bool:
             report_outside(work, console)
         return True
     if is_refusal(work.instance, run):
-        raise _explain(work, run)
+        raise explain_failure(work, run)
     report_failure(work, run, console)
     return False
 
@@ -60,15 +68,32 @@ def refresh_reference(work: Workplace, console: Console) -> None:
     problems: list[SmallcapsError] = []
     if not is_optional:
         problems += _run(work, "refresh_splits", {}, console)
-    months = due_months(work.lakehouse)
-    for first, last in month_spans(months):
-        console.print(f"daily bars: {first[:7]} to {last[:7]}")
-        problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last}, console)
+    problems += refresh_bars(work, due_months(work.lakehouse), console)
     if not problems:
         return
     if not is_optional:
         raise type(problems[0])(f"reference data are not whole: {'; '.join(map(str, problems))}")
-    console.print(f"[yellow]without daily bars nothing can be proven against them: {problems[0]}")
+    report_bars(problems[0], console)
+
+
+def refresh_bars(work: Workplace, months: Sequence[str], console: Console) -> list[SmallcapsError]:
+    """Materialize months of daily bars; return why some are not whole."""
+    problems: list[SmallcapsError] = []
+    for first, last in month_spans(months):
+        console.print(f"daily bars: {first[:7]} to {last[:7]}")
+        problems += _run(work, REFERENCE_JOB, {RANGE_START: first, RANGE_END: last}, console)
+    return problems
+
+
+def report_bars(problem: SmallcapsError, console: Console) -> None:
+    """Print that bars which are not needed are not whole."""
+    console.print(f"[yellow]without daily bars nothing can be proven against them: {problem}")
+
+
+def explain_failure(work: Workplace, run: dg.DagsterRun) -> SmallcapsError:
+    """Explain why a run failed, as an error that ends the command as it should."""
+    text = "; ".join(describe_failure(work.instance, run))
+    return RefusedFileError(text) if is_refusal(work.instance, run) else SmallcapsError(text)
 
 
 def import_universe(work: Workplace, console: Console) -> None:
@@ -116,12 +141,6 @@ def report_warnings(work: Workplace, run: dg.DagsterRun, console: Console) -> No
 def _run(work: Workplace, job: str, tags: dict[str, str], console: Console) -> list[SmallcapsError]:
     run = work.run_job(job, tags)
     if not run.is_success:
-        return [_explain(work, run)]
+        return [explain_failure(work, run)]
     report_warnings(work, run, console)
     return []
-
-
-def _explain(work: Workplace, run: dg.DagsterRun) -> SmallcapsError:
-    """Explain why a run failed, as an error that ends the command as it should."""
-    text = "; ".join(describe_failure(work.instance, run))
-    return RefusedFileError(text) if is_refusal(work.instance, run) else SmallcapsError(text)

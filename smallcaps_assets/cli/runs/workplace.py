@@ -66,8 +66,18 @@ class Workplace:
 
         return build_definitions(self.lakehouse)
 
-    def run_job(self, name: str, tags: Mapping[str, str] | None = None) -> "dg.DagsterRun":
+    def run_job(
+        self,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        config: Mapping[str, object] | None = None,
+    ) -> "dg.DagsterRun":
         """Execute a job in this process on the persistent instance, and return its run.
+
+        Args:
+            name: The job.
+            tags: Tags of the run.
+            config: What the launchpad would be given, by the name of the asset.
 
         Raises:
             KeyboardInterrupt: Ctrl-C ended it; the run is canceled.
@@ -82,7 +92,8 @@ class Workplace:
                 instance=self.instance,
                 tags=claim_tags() | dict(tags or {}),
                 raise_on_error=False,
-                run_config=QUIET,
+                run_config=QUIET
+                | {"ops": {op: {"config": told} for op, told in (config or {}).items()}},
             )
             is_interrupted = was_interrupted()
         run = settle_run(self.instance, result.run_id)

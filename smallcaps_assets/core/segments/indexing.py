@@ -11,6 +11,7 @@ never overlap: sums of them are unions, and a change is a sum with signs.
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.segments.entries import SESSION
@@ -156,12 +157,20 @@ def list_sessions(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
     Returns:
         ``ticker``, ``session_date`` and ``record``, in the order of ``ticker_months``.
     """
-    days = pl.DataFrame({"day": range(1, DAYS + 1)}, {"day": pl.Int64()})
-    is_set = (pl.col(bits) & pl.lit(2, pl.Int64()).pow(pl.col("day"))) != 0
+    return explode_days(ticker_months, bits).select("ticker", "session_date", "record")
+
+
+def explode_days(ticker_months: pl.DataFrame, bits: str) -> pl.DataFrame:
+    """Repeat each row for every day of its bits, with that day as ``session_date``; order is kept.
+
+    Args:
+        ticker_months: Columns ``month``, the one that ``bits`` names, and any others.
+        bits: Name of a column of bits.
+    """
+    held = ticker_months[bits].to_numpy()
+    is_set = np.stack([(held >> day) & 1 for day in range(1, DAYS + 1)], axis=1, dtype=np.int8)
+    rows, days = np.nonzero(is_set)
     first = (pl.col("month") + "-01").str.to_date("%Y-%m-%d")
-    date = first + pl.duration(days=pl.col("day") - 1)
-    return (
-        ticker_months.join(days, how="cross", maintain_order="left_right")
-        .filter(is_set)
-        .select("ticker", date.alias("session_date"), "record")
-    )
+    date = first + pl.duration(days=pl.col("_day"))
+    placed = ticker_months[rows].with_columns(_day=pl.Series(days, dtype=pl.Int64()))
+    return placed.with_columns(session_date=date).drop("_day")

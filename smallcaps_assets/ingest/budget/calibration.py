@@ -58,7 +58,18 @@ def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
     """
     stored = ledger.stored_sessions().select(STORED.names())
     owed = ledger.missing_keys().select(OWED.names())
-    return Holdings(_learn_requests(ledger, learn_sizes(default, stored)), stored, owed)
+    return Holdings(learn_costs(ledger, default, stored), stored, owed)
+
+
+def learn_costs(ledger: LedgerReader, default: Calibration, landed: pl.DataFrame) -> Calibration:
+    """Learn what things cost from what landed, and from what downloads took lately.
+
+    Args:
+        ledger: The ledger, open.
+        default: What is believed beforehand, with page size and rate.
+        landed: ``rows, bytes`` of sessions.
+    """
+    return _learn_requests(ledger, learn_sizes(default, landed))
 
 
 def learn_sizes(default: Calibration, landed: pl.DataFrame) -> Calibration:

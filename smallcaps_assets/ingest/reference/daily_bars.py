@@ -216,11 +216,12 @@ def bar_months(lakehouse: Lakehouse) -> list[str]:
     return months.dt.to_string("%Y-%m").to_list()
 
 
-def due_months(lakehouse: Lakehouse) -> list[str]:
+def due_months(lakehouse: Lakehouse, wanted: Sequence[str] | None = None) -> list[str]:
     """List the months (``YYYY-MM``) of daily bars to refresh, oldest first.
 
-    A closed month from the vendor is final, unless bars of it were set aside, or an earlier version
-    stored what is unsound.  A file is read again in whole, because it may have changed.
+    Those that are wanted are :func:`wanted_months` by default.  A closed month from the vendor is
+    final, unless bars of it were set aside, or an earlier version stored what is unsound.  A file
+    is read again in whole, because it may have changed.
     """
     if lakehouse.settings.daily_bars is not None:
         return bar_months(lakehouse)
@@ -230,7 +231,13 @@ def due_months(lakehouse: Lakehouse) -> list[str]:
         if facts.is_closed and not facts.left_out.contradicting
     }
     final = closed.difference(lakehouse.tables.find_unsound_months())
-    return [month for month in wanted_months(lakehouse) if month not in final]
+    months = wanted_months(lakehouse) if wanted is None else wanted
+    return [month for month in months if month not in final]
+
+
+def whole_months(lakehouse: Lakehouse) -> list[str]:
+    """List the months (``YYYY-MM``) in which any session is wanted and available, oldest first."""
+    return _months_between(lakehouse, lakehouse.first_wanted, lakehouse.last_available)
 
 
 def wanted_months(lakehouse: Lakehouse) -> list[str]:
@@ -243,7 +250,7 @@ def wanted_months(lakehouse: Lakehouse) -> list[str]:
     if settings.has_rules:
         return bar_months(lakehouse)
     if settings.plan_mode is PlanMode.SESSIONS:
-        return _months_between(lakehouse, lakehouse.first_wanted, lakehouse.last_available)
+        return whole_months(lakehouse)
     months: set[str] = set()
     for date in _watchlist_dates(lakehouse):
         before, after = _reach(lakehouse, date)

@@ -82,6 +82,25 @@ def read_parsed(path: Path, parse: Callable[[pl.DataFrame], Parsed]) -> Parsed:
         raise RefusedFileError(f"{file}: {error}") from error
 
 
+def read_text_file(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """Read a file of text, which may be packed as ``.gz`` or ``.zst``, through ``parse``.
+
+    Raises:
+        RefusedFileError: It is missing or unreadable, is no UTF-8, or breaks its contract.
+    """
+    file = path.expanduser().absolute()
+    try:
+        text = _read_text(file).decode()
+    except UnicodeDecodeError as error:
+        raise RefusedFileError(f"{file} is not UTF-8; save the file as UTF-8") from error
+    except (DataError, OSError) as error:
+        raise RefusedFileError(f"cannot read {file}: {error}") from error
+    try:
+        return parse(text)
+    except DataError as error:
+        raise RefusedFileError(f"{file}: {error}") from error
+
+
 def _read_file(path: Path) -> pl.DataFrame:
     name = path.name.lower()
     try:

@@ -67,6 +67,8 @@ class LakeLayout:
     """The facts of the published plan, its hash among them."""
     plan_candidate_file = _Below("plan", "candidate.parquet")
     """The plan that was not judged yet."""
+    universe_plan_file = _Below("plan", "universe.parquet")
+    """The published plan of a universe, and its record in the footer."""
     plan_lock_file = _Below("plan", "plan.lock")
     """The lock of who publishes or registers a plan."""
     research_dir = _Below("research")

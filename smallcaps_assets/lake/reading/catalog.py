@@ -47,6 +47,7 @@ from smallcaps_assets.schemas import (
     SPLITS,
     TRADES,
     UNIVERSE,
+    UNIVERSE_PLAN,
     WATCHLIST,
     Table,
 )
@@ -233,6 +234,7 @@ def _create_tables(
         (WATCHLIST, [layout.watchlist_file]),
         (PILOT_WATCHLIST, [layout.pilot_watchlist_file]),
         (EVENT_WINDOW_PLAN, [layout.plan_file]),
+        (UNIVERSE_PLAN, [layout.universe_plan_file]),
     ]
     for table, paths in files:
         _create_view(connection, table, [path for path in paths if fs.is_file(path)])

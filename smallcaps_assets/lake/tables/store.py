@@ -14,6 +14,7 @@ begins.  A reader takes the record whose hash is that of the rows it finds, so i
 or the new one whenever it reads, and whenever the writer died; any other hash is an error.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,11 +36,13 @@ from smallcaps_assets.lake.tables.plan_record import (
     hash_plan,
     parse_plan_text,
 )
+from smallcaps_assets.lake.tables.universe_record import UniverseRecord, parse_record
 from smallcaps_assets.schemas import (
     EVENT_WINDOW_PLAN,
     PILOT_WATCHLIST,
     SPLITS,
     UNIVERSE,
+    UNIVERSE_PLAN,
     WATCHLIST,
     Table,
 )
@@ -72,7 +75,8 @@ class TableStore(BarMonthStore):
         """Write a table, in place of the published one or, unpublished, beside it.
 
         Args:
-            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS`` or ``UNIVERSE``.
+            table: ``WATCHLIST``, ``PILOT_WATCHLIST``, ``SPLITS``, ``UNIVERSE`` or
+                ``UNIVERSE_PLAN``.
             rows: Its rows; they are stored in the order of the key.
             is_published: It passed its checks.
             facts: What is known of them and they do not tell; anything JSON can hold.
@@ -201,6 +205,52 @@ class TableStore(BarMonthStore):
         record, _ = self.read_plan()
         return frame_not_yet_available(record)
 
+    def write_universe_plan(
+        self, plan: pl.DataFrame, record: UniverseRecord, *, is_published: bool = True
+    ) -> Path:
+        """Write the plan of a universe with its record, as :meth:`write_table` does.
+
+        Raises:
+            StorageError: The disk refuses; the published plan is unchanged.
+        """
+        facts = msgspec.to_builtins(record)
+        return self.write_table(UNIVERSE_PLAN, plan, is_published=is_published, facts=facts)
+
+    def has_universe_plan(self) -> bool:
+        """Say whether a universe is planned."""
+        return self.fs.is_file(self.layout.universe_plan_file)
+
+    def identify_universe_plan(self) -> str:
+        """Identify the published plan of a universe, to see whether it is another one now.
+
+        Raises:
+            MissingPartitionError: No universe is planned.
+        """
+        content = self.fs.read(self.layout.universe_plan_file)
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+    def read_universe_plan(
+        self, *, is_candidate: bool = False
+    ) -> tuple[UniverseRecord, pl.DataFrame]:
+        """Read the published plan of a universe with its record, or the one that was not published.
+
+        Raises:
+            MissingPartitionError: There is none.
+            DataError: The file is damaged, or was not written by this program.
+        """
+        published = self.layout.universe_plan_file
+        path = self._candidate(published) if is_candidate else published
+        try:
+            content = self.fs.read(path)
+        except MissingPartitionError as error:
+            raise MissingPartitionError(
+                f"no universe is planned at {path}: run `smallcaps plan --universe`"
+            ) from error
+        return (
+            parse_record(content, where=str(path)),
+            decode_table(UNIVERSE_PLAN, content, where=str(path)),
+        )
+
     def _read(self, table: Table, path: Path) -> pl.DataFrame:
         try:
             content = self.fs.read(path)
@@ -237,6 +287,7 @@ class TableStore(BarMonthStore):
             SPLITS.name: self.layout.splits_file,
             UNIVERSE.name: self.layout.universe_file,
             EVENT_WINDOW_PLAN.name: self.layout.plan_file,
+            UNIVERSE_PLAN.name: self.layout.universe_plan_file,
         }
         return paths[table.name]
 
