@@ -22,6 +22,7 @@ from smallcaps_assets.lake.upkeep.indexing import (
     Losses,
     keep_snapshot,
     list_stale_months,
+    record_plan,
     refresh_months,
     reindex_segments,
 )
@@ -123,7 +124,8 @@ def record_published_plan(lakehouse: Lakehouse) -> None:
     _ = lakehouse.tables.read_plan()
     with lakehouse.planning("indexing the plan"):
         _, plan = lakehouse.tables.read_plan()
-        lakehouse.ledger.record_plan(plan, lakehouse.tables.read_not_yet_available())
+        waiting = lakehouse.tables.read_not_yet_available()
+        record_plan(lakehouse.ledger, lambda: lakehouse.sessions.lake, plan, waiting)
 
 
 def refresh_catalog(lakehouse: Lakehouse) -> dict[str, Number]:

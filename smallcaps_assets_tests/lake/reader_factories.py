@@ -29,6 +29,7 @@ from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.local import LocalStorage
+from smallcaps_assets.lake.upkeep.indexing import list_stale_months, refresh_months
 from smallcaps_assets.schemas import (
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
@@ -129,6 +130,8 @@ def fill_lake(folder: Path, sessions: Mapping[str, Sequence[str]]) -> LakeLayout
     receipts = store_sessions(layout, sessions)
     with Ledger(layout.ledger_file) as ledger:
         ledger.record_receipts(receipts)
+        lake = begin_lake(layout)
+        refresh_months(ledger, lake, list_stale_months(ledger, lake), lists_all=True)
     return layout
 
 

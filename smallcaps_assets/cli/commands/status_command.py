@@ -27,6 +27,7 @@ PRINTED_LINES = 60
 @click.command("status")
 @click.option("--watch", is_flag=True, help="Stay and refresh until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON once.")
+@click.option("--ticker", metavar="SYMBOL", help="Tell everything of one ticker.")
 @click.option("--check", is_flag=True, help="Exit with 1 where a person should look.")
 @click.option(
     "--stuck-after",
@@ -35,7 +36,14 @@ PRINTED_LINES = 60
     metavar="MINUTES",
     help="Minutes without a commit after which a run counts as stuck.",
 )
-def command(*, watch: bool, as_json: bool, check: bool, stuck_after_min: float | None) -> None:
+def command(
+    *,
+    watch: bool,
+    as_json: bool,
+    ticker: str | None,
+    check: bool,
+    stuck_after_min: float | None,
+) -> None:
     """Show whether a download runs, how far, how fast, what failed, and when it is done.
 
     --check exits with 1 when a download is stuck, gave up, or was killed: for cron and scripts.
@@ -43,7 +51,8 @@ def command(*, watch: bool, as_json: bool, check: bool, stuck_after_min: float |
     if watch and as_json:
         raise click.UsageError("--watch shows a screen, --json prints once: give one of them")
     with open_workplace(stuck_after_min=stuck_after_min) as work:
-        status = _watch(work.lakehouse) if watch else measure_status(work.lakehouse)
+        lakehouse = work.lakehouse
+        status = _watch(lakehouse, ticker) if watch else measure_status(lakehouse, ticker)
     if as_json:
         click.echo(encode_document(status))
     else:
@@ -53,10 +62,10 @@ def command(*, watch: bool, as_json: bool, check: bool, stuck_after_min: float |
     sys.exit(1 if check and not status.download.is_well else 0)
 
 
-def _watch(lakehouse: Lakehouse) -> StatusDocument:
+def _watch(lakehouse: Lakehouse, ticker: str | None) -> StatusDocument:
     """Refresh a screen of its own until Ctrl-C, and return the last status."""
     console = open_console()
-    status = measure_status(lakehouse)
+    status = measure_status(lakehouse, ticker)
     with (
         contextlib.suppress(KeyboardInterrupt),
         Live(console=console, auto_refresh=False, screen=console.is_terminal) as live,
@@ -64,5 +73,5 @@ def _watch(lakehouse: Lakehouse) -> StatusDocument:
         while True:
             live.update(render_status(status, console.width, console.height - 1), refresh=True)
             time.sleep(REFRESH_S)
-            status = measure_status(lakehouse)
+            status = measure_status(lakehouse, ticker)
     return status

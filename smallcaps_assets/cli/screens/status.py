@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from smallcaps_assets.cli.screens.lines import draw_bar, label
+from smallcaps_assets.cli.screens.universe import describe_ticker, describe_universe
 from smallcaps_assets.core.figures import (
     MB,
     format_bytes,
     format_count,
     format_duration,
-    format_share,
 )
 from smallcaps_assets.core.ticks.disputes import SURPLUS
+from smallcaps_assets.operations.standing.document import UniversePart
 from smallcaps_assets.operations.status.document import (
     CoveragePart,
     ForecastPart,
@@ -26,8 +28,6 @@ from smallcaps_assets.operations.status.document import (
     YearCoverage,
 )
 
-LABEL_WIDTH = 10
-MIN_BAR, MAX_BAR = 10, 40
 CELL_WIDTH = 3
 NAME_WIDTH = 12
 PART = 1.1
@@ -62,7 +62,7 @@ def render_status(status: StatusDocument, width: int, height: int) -> Renderable
     """Render the screen: at most ``height`` lines of ``width`` columns."""
     head = [
         *_describe_download(status),
-        *_describe_progress(status, width),
+        *_describe_plans(status, width),
         *_describe_doubts(status.stored),
     ]
     facts = [*_describe_facts(status), *_describe_errors(status), *_describe_unknown(status)]
@@ -70,7 +70,8 @@ def render_status(status: StatusDocument, width: int, height: int) -> Renderable
     room = height - len(head) - len(facts)
     # The newest files give way first, then tickers; years and the sum of all stay longest.
     tail = tail[: max(0, room - MIN_COVERAGE)]
-    matrix = list(_describe_coverage(status.coverage, width, room - len(tail)))
+    coverage = _list_owed(status.universe) if status.universe else status.coverage
+    matrix = list(_describe_coverage(coverage, width, room - len(tail)))
     lines = [*head, *facts, *tail, *matrix][:height]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -93,18 +94,25 @@ def _describe_download(status: StatusDocument) -> Iterator[Text]:
     yield line
     style = "yellow" if download.is_well else "red"
     if download.reason:
-        yield _label("why", download.reason, style)
+        yield label("why", download.reason, style)
     if download.advice:
-        yield _label("do", download.advice, style)
+        yield label("do", download.advice, style)
+
+
+def _describe_plans(status: StatusDocument, width: int) -> Iterator[Text]:
+    """Yield how far each plan is that there is, and the ticker that is asked for."""
+    if status.partitions.planned or status.universe is None:
+        yield from _describe_progress(status, width)
+    if status.universe is not None:
+        yield from describe_universe(status.universe, width)
+    if status.ticker is not None:
+        yield from describe_ticker(status.ticker)
 
 
 def _describe_progress(status: StatusDocument, width: int) -> Iterator[Text]:
     counts = status.partitions
     share = counts.done / counts.planned if counts.planned else 0.0
-    text = f" {counts.done:,} of {counts.planned:,} sessions done, {format_share(share)}"
-    length = min(max(width - len(text), MIN_BAR), MAX_BAR)
-    filled = int(length * share)
-    yield Text.assemble(("━" * filled, "green"), ("━" * (length - filled), "grey37"), text)
+    yield draw_bar(share, f" {counts.done:,} of {counts.planned:,} sessions done", width)
     parts = [
         f"{counts.complete:,} complete",
         f"{counts.empty:,} empty",
@@ -113,13 +121,13 @@ def _describe_progress(status: StatusDocument, width: int) -> Iterator[Text]:
     ]
     if counts.not_yet_available:
         parts.append(f"{counts.not_yet_available:,} not yet out")
-    yield _label("sessions", ", ".join(parts), "red" if counts.failed else "")
+    yield label("sessions", ", ".join(parts), "red" if counts.failed else "")
     if counts.disputed:
         text = f"{counts.disputed:,} disputed: fewer trades or shares than their daily bar"
-        yield _label("", f"{text}; download asks again", "red")
+        yield label("", f"{text}; download asks again", "red")
     if counts.marks:
         marked = ", ".join(f"{count:,} {mark}" for mark, count in counts.marks.items())
-        yield _label("bars", marked, "yellow" if counts.marks.keys() != {SURPLUS} else "")
+        yield label("bars", marked, "yellow" if counts.marks.keys() != {SURPLUS} else "")
 
 
 def _describe_doubts(stored: StoredPart) -> Iterator[Text]:
@@ -127,10 +135,10 @@ def _describe_doubts(stored: StoredPart) -> Iterator[Text]:
     if stored.lost_proof:
         more = stored.lost_proof - len(stored.lost_sessions)
         names = ", ".join(stored.lost_sessions) + (f" and {more:,} more" if more else "")
-        yield _label("lost", f"{stored.lost_proof:,} sessions lost their proof: {names}", "red")
+        yield label("lost", f"{stored.lost_proof:,} sessions lost their proof: {names}", "red")
     if stored.two_answers:
         text = f"{format_count(stored.two_answers, 'session')} with two proven answers that differ"
-        yield _label("answers", text, "yellow")
+        yield label("answers", text, "yellow")
 
 
 def _describe_facts(status: StatusDocument) -> Iterator[Text]:
@@ -139,11 +147,11 @@ def _describe_facts(status: StatusDocument) -> Iterator[Text]:
     text += format_count(stored.requests, "request")
     if status.disk.segments_bytes:
         text += f"; {format_bytes(status.disk.segments_bytes)} in segments"
-    yield _label("stored", text)
+    yield label("stored", text)
     yield _describe_disk(status)
     limit = rates.requests_limit_per_min
     of_limit = "" if limit is None else f" of {limit:,.0f}"
-    yield _label(
+    yield label(
         "rates",
         f"{rates.requests_per_min:,.0f}{of_limit} requests/min, "
         f"{rates.bytes_per_min / MB:,.1f} MB/min, {rates.rows_per_min:,.0f} trades/min",
@@ -156,59 +164,59 @@ def _describe_disk(status: StatusDocument) -> Text:
     disk = status.disk
     text = f"{format_bytes(disk.free_bytes)} free, {format_bytes(disk.reserve_bytes)} stay free"
     if disk.needed_bytes is None or disk.margin_bytes is None or not status.partitions.left:
-        return _label("disk", text)
+        return label("disk", text)
     text += f"; the rest needs {format_bytes(disk.needed_bytes)} on disk: "
     if disk.fits:
-        return _label("disk", f"{text}fits")
-    return _label("disk", f"{text}{format_bytes(-disk.margin_bytes)} are lacking", "red")
+        return label("disk", f"{text}fits")
+    return label("disk", f"{text}{format_bytes(-disk.margin_bytes)} are lacking", "red")
 
 
 def _describe_eta(forecast: ForecastPart, now: dt.datetime) -> Iterator[Text]:
     """Tell when the run will be done, and the plan where that is later."""
     if forecast.plan_seconds is None:
-        yield _label("ETA", "not known yet")
+        yield label("ETA", "not known yet")
         return
     plan = format_duration(forecast.plan_seconds)
     if forecast.run_seconds is None or forecast.run_done_at is None:
         basis = BASES.get(forecast.basis or "", "nothing")
-        yield _label("ETA", f"{plan} of download left, by {basis}")
+        yield label("ETA", f"{plan} of download left, by {basis}")
         return
     is_today = forecast.run_done_at.date() == now.date()
     at = forecast.run_done_at.strftime("%H:%M" if is_today else "%m-%d %H:%M")
     text = f"{format_duration(forecast.run_seconds)}, at {at} UTC"
     if forecast.pace_window_s:
         text += f" (pace of the last {format_duration(forecast.pace_window_s)})"
-    yield _label("ETA", text)
+    yield label("ETA", text)
     if forecast.plan_seconds > PART * forecast.run_seconds + 1:
-        yield _label("plan", f"{plan} for all of it: this run is a part")
+        yield label("plan", f"{plan} for all of it: this run is a part")
 
 
 def _describe_errors(status: StatusDocument) -> Iterator[Text]:
     errors, now = status.errors, status.told_at
     if errors.failures:
-        yield _label("failed", f"last hour: {_list_kinds(errors.failures)}", "red")
+        yield label("failed", f"last hour: {_list_kinds(errors.failures)}", "red")
     if errors.retries:
-        yield _label("retried", f"last hour: {_list_kinds(errors.retries)}", "yellow")
+        yield label("retried", f"last hour: {_list_kinds(errors.retries)}", "yellow")
     for error in errors.last[:2]:
         span = f"{error.first_session}"
         if error.last_session != error.first_session:
             span += f"..{error.last_session}"
         ago = format_duration((now - error.at).total_seconds())
-        yield _label("", f"{ago} ago {error.ticker} {span} {error.kind}: {error.message}", "dim")
+        yield label("", f"{ago} ago {error.ticker} {span} {error.kind}: {error.message}", "dim")
 
 
 def _describe_recent(status: StatusDocument) -> Iterator[Text]:
     for place, file in enumerate(status.recent[:3]):
         ago = format_duration((status.told_at - file.at).total_seconds())
         size = f"{file.rows:,} trades, {format_bytes(file.bytes)}" if file.rows else file.state
-        yield _label("committed" if not place else "", f"{file.key}, {size}, {ago} ago")
+        yield label("committed" if not place else "", f"{file.key}, {size}, {ago} ago")
 
 
 def _describe_unknown(status: StatusDocument) -> Iterator[Text]:
     """Yield the tickers that may not exist."""
     if unknown := status.coverage.tickers_unknown:
         words = f"{len(unknown):,} tickers without any daily bar, counted apart: "
-        yield _label("unknown", words + ", ".join(unknown), "yellow")
+        yield label("unknown", words + ", ".join(unknown), "yellow")
 
 
 def _describe_coverage(coverage: CoveragePart, width: int, height: int) -> Iterator[Text]:
@@ -233,6 +241,20 @@ def _describe_coverage(coverage: CoveragePart, width: int, height: int) -> Itera
         yield Text(f"and {hidden:,} more; {coverage.tickers_done:,} are done", "dim")
 
 
+def _list_owed(universe: UniversePart) -> CoveragePart:
+    """Take what a universe owes by year for a matrix of one row."""
+    years = [
+        YearCoverage(year=year.year, planned=year.owed, done=year.proven) for year in universe.years
+    ]
+    return CoveragePart(
+        years=years,
+        tickers=[],
+        tickers_planned=universe.tickers,
+        tickers_done=universe.complete,
+        tickers_unknown=[],
+    )
+
+
 def _draw_row(name: str, cells: Sequence[YearCoverage], years: Sequence[int]) -> Text:
     known: Mapping[int, YearCoverage] = {cell.year: cell for cell in cells}
     row = Text(name[: NAME_WIDTH - 1].ljust(NAME_WIDTH))
@@ -246,10 +268,6 @@ def _draw_row(name: str, cells: Sequence[YearCoverage], years: Sequence[int]) ->
         style = "green" if is_whole else "yellow" if cell.done else "grey62"
         row.append(text.rjust(CELL_WIDTH), style)
     return row
-
-
-def _label(name: str, text: str, style: str = "") -> Text:
-    return Text.assemble((name.ljust(LABEL_WIDTH), "bold"), (text, style))
 
 
 def _list_kinds(counts: Mapping[str, int]) -> str:

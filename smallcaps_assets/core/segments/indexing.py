@@ -16,6 +16,7 @@ import polars as pl
 
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.segments.merging import SEGMENT, is_green, is_proven
+from smallcaps_assets.core.states import COMPLETE, EMPTY
 
 INDEX_SCHEMA: Final = pl.Schema(
     {
@@ -48,6 +49,9 @@ sessions."""
 DAYS: Final = 31
 """Bit N is the N-th day of the month, from 1.  A date without a session may be of the month before
 that of its owner: it has bit N + ``DAYS``."""
+
+INSTANT_TEXT: Final = "%Y-%m-%dT%H:%M:%S%.6f+00:00"
+"""How an instant in UTC is written in an index, so that text sorts as it does."""
 
 RECORD_KEY: Final = ("month", "record")
 TICKER_MONTH_KEY: Final = ("month", "ticker", "record")
@@ -128,6 +132,75 @@ def index_tickers(counted: pl.DataFrame) -> pl.DataFrame:
     sums = [pl.col(name).filter(is_session).sum() for name in ("rows", "bytes")]
     grouped = counted.group_by("month", "ticker", record=SEGMENT).agg(*bits, *sums)
     return grouped.select(TICKER_MONTHS_SCHEMA.names()).sort(TICKER_MONTH_KEY)
+
+
+def is_plain() -> pl.Expr:
+    """Say of each entry of :func:`count_entries` whether its bit says all that is asked of it.
+
+    It is proven by the first answer of the vendor, and its bar leaves nothing open.
+    """
+    lacks = pl.max_horizontal("volume_deficit", "count_deficit").fill_null(0.0)
+    return (
+        (pl.col("kind") == SESSION)
+        & pl.col("is_proven")
+        & pl.col("state").is_in([COMPLETE, EMPTY])
+        & (pl.col("revision") == 1)
+        & (pl.col("marks").list.len() == 0)
+        & (pl.col("askings").list.len() == 0)
+        & (lacks <= 0)
+        & pl.col("archive").is_null()
+        & pl.col("adopted").is_null()
+    )
+
+
+def sum_commits(plain: pl.DataFrame) -> pl.DataFrame:
+    """Sum entries of :func:`count_entries` up by month, commit and run.
+
+    Returns:
+        ``month``, ``committed_at`` (text, UTC), ``run_id``, and the sums ``sessions``, ``asked``
+        (requests were made), ``traded`` (there are rows), ``rows`` and ``bytes``.
+    """
+    return plain.group_by("month", pl.col("committed_at").dt.to_string(INSTANT_TEXT), "run_id").agg(
+        sessions=pl.len().cast(pl.Int64()),
+        asked=(pl.col("requests") > 0).sum().cast(pl.Int64()),
+        traded=(pl.col("rows") > 0).sum().cast(pl.Int64()),
+        rows=pl.col("rows").sum(),
+        bytes=pl.col("bytes").sum(),
+    )
+
+
+def sum_dates(plain: pl.DataFrame) -> pl.DataFrame:
+    """Count likewise by ``session_date`` (text) what was compared: ``volume``, ``trade_count``."""
+    return plain.group_by(pl.col("session_date").dt.to_string("%Y-%m-%d")).agg(
+        volume=pl.col("volume_deficit").is_not_null().sum().cast(pl.Int64()),
+        trade_count=pl.col("count_deficit").is_not_null().sum().cast(pl.Int64()),
+    )
+
+
+def spread_sessions(sessions: pl.DataFrame, ticker_months: pl.DataFrame) -> pl.DataFrame:
+    """Tell which of some sessions are proven by their bits, and what they hold in the mean.
+
+    Args:
+        sessions: ``ticker`` and ``session_date``.
+        ticker_months: A row a month and ticker, as the ledger sums them up.
+
+    Returns:
+        ``ticker``, ``session_date``, ``rows`` and ``bytes`` of those that are, in their order:
+        means of their ticker and month, because the ledger keeps no more.
+    """
+    told = pl.col("proven") | pl.col("red")
+    count = pl.max_horizontal(told.bitwise_count_ones().cast(pl.Int64()), pl.lit(1))
+    means = ticker_months.select(
+        "month", "ticker", "proven", rows=pl.col("rows") // count, bytes=pl.col("bytes") // count
+    )
+    date = pl.col("session_date")
+    bit = pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()))
+    return (
+        sessions.select("ticker", "session_date", month=date.dt.to_string("%Y-%m"))
+        .join(means, on=["month", "ticker"], how="inner", maintain_order="left")
+        .filter((pl.col("proven") & bit) != 0)
+        .select("ticker", "session_date", "rows", "bytes")
+    )
 
 
 def measure_change(before: pl.DataFrame, after: pl.DataFrame, index: Index) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, PartitionConflictError
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
+from smallcaps_assets.lake.upkeep.indexing import record_plan
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ def _register(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFacts:
         raise ConfigError(
             f"the published plan has {len(keys):,} ticker-sessions and one partition set holds at "
             f"most {MAX_KEYS:,}: the keys were left as they are; it was published by an older "
-            "version, so plan again: `smallcaps plan` publishes no plan of this size"
+            "version, so plan again: `smallcaps plan` publishes no plan of this size, and "
+            "`smallcaps plan --universe` makes one of whole months, which has no such limit"
         )
     existing = instance.get_dynamic_partitions(PLANNED_SET)
     gone, new = set(existing) - set(keys), _without(keys, existing)
@@ -88,7 +90,7 @@ def _register(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> QueueFacts:
     if new:
         instance.add_dynamic_partitions(PLANNED_SET, new)
     waiting = lakehouse.tables.read_not_yet_available()
-    lakehouse.ledger.record_plan(plan, waiting)
+    record_plan(lakehouse.ledger, lambda: lakehouse.sessions.lake, plan, waiting)
     aligned = align_states(instance, lakehouse, new)
     return QueueFacts(
         keys=len(keys),

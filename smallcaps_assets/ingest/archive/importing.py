@@ -174,12 +174,13 @@ class Import:
             return {}
         keys = [session.key for session in sessions]
         shown, records = ledger.states(keys), ledger.imports(keys)
+        plain = {*ledger.find_unlisted(keys)}
         late: list[Receipt] = []
         known: dict[str, ImportedSession] = {}
         for session in sessions:
             key = session.key
             record = records.get(key)
-            if shown.get(key) in GREEN or self._is_stored(key, late):
+            if key in plain or shown.get(key) in GREEN or self._is_stored(key, late):
                 known[key] = describe_session(session, Action.KNOWN)
             elif record and self._judge.is_unchanged(session, record, bars.get(key)):
                 known[key] = recall_session(session, record)

@@ -13,8 +13,9 @@ import polars as pl
 from smallcaps_assets.core.budget.calibration import Calibration, fit_bytes_per_trade
 from smallcaps_assets.core.budget.purposes import Purpose, Spending
 from smallcaps_assets.core.progress.pace import ROWS_PER_REQUEST, SESSIONS_PER_REQUEST, measure_pace
+from smallcaps_assets.core.segments.indexing import spread_sessions
 from smallcaps_assets.errors import MissingPartitionError
-from smallcaps_assets.ingest.budget.expectations import STORED
+from smallcaps_assets.ingest.budget.expectations import KEY, STORED
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 
 MIN_REQUESTS = 30
@@ -28,13 +29,23 @@ class Holdings:
 
     Attributes:
         costs: What a trade, a file and a request cost on this lake.
-        stored: ``STORED`` of the proven sessions, planned or not.
+        stored: ``STORED`` of the sessions that the ledger lists, planned or not.
         owed: ``ticker, session_date, state`` of planned sessions that are not green.
+        beside: Bits of all sessions, a row a month and ticker, where some are not listed.
     """
 
     costs: Calibration
     stored: pl.DataFrame = field(default_factory=STORED.to_frame)
     owed: pl.DataFrame = field(default_factory=OWED.to_frame)
+    beside: pl.DataFrame | None = None
+
+    def find_stored(self, sessions: pl.DataFrame) -> pl.DataFrame:
+        """Find what is stored of some sessions; ``STORED``, of those not listed in the mean."""
+        listed = self.stored.join(sessions, on=KEY, how="semi")
+        if self.beside is None:
+            return listed
+        others = sessions.join(listed, on=KEY, how="anti")
+        return pl.concat([listed, spread_sessions(others, self.beside)])
 
 
 def read_holdings(ledger_file: Path, default: Calibration) -> Holdings:
@@ -58,7 +69,9 @@ def gather_holdings(ledger: LedgerReader, default: Calibration) -> Holdings:
     """
     stored = ledger.stored_sessions().select(STORED.names())
     owed = ledger.missing_keys().select(OWED.names())
-    return Holdings(learn_costs(ledger, default, stored), stored, owed)
+    landed = pl.concat([stored.select("rows", "bytes"), ledger.plain_sizes()])
+    beside = ledger.ticker_months() if landed.height > stored.height else None
+    return Holdings(learn_costs(ledger, default, landed), stored, owed, beside)
 
 
 def learn_costs(ledger: LedgerReader, default: Calibration, landed: pl.DataFrame) -> Calibration:

@@ -231,7 +231,7 @@ def _explain_counts(labelled: pl.DataFrame, estimate: Estimate) -> Estimate:
 def _estimate_missing(plan: pl.DataFrame, grounds: Grounds) -> Estimate:
     """Estimate what a download would ask for now, in the ranges it would use."""
     holdings = grounds.holdings
-    stored = holdings.stored.select(*KEY, is_stored=pl.lit(value=True))
+    stored = holdings.find_stored(plan).select(*KEY, is_stored=pl.lit(value=True))
     owed = holdings.owed.select(*KEY, "state")
     known = plan.join(stored, on=KEY, how="left").join(owed, on=KEY, how="left")
     # Keys that are new to the partition set come after those that it has.

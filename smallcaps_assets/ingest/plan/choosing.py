@@ -294,9 +294,9 @@ def _advise(lakehouse: Lakehouse, plan: pl.DataFrame) -> str:
     return (
         f"{plan.height:,} ticker-sessions are more than the {MAX_KEYS:,} that one plan may hold; "
         f"nothing was published, and the plan in force stays.  {parts}; or take fewer tickers "
-        "(--pilot, SMALLCAPS_PILOT_MIN_EVENTS) or dates (--from, --to). A whole universe needs "
-        "partitions of its own (a month of a batch of tickers each), which this version does not "
-        "have yet"
+        "(--pilot, SMALLCAPS_PILOT_MIN_EVENTS) or dates (--from, --to). All sessions of many "
+        "tickers are no plan of event windows: `smallcaps plan --universe` (--tickers-file FILE "
+        "for some) makes a partition of a month and 60 tickers, in the same lake"
     )
 
 

@@ -86,9 +86,8 @@ def _choose_pilot(lakehouse: Lakehouse) -> pl.DataFrame | None:
 
 
 def _measure_side(sessions: pl.DataFrame, grounds: Grounds) -> Side:
-    stored = grounds.holdings.stored
-    held = stored.join(sessions, on=KEY, how="semi")
-    missing = sessions.join(stored, on=KEY, how="anti")
+    held = grounds.holdings.find_stored(sessions)
+    missing = sessions.join(held, on=KEY, how="anti")
     return Side(
         ticker_sessions=sessions.height,
         tickers=sessions["ticker"].n_unique(),

@@ -30,12 +30,14 @@ from smallcaps_assets.core.ticks.disputes import (
 from smallcaps_assets.core.verdicts import Thresholds
 from smallcaps_assets.ingest.budget.expectations import read_bar_facts
 from smallcaps_assets.ingest.proof.bars import BarJudge
-from smallcaps_assets.ingest.proof.recording import record_stored
+from smallcaps_assets.ingest.proof.recording import list_sessions, record_stored
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.rows import FIGURE_COLUMNS
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.lake.unlisted import read_unlisted
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import BarsProve
 
@@ -110,6 +112,7 @@ class StoredJudge:
         """Write receipts in place of those of the same rows, on the disk and in the ledger."""
         if not receipts:
             return []
+        list_sessions(self.ledger, self.store, [receipt.key for receipt in receipts])
         # Told first: a kill in between must leave nothing green there that is red on the disk.
         self.ledger.record_receipts([r for r in receipts if r.state == DISPUTED])
         written = self.store.restate(receipts)
@@ -121,7 +124,7 @@ class StoredJudge:
 
     def _judge_month(self, month: str) -> list[Receipt]:
         """Judge the stored sessions of a month; return the receipts that were written."""
-        figures = self.ledger.figures(*month_bounds(month))
+        figures = pl.concat([self.ledger.figures(*month_bounds(month)), self._read_plain(month)])
         figures = figures.filter(pl.col("state").is_in([COMPLETE, DISPUTED]))
         judge = self.open(
             read_bar_facts(self.tables, figures), gather_evidence(self.ledger).set_aside
@@ -135,8 +138,12 @@ class StoredJudge:
                 key = encode_key(row["ticker"], row["session_date"])
                 suspects[key] = (row["state"], row["marks"])
             elif any(note[name] != row[name] for name in NOTED):
-                agreeing.append(note | {"session_date": row["session_date"].isoformat()})
-        self.ledger.note_comparisons(agreeing)
+                agreeing.append(note)
+        noted = [encode_key(note["ticker"], note["session_date"]) for note in agreeing]
+        list_sessions(self.ledger, self.store, noted)
+        self.ledger.note_comparisons(
+            note | {"session_date": note["session_date"].isoformat()} for note in agreeing
+        )
         found = self.store.find_receipts(suspects)
         changed = self.restate(judge, found)
         written = {receipt.key for receipt in changed}
@@ -149,6 +156,12 @@ class StoredJudge:
         ]
         self.ledger.record_receipts(late)
         return [*changed, *late]
+
+    def _read_plain(self, month: str) -> pl.DataFrame:
+        """Read the figures of the sessions that the ledger does not list, from their records."""
+        plain = read_unlisted(self.ledger, self.store.lake, month)
+        figures = plain.with_columns(pl.lit("").alias("marks")).select(*FIGURE_COLUMNS)
+        return figures.cast({"session_date": pl.Date()})
 
 
 def open_stored(lakehouse: Lakehouse) -> StoredJudge:

@@ -4,9 +4,11 @@ What belongs here: the one step after a commit and before its outcome.  What doe
 (``lake.segment_store``), and a ledger that was lost or is behind (``ingest.derived``).
 """
 
+from collections.abc import Iterable
+
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
-from smallcaps_assets.lake.upkeep.indexing import record_commit
+from smallcaps_assets.lake.upkeep.indexing import list_stored, record_commit
 
 
 def record_stored(ledger: Ledger, store: SegmentStore) -> None:
@@ -17,3 +19,13 @@ def record_stored(ledger: Ledger, store: SegmentStore) -> None:
         StorageError: The disk refuses; the ledger is unchanged, and brought up to date later.
     """
     record_commit(ledger, store.lake, store.take_records())
+
+
+def list_sessions(ledger: Ledger, store: SegmentStore, keys: Iterable[str]) -> None:
+    """Give those of ``keys`` that are stored a row in the ledger, which is about to change.
+
+    Raises:
+        LedgerMismatchError: A record is damaged.
+        StorageError: The disk refuses.
+    """
+    list_stored(ledger, store.lake, keys)

@@ -13,7 +13,7 @@ import msgspec
 
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.errors import StorageError
-from smallcaps_assets.ingest.proof.recording import record_stored
+from smallcaps_assets.ingest.proof.recording import list_sessions, record_stored
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segment_store import SegmentStore
@@ -46,6 +46,7 @@ def replace_sessions(
         return []
     keys = [session.receipt.key for session in sessions]
     run_id = sessions[0].receipt.run_id
+    list_sessions(ledger, store, keys)
     ledger.record_failures(
         [Failure(key, QUARANTINED, REPLACING, _MESSAGE, run_id=run_id) for key in keys]
     )
@@ -72,6 +73,7 @@ def move_damaged(
     if not damages:
         return False
     message = "; ".join(damage.message for damage in damages)
+    list_sessions(ledger, store, [receipt.key])
     failure = Failure(receipt.key, QUARANTINED, damages[0].kind.value, message, run_id=run_id)
     ledger.record_failures([failure])
     evidence = {

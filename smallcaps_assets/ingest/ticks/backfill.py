@@ -44,6 +44,8 @@ grows with the lake, and the part of a download's time that it takes does not.""
 COUNT_EVERY_S = 5.0
 """Pause between two entries of retries in the ledger."""
 
+_PLACES = {"ticker": pl.String(), "session_date": pl.Date()}
+
 DEFAULT_SHARE = 0.01
 """Share of the stored sessions that is asked for again unless another one is given."""
 
@@ -261,15 +263,19 @@ def parse_share(text: str) -> float:
 def choose_stored(ledger: LedgerReader, choice: RecheckChoice, today: dt.date) -> RecheckFacts:
     """Choose the stored sessions to ask for: those that settled first, then a sample."""
     asked = choice.selection
-    stored = ledger.stored_sessions(asked.tickers, asked.first, asked.last)
+    stored = ledger.proven_sessions(asked.tickers, asked.first, asked.last)
     newest = today - dt.timedelta(days=choice.older_than_days)
     stored = stored.filter(pl.col("session_date") <= newest)
-    keys = stored.select(key_expression()).to_series()
-    settled = [key for key in ledger.settled_keys() if key in set(keys)]
-    count = math.ceil(choice.share * len(keys))
-    sample = keys.sample(count, seed=choice.seed).sort().to_list()
-    chosen = list(dict.fromkeys([*settled, *sample]))
-    return RecheckFacts(len(keys), len(settled), chosen)
+    count = math.ceil(choice.share * stored.height)
+    sample = _name(stored.sample(count, seed=choice.seed)).sort().to_list()
+    named = [decode_key(key) for key in ledger.settled_keys()]
+    settled = stored.join(pl.DataFrame(named, _PLACES, orient="row"), on=[*_PLACES], how="semi")
+    chosen = list(dict.fromkeys([*_name(settled).sort(), *sample]))
+    return RecheckFacts(stored.height, settled.height, chosen)
+
+
+def _name(sessions: pl.DataFrame) -> pl.Series:
+    return sessions.select(key_expression()).to_series()
 
 
 def recheck_sessions(

@@ -10,7 +10,11 @@ from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
-from smallcaps_assets.lake.ledger.rows import SessionRecord, describe_dispute
+from smallcaps_assets.lake.ledger.rows import (
+    SessionRecord,
+    describe_dispute,
+    describe_session,
+)
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -131,6 +135,9 @@ def split_finished(
     """
     ledger, store = lakehouse.ledger, lakehouse.sessions
     records = ledger.records(keys)
+    plain = {*ledger.find_unlisted(key for key in keys if key not in records)}
+    for receipt in store.find_receipts(plain):
+        records[receipt.key] = describe_session(receipt)
     is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
     late = [
         receipt

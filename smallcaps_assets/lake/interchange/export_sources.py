@@ -26,10 +26,11 @@ from smallcaps_assets.lake.reading.locating import (
     SegmentReader,
     find_missing,
     list_stored,
+    list_told,
     open_segments,
     select_rows,
 )
-from smallcaps_assets.lake.reading.sources import KEY, Selection
+from smallcaps_assets.lake.reading.sources import Selection
 from smallcaps_assets.lake.segments.names import part_key
 from smallcaps_assets.lake.segments.parts import PartReader
 from smallcaps_assets.lake.segments.receipts import make_receipt
@@ -162,10 +163,10 @@ def iter_sources(
     segments = open_segments(layout, fs)
     told = []
     for month in segments.iter_months(selection):
-        told.append(month.winners.select(KEY))
+        told.append(list_told(month))
         entries = selection.select(select_rows(month, Rows.PROVEN)).sort("part", "first_row")
         pieces = entries.partition_by("part", as_dict=True, maintain_order=True)
         for (part,), piece in pieces.items():
             rows = _Part(segments, part_key(month.name, part))
             yield from (StoredSession(rows, entry) for entry in list_entries(piece))
-    yield from (MissingSession(*key) for key in find_missing(stored, told))
+    yield from (MissingSession(*key) for key in find_missing(stored, told, selection))

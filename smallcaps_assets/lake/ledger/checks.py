@@ -124,6 +124,19 @@ IMPLAUSIBLE: Final = {
         _not_of("text", "ticker"),
         _not_of("integer", "revision"),
     ),
+    "plain_commits": (
+        f"month NOT GLOB '{_MONTH}' OR sessions <= 0 OR asked < 0 OR traded < 0",
+        _no_instant("committed_at"),
+        _null("sessions", "asked", "traded", "rows", "bytes"),
+        _not_of("text", "run_id"),
+        _not_of("integer", "sessions", "asked", "traded", "rows", "bytes"),
+    ),
+    "plain_dates": (
+        _no_date("session_date"),
+        _null("volume", "trade_count"),
+        _not_of("integer", "volume", "trade_count"),
+        "volume < 0 OR trade_count < 0",
+    ),
     "facts": (
         "name = 'requests' AND value IS NOT (SELECT coalesce(sum(requests), 0) FROM attempts)",
         f"name IN ('indexed_at', 'last_commit_at') AND ({_no_instant('value')})",

@@ -14,6 +14,7 @@ from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.documents import convert_fields, decode_json
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.segments.entries import SESSION, Entry, list_entries
+from smallcaps_assets.core.segments.indexing import INSTANT_TEXT
 from smallcaps_assets.core.segments.witnesses import LOST_PROOF
 from smallcaps_assets.core.states import (
     DISPUTED,
@@ -54,12 +55,13 @@ class Listing:
 
     Attributes:
         now: When, as text.
-        lists_all: List every session that a record tells of; otherwise only those that have a row
-            already, because a plan asked for them.
+        lists_all: List every session that a record tells of; otherwise those that have a row
+            already, because a plan asked for them, and those that are not plain
+            (``core.segments.indexing.is_plain``).
     """
 
     now: str
-    lists_all: bool = True
+    lists_all: bool = False
 
 
 def session_rows(counted: pl.DataFrame, listing: Listing, *, attempts: int) -> Iterator[Row]:
@@ -76,7 +78,7 @@ def session_rows(counted: pl.DataFrame, listing: Listing, *, attempts: int) -> I
         *("is_proven", "segment"),
         pl.col("session_date").dt.to_string("%Y-%m-%d"),
         pl.col("marks").list.join(","),
-    ).with_columns(pl.col("committed_at").dt.to_string("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
+    ).with_columns(pl.col("committed_at").dt.to_string(INSTANT_TEXT))
     for row in told.iter_rows(named=True):
         if row["state"] in GREEN and not row["is_proven"]:
             lost = lost_row(row["ticker"], row["session_date"], row["segment"], listing)

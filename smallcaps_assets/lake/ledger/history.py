@@ -13,6 +13,7 @@ import polars as pl
 from smallcaps_assets.core.budget.purposes import Spending
 from smallcaps_assets.lake.ledger.checks import doubt
 from smallcaps_assets.lake.ledger.rows import Row, format_instant, parse_instant
+from smallcaps_assets.lake.ledger.sql import plain_statements as plain_sql
 from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 
 RUN_COLUMNS: Final = {
@@ -79,16 +80,22 @@ class LedgerHistory(ABC):
     def count_untimed(self, since: dt.datetime | None = None) -> int:
         """Count the sessions committed after an instant by runs whose attempts are lost."""
         start = {"since": "" if since is None else format_instant(since)}
-        return int(self._fetch(ledger_sql.UNTIMED, start)[0][0])
+        found = self._fetch(ledger_sql.UNTIMED, start)
+        found += self._fetch_from("plain_commits", plain_sql.UNTIMED, start)
+        return sum(count for (count,) in found)
 
     def newest_commit(self) -> dt.datetime | None:
         """Tell when the newest session was committed; ``None``: nothing is stored."""
-        return parse_instant(self._fetch(ledger_sql.NEWEST_COMMIT)[0][0])
+        found = self._fetch(ledger_sql.NEWEST_COMMIT)
+        found += self._fetch_from("plain_commits", plain_sql.NEWEST)
+        return parse_instant(max((text for (text,) in found if text), default=None))
 
     def count_committed_since(self, since: dt.datetime) -> int:
         """Count the stored sessions that were committed after an instant."""
-        found = self._fetch(ledger_sql.COMMITTED_SINCE, {"since": format_instant(since)})
-        return int(found[0][0])
+        start = {"since": format_instant(since)}
+        found = self._fetch(ledger_sql.COMMITTED_SINCE, start)
+        found += self._fetch_from("plain_commits", plain_sql.COMMITTED_SINCE, start)
+        return sum(count for (count,) in found)
 
     def attempts_by_hour(self) -> pl.DataFrame:
         """Count ``attempts`` by ``hour`` (UTC) and ``kind`` (empty: it succeeded), sorted."""

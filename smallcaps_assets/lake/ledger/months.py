@@ -10,7 +10,7 @@ made again at any time.  ``lost_proof`` alone is of the ledger: what was proven 
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import polars as pl
@@ -22,11 +22,15 @@ from smallcaps_assets.core.segments.indexing import (
     TICKER_MONTHS_SCHEMA,
     index_records,
     index_tickers,
+    is_plain,
     list_sessions,
     measure_change,
+    sum_commits,
+    sum_dates,
 )
-from smallcaps_assets.core.segments.merging import select_two_answers, select_winners
+from smallcaps_assets.core.segments.merging import SEGMENT, select_two_answers, select_winners
 from smallcaps_assets.core.segments.witnesses import select_lost_proof
+from smallcaps_assets.core.states import COMPLETE
 from smallcaps_assets.core.ticks.disputes import UNPROVEN
 from smallcaps_assets.lake.ledger.checks import doubt
 from smallcaps_assets.lake.ledger.entry_rows import Listing, import_rows, lost_row, session_rows
@@ -34,11 +38,13 @@ from smallcaps_assets.lake.ledger.history import LedgerHistory
 from smallcaps_assets.lake.ledger.rows import (
     FIGURE_COLUMNS,
     KEY_COLUMNS,
+    PlainSums,
     Row,
     frame_keys,
     pack_keys,
 )
 from smallcaps_assets.lake.ledger.sql import month_statements as month_sql
+from smallcaps_assets.lake.ledger.sql import plain_statements as plain_sql
 from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 
 RECORDS_SCHEMA: Final = pl.Schema({**INDEX_SCHEMA, "is_lost": pl.Boolean()})
@@ -61,6 +67,18 @@ RECALLED_COLUMNS: Final = {
 """Columns of :meth:`LedgerMonths.recall_sessions`."""
 
 _PLACE: Final = ("ticker", "session_date")
+_RECALLED: Final = {
+    "state": COMPLETE,
+    "marks": "",
+    "content_hash": "",
+    "run_id": "",
+    "revision": 1,
+    "asked": 0,
+    "pages": 0,
+    "repeats_dropped": 0,
+    "is_seam_ambiguous": 0,
+}
+"""What is recalled of a session that has no row."""
 _HELD_COLUMNS: Final = ("month", "ticker", "record", "proven", "red", "beside")
 
 
@@ -85,18 +103,25 @@ class LedgerMonths(LedgerHistory):
         ]
         return pl.DataFrame(rows, RECORDS_SCHEMA, orient="row")
 
-    def ticker_months(self, first: str = "", last: str = "9999-12") -> pl.DataFrame:
+    def ticker_months(
+        self, first: str = "", last: str = "9999-12", tickers: Collection[str] | None = None
+    ) -> pl.DataFrame:
         """Read the bits of the sessions of each ticker and month, both months included.
+
+        Args:
+            first: First month, ``YYYY-MM``.
+            last: Last month.
+            tickers: Only these; all by default.
 
         Returns:
             ``TICKER_MONTHS_SCHEMA`` without ``record``, a row a month and ticker, sorted by them.
             A session that lost its proof is not proven, though an earlier answer may stand.
         """
-        bounds = {"first": first, "last": last}
-        rows = self._fetch_from("ticker_months", month_sql.TICKER_MONTHS, bounds)
-        schema = {name: dtype for name, dtype in TICKER_MONTHS_SCHEMA.items() if name != "record"}
-        told = pl.DataFrame(rows, schema, orient="row")
+        columns = TICKER_MONTHS_SCHEMA.names()[3:]
+        told = _sum_records(self._fetch_packed(columns, first, last, tickers))
         lost = self.lost_proof()
+        if lost.is_empty():
+            return told
         date = pl.col("session_date")
         bits = lost.group_by("ticker", month=date.dt.to_string("%Y-%m")).agg(
             lost=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())).sum()
@@ -108,6 +133,34 @@ class LedgerMonths(LedgerHistory):
             red=pl.col("red") | (proven & is_lost),
             marked=pl.col("marked") - (pl.col("marked") & is_lost),
         ).drop("lost")
+
+    def proven_bits(self) -> pl.DataFrame:
+        """Read what :meth:`ticker_months` has of proofs alone, in a quarter of its time.
+
+        Returns:
+            ``month``, ``ticker`` and ``proven``, a row a month, ticker and record; of several the
+            union counts, less what is lost.
+        """
+        told = self._fetch_packed(["proven"], "", "9999-12", None)
+        lost = self.lost_proof()
+        if lost.is_empty():
+            return told
+        return self.ticker_months().select(told.columns)
+
+    def _fetch_packed(
+        self, columns: Sequence[str], first: str, last: str, tickers: Collection[str] | None
+    ) -> pl.DataFrame:
+        """Fetch whole numbers of ``ticker_months``, a row a month, ticker and record."""
+        asked = {"first": first, "last": last}
+        statement = month_sql.PACKED_MONTHS
+        if tickers is not None:
+            asked["tickers"] = json.dumps(list(tickers))
+            statement = month_sql.PACKED_TICKERS
+        rows = self._fetch_from("ticker_months", month_sql.pack(statement, columns), asked)
+        lists = ["ticker", *columns]
+        packed = pl.DataFrame(rows, dict.fromkeys(["month", *lists], pl.String()), orient="row")
+        told = packed.with_columns(pl.col(lists).str.split(",")).explode(lists)
+        return told.with_columns(pl.col(columns).cast(pl.Int64()))
 
     def find_proofs(self, keys: Iterable[str]) -> frozenset[str]:
         """Find those of ``keys`` that are proven and need no request.
@@ -122,6 +175,42 @@ class LedgerMonths(LedgerHistory):
         """Find those of ``keys`` of which a record tells, proven or red, and that are not lost."""
         rows = self._fetch_from("lost_proof", month_sql.TOLD, pack_keys(keys))
         return [key for (key,) in rows]
+
+    def find_unlisted(self, keys: Iterable[str]) -> list[str]:
+        """Find those of ``keys`` that are proven and have no row, because nothing is to be said."""
+        rows = self._fetch_from("ticker_months", plain_sql.UNLISTED, pack_keys(keys))
+        return [key for (key,) in rows]
+
+    def plain_sums(self) -> PlainSums:
+        """Sum up the sessions that have no row."""
+        found = self._fetch_from("plain_commits", plain_sql.SUMS)
+        return PlainSums(*found[0]) if found else PlainSums()
+
+    def plain_sizes(self) -> pl.DataFrame:
+        """Measure ``rows`` and ``bytes`` of sessions without a row, their mean for each commit."""
+        rows = self._fetch_from("plain_commits", plain_sql.SIZES)
+        return pl.DataFrame(rows, {"rows": pl.Int64(), "bytes": pl.Int64()}, orient="row")
+
+    def plain_months(self) -> list[str]:
+        """List the months with sessions that have no row, in order."""
+        return [month for (month,) in self._fetch_from("plain_commits", plain_sql.MONTHS)]
+
+    def unlisted_sessions(self, month: str, tickers: Collection[str] | None = None) -> pl.DataFrame:
+        """List the sessions of a month that are proven and have no row.
+
+        Args:
+            month: The month.
+            tickers: Only these; all by default.
+
+        Returns:
+            ``ticker``, ``session_date`` and the ``record`` that proves it, by ticker and session.
+        """
+        held = self.read_bits(month)
+        if tickers is not None:
+            held = held.filter(pl.col("ticker").is_in(list(tickers)))
+        asked = {"tickers": json.dumps(held["ticker"].unique().to_list()), **_bound(month)}
+        listed = frame_keys(self._fetch(month_sql.LISTED, asked), KEY_COLUMNS)
+        return list_sessions(held, "proven").join(listed, on=_PLACE, how="anti").sort(_PLACE)
 
     def lost_keys(self) -> list[str]:
         """List the keys of :meth:`lost_proof`."""
@@ -152,10 +241,16 @@ class LedgerMonths(LedgerHistory):
     def recall_sessions(self, month: str) -> pl.DataFrame:
         """Recall all that is known of the sessions of a month that are proven, or were.
 
+        Of those that have no row nothing is known but that they are proven.
+
         Returns:
             :data:`RECALLED_COLUMNS`, sorted by ticker and session.
         """
-        return frame_keys(self._fetch(month_sql.RECALLED, _bound(month)), RECALLED_COLUMNS)
+        told = frame_keys(self._fetch(month_sql.RECALLED, _bound(month)), RECALLED_COLUMNS)
+        plain = self.unlisted_sessions(month).select(
+            *_PLACE, *(pl.lit(value).alias(name) for name, value in _RECALLED.items())
+        )
+        return pl.concat([told, plain], how="diagonal_relaxed").sort(_PLACE)
 
     def recall_proofs(self, month: str, proven: pl.DataFrame) -> pl.DataFrame:
         """Recall the sessions of a month whose proof may be lost.
@@ -229,6 +324,7 @@ class MonthIndex:
         """
         told = pl.concat([before, counted])
         after = select_winners(told)
+        plain = self._select_unlisted(before)
         counts = pl.lit(0, pl.Int64()).alias
         uncounted = records.with_columns(counts("sessions"), counts("green"), counts("rows"))
         self._record(uncounted.with_columns(is_lost=False))
@@ -243,6 +339,7 @@ class MonthIndex:
         self._contradict(select_two_answers(told, after))
         recalled = self.ledger.lost_proof().with_columns(kind=pl.lit(SESSION))
         self._settle(recalled.join(after, on=KEY, how="semi"), after)
+        self._count_plain(plain, self._select_unlisted(after))
         self._connection.execute(ledger_sql.RECORD_FACT, ("last_commit_at", self._listing.now))
 
     def replace(
@@ -272,7 +369,25 @@ class MonthIndex:
         vanished = _name(red.join(winners, on=_PLACE, how="anti"))
         for statement in month_sql.FORGET_VANISHED:
             self._connection.executemany(statement, vanished)
-        return self._settle(recalled, winners)
+        lost = self._settle(recalled, winners)
+        for statement in plain_sql.FORGET_MONTH:
+            self._connection.execute(statement, _bound(month))
+        self._count_plain(winners.clear(), self._select_unlisted(winners))
+        return lost
+
+    def list_sessions(self, counted: pl.DataFrame) -> None:
+        """Write rows of sessions of one month that have none.
+
+        Args:
+            counted: Their entries of ``count_entries``; those that count no more are left out.
+        """
+        if counted.is_empty():
+            return
+        tickers = counted["ticker"].unique().to_list()
+        now = self.ledger.unlisted_sessions(counted["month"][0], tickers)
+        plain = counted.join(now.rename({"record": SEGMENT}), on=[*_PLACE, SEGMENT], how="semi")
+        self._write_rows(plain, attempts=0)
+        self._count_plain(plain.filter(is_plain()), plain.clear())
 
     def note_unjudged(self, winners: pl.DataFrame) -> None:
         """Note the months of entries of which bars of now may say more than they do."""
@@ -296,7 +411,10 @@ class MonthIndex:
 
     def _list(self, counted: pl.DataFrame, *, attempts: int) -> None:
         """Write the rows of sessions, as far as they are listed."""
-        listed = counted if self._listing.lists_all else self._select_listed(counted)
+        unlisted = counted.clear() if self._listing.lists_all else self._select_unlisted(counted)
+        self._write_rows(counted.join(unlisted, on=KEY, how="anti"), attempts=attempts)
+
+    def _write_rows(self, listed: pl.DataFrame, *, attempts: int) -> None:
         rows = list(session_rows(listed, self._listing, attempts=attempts))
         self._connection.executemany(ledger_sql.RECORD_RECEIPT, rows)
         self._connection.executemany(ledger_sql.RECORD_COMPARISON, rows)
@@ -304,13 +422,21 @@ class MonthIndex:
             ledger_sql.RECORD_IMPORT, import_rows(listed, self._listing.now)
         )
 
-    def _select_listed(self, counted: pl.DataFrame) -> pl.DataFrame:
-        """Select the entries whose sessions have a row already."""
-        first, last = counted["session_date"].min(), counted["session_date"].max()
-        tickers = json.dumps(counted["ticker"].unique().to_list())
+    def _select_unlisted(self, counted: pl.DataFrame) -> pl.DataFrame:
+        """Select the plain entries whose sessions have no row."""
+        plain = counted.filter(is_plain())
+        first, last = plain["session_date"].min(), plain["session_date"].max()
+        tickers = json.dumps(plain["ticker"].unique().to_list())
         asked = {"tickers": tickers, "first": str(first), "last": str(last)}
         rows = self._connection.execute(month_sql.LISTED, asked).fetchall()
-        return counted.join(frame_keys(rows, KEY_COLUMNS), on=_PLACE, how="semi")
+        return plain.join(frame_keys(rows, KEY_COLUMNS), on=_PLACE, how="anti")
+
+    def _count_plain(self, before: pl.DataFrame, after: pl.DataFrame) -> None:
+        """Keep the sums of sessions without a row."""
+        change = measure_change(before, after, sum_commits)
+        self._execute(plain_sql.ADD_COMMIT, change)
+        self._execute(plain_sql.FORGET_IDLE, change.select("month", "committed_at", "run_id"))
+        self._execute(plain_sql.ADD_DATE, measure_change(before, after, sum_dates))
 
     def _contradict(self, rivals: pl.DataFrame) -> None:
         """Note of which sessions two answers of the revision that counts differ."""
@@ -343,6 +469,20 @@ class MonthIndex:
 
     def _execute(self, statement: str, frame: pl.DataFrame) -> None:
         self._connection.executemany(statement, frame.iter_rows(named=True))
+
+
+def _sum_records(told: pl.DataFrame) -> pl.DataFrame:
+    """Sum the rows of a month and ticker up, which follow each other.
+
+    The bits of the records of a month never overlap, so that a union is a sum.
+    """
+    key = ("month", "ticker")
+    is_other = (pl.col(name).ne_missing(pl.col(name).shift()) for name in key)
+    is_first = told.select(is_first=pl.any_horizontal(is_other))["is_first"]
+    if is_first.all():
+        return told
+    runs = told.with_columns(run=is_first.cum_sum()).group_by("run", maintain_order=True)
+    return runs.agg(pl.col(key).first(), pl.exclude(*key, "run").sum()).drop("run")
 
 
 def _frame_held(rows: list[tuple[object, ...]]) -> pl.DataFrame:

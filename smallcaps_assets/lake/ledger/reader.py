@@ -7,7 +7,7 @@ not: recording (``writer``), SQL (``sql``), the SQLite file (``database``).
 import datetime as dt
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,6 +15,7 @@ import polars as pl
 
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.progress.pace import Step
+from smallcaps_assets.core.segments.indexing import list_sessions
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, GREEN, STATES
 from smallcaps_assets.core.ticks.disputes import MARKS
 from smallcaps_assets.errors import MissingPartitionError
@@ -48,6 +49,7 @@ from smallcaps_assets.lake.ledger.rows import (
     require_dates,
     select_parameters,
 )
+from smallcaps_assets.lake.ledger.sql import plain_statements as plain_sql
 from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.schemas import COVERAGE, RECEIPTS
 
@@ -177,22 +179,27 @@ class LedgerReader(LedgerMonths):
         sizes = dict.fromkeys(("rows", "bytes", "is_planned"), pl.Int64())
         return frame_keys(rows, {**KEY_COLUMNS, **sizes}).cast({"is_planned": pl.Boolean()})
 
-    def stored_contents(
+    def proven_sessions(
         self,
-        tickers: Iterable[str] | None = None,
+        tickers: Collection[str] | None = None,
         first: dt.date | None = None,
         last: dt.date | None = None,
     ) -> pl.DataFrame:
-        """Select likewise from what has a receipt and trades, with their hashes.
+        """List, as :meth:`stored_sessions` does, all that is proven, whether it has a row or not.
 
         Returns:
-            Columns ``ticker``, ``session_date``, ``rows``, ``bytes``, ``sha256`` and
-            ``content_hash``, sorted by ticker and session.
+            ``ticker`` and ``session_date``, sorted by them.
         """
-        rows = self._select(ledger_sql.CONTENTS, tickers, first, last)
-        sizes = dict.fromkeys(("rows", "bytes"), pl.Int64())
-        hashes = dict.fromkeys(("sha256", "content_hash"), pl.String())
-        return frame_keys(rows, {**KEY_COLUMNS, **sizes, **hashes}).filter(pl.col("rows") > 0)
+        place = list(KEY_COLUMNS)
+        green = self.stored_sessions(tickers, first, last).select(place)
+        if not self.plain_sums().sessions:
+            return green
+        since, until = first or dt.date.min, last or dt.date.max
+        bits = self.ticker_months(since.isoformat()[:7], until.isoformat()[:7], tickers)
+        told = list_sessions(bits.with_columns(record=pl.lit("")), "proven").select(place)
+        asked = told.filter(pl.col("session_date").is_between(since, until))
+        rows = frame_keys(self._select(ledger_sql.LISTED, tickers, first, last), KEY_COLUMNS)
+        return pl.concat([green, asked.join(rows, on=place, how="anti")]).sort(place)
 
     def records(self, keys: Iterable[str]) -> dict[str, SessionRecord]:
         """Look up what is known of those of ``keys`` that the ledger knows, by key."""
@@ -232,10 +239,12 @@ class LedgerReader(LedgerMonths):
 
     def compared_dates(self) -> pl.DataFrame:
         """Count sessions compared on each ``session_date`` by ``volume`` and ``trade_count``."""
-        rows = self._fetch(ledger_sql.COMPARED)
+        rows = self._fetch_from("plain_dates", plain_sql.DATES)
+        rows += self._fetch(ledger_sql.COMPARED)
         schema = {"session_date": pl.String(), "volume": pl.Int64(), "trade_count": pl.Int64()}
         frame = pl.DataFrame(rows, schema, orient="row")
-        return frame.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
+        sums = frame.group_by("session_date").sum().sort("session_date")
+        return sums.with_columns(pl.col("session_date").str.to_date("%Y-%m-%d"))
 
     def marks(self) -> dict[str, int]:
         """Count the stored sessions that have each mark, in the order of ``MARKS``."""
@@ -266,6 +275,8 @@ class LedgerReader(LedgerMonths):
         the first; any other always is.
         """
         record = self.records([key]).get(key)
+        if record is None and self.find_unlisted([key]):
+            return False
         if record is None or record.last_asked_date is None or record.state not in RESTING:
             return record is None or record.state not in GREEN
         # A date in the future is of a clock that was wrong, and must not be waited for.
@@ -282,7 +293,13 @@ class LedgerReader(LedgerMonths):
     def totals(self) -> Totals:
         """Sum up what is stored and what it cost."""
         sessions, rows, size, requests = self._fetch(ledger_sql.TOTALS)[0]
-        return Totals(sessions or 0, rows or 0, size or 0, requests)
+        plain = self.plain_sums()
+        return Totals(
+            (sessions or 0) + plain.sessions,
+            (rows or 0) + plain.rows,
+            (size or 0) + plain.bytes,
+            requests,
+        )
 
     def activity(self, since: dt.datetime) -> Activity:
         """Sum up what happened since an instant, which has a time zone."""

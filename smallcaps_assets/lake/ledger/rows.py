@@ -166,6 +166,23 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainSums:
+    """Sums of the sessions that are proven and have no row in the ledger.
+
+    Attributes:
+        sessions: How many they are.
+        traded: Those of them with trades.
+        rows: Their trades.
+        bytes: Their shares of the parts.
+    """
+
+    sessions: int = 0
+    traded: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """What happened since an instant.
 
@@ -385,6 +402,21 @@ def failure_row(failure: Failure, now: str) -> Row:
         "run_id": failure.run_id,
         "updated_at": now,
     }
+
+
+def describe_session(receipt: Receipt) -> SessionRecord:
+    """Describe a proven session by its receipt, as its row would."""
+    return SessionRecord(
+        receipt.key,
+        receipt.state,
+        receipt.rows,
+        receipt.bytes,
+        receipt.content_hash,
+        error_kind="",
+        error_message="",
+        asked_count=0,
+        last_asked_date=None,
+    )
 
 
 def parse_record(row: Sequence[Any]) -> SessionRecord:

@@ -43,6 +43,7 @@ from smallcaps_assets.lake.ledger.rows import (
     receipt_row,
     revision_row,
 )
+from smallcaps_assets.lake.ledger.sql import plain_statements as plain_sql
 from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
@@ -72,10 +73,12 @@ class Ledger(LedgerReader):
 
     def record_plan(
         self, plan: pl.DataFrame, not_yet_available: pl.DataFrame | None = None
-    ) -> None:
+    ) -> list[str]:
         """Make the planned ticker-sessions equal to ``plan``, and keep the states of those known.
 
-        Sessions no longer planned keep what is stored of them.
+        Sessions no longer planned keep what is stored of them.  Where some are proven and have no
+        row nothing is done: these are returned, and have to be listed before
+        (``lake.upkeep.indexing.register_plan``).
 
         Args:
             plan: Columns ``ticker`` and ``session_date``, each pair once.
@@ -88,14 +91,18 @@ class Ledger(LedgerReader):
         wanted = [plan_rows(plan, PLANNED)]
         if not_yet_available is not None:
             wanted.append(plan_rows(not_yet_available, NOT_YET_AVAILABLE))
-        with self._writing() as connection, counted_at_end(connection):
+        with self._writing() as connection:
             connection.execute(ledger_sql.CREATE_WANTED)
             for rows in wanted:
                 connection.executemany(ledger_sql.INSERT_WANTED, rows)
-            for statement in (ledger_sql.UNPLAN, ledger_sql.FORGET_UNPLANNED, ledger_sql.PLAN):
-                connection.execute(statement)
+            unlisted = [key for (key,) in connection.execute(plain_sql.UNLISTED_WANTED)]
+            if not unlisted:
+                with counted_at_end(connection):
+                    for statement in ledger_sql.TAKE_WANTED:
+                        connection.execute(statement)
             connection.execute("DROP TABLE temp.wanted")
         self._fold_log()
+        return unlisted
 
     def record_receipts(self, receipts: Sequence[Receipt]) -> None:
         """Record committed ticker-sessions in one transaction."""
@@ -184,11 +191,11 @@ class Ledger(LedgerReader):
                 connection.execute(ledger_sql.RECORD_STEP, row)
 
     @contextmanager
-    def indexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
+    def indexing(self, *, lists_all: bool = False) -> Iterator[MonthIndex]:
         """Change the months of a lake of segments in one transaction.
 
         Args:
-            lists_all: Make a row for every session; otherwise only those that have one change.
+            lists_all: Make a row for every session, plain ones without a plan included.
 
         Raises:
             LakeError: What is done inside raises; the ledger is unchanged.
@@ -198,7 +205,7 @@ class Ledger(LedgerReader):
             yield MonthIndex(self, connection, listing)
 
     @contextmanager
-    def reindexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
+    def reindexing(self, *, lists_all: bool = False) -> Iterator[MonthIndex]:
         """Change all months likewise, for a rebuild from the records.
 
         Plan, failures and attempts stay as they are.

@@ -24,7 +24,7 @@ from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.errors import LakeError, MissingPartitionError, StorageError
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.locating import locate_shown
+from smallcaps_assets.lake.reading.locating import locate_shown, open_segments
 from smallcaps_assets.lake.reading.scans import (
     list_sessions,
     make_empty,
@@ -36,6 +36,7 @@ from smallcaps_assets.lake.reading.sources import EVERYTHING, SHOWN_FILES, Trade
 from smallcaps_assets.lake.storage.files import FileSystem, temporary_path
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.lake.unlisted import read_receipts
 from smallcaps_assets.schemas import (
     CATALOG_STATE,
     COVERAGE,
@@ -155,7 +156,8 @@ def _read_ledger(layout: LakeLayout, fs: FileSystem) -> _Listed:
     with LedgerReader(layout.ledger_file) as ledger:
         commits = ledger.count_commits()
         shown = locate_shown(layout, fs, ledger)
-        return _Listed(commits, *shown, ledger.receipts(), ledger.coverage())
+        receipts = read_receipts(ledger, lambda: open_segments(layout, fs).lake)
+        return _Listed(commits, *shown, receipts, ledger.coverage())
 
 
 def _is_outdated(layout: LakeLayout, fs: FileSystem, commits: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.segments.entries import OFF_SESSION, SESSION
+from smallcaps_assets.core.segments.indexing import list_sessions
 from smallcaps_assets.core.segments.merging import is_green, measure_parts
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
 from smallcaps_assets.lake.home.identity import check_format, read_identity
@@ -113,11 +114,11 @@ class SegmentReader:
         told: list[pl.DataFrame] = []
         found = {kind: TradesSources() for kind in kinds}
         for month in self.iter_months(widen(selection) if Rows.OFF_SESSION in kinds else selection):
-            told.append(month.winners.select(KEY))
+            told.append(list_told(month))
             for kind, sources in found.items():
                 sources.parts.extend(self._list_parts(month, selection, select_rows(month, kind)))
         if stored is not None:
-            found[Rows.PROVEN].missing.extend(find_missing(stored, told))
+            found[Rows.PROVEN].missing.extend(find_missing(stored, told, selection))
         return found
 
     def _list_parts(
@@ -181,19 +182,35 @@ def locate_off_session(layout: LakeLayout, fs: FileSystem, selection: Selection)
 
 
 def list_stored(ledger: LedgerReader, selection: Selection) -> pl.DataFrame:
-    """List the keys of the sessions with trades that the ledger calls proven."""
-    asked = (selection.tickers, selection.first, selection.last)
-    return ledger.stored_contents(*asked).select(KEY)
+    """List the bits of the sessions that the ledger calls proven, a row a month and ticker."""
+    first, last = (date.isoformat()[:7] for date in selection.bounds)
+    return ledger.ticker_months(first, last, selection.tickers).select("month", "ticker", "proven")
 
 
-def find_missing(stored: pl.DataFrame, told: Sequence[pl.DataFrame]) -> list[tuple[str, dt.date]]:
+def list_told(month: Month) -> pl.DataFrame:
+    """List the bits of the sessions that a month tells of, whatever their states, by ticker."""
+    date = pl.col("session_date")
+    bits = pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()))
+    sessions = month.winners.filter(_IS_SESSION)
+    return sessions.group_by("ticker").agg(pl.lit(month.name).alias("month"), told=bits.sum())
+
+
+def find_missing(
+    stored: pl.DataFrame, told: Sequence[pl.DataFrame], selection: Selection
+) -> list[tuple[str, dt.date]]:
     """Find the sessions that the ledger calls proven and that no month has, in order.
 
     Args:
-        stored: Keys of :func:`list_stored`.
-        told: Keys of the entries of each month, whatever their states.
+        stored: Bits of :func:`list_stored`.
+        told: Bits of :func:`list_told` of each month.
+        selection: Which sessions are asked for.
     """
-    return stored.join(pl.concat([stored.clear(), *told]), on=KEY, how="anti").sort(KEY).rows()
+    nothing = pl.DataFrame(schema={"ticker": pl.String(), "month": pl.String(), "told": pl.Int64()})
+    known = pl.concat([nothing, *told])
+    joined = stored.join(known, on=["month", "ticker"], how="left")
+    missing = pl.col("proven") & ~pl.col("told").fill_null(0)
+    bits = joined.select("month", "ticker", missing=missing, record=pl.lit(""))
+    return selection.select(list_sessions(bits, "missing")).select(KEY).sort(KEY).rows()
 
 
 def select_rows(month: Month, rows: Rows) -> pl.DataFrame:

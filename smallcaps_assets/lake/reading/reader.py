@@ -17,13 +17,18 @@ from smallcaps_assets.errors import ConfigError, MissingPartitionError
 from smallcaps_assets.lake.home.place import recall_home, require_mounted
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.reading.locating import locate_off_session, locate_trades
+from smallcaps_assets.lake.reading.locating import (
+    locate_off_session,
+    locate_trades,
+    open_segments,
+)
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
 from smallcaps_assets.lake.tables.store import TableStore
+from smallcaps_assets.lake.unlisted import read_receipts
 from smallcaps_assets.schemas import EVENT_WINDOW_PLAN, PILOT_WATCHLIST, TRADES, WATCHLIST, Table
 from smallcaps_assets.schemas_research import MINUTE_BARS, ONE_FILE_TABLES, RESEARCH_TABLES
 
@@ -318,7 +323,7 @@ class Lake:
     def receipts(self) -> pl.DataFrame:
         """Read ``schemas.RECEIPTS``: each proven session, sorted by its key."""
         with self._open_ledger() as ledger:
-            return ledger.receipts()
+            return read_receipts(ledger, lambda: open_segments(self.layout, self._fs).lake)
 
     def _locate(self, selection: Selection) -> TradesSources:
         """Locate the trades asked for; what is missing must not read as empty."""

@@ -122,7 +122,7 @@ def survey_month(lake: SegmentLake, month: str) -> Month:
         PartitionConflictError: A record is of another source, or of a newer version.
         StorageError: The storage refuses.
     """
-    return _twice(lambda: _survey(lake, month))
+    return read_twice(lambda: _survey(lake, month))
 
 
 def read_month(lake: SegmentLake, month: str) -> Month:
@@ -160,7 +160,7 @@ def refresh_month(lake: SegmentLake, known: Month) -> Month:
         PartitionConflictError: A record is of another source, or of a newer version.
         StorageError: The storage refuses.
     """
-    read = _twice(lambda: _survey(lake, known.name, known.records))
+    read = read_twice(lambda: _survey(lake, known.name, known.records))
     return known if (read.stored, read.parts) == (known.stored, known.parts) else read
 
 
@@ -189,7 +189,7 @@ def read_rows(lake: SegmentLake, month: str, wanted: pl.DataFrame) -> pl.DataFra
         winners = read_month(lake, month).winners
         return read_entries(lake, month, winners.join(wanted, on=KEY, how="semi"))
 
-    return _twice(read)
+    return read_twice(read)
 
 
 def read_entries(lake: SegmentLake, month: str, entries: pl.DataFrame) -> pl.DataFrame:
@@ -244,8 +244,12 @@ def _survey(lake: SegmentLake, month: str, known: Mapping[str, Record] = NOTHING
     return Month(month, records, damaged, stored, parts)
 
 
-def _twice(read: Callable[[], Result]) -> Result:
-    """Read again once where a file went away between two looks."""
+def read_twice(read: Callable[[], Result]) -> Result:
+    """Read again once where a file went away between two looks.
+
+    Raises:
+        MissingPartitionError: It is away again.
+    """
     try:
         return read()
     except MissingPartitionError:

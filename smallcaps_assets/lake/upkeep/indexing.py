@@ -9,7 +9,7 @@ months among theirs that are stale.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,6 +22,7 @@ from smallcaps_assets.core.segments.indexing import INDEX_SCHEMA, count_entries
 from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.segments.witnesses import Loss, select_lost_proof
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
+from smallcaps_assets.errors import LedgerMismatchError
 from smallcaps_assets.lake.ledger.months import LOST_COLUMNS, LedgerMonths, MonthIndex
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.segments.commit import SegmentLake
@@ -39,6 +40,7 @@ from smallcaps_assets.lake.segments.reading import (
 )
 from smallcaps_assets.lake.segments.records import Record
 from smallcaps_assets.lake.storage.protocol import Storage
+from smallcaps_assets.lake.unlisted import read_unlisted_keys
 from smallcaps_assets.lake.upkeep.changes import read_change
 from smallcaps_assets.lake.upkeep.snapshots import (
     find_month_losses,
@@ -96,7 +98,7 @@ def record_commit(
     lake: SegmentLake,
     records: Iterable[Record],
     *,
-    lists_all: bool = True,
+    lists_all: bool = False,
 ) -> None:
     """Record segments that were committed, in one transaction; those that are known change nothing.
 
@@ -104,7 +106,7 @@ def record_commit(
         ledger: The ledger.
         lake: The lake.
         records: Records whose parts are there, as the commit returned them.
-        lists_all: Make a row for every session; otherwise only those that have one change.
+        lists_all: Make a row for every session, plain ones without a plan included.
 
     Raises:
         LedgerMismatchError: A record with earlier answers is damaged; the ledger is unchanged.
@@ -116,6 +118,51 @@ def record_commit(
             fresh = [record for record in told if record.header.name not in {*known}]
             if fresh and not _add(index, lake, fresh):
                 _renew(index, read_month(lake, month), {})
+
+
+def record_plan(
+    ledger: Ledger,
+    open_lake: Callable[[], SegmentLake],
+    plan: pl.DataFrame,
+    waiting: pl.DataFrame | None = None,
+) -> None:
+    """Make the planned ticker-sessions those of a plan, and list what is stored of them already.
+
+    Args:
+        ledger: The ledger.
+        open_lake: Opens the lake; where nothing is stored of the plan nobody asks for it.
+        plan: As ``Ledger.record_plan`` takes it.
+        waiting: Likewise what is not yet available.
+
+    Raises:
+        DataError: A pair occurs twice.
+        LakeError: A record cannot be read; the plan of before stays.
+    """
+    while unlisted := ledger.record_plan(plan, waiting):
+        list_stored(ledger, open_lake(), unlisted)
+
+
+def list_stored(ledger: Ledger, lake: SegmentLake, keys: Iterable[str]) -> None:
+    """Make rows in the ledger of those of ``keys`` that are proven and have none, by their records.
+
+    A session needs one that a plan asks for, or of which the ledger is about to say more than its
+    record does.  What changes meanwhile is read again.
+
+    Raises:
+        LedgerMismatchError: A record is damaged, or does not say what the ledger says of it.
+        StorageError: The storage refuses; what is listed stays so.
+    """
+    wanted = ledger.find_unlisted(keys)
+    while wanted:
+        for told in read_unlisted_keys(ledger, lake, wanted):
+            with ledger.indexing() as index:
+                index.list_sessions(told)
+        before, wanted = wanted, ledger.find_unlisted(wanted)
+        if before == wanted:
+            raise LedgerMismatchError(
+                f"{ledger.path} calls {wanted[0]} proven by a record that does not tell of it "
+                f"({len(wanted):,} such sessions): run `smallcaps reindex`"
+            )
 
 
 def list_stale_months(
@@ -156,7 +203,7 @@ def refresh_months(
     lake: SegmentLake,
     months: Iterable[str],
     *,
-    lists_all: bool = True,
+    lists_all: bool = False,
     skips_damaged: bool = False,
 ) -> Losses:
     """Bring months to what their records say, each in one transaction.
@@ -165,7 +212,7 @@ def refresh_months(
         ledger: The ledger.
         lake: The lake.
         months: Those that are stale.
-        lists_all: Make a row for every session; otherwise only those that have one change.
+        lists_all: Make a row for every session, plain ones without a plan included.
         skips_damaged: Leave the months of damaged records as the ledger knows them.
 
     Returns:
@@ -212,7 +259,7 @@ def reindex_segments(
     ledger: Ledger,
     lake: SegmentLake,
     *,
-    lists_all: bool = True,
+    lists_all: bool = False,
 ) -> Reindexed:
     """Make the ledger again from the records of all months, in one transaction.
 
@@ -222,7 +269,7 @@ def reindex_segments(
     Args:
         ledger: The ledger; one that cannot be read is moved aside before.
         lake: The lake.
-        lists_all: Make a row for every session; otherwise only those that have one change.
+        lists_all: Make a row for every session, plain ones without a plan included.
 
     Raises:
         LedgerMismatchError: A record is damaged; the ledger is unchanged.

@@ -123,7 +123,7 @@ def measure_size(lakehouse: Lakehouse, plan: pl.DataFrame) -> SizeFacts:
         estimated = sizes.predict_bytes(expected, with_bar.height)
     budget_gb = lakehouse.settings.disk_budget_gb
     return SizeFacts(
-        stored_bytes=int(stored["bytes"].sum()),
+        stored_bytes=lakehouse.ledger.totals().bytes,
         estimated_bytes=estimated,
         compared_bytes=int(with_bar["bytes"].sum()),
         budget_bytes=None if budget_gb is None else budget_gb * GB,

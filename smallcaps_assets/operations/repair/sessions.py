@@ -118,7 +118,7 @@ def group_sessions(receipts: Sequence[Receipt]) -> list[Sequence[Receipt]]:
 
 def find_lost(ledger: LedgerReader, known: set[str]) -> list[str]:
     """Find sessions that the ledger calls stored although no record tells of them."""
-    stored = ledger.stored_sessions().select(key_expression()).to_series()
+    stored = ledger.proven_sessions().select(key_expression()).to_series()
     return [key for key in stored if key not in known]
 
 
@@ -144,4 +144,6 @@ def _record_damages(ledger: Ledger, facts: RepairFacts) -> None:
 
 
 def _list_green(ledger: LedgerReader, keys: Iterable[str]) -> set[str]:
-    return {key for key, state in ledger.states(keys).items() if state in states.GREEN}
+    told = list(keys)
+    green = {key for key, state in ledger.states(told).items() if state in states.GREEN}
+    return green | {*ledger.find_unlisted(told)}

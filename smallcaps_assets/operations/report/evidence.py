@@ -158,7 +158,7 @@ def _judge_costs(evidence: Evidence) -> list[Criterion]:
     promised = evidence.promises
     hours = promised.hours
     cost = Cost(
-        stored_bytes=int(evidence.history.receipts["bytes"].sum()),
+        stored_bytes=evidence.history.totals.bytes,
         missing_bytes=remaining.bytes_stored if evidence.missing else 0,
         budget_bytes=evidence.budget_bytes,
         hours=None if hours is None else hours.real,

@@ -25,6 +25,7 @@ from smallcaps_assets.ingest.derived import require_ledger
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Activity
 from smallcaps_assets.lake.segments.names import SEGMENTS
+from smallcaps_assets.lake.unlisted import read_unlisted
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import recall_verdicts
 from smallcaps_assets.operations.audit.last_audit import AUDITS
@@ -86,7 +87,7 @@ def measure_lake(lakehouse: Lakehouse) -> ReportDocument:
         "states": ledger.counts(),
         "errors_last_hour": recent.errors,
         "last_commit_at": recent.last_commit_at,
-        "content_hash": _hash(history.receipts),
+        "content_hash": hash_stored(lakehouse, history.receipts),
         "segments_bytes": lakehouse.fs.measure_folder(segments),
         "verdict": "expand" if advice.may_expand else "do not expand",
         "recommendation": advice.text,
@@ -144,20 +145,20 @@ def list_missing(
 def _describe_sessions(evidence: Evidence) -> dict[str, Any]:
     """Describe what was planned and what landed."""
     planned, landed = evidence.plan.height, evidence.landed.height
-    receipts = evidence.history.receipts
-    rows, size = (int(receipts[name].sum()) for name in ("rows", "bytes"))
+    totals, traded = evidence.history.totals, evidence.history.traded
+    rows, size = totals.rows, totals.bytes
     return {
         "planned_sessions": planned,
         "green_sessions": landed,
         "left_sessions": planned - landed,
         "coverage_ratio": _divide(landed, planned),
         "missing": list(evidence.missing[:LISTED]),
-        "unplanned_sessions": receipts.height - landed,
-        "stored_sessions": receipts.height,
+        "unplanned_sessions": totals.sessions - landed,
+        "stored_sessions": totals.sessions,
         "rows": rows,
         "bytes": size,
         "bytes_per_trade": _divide(size, rows),
-        "bytes_per_session": _divide(size, int((receipts["rows"] > 0).sum())),
+        "bytes_per_session": _divide(size, traded),
         "budget_bytes": evidence.budget_bytes,
     }
 
@@ -217,9 +218,14 @@ def _show_check(name: str, verdict: Verdict) -> ReportedCheck:
     )
 
 
-def _hash(receipts: pl.DataFrame) -> str:
-    keyed = receipts.select(key_expression(), "content_hash")
-    return hash_lake(dict(keyed.iter_rows()))
+def hash_stored(lakehouse: Lakehouse, listed: pl.DataFrame) -> str:
+    """Hash all that is proven: what the ledger lists, and what records alone tell of."""
+    ledger, hashed = lakehouse.ledger, [key_expression(), "content_hash"]
+    told = [
+        read_unlisted(ledger, lakehouse.sessions.lake, month).select(hashed)
+        for month in ledger.plain_months()
+    ]
+    return hash_lake(dict(pl.concat([listed.select(hashed), *told]).iter_rows()))
 
 
 def _divide(part: float, whole: float) -> float:

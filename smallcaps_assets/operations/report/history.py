@@ -12,6 +12,7 @@ import polars as pl
 from smallcaps_assets.core.budget.purposes import Spending
 from smallcaps_assets.ingest.budget.estimate_history import EstimateEntry
 from smallcaps_assets.lake.ledger.reader import LedgerReader
+from smallcaps_assets.lake.ledger.rows import Totals
 
 Spendings = Mapping[str, tuple[Spending, Spending]]
 """Requests of answered ranges by purpose, each in two halves of the ranges."""
@@ -22,7 +23,9 @@ class History:
     """What a lake went through.
 
     Attributes:
-        receipts: ``schemas.RECEIPTS``, of everything stored.
+        receipts: ``schemas.RECEIPTS``, of everything that event windows asked for.
+        totals: What is stored, whatever asked for it.
+        traded: Sessions of it with trades.
         runs: Runs that asked for anything, with the ``seconds`` of all that left any trace.
         spending: What was ever spent.
         untimed: Stored sessions of runs whose attempts are lost.
@@ -33,6 +36,8 @@ class History:
     """
 
     receipts: pl.DataFrame
+    totals: Totals
+    traded: int
     runs: pl.DataFrame
     spending: Spendings
     untimed: int
@@ -45,8 +50,11 @@ class History:
 def gather_history(ledger: LedgerReader, estimates: Sequence[EstimateEntry] = ()) -> History:
     """Read all that a report holds against estimates."""
     since: dt.datetime | None = estimates[-1].made_at if estimates else None
+    receipts = ledger.receipts()
     return History(
-        receipts=ledger.receipts(),
+        receipts=receipts,
+        totals=ledger.totals(),
+        traded=int((receipts["rows"] > 0).sum()) + ledger.plain_sums().traded,
         runs=_time_runs(ledger.runs()),
         spending=ledger.spending(),
         untimed=ledger.count_untimed(),

@@ -124,8 +124,9 @@ def _draw_coverage(ledger: LedgerReader) -> Figure | None:
 
 
 def _draw_sizes(ledger: LedgerReader) -> Figure | None:
-    stored = ledger.stored_sessions()
-    sizes = stored.group_by("ticker").agg(pl.col("bytes").sum(), sessions=pl.len())
+    sessions = pl.col("proven").bitwise_count_ones().sum()
+    sizes = ledger.ticker_months().group_by("ticker").agg(pl.col("bytes").sum(), sessions=sessions)
+    sizes = sizes.filter(pl.col("sessions") > 0)
     return draw_sizes(sizes) if sizes.height else None
 
 

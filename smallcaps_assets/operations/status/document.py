@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Literal
 
 from smallcaps_assets.core.documents import Document, Instant, Part
+from smallcaps_assets.operations.standing.document import TickerPart, UniversePart
 
 
 class DownloadPart(Part, frozen=True, kw_only=True):
@@ -292,6 +293,8 @@ class StatusDocument(Document, frozen=True, kw_only=True):
         errors: What went wrong lately.
         recent: The sessions committed last, the newest first, at most five.
         coverage: Years times tickers.
+        universe: How far the universe is; ``null``: none is planned.
+        ticker: What is known of the ticker of ``--ticker``; ``null``: none is asked for.
     """
 
     schema_version: Literal[1] = 1
@@ -306,3 +309,5 @@ class StatusDocument(Document, frozen=True, kw_only=True):
     errors: ErrorsPart
     recent: list[CommittedFile]
     coverage: CoveragePart
+    universe: UniversePart | None
+    ticker: TickerPart | None

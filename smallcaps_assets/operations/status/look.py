@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
+import polars as pl
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.progress.health import Health, Signs, judge_health
@@ -26,6 +27,8 @@ from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
 from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.standing.ticker import measure_ticker
+from smallcaps_assets.operations.standing.universe import measure_universe
 from smallcaps_assets.operations.status.document import (
     CommittedFile,
     CoveragePart,
@@ -52,10 +55,15 @@ RETRY_PREFIX: Final = "retry_"
 NO_MARKS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
-def measure_status(lakehouse: Lakehouse) -> StatusDocument:
+def measure_status(lakehouse: Lakehouse, ticker: str | None = None) -> StatusDocument:
     """Measure how far the download is.
 
+    Args:
+        lakehouse: The lake.
+        ticker: One of which everything is told besides.
+
     Raises:
+        ConfigError: Nobody knows the ticker.
         LedgerMismatchError: The ledger was lost although sessions are stored.
         MissingPartitionError: Nothing was planned yet.
     """
@@ -64,13 +72,15 @@ def measure_status(lakehouse: Lakehouse) -> StatusDocument:
     except MissingPartitionError as error:
         if _has_sessions(lakehouse):
             raise _explain_loss(lakehouse) from error
+        begin = "download --universe" if lakehouse.tables.has_universe_plan() else "plan"
+        what = "begun" if lakehouse.tables.has_universe_plan() else "planned"
         raise MissingPartitionError(
-            f"nothing is planned in {lakehouse.layout.data_dir} yet: run `smallcaps plan`"
+            f"nothing is {what} in {lakehouse.layout.data_dir} yet: run `smallcaps {begin}`"
         ) from error
     with ledger:
         if not ledger.is_indexed and _has_sessions(lakehouse):
             raise _explain_loss(lakehouse)
-        return Look(lakehouse, ledger).describe()
+        return Look(lakehouse, ledger, ticker).describe()
 
 
 def _has_sessions(lakehouse: Lakehouse) -> bool:
@@ -94,10 +104,12 @@ class Look:
     Attributes:
         lakehouse: The lake.
         ledger: Its ledger, open.
+        ticker: One of which everything is told; ``None``: none is.
     """
 
     lakehouse: Lakehouse
     ledger: LedgerReader
+    ticker: str | None = None
 
     def describe(self) -> StatusDocument:
         """Describe what is seen."""
@@ -105,7 +117,11 @@ class Look:
         holder, pulse = self.lakehouse.lock.holder(), self.ledger.pulse()
         totals = self.ledger.totals()
         partitions = count_partitions(self.ledger.counts(), self.ledger.marks())
-        health = judge_health(self._gather(now, partitions, holder, pulse))
+        universe = measure_universe(self.lakehouse, self.ledger)
+        left, planned = partitions.left, partitions.planned
+        if universe is not None:
+            left, planned = left + universe.missing, planned + universe.owed
+        health = judge_health(self._gather(now, (left, planned), holder, pulse))
         is_running = _is_download(holder)
         limit = self.lakehouse.settings.requests_per_minute
         if is_running and pulse is not None:
@@ -140,20 +156,21 @@ class Look:
                 for found in self.ledger.recent_sessions(SHOWN_ERRORS)
             ],
             coverage=cover(list(self.ledger.coverage_by_year().iter_rows()), self._find_unknown()),
+            universe=universe,
+            ticker=self.ticker and measure_ticker(self.lakehouse, self.ledger, self.ticker),
         )
 
     def _gather(
         self,
         now: dt.datetime,
-        partitions: PartitionsPart,
+        asked: tuple[int, int],
         holder: Holder | None,
         pulse: Pulse | None,
     ) -> Signs:
-        """Gather the signs that the download gives."""
+        """Gather the signs that the download gives; ``asked``: sessions left, and planned."""
         signs = Signs(
             now,
-            partitions.left,
-            partitions.planned,
+            *asked,
             holder=str(holder or ""),
             is_download=_is_download(holder),
             last_commit_at=self.ledger.last_commit_at(),
@@ -244,10 +261,9 @@ class Look:
         record = parse_plan_text(content, where=str(self.lakehouse.home.plan_record_file)).record
         if not record.unknown_tickers:
             return frozenset()
-        stored = self.ledger.stored_sessions()
-        return frozenset(record.unknown_tickers).difference(
-            stored.filter(stored["rows"] > 0)["ticker"].unique()
-        )
+        stored = self.ledger.ticker_months(tickers=record.unknown_tickers)
+        is_traded = (pl.col("rows") > 0) & (pl.col("proven") != 0)
+        return frozenset(record.unknown_tickers).difference(stored.filter(is_traded)["ticker"])
 
     def _describe_stored(self, totals: Totals) -> StoredPart:
         lost = self.ledger.lost_keys()

@@ -25,6 +25,7 @@ from smallcaps_assets.lake.interchange.export import export_dates
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
 from smallcaps_assets.lake.tables.plan_record import PlanRecord, hash_plan
+from smallcaps_assets.lake.unlisted import read_receipts
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
 from smallcaps_assets_tests.archive_factories import Layout, cut_files, keep, write_session
@@ -116,7 +117,7 @@ def assert_whole(history: History) -> None:
 def assert_proven(history: History) -> None:
     """Assert that each green session of the ledger has its receipt and the whole file of it."""
     store = history.lakehouse.sessions
-    green = history.lakehouse.ledger.stored_contents()
+    green = read_receipts(history.lakehouse.ledger, lambda: store.lake)
     for ticker, date, content in green.select("ticker", "session_date", "content_hash").rows():
         receipt = store.read_receipt(ticker, date)
         assert (receipt.state, receipt.content_hash) == (COMPLETE, content)

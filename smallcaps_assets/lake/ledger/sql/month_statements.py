@@ -5,6 +5,7 @@ What belongs here: SQL of the tables ``months``, ``ticker_months``, ``lost_proof
 (``statements``), tables (``schema``).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from smallcaps_assets.lake.ledger.sql.statements import FORGOTTEN
@@ -28,10 +29,24 @@ FORGET_MONTH: Final = (
     "DELETE FROM months WHERE month = ?",
     "DELETE FROM ticker_months WHERE month = ?",
 )
-TICKER_MONTHS: Final = """
-SELECT month, ticker, sum(proven), sum(red), sum(marked), sum(beside), sum(rows), sum(bytes)
-FROM ticker_months WHERE month BETWEEN :first AND :last GROUP BY month, ticker
+# A row a month, of lists: a row of Python objects a ticker and month would cost ten times more.
+PACKED_MONTHS: Final = """
+SELECT month, group_concat(ticker), COLUMNS
+FROM ticker_months WHERE month BETWEEN :first AND :last GROUP BY month
 """
+PACKED_TICKERS: Final = """
+SELECT month, group_concat(ticker), COLUMNS
+FROM (SELECT DISTINCT month FROM months WHERE month BETWEEN :first AND :last)
+    CROSS JOIN ticker_months USING (month)
+WHERE ticker IN (SELECT value FROM json_each(:tickers)) GROUP BY month
+"""
+
+
+def pack(statement: str, columns: Iterable[str]) -> str:
+    """Let ``PACKED_MONTHS`` or ``PACKED_TICKERS`` list some columns."""
+    return statement.replace("COLUMNS", ", ".join(f"group_concat({name})" for name in columns))
+
+
 HELD: Final = """
 SELECT month, ticker, record, proven, red, beside FROM ticker_months WHERE month = :month
 """

@@ -7,6 +7,10 @@ Two tables hold what happened and what is: ``attempts`` is append-only, ``sessio
 state of each ticker-session.  ``tallies`` and ``tallies_by_year`` are counts, kept by triggers
 within the same transaction, so that counting a million sessions reads a dozen rows.  A plan or
 a rebuild touches all sessions: it counts once, at its end, with the triggers put aside.
+
+A session that no event window asks for, and that is green without a mark, has no row: its bit in
+``ticker_months`` says that it is proven, its record says the rest, and ``plain_commits`` and
+``plain_dates`` are the sums of all that have none.
 """
 
 from typing import Final
@@ -313,6 +317,26 @@ ADDITIONS: Final = (
         session_date TEXT NOT NULL,
         revision INTEGER NOT NULL,
         PRIMARY KEY (ticker, session_date)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS plain_commits (
+        month TEXT NOT NULL,
+        committed_at TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        sessions INTEGER NOT NULL,
+        asked INTEGER NOT NULL,
+        traded INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (month, committed_at, run_id)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS plain_dates (
+        session_date TEXT PRIMARY KEY,
+        volume INTEGER NOT NULL,
+        trade_count INTEGER NOT NULL
     ) WITHOUT ROWID
     """,
     "INSERT OR IGNORE INTO facts VALUES ('commits', 0)",

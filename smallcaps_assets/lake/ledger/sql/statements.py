@@ -10,6 +10,8 @@ those already done.
 
 from typing import Final
 
+from smallcaps_assets.lake.ledger.sql.plain_statements import is_unlisted
+
 CREATE_WANTED: Final = """
 CREATE TEMP TABLE wanted (
     ticker TEXT NOT NULL,
@@ -46,6 +48,8 @@ WHERE is_planned <> excluded.is_planned OR state = 'not_yet_available'
     OR excluded.state = 'not_yet_available'
 """
 
+TAKE_WANTED: Final = (UNPLAN, FORGET_UNPLANNED, PLAN)
+
 RECORD_RECEIPT: Final = """
 INSERT INTO sessions (
     ticker, session_date, state, rows, bytes, sha256, content_hash, pages, requests,
@@ -81,13 +85,14 @@ WHERE ticker = :ticker AND session_date = :session_date
 """
 
 # A failed request takes nothing from a session that is stored; only damage does.
-RECORD_FAILURE: Final = """
+RECORD_FAILURE: Final = f"""
 INSERT INTO sessions (
     ticker, session_date, state, error_kind, error_message, attempts, asked_count,
     last_asked_date, run_id, updated_at
-) VALUES (
-    :ticker, :session_date, :state, :kind, :message, 1, :asked, :asked_date, :run_id, :updated_at
 )
+SELECT
+    :ticker, :session_date, :state, :kind, :message, 1, :asked, :asked_date, :run_id, :updated_at
+WHERE NOT ({is_unlisted(":ticker", ":session_date")})
 ON CONFLICT DO UPDATE SET
     state = excluded.state, rows = NULL, bytes = NULL, sha256 = NULL, content_hash = NULL,
     pages = NULL, requests = NULL, repeats_dropped = NULL, is_seam_ambiguous = NULL,
@@ -128,7 +133,9 @@ SELECT ticker, session_date, rows, bytes, is_planned = 1 FROM sessions
 WHERE is_green = 1 AND session_date BETWEEN :first AND :last
 ORDER BY ticker, session_date
 """
-CONTENTS: Final = STORED.replace("is_planned = 1", "sha256, content_hash")
+LISTED: Final = """
+SELECT ticker, session_date FROM sessions WHERE session_date BETWEEN :first AND :last
+"""
 FAILED: Final = """
 SELECT ticker, session_date, state, error_kind, error_message
 FROM (
@@ -291,9 +298,10 @@ INSERT OR REPLACE INTO imports VALUES (
 )
 """
 # What the vendor or an audit said of a session weighs more than an archive that proves nothing.
-RECORD_UNPROVEN: Final = """
+RECORD_UNPROVEN: Final = f"""
 INSERT INTO sessions (ticker, session_date, state, updated_at)
-VALUES (:ticker, :session_date, 'imported_unproven', :updated_at)
+SELECT :ticker, :session_date, 'imported_unproven', :updated_at
+WHERE NOT ({is_unlisted(":ticker", ":session_date")})
 ON CONFLICT DO UPDATE SET
     state = excluded.state, error_kind = NULL, error_message = NULL,
     updated_at = excluded.updated_at
@@ -345,5 +353,5 @@ SELECT count(*) FROM sessions WHERE is_green = 1 AND committed_at > :since
 
 
 def select_tickers(statement: str) -> str:
-    """Restrict ``MISSING``, ``STORED`` or ``CONTENTS`` to the tickers of a parameter."""
+    """Restrict ``MISSING``, ``STORED`` or ``LISTED`` to the tickers of a parameter."""
     return statement.replace(":last", f":last\n    AND ticker IN ({_TICKERS})")
