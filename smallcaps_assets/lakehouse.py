@@ -228,6 +228,23 @@ class Lakehouse:
         """
         return LakeLock(self.home.plan_lock_file).hold(owner, wait_s)
 
+    def giving_units(
+        self, owner: str, wait_s: float | None, *, shared: bool = False
+    ) -> AbstractContextManager[object]:
+        """Hold the lock of who gives units of a universe to processes, so that nobody else does.
+
+        Args:
+            owner: What this process does, for those that it makes wait.
+            wait_s: Longest wait for another holder; ``None`` waits as long as it lives.
+            shared: It gives none, and does units that Dagster gives it, as others may.
+
+        Raises:
+            PartitionConflictError: Another process holds it, when the context is entered.
+            StorageError: The disk refuses.
+        """
+        lock = LakeLock(self.home.universe_lock_file, locks_folder=False)
+        return lock.hold(owner, wait_s, shared=shared)
+
     def forget_place(self) -> None:
         """Find the lake again when it is next asked for."""
         for name in ("home", "layout", "sessions"):

@@ -1,4 +1,4 @@
-"""Partition sets: planned ticker-sessions, and months of daily bars."""
+"""Partition sets: planned ticker-sessions, units of universes, and months of daily bars."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -12,6 +12,11 @@ PLANNED_SET = "planned_ticker_sessions"
 """Name of the dynamic set of ``trades``; a key is ``TICKER_YYYY-MM-DD``."""
 
 planned_ticker_sessions = dg.DynamicPartitionsDefinition(name=PLANNED_SET)
+
+UNITS_SET = "universe_units"
+"""Name of the dynamic set of ``universe_trades``; a key is batch and month: ``b017_2024-03``."""
+
+universe_units = dg.DynamicPartitionsDefinition(name=UNITS_SET)
 
 
 def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyPartitionsDefinition:

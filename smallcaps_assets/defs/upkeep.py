@@ -17,12 +17,12 @@ import polars as pl
 from smallcaps_assets.defs.assets.ticks import POOL
 from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures, fail_months
 from smallcaps_assets.defs.instance.reconciliation import (
+    align_changed,
     preview_reconciliation,
     reconcile_partitions,
     show_repair,
 )
 from smallcaps_assets.defs.instance.runs import claim_run
-from smallcaps_assets.defs.instance.states import align_changed
 from smallcaps_assets.defs.metadata import SHOWN_ROWS, show_numbers, show_table
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.ingest.archive.document import count_left_out, list_lines, list_stored

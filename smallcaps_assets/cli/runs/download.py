@@ -24,7 +24,7 @@ from smallcaps_assets.defs.instance.queue import (
     require_registered_plan,
     split_keys,
 )
-from smallcaps_assets.defs.instance.runs import end_dead_runs
+from smallcaps_assets.defs.instance.reconciliation import end_dead
 from smallcaps_assets.defs.instance.states import align_states
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
@@ -47,6 +47,11 @@ class RunOptions:
     accept_empty: bool = False
     accept_disputed: bool = False
     again: bool = False
+
+    @property
+    def accepts(self) -> bool:
+        """Say whether anything is believed that nothing proves."""
+        return self.accept_empty or self.accept_disputed
 
     @property
     def tags(self) -> dict[str, str]:
@@ -73,7 +78,7 @@ def run_download(
         LedgerMismatchError: The published plan is not the registered one.
     """
     refuse_if_held(work)
-    end_dead_runs(work.instance, work.lakehouse.lock)
+    end_dead(work.instance, work.lakehouse)
     require_registered_plan(work.instance, work.lakehouse)
     ensure_indexed(work.lakehouse)
     ordered, foreign = split_keys(work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET))

@@ -71,6 +71,8 @@ class LakeLayout:
     """The published plan of a universe, and its record in the footer."""
     plan_lock_file = _Below("plan", "plan.lock")
     """The lock of who publishes or registers a plan."""
+    universe_lock_file = _Below("plan", "universe.lock")
+    """The lock of who gives the units of a universe to others."""
     research_dir = _Below("research")
     """The folder of what is made of the lake, and can be made again."""
     catalog_file = _Below("catalog.duckdb")

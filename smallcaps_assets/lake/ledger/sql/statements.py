@@ -242,6 +242,24 @@ SETTLED: Final = """
 SELECT ticker || '_' || session_date FROM comparisons INDEXED BY marked
 WHERE marks <> '' AND instr(marks, 'bar_residual') ORDER BY 1
 """
+RED: Final = """
+SELECT ticker, session_date, state FROM sessions
+WHERE is_green = 0 AND state NOT IN ('planned', 'not_yet_available') ORDER BY 1, 2
+"""
+RESTING: Final = """
+SELECT ticker, session_date FROM sessions
+WHERE state IN ('disputed', 'empty_disputed') AND last_asked_date IS NOT NULL
+    AND (asked_count > :repeats OR last_asked_date = :today)
+UNION ALL
+SELECT sessions.ticker, session_date
+FROM attempts INDEXED BY failed_attempts CROSS JOIN sessions
+    ON sessions.ticker = attempts.ticker AND session_date BETWEEN first_session AND last_session
+WHERE attempts.kind IS NOT NULL AND state = 'failed'
+GROUP BY 1, 2
+HAVING count(DISTINCT substr(recorded_at, 1, 10)) >= :dates
+    AND max(substr(recorded_at, 1, 10)) = :today
+ORDER BY 1, 2
+"""
 RECENT_ERRORS: Final = """
 SELECT recorded_at, run_id, ticker, first_session, last_session, kind, message
 FROM attempts INDEXED BY failed_attempts WHERE kind IS NOT NULL ORDER BY id DESC LIMIT :limit
