@@ -34,7 +34,11 @@ from smallcaps_assets.defs.assets.research_events import (
 from smallcaps_assets.defs.assets.research_months import build_research_months, freshness_checks
 from smallcaps_assets.defs.assets.serve import lake_catalog
 from smallcaps_assets.defs.assets.ticks import trades
-from smallcaps_assets.defs.assets.universe import universe_plan
+from smallcaps_assets.defs.assets.universe import (
+    universe_plan,
+    universe_queue,
+    universe_trades,
+)
 from smallcaps_assets.defs.automation.alerts import build_alert_sensor
 from smallcaps_assets.defs.automation.dead_runs import end_runs_of_dead_processes
 from smallcaps_assets.defs.automation.sensors import (
@@ -52,9 +56,10 @@ from smallcaps_assets.defs.checks.freshness import (
 from smallcaps_assets.defs.checks.trades import lake_audits
 from smallcaps_assets.defs.partitions import build_months
 from smallcaps_assets.defs.recheck_job import recheck_job
+from smallcaps_assets.defs.universe_job import universe_job
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference.daily_bars import bar_range
-from smallcaps_assets.lake.roots.market import adopt_source
+from smallcaps_assets.lake.home.market import adopt_source
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import load_settings
 
@@ -99,8 +104,10 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             event_window_plan,
             download_estimate,
             download_queue,
-            universe_plan,
             trades,
+            universe_plan,
+            universe_queue,
+            universe_trades,
             lake_catalog,
             download_report,
         ],
@@ -122,6 +129,8 @@ def _build_core(lakehouse: Lakehouse, months: dg.MonthlyPartitionsDefinition) ->
             jobs.plan_sessions,
             jobs.plan_universe,
             jobs.download_missing,
+            jobs.download_units,
+            universe_job,
             recheck_job,
             jobs.audit_lake,
             jobs.refresh_catalog,

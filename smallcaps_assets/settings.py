@@ -229,6 +229,12 @@ class Settings(BaseSettings):
         default=None, description="Folder of the shared rate; one per machine if unset."
     )
     workers: int = Field(default=8, ge=1, le=256, description="Threads that fetch.")
+    processes: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Processes that download a universe at once; one a core if unset.",
+    )
     page_limit: int = Field(default=50_000, ge=1, le=50_000, description="Trades of one page.")
     range_max_rows: int = Field(
         default=250_000, ge=1, description="Expected trades of one request range."

@@ -8,15 +8,14 @@ what was handed in is refused; 130 Ctrl-C ended it.
 """
 
 import importlib
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from smallcaps_assets.cli.endings import point_to, run_to_end
+from smallcaps_assets.cli.logs import set_up_logs
 
 COMMANDS: Final = {
     "audit": "Check everything stored: coverage, size, damage; exit 1 on a failure.",
@@ -30,7 +29,7 @@ COMMANDS: Final = {
     "plan": "Find events, plan the sessions to fetch, estimate and publish.",
     "recheck": "Ask the vendor again for a sample of what is stored.",
     "reconcile": "Make Dagster's partition states equal to the lake's.",
-    "reindex": "Rebuild the ledger from the receipts.",
+    "reindex": "Rebuild the ledger from the records.",
     "relocate": "Move the lake to another disk.",
     "repair": "Move damaged files to quarantine; their sessions are missing again.",
     "report": "Print figures of the lake.",
@@ -44,9 +43,6 @@ COMMANDS: Final = {
 
 REMOVED: Final = {"compact": "there are no month files any more: run `smallcaps tidy` instead"}
 """What is said of commands that an earlier version had, by name."""
-
-LOCK_LOGGER: Final = "smallcaps_assets.lake.storage.lock"
-"""Where it is told for whom a command waits."""
 
 PAGES: Final = {
     "audit": "operations#checks-and-what-to-do",
@@ -113,21 +109,11 @@ def group() -> None:
     """
 
 
-def is_for_people(record: logging.LogRecord) -> bool:
-    """Say whether a line of a log is told: an error, or for whom a command waits."""
-    return record.levelno >= logging.ERROR or record.name == LOCK_LOGGER
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of ours is a line on stderr and one more, never a trace.
 
     Args:
         arguments: What follows the name of the command; those of the process by default.
     """
-    # Dagster's beta parameters are used on purpose, and a user can do nothing about them.
-    warnings.filterwarnings("ignore", message=".*is currently in beta")
-    handler = logging.StreamHandler()
-    # On the handler: Dagster sets levels of its own on our loggers, and runs record warnings.
-    handler.addFilter(is_for_people)
-    logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s %(message)s")
+    set_up_logs()
     sys.exit(run_to_end(group, sys.argv[1:] if arguments is None else arguments))

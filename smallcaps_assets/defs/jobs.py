@@ -13,6 +13,7 @@ from smallcaps_assets.defs.assets.reference import (
 from smallcaps_assets.defs.assets.research_events import few_labels_are_cut
 from smallcaps_assets.defs.checks.freshness import daily_bars_are_fresh, plan_is_fresh
 from smallcaps_assets.defs.checks.trades import AUDIT_JOB, lake_audits
+from smallcaps_assets.defs.instance.units import UNITS_ASSET, UNITS_JOB
 from smallcaps_assets.schemas import (
     DAILY_BARS,
     EVENT_WINDOW_PLAN,
@@ -78,13 +79,18 @@ plan_sessions = dg.define_asset_job(
 )
 plan_universe = dg.define_asset_job(
     UNIVERSE_PLAN_JOB,
-    selection=dg.AssetSelection.assets(UNIVERSE_PLAN.name),
-    description="Plan whole months of many tickers: all listings, or those of a file.",
+    selection=dg.AssetSelection.assets(UNIVERSE_PLAN.name, "universe_queue"),
+    description="Plan whole months of many tickers, listed or in a file; register their units.",
 )
 download_missing = dg.define_asset_job(
     DOWNLOAD_JOB,
     selection=dg.AssetSelection.assets(TRADES.name).without_checks(),
     description="Fetch planned ticker-sessions; finished ones are not asked for again.",
+)
+download_units = dg.define_asset_job(
+    UNITS_JOB,
+    selection=dg.AssetSelection.assets(UNITS_ASSET).without_checks(),
+    description="Fetch what a range of units lacks; `download_universe` asks for all that do.",
 )
 audit_lake = dg.define_asset_job(
     AUDIT_JOB,

@@ -1,16 +1,22 @@
-"""Partition sets: planned ticker-sessions, and months of daily bars."""
+"""Partition sets: planned ticker-sessions, units of universes, and months of daily bars."""
 
 import datetime as dt
 from collections.abc import Sequence
 
 import dagster as dg
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.sessions import month_bounds
 
 PLANNED_SET = "planned_ticker_sessions"
 """Name of the dynamic set of ``trades``; a key is ``TICKER_YYYY-MM-DD``."""
 
 planned_ticker_sessions = dg.DynamicPartitionsDefinition(name=PLANNED_SET)
+
+UNITS_SET = "universe_units"
+"""Name of the dynamic set of ``universe_trades``; a key is batch and month: ``b017_2024-03``."""
+
+universe_units = dg.DynamicPartitionsDefinition(name=UNITS_SET)
 
 
 def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyPartitionsDefinition:
@@ -20,7 +26,7 @@ def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyParti
         first: A date of the first month.
         last: A date of the last month; ``None`` ends with the open month, whatever that is.
     """
-    end = month_bounds(f"{last:%Y-%m}")[1] + dt.timedelta(days=1) if last else None
+    end = month_bounds(month_of(last))[1] + dt.timedelta(days=1) if last else None
     return dg.MonthlyPartitionsDefinition(
         start_date=first.replace(day=1).isoformat(),
         end_date=end.isoformat() if end else None,  # exclusive

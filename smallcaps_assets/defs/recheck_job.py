@@ -4,7 +4,7 @@ import dagster as dg
 
 from smallcaps_assets.defs.assets.ticks import POOL
 from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
-from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.defs.instance.reconciliation import align_changed
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.plan.selection import parse_tickers
 from smallcaps_assets.ingest.ticks.backfill import (

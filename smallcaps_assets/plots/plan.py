@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from smallcaps_assets.core.budget.costs import Comparison
 from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
+from smallcaps_assets.core.keys import month_expression
 from smallcaps_assets.core.plan.windows import EventWindow
 from smallcaps_assets.plots.style import (
     COLOUR_MAP,
@@ -258,7 +259,7 @@ def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Count sessions by ``ticker``, with a column per month, and how many tickers there are."""
     ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
     labelled = plan.join(ranked.head(MAX_TICKERS), on="ticker", how="semi").select(
-        "ticker", month=pl.col("session_date").dt.to_string("%Y-%m")
+        "ticker", month=month_expression()
     )
     counted = labelled.pivot(
         "month", index="ticker", values="month", aggregate_function="len"

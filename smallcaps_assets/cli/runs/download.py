@@ -24,7 +24,7 @@ from smallcaps_assets.defs.instance.queue import (
     require_registered_plan,
     split_keys,
 )
-from smallcaps_assets.defs.instance.runs import end_dead_runs
+from smallcaps_assets.defs.instance.reconciliation import end_dead
 from smallcaps_assets.defs.instance.states import align_states
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
@@ -49,6 +49,11 @@ class RunOptions:
     again: bool = False
 
     @property
+    def accepts(self) -> bool:
+        """Say whether anything is believed that nothing proves."""
+        return self.accept_empty or self.accept_disputed
+
+    @property
     def tags(self) -> dict[str, str]:
         """The tags of a run."""
         chosen = {
@@ -68,19 +73,19 @@ def run_download(
     """Download what is missing; return whether all of it is complete now.
 
     Raises:
-        ConfigError: The vendor's key is not set, or a root of the settings is not there.
+        ConfigError: The vendor's key is not set, or the lake lies elsewhere than the settings say.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
         LedgerMismatchError: The published plan is not the registered one.
     """
     refuse_if_held(work)
-    end_dead_runs(work.instance, work.lakehouse.lock)
+    end_dead(work.instance, work.lakehouse)
     require_registered_plan(work.instance, work.lakehouse)
     ensure_indexed(work.lakehouse)
     ordered, foreign = split_keys(work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET))
     if foreign:
         console.print(describe_foreign(foreign), style="yellow", markup=False, highlight=False)
         drop_foreign_keys(work.instance, work.lakehouse)
-    # A run that was killed between a receipt and its event left keys that no span may hold.
+    # A run that was killed between a record and its event left keys that no span may hold.
     align_states(work.instance, work.lakehouse, ordered)
     wanted, others = _select(work, selection, ordered, options)
     if not wanted:
@@ -88,7 +93,7 @@ def run_download(
         return True
     work.settings.require_key()
     with work.lakehouse.writing("smallcaps download", 0.0):
-        pass  # a root of the settings that is not there is told before a run begins
+        pass  # a lake that lies elsewhere than the settings say is told before a run begins
     spans = find_spans(ordered, wanted, others)
     verb = "are asked for again" if options.again else "are missing"
     console.print(f"{len(wanted):,} sessions {verb}; runs: {len(spans)}")

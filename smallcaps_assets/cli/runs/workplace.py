@@ -24,8 +24,8 @@ from platformdirs import user_state_path
 from smallcaps_assets.cli.runs.emulator_process import adopt_served_market, running_emulator
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, StorageError
+from smallcaps_assets.lake.home.market import adopt_source
 from smallcaps_assets.lake.ledger.database import DAMAGES, find_damage
-from smallcaps_assets.lake.roots.market import adopt_source
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lakehouse import Lakehouse
@@ -38,6 +38,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """What Dagster may write on the terminal: commands say in their own words what failed."""
 
 EVENT_BATCH = 500
+MOST_RUNS = 4
+"""Runs at once that the template of ``dagster.yaml`` allows."""
 DATABASE_FOLDERS = ("history", "schedules")
 """Where Dagster keeps its databases, below its home."""
 
@@ -57,7 +59,12 @@ class Workplace:
     def instance(self) -> "dg.DagsterInstance":
         """Dagster's instance below the data folder."""
         prepare_dagster_home(self.settings)
-        return open_instance()
+        instance = open_instance()
+        from smallcaps_assets.defs.instance.runs import limit_pool  # noqa: PLC0415  loads Dagster
+        from smallcaps_assets.defs.instance.units import UNITS_POOL  # noqa: PLC0415  as above
+
+        limit_pool(instance, UNITS_POOL, count_processes(self.settings))
+        return instance
 
     @cached_property
     def definitions(self) -> "dg.Definitions":
@@ -106,9 +113,14 @@ class Workplace:
     def align_dagster(self, keys: Sequence[str]) -> None:
         """Make Dagster show sessions whose colour changed as they are, where it has a plan."""
         if keys and self.lakehouse.layout.dagster_dir.is_dir():
-            from smallcaps_assets.defs.instance.states import align_changed  # noqa: PLC0415  loads it
+            from smallcaps_assets.defs.instance.reconciliation import align_changed  # noqa: PLC0415  loads it
 
             align_changed(self.instance, self.lakehouse, keys)
+
+
+def count_processes(settings: Settings) -> int:
+    """Count the processes that download a universe at once."""
+    return settings.processes or os.cpu_count() or 1
 
 
 @contextmanager
@@ -211,7 +223,11 @@ def prepare_dagster_home(settings: Settings) -> str:
     fs.make_folders(home, root=find_existing(home))
     if not config.exists():
         template = resources.files("smallcaps_assets.cli") / "dagster.yaml"
-        fs.publish({config: template.read_bytes()}, root=home)
+        text = template.read_text(encoding="utf-8")
+        # Beside the runs of a universe there is room for as many others as there always is.
+        runs = MOST_RUNS + count_processes(settings) - 1
+        text = text.replace(f"runs: {MOST_RUNS}\n", f"runs: {runs}\n")
+        fs.publish({config: text.encode()}, root=home)
     named = find_alias(home) if glob.has_magic(str(home)) else home
     os.environ["DAGSTER_HOME"] = str(named)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"

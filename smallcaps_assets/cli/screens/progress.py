@@ -83,22 +83,38 @@ def watch_progress(
     lakehouse: Lakehouse, missing: Sequence[str], console: Console
 ) -> Iterator[None]:
     """Show how far a download is while the block runs, and how far it came."""
-    stop, pause_s = threading.Event(), POLL_S if console.is_terminal else LINE_EVERY_S
     limit, total = lakehouse.settings.requests_per_minute, len(missing)
-    with (
-        LedgerReader(lakehouse.layout.ledger_file) as ledger,
-        show_progress(console, line_every_s=0) as show,
-    ):
+    with LedgerReader(lakehouse.layout.ledger_file) as ledger:
         meter = DownloadMeter(
             total, limit, _count_green(ledger.counts()), ledger.totals(), time.monotonic()
         )
+        with _watching(meter, ledger, console):
+            yield
+
+
+@contextmanager
+def watch_units(lakehouse: Lakehouse, sessions: int, console: Console) -> Iterator[None]:
+    """Show while the block runs how far processes are that download so many sessions of units."""
+    with LedgerReader(lakehouse.layout.ledger_file) as ledger:
+        meter = UnitsMeter(sessions, ledger.totals(), time.monotonic())
+        with _watching(meter, ledger, console):
+            yield
+
+
+@contextmanager
+def _watching(
+    meter: "DownloadMeter | UnitsMeter", ledger: LedgerReader, console: Console
+) -> Iterator[None]:
+    """Show what a meter says, from another thread, and once more at the end."""
+    stop, pause_s = threading.Event(), POLL_S if console.is_terminal else LINE_EVERY_S
+    with show_progress(console, line_every_s=0) as show:
 
         def watch() -> None:
             is_over = False
             while not is_over:
                 is_over = stop.wait(pause_s)
                 done, text = meter.describe(ledger)
-                show(text, done, total)
+                show(text, done, meter.total)
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -151,6 +167,36 @@ class DownloadMeter:
         if outlook.basis != "pace" or outlook.plan_s is None or left <= 0:
             return done, text
         return done, f"{text}, ETA {format_duration(outlook.plan_s)}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsMeter:
+    """What several processes have done since they began, from two looks at the ledger.
+
+    Attributes:
+        total: Sessions that lack.
+        stored: What was stored at the start.
+        started: Monotonic seconds.
+    """
+
+    total: int
+    stored: Totals
+    started: float
+
+    def describe(self, ledger: LedgerReader) -> tuple[int, str]:
+        """Look again: sessions stored since the start, the rates reached, and the time left."""
+        elapsed_s = max(time.monotonic() - self.started, 1e-3)
+        now = ledger.totals()
+        done, size = now.sessions - self.stored.sessions, now.bytes - self.stored.bytes
+        text = (
+            f"{done:,}/{self.total:,} sessions, {format_share(done / self.total)}, "
+            f"{done / elapsed_s:.1f} sessions/s, "
+            f"{(now.requests - self.stored.requests) / elapsed_s:.1f} requests/s, "
+            f"{60 * size / MB / elapsed_s:.1f} MB/min"
+        )
+        if not 0 < done < self.total:
+            return done, text
+        return done, f"{text}, ETA {format_duration((self.total - done) * elapsed_s / done)}"
 
 
 def _count_green(counts: Mapping[str, int]) -> int:

@@ -14,7 +14,12 @@ BRIDGED_KEYS: Final = 100
 
 
 def find_spans(
-    ordered: Sequence[str], wanted: Collection[str], missing: Collection[str]
+    ordered: Sequence[str],
+    wanted: Collection[str],
+    missing: Collection[str],
+    *,
+    bridged: int = BRIDGED_KEYS,
+    most: int | None = None,
 ) -> list[tuple[str, str]]:
     """Find first and last key of the runs that fetch what is wanted, and nothing else.
 
@@ -23,18 +28,22 @@ def find_spans(
         wanted: Keys to fetch.
         missing: Every key that is not finished: a span holds none of them that is not wanted,
             while finished keys between two wanted ones are passed over.
+        bridged: Finished keys between two wanted ones that a span passes over, less one, at most.
+        most: Wanted keys of a span, at most; ``None``: as many as there are.
     """
     chosen, unfinished = set(wanted), set(missing)
-    spans: list[tuple[int, int]] = []
+    spans: list[list[int]] = []
     is_open = False
     for place, key in enumerate(ordered):
         if key in chosen:
-            is_open = is_open and place - spans[-1][1] <= BRIDGED_KEYS
-            spans.append((spans.pop()[0] if is_open else place, place))
+            if is_open and place - spans[-1][-1] <= bridged and len(spans[-1]) != most:
+                spans[-1].append(place)
+            else:
+                spans.append([place])
             is_open = True
         elif key in unfinished:
             is_open = False
-    return [(ordered[first], ordered[last]) for first, last in spans]
+    return [(ordered[span[0]], ordered[span[-1]]) for span in spans]
 
 
 def count_spans(is_missing: pl.Series) -> int:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from smallcaps_assets.defs.assets.events import publish_result
 from smallcaps_assets.defs.failures import dagster_failures, fail_months
-from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.defs.instance.reconciliation import align_changed
 from smallcaps_assets.defs.metadata import (
     column_schema,
     show_check,

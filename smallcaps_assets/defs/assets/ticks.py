@@ -1,6 +1,6 @@
 """Group `ticks`: every trade of the planned ticker-sessions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -14,8 +14,8 @@ from smallcaps_assets.defs.instance.queue import (
     require_registered_plan,
     split_keys,
 )
-from smallcaps_assets.defs.instance.runs import cancel_run, claim_run, end_dead_runs
-from smallcaps_assets.defs.instance.states import align_changed
+from smallcaps_assets.defs.instance.reconciliation import align_changed, end_dead
+from smallcaps_assets.defs.instance.runs import cancel_run, claim_run
 from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.errors import ConfigError, SmallcapsError
@@ -45,19 +45,39 @@ INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 Event = dg.AssetMaterialization | dg.AssetObservation
 
 
-class TradesConfig(LaunchConfig):
-    """What a run of `trades` may be told.
+class AcceptConfig(LaunchConfig):
+    """What a run that downloads may be told to believe.
 
     Attributes:
         accept_empty: Believe "no trades" for sessions whose daily bar shows volume.
         accept_disputed: Take sessions for complete that lack some of their daily bar, after they
             were asked for again.
-        again: Ask for finished sessions again too; an answer that differs is kept beside the old
-            one and listed.
     """
 
     accept_empty: bool = False
     accept_disputed: bool = False
+
+    def adopt_tags(self, tags: Mapping[str, str]) -> "AcceptConfig":
+        """Adopt what the tags of a run say, which count as much."""
+        return AcceptConfig(
+            accept_empty=self.accept_empty or ACCEPT_EMPTY_TAG in tags,
+            accept_disputed=self.accept_disputed or ACCEPT_DISPUTED_TAG in tags,
+        )
+
+    def list_tags(self) -> dict[str, str]:
+        """List the tags of a run that say the same."""
+        chosen = {ACCEPT_EMPTY_TAG: self.accept_empty, ACCEPT_DISPUTED_TAG: self.accept_disputed}
+        return {tag: "true" for tag, is_on in chosen.items() if is_on}
+
+
+class TradesConfig(AcceptConfig):
+    """What a run of `trades` may be told.
+
+    Attributes:
+        again: Ask for finished sessions again too; an answer that differs is kept beside the old
+            one and listed.
+    """
+
     again: bool = False
 
 
@@ -102,14 +122,19 @@ def trades(
             # holds this generator, which is then closed late.
             cancel_run(context.instance, context.run.run_id)
             raise
-        align_changed(context.instance, lakehouse, backfill.changed)
+        align_changed(context.instance, lakehouse, backfill.changed, beside=keys)
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)
         drop_foreign_keys(context.instance, lakehouse, context.run.run_id)
-    if backfill.summary.aborted:
-        context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: backfill.summary.aborted})
+    mark_aborted(context, backfill)
     if backfill.summary.failures or backfill.summary.aborted:
         raise backfill_failure(backfill)
+
+
+def mark_aborted(context: dg.AssetExecutionContext, backfill: Backfill) -> None:
+    """Leave in the run's tags why it ended before all was tried, where it did."""
+    if aborted := backfill.summary.aborted:
+        context.instance.add_run_tags(context.run.run_id, {ABORTED_TAG: aborted})
 
 
 @contextmanager
@@ -132,6 +157,29 @@ def open_backfill(
         ConfigError: The config is unknown, the instance ephemeral, or the range empty.
         LedgerMismatchError: The published plan is not the registered one.
     """
+    check_launch(context, config, lakehouse)
+    end_dead(context.instance, lakehouse)
+    require_registered_plan(context.instance, lakehouse)
+    ensure_indexed(lakehouse)
+    accepted = config.adopt_tags(context.run.tags)
+    return Backfill(
+        lakehouse,
+        run_id=context.run.run_id,
+        interrupts=INTERRUPTS,
+        accept_empty=accepted.accept_empty,
+        accept_disputed=accepted.accept_disputed,
+        asks_again=config.again or AGAIN_TAG in context.run.tags,
+    )
+
+
+def check_launch(
+    context: dg.AssetExecutionContext, config: LaunchConfig, lakehouse: Lakehouse
+) -> None:
+    """Refuse a run that could lose data, or that has nothing to do.
+
+    Raises:
+        ConfigError: The config is unknown, the instance ephemeral, or the range empty.
+    """
     config.check()
     if context.instance.is_ephemeral:
         raise ConfigError(
@@ -143,17 +191,6 @@ def open_backfill(
             "the partition range holds no key: expected FIRST...LAST in the order of the "
             "partition set, both registered"
         )
-    end_dead_runs(context.instance, lakehouse.lock)
-    require_registered_plan(context.instance, lakehouse)
-    ensure_indexed(lakehouse)
-    return Backfill(
-        lakehouse,
-        run_id=context.run.run_id,
-        interrupts=INTERRUPTS,
-        accept_empty=config.accept_empty or ACCEPT_EMPTY_TAG in context.run.tags,
-        accept_disputed=config.accept_disputed or ACCEPT_DISPUTED_TAG in context.run.tags,
-        asks_again=config.again or AGAIN_TAG in context.run.tags,
-    )
 
 
 def select_planned(lakehouse: Lakehouse, keys: Sequence[str]) -> list[str]:

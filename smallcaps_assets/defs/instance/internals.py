@@ -11,7 +11,8 @@ change it, look at this module first.
   (`wipe_asset_partitions` is not implemented there); a run that planned it and failed says it.
 - `RunFailureReason`, `RUN_FAILURE_REASON_TAG`: they tell a run that broke off from one that failed.
 - `AssetGraphSubset`: the only way for a sensor to request a backfill; its constructor is private
-  "until a public one exists", and the request itself is handled by the daemon as the UI's is.
+  "until a public one exists", and the request itself is handled by the daemon as the UI's is.  A
+  job requests one by `PartitionBackfill`, with an id and a time of Dagster's own.
 - `BulkActionStatus`: states of a backfill; the instance returns them and does not export them.
 - `DagsterAssetCheckFailedError`: a step that only a blocking check ended has nothing to say itself.
 - `CheckError`, `PostProcessingError`: what an instance raises on a wrong `dagster.yaml`, besides
@@ -34,11 +35,15 @@ from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
     RUN_FAILURE_REASON_TAG,
 )
+from dagster._core.utils import make_new_backfill_id
+from dagster._time import get_current_timestamp
 from dagster_shared.check import CheckError
 
 __all__ = [
+    "PARTITION",
     "RANGE_END",
     "RANGE_START",
     "RUN_FAILURE_REASON_TAG",
@@ -55,11 +60,14 @@ __all__ = [
     "find_target",
     "newest_backfill",
     "request_backfill",
+    "start_backfill",
 ]
 
 RANGE_START = ASSET_PARTITION_RANGE_START_TAG
 RANGE_END = ASSET_PARTITION_RANGE_END_TAG
 """Tags of a run: the first and the last partition of its range."""
+PARTITION = PARTITION_NAME_TAG
+"""Tag of a run of one partition."""
 
 OPEN_BACKFILLS = (
     BulkActionStatus.REQUESTED,
@@ -79,6 +87,30 @@ def request_backfill(
     nothing = AssetGraphSubset.create_empty_subset()
     targets = nothing._replace(partitions_subsets_by_asset_key={asset: subset})
     return dg.RunRequest.for_asset_graph_subset(targets, tags)
+
+
+def start_backfill(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partitions: dg.PartitionsDefinition,
+    keys: Iterable[str],
+    tags: Mapping[str, str],
+) -> str:
+    """Ask Dagster's daemon for a backfill of ``keys``, as the UI does; return its id."""
+    subset = partitions.subset_with_partition_keys(list(keys))
+    nothing = AssetGraphSubset.create_empty_subset()
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        backfill_timestamp=get_current_timestamp(),
+        tags=tags,
+        dynamic_partitions_store=instance,
+        asset_graph_subset=nothing._replace(partitions_subsets_by_asset_key={asset: subset}),
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
 
 
 def find_open_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str | None:

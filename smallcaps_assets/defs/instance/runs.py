@@ -6,6 +6,7 @@ failure would turn its finished partitions red.
 """
 
 import logging
+from itertools import takewhile
 
 import dagster as dg
 
@@ -25,7 +26,7 @@ OWNER_TAG = "smallcaps/owner"
 """Tag of a run: the process that executes it."""
 
 LOOKED_AT = 20
-"""Runs among which the newest broken one is looked for."""
+"""Runs among which the newest broken ones are looked for."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -94,12 +95,24 @@ def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
     return ended
 
 
-def find_broken_run(instance: dg.DagsterInstance) -> str | None:
-    """Find the claimed run that failed or was canceled last, of the newest few runs."""
+def limit_pool(instance: dg.DagsterInstance, pool: str, runs: int) -> None:
+    """Let so many runs of a pool be at work at once; ``dagster.yaml`` knows one limit for all."""
+    storage = instance.event_log_storage
+    if {one.name: one.limit for one in storage.get_pool_limits()}.get(pool) != runs:
+        storage.set_concurrency_slots(pool, runs)
+
+
+def find_broken_runs(instance: dg.DagsterInstance, until: str | None = None) -> list[str]:
+    """Find the claimed runs that failed or were canceled, of the newest few runs, newest first.
+
+    Args:
+        instance: Where runs are kept.
+        until: Only those that broke after this one.
+    """
     broken = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
     records = instance.get_run_records(broken, limit=LOOKED_AT, order_by="update_timestamp")
-    claimed = (r.dagster_run.run_id for r in records if OWNER_TAG in r.dagster_run.tags)
-    return next(claimed, None)
+    claimed = [r.dagster_run.run_id for r in records if OWNER_TAG in r.dagster_run.tags]
+    return list(takewhile(lambda run_id: run_id != until, claimed))
 
 
 def _is_dead(owner: ProcessIdentity, lock: LakeLock) -> bool:

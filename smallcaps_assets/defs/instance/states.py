@@ -12,7 +12,7 @@ from dagster import AssetPartitionStatus
 
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.defs.instance.internals import AssetMaterializationPlannedData
-from smallcaps_assets.defs.partitions import PLANNED_SET, planned_ticker_sessions
+from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import TRADES
 
@@ -82,18 +82,15 @@ def align_states(
     return aligned
 
 
-def align_changed(
-    instance: dg.DagsterInstance, lakehouse: Lakehouse, keys: Sequence[str]
-) -> AlignedStates:
-    """Make Dagster's states of some sessions equal to the ledger's, as far as they are planned."""
-    if not keys:
-        return AlignedStates((), ())
-    registered = set(instance.get_dynamic_partitions(PLANNED_SET))
-    return align_states(instance, lakehouse, [key for key in keys if key in registered])
-
-
 def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
-    """Turn materialized partitions red, so that "failed and missing" holds them.
+    """Turn materialized partitions of `trades` red, so that "failed and missing" holds them."""
+    mark_failed(instance, TRADES_KEY, keys, f"{len(keys)} sessions are not in the lake")
+
+
+def mark_failed(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str], message: str
+) -> None:
+    """Turn partitions of an asset red, by one run that says why.
 
     Dagster cannot forget single partitions on SQLite.  A run that planned them and failed says
     the same, and the next materialization turns them green again.
@@ -102,14 +99,14 @@ def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
         return
     run = instance.create_run_for_job(_mark_missing, tags={MARK_TAG: "missing"})
     for key in keys:
-        planned = AssetMaterializationPlannedData(TRADES_KEY, partition=key)
+        planned = AssetMaterializationPlannedData(asset, partition=key)
         instance.report_dagster_event(
             dg.DagsterEvent.build_asset_materialization_planned_event(
-                MARK_JOB, TRADES.name, planned
+                MARK_JOB, asset.to_user_string(), planned
             ),
             run.run_id,
         )
-    instance.report_run_failed(run, message=f"{len(keys)} sessions are not in the lake")
+    instance.report_run_failed(run, message=message)
 
 
 def _mark_green(instance: dg.DagsterInstance, keys: Sequence[str], states: dict[str, str]) -> None:

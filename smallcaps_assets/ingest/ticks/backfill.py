@@ -26,7 +26,8 @@ from smallcaps_assets.ingest.derived import (
     refresh_catalog_if_free,
     refresh_ledger,
 )
-from smallcaps_assets.ingest.ticks.download import Download, open_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
+from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
 from smallcaps_assets.lake.ledger.reader import LedgerReader
@@ -72,6 +73,7 @@ class Backfill:
         self.catalog: dict[str, Number] = {}
         self._lakehouse = lakehouse
         self._run_id = run_id
+        self._is_shared = False
         self._retries: Counter[str] = Counter()
         self.download = Download(
             lakehouse,
@@ -89,17 +91,20 @@ class Backfill:
         return sorted(self.download.asking.changed)
 
     @contextmanager
-    def held(self, *, wait_s: float | None) -> Iterator[None]:
+    def held(self, *, wait_s: float | None, is_shared: bool = False) -> Iterator[None]:
         """Hold the lake's lock, with the roots of the settings registered.
 
-        Wait for another download so many seconds; ``None`` waits as long as it lives.
+        Args:
+            wait_s: Seconds to wait for another download; ``None`` waits as long as it lives.
+            is_shared: Others may download beside it; what it does is planned by no event window.
 
         Raises:
             ConfigError: A root of the settings is not there, or was moved.
             PartitionConflictError: Another process holds it; the message names it.
             StorageError: A root is not mounted.
         """
-        with self._lakehouse.writing(f"run {self._run_id}", wait_s, run_id=self._run_id):
+        self._is_shared, run_id = is_shared, self._run_id
+        with self._lakehouse.writing(f"run {run_id}", wait_s, run_id=run_id, shared=is_shared):
             yield
 
     def run(self, keys: Sequence[str]) -> Iterator[Outcome]:
@@ -126,6 +131,8 @@ class Backfill:
 
     def _measure_others(self, keys: Sequence[str]) -> Work:
         """Weigh what the plan lacks besides the sessions of this run."""
+        if self._is_shared:
+            return Work()
         lakehouse = self._lakehouse
         missing = lakehouse.ledger.missing_keys()
         others = missing.filter(~pl.col("key").is_in(list(keys))).select("ticker", "session_date")

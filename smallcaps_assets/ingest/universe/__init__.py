@@ -1,5 +1,5 @@
-"""Universes: from listings, a file or daily bars to a published plan of whole ticker-months.
+"""Universes: the published plan of whole ticker-months, how its units stand, and fetching them.
 
 Does not belong here: lives, units and costs as such (``core.universe``), listings
-(``ingest.reference``).
+(``ingest.reference``), the download itself (``ingest.ticks``).
 """

@@ -21,8 +21,8 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
+from smallcaps_assets.lake.home.register import HOME
 from smallcaps_assets.lake.paths.names import month_folder, parse_date_folder, parse_ticker_folder
-from smallcaps_assets.lake.roots.register import HOME
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
 
 MANIFEST_NAME: Final = "manifest.json"

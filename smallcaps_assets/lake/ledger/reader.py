@@ -55,6 +55,8 @@ from smallcaps_assets.schemas import COVERAGE, RECEIPTS
 
 DISPUTED_REPEATS: Final = 3
 """Times that a disputed session is asked for again by itself, once a day at most."""
+FAILING_DATES: Final = 3
+"""Dates on which a session fails before it is asked for once a day only."""
 RESTING: Final = (EMPTY_DISPUTED, DISPUTED)
 """States that are not asked for again before another day."""
 
@@ -129,7 +131,7 @@ class LedgerReader(LedgerMonths):
 
     @property
     def is_indexed(self) -> bool:
-        """Tell whether the receipts were ever read into this file.
+        """Tell whether the records were ever read into this file.
 
         A ledger that was lost and made again is not, and would ask for everything again.
         """
@@ -137,7 +139,7 @@ class LedgerReader(LedgerMonths):
 
     @property
     def is_compared(self) -> bool:
-        """Tell whether the receipts were read since sessions are compared with their bars."""
+        """Tell whether the records were read since sessions are compared with their bars."""
         return bool(self._fetch(ledger_sql.FACT, {"name": "compared_at"}))
 
     def missing_keys(
@@ -282,6 +284,26 @@ class LedgerReader(LedgerMonths):
         # A date in the future is of a clock that was wrong, and must not be waited for.
         return record.asked_count <= DISPUTED_REPEATS and record.last_asked_date != today
 
+    def red_sessions(self) -> pl.DataFrame:
+        """List the ticker-sessions, planned or not, that are known and are not green.
+
+        Returns:
+            ``ticker``, ``session_date`` and ``state``, sorted by ticker and session.
+        """
+        return frame_keys(self._fetch(ledger_sql.RED), {**KEY_COLUMNS, "state": pl.String()})
+
+    def resting_sessions(self, today: dt.date) -> pl.DataFrame:
+        """List the open ticker-sessions that are not to be asked for on this UTC date.
+
+        Besides disputed ones, of which :meth:`is_ask_due` tells, these failed on
+        :data:`FAILING_DATES` dates at least, today among them: one try a day is enough for them.
+
+        Returns:
+            ``ticker`` and ``session_date``, sorted by them.
+        """
+        asked = {"today": today.isoformat(), "repeats": DISPUTED_REPEATS, "dates": FAILING_DATES}
+        return frame_keys(self._fetch(ledger_sql.RESTING, asked), KEY_COLUMNS)
+
     def counts(self) -> dict[str, int]:
         """Count the planned ticker-sessions in each state, in the order of ``STATES``.
 
@@ -317,7 +339,7 @@ class LedgerReader(LedgerMonths):
         )
 
     def last_commit_at(self) -> dt.datetime | None:
-        """Tell when receipts were last recorded, however long ago; ``None``: never."""
+        """Tell when sessions were last recorded, however long ago; ``None``: never."""
         found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
         return parse_instant(found[0][0]) if found else None
 

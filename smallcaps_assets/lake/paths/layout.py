@@ -1,7 +1,7 @@
 """Paths of the data folder: with the modules it is made of, all that knows where anything lies.
 
 What belongs here: names of files and folders.  What does not: where the lake lies
-(``lake.roots.place``), and reading or writing; nothing here looks at the disk.
+(``lake.home.place``), and reading or writing; nothing here looks at the disk.
 """
 
 from collections.abc import Iterator
@@ -71,6 +71,8 @@ class LakeLayout:
     """The published plan of a universe, and its record in the footer."""
     plan_lock_file = _Below("plan", "plan.lock")
     """The lock of who publishes or registers a plan."""
+    universe_lock_file = _Below("plan", "universe.lock")
+    """The lock of who gives the units of a universe to others."""
     research_dir = _Below("research")
     """The folder of what is made of the lake, and can be made again."""
     catalog_file = _Below("catalog.duckdb")

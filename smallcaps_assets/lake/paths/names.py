@@ -15,7 +15,6 @@ RECEIPT_NAME: Final = "_SUCCESS"
 TICKER_PREFIX: Final = "ticker="
 DATE_PREFIX: Final = "date="
 MONTH_PREFIX: Final = "month="
-MANIFEST_NAME: Final = "manifest.json"
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder name; file systems end at 255, some of them less a suffix."""
@@ -68,15 +67,6 @@ def decode_ticker(name: str) -> str:
     if encode_ticker(ticker) != name:
         raise DataError(f"bad name {name!r}: no ticker is written like that")
     return ticker
-
-
-def ticker_folder(ticker: str) -> str:
-    """Name the folder of a ticker.
-
-    Raises:
-        DataError: The ticker cannot become a folder name.
-    """
-    return TICKER_PREFIX + encode_ticker(ticker)
 
 
 def date_folder(session_date: dt.date) -> str:

@@ -69,7 +69,7 @@ UNREADABLE: Final = (
 
 
 def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the trades with null for an empty list of conditions.
+    """Put null in place of an empty list of conditions.
 
     The vendor leaves the field out when there are none; null and ``[]`` mean the same.
     """
@@ -120,18 +120,18 @@ def open_trades_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
 
 
 def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
-    """Return ``schemas.TRADES`` as a writer takes it; polars would wake its threads for a frame."""
+    """Convert ``schemas.TRADES`` for a writer; polars would wake its threads for a frame."""
     return pa.table([series.rechunk().to_arrow() for series in trades], schema=_arrow_schema())
 
 
 @functools.cache
 def _arrow_schema() -> pa.Schema:
-    """Return the types of a file; made when asked for, as importing must start no thread."""
+    """Name the types of a file; made when asked for, as importing must start no thread."""
     return TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 
 def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
-    """Return the trades of several whole files, one after the other.
+    """Decode the trades of several whole files, one after the other.
 
     Checksums of pages are not compared, as pyarrow would: the caller knows the hash of each file.
 

@@ -15,7 +15,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import StaticSource
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets_tests.ingest.ingest_factories import (
