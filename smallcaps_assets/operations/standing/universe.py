@@ -174,7 +174,7 @@ def _group(standing: Standing, open_units: pl.DataFrame) -> Iterator[WaitingUnit
         holding = select_units(standing.missing, units).group_by("ticker").agg(units=pl.len())
         named = holding.sort(-pl.col("units").cast(pl.Int64), "ticker")["ticker"]
         yield WaitingUnits(
-            kind=name,  # type: ignore[arg-type]
+            kind=name,
             units=units.height,
             **_sum_up(units["missing"]),
             tickers=named.head(NAMED_TICKERS).to_list(),
