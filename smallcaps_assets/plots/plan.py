@@ -21,6 +21,7 @@ from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
 from smallcaps_assets.core.keys import month_expression
 from smallcaps_assets.core.plan.windows import EventWindow
+from smallcaps_assets.core.sessions import list_months, session_range
 from smallcaps_assets.plots.style import (
     COLOUR_MAP,
     DARK,
@@ -29,7 +30,6 @@ from smallcaps_assets.plots.style import (
     LIGHT,
     format_count,
     label_months,
-    list_months,
     scale_values,
 )
 
@@ -264,7 +264,7 @@ def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     counted = labelled.pivot(
         "month", index="ticker", values="month", aggregate_function="len"
     ).fill_null(0)
-    names = list_months(plan)
+    names = list_months(*session_range(plan))
     lacking = [pl.lit(0, pl.UInt32).alias(name) for name in names if name not in counted.columns]
     shown = ranked.head(MAX_TICKERS).select("ticker")
     wide = shown.join(counted, on="ticker", maintain_order="left").with_columns(lacking)

@@ -18,7 +18,7 @@ from smallcaps_assets.core.reference.splits import (
     merge_splits,
     sift_splits,
 )
-from smallcaps_assets.core.sessions import month_bounds
+from smallcaps_assets.core.sessions import list_months, month_bounds
 from smallcaps_assets.core.verdicts import MadeTable, Number, Verdict
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.events.watchlist import read_watchlists
@@ -211,9 +211,7 @@ def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
 
 def bar_months(lakehouse: Lakehouse) -> list[str]:
     """List the months (``YYYY-MM``) of daily bars that the rules need, oldest first."""
-    first, last = bar_range(lakehouse)
-    months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
-    return months.dt.to_string("%Y-%m").to_list()
+    return list_months(*bar_range(lakehouse))
 
 
 def due_months(lakehouse: Lakehouse, wanted: Sequence[str] | None = None) -> list[str]:

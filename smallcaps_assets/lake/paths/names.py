@@ -120,6 +120,14 @@ def parse_date_folder(name: str) -> dt.date:
     return session_date
 
 
+def find_date(name: str) -> dt.date | None:
+    """Find the session whose folder is called ``name``; ``None``: it is that of none."""
+    try:
+        return parse_date_folder(name)
+    except DataError:
+        return None
+
+
 def _encode_character(character: str) -> str:
     if character in _PLAIN:
         return character

@@ -175,9 +175,9 @@ def test_any_cut_of_the_work_gives_the_same_entries_rows_and_hashes(
 ) -> None:
     """Plans, orders, chain and page limits and times of commit do not show."""
     span, tapes = market
-    told = [run(data.draw(cuts(span)), span, tapes) for _ in range(3)]
+    told = [run(data.draw(cuts(span)), span, tapes) for _ in range(2)]
 
-    assert told[0] == told[1] == told[2]
+    assert told[0] == told[1]
     _, sessions, closed = told[0]
     rows = {
         key: tapes[ticker].get(date, [])
