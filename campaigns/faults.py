@@ -41,6 +41,7 @@ from campaigns.segment_damage import run_old_states, run_segment_damages
 from campaigns.segment_orders import run_orders
 from campaigns.segment_sleepers import run_sleepers
 from campaigns.segments import run_segment_ends
+from campaigns.universes import run_universe_histories, run_universe_kills
 
 FIGURES_START = "<!-- figures: start -->"
 FIGURES_END = "<!-- figures: end -->"
@@ -100,6 +101,12 @@ def run_segment_stores(ground: Ground, *, is_short: bool) -> Iterator[Part]:
     yield timed(lambda: run_old_states(ground.folder))
 
 
+def run_universes(ground: Ground, *, is_short: bool) -> Iterator[Part]:
+    """Yield the parts in which several processes download a universe."""
+    yield timed(lambda: run_universe_kills(ground.folder, is_short=is_short))
+    yield timed(lambda: run_universe_histories(ground.folder, is_short=is_short))
+
+
 LANES = {
     "crashes": run_crashes,
     "ends": run_ends,
@@ -108,6 +115,7 @@ LANES = {
     "any-order": run_any_order,
     "segments": run_segments,
     "segment-stores": run_segment_stores,
+    "universes": run_universes,
 }
 
 

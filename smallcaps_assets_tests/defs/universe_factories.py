@@ -14,7 +14,8 @@ from dagster import AssetPartitionStatus
 from smallcaps_assets.core.sessions import load_calendar, month_bounds
 from smallcaps_assets.core.universe.progress import PROVEN, measure_units
 from smallcaps_assets.core.universe.units import assign_batches
-from smallcaps_assets.defs.instance.units import UNITS_KEY, register_units
+from smallcaps_assets.defs.instance.internals import AssetMaterializationPlannedData
+from smallcaps_assets.defs.instance.units import UNITS_JOB, UNITS_KEY, register_units
 from smallcaps_assets.defs.partitions import UNITS_SET, universe_units
 from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.universe.standing import measure_plan
@@ -35,11 +36,14 @@ NO_BATCHES: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def plan_universe(
-    tickers: Iterable[str], months: Sequence[str] = MONTHS, batches: Mapping[str, int] = NO_BATCHES
+    tickers: Iterable[str],
+    months: Sequence[str] = MONTHS,
+    batches: Mapping[str, int] = NO_BATCHES,
+    size: int = BATCH,
 ) -> pl.DataFrame:
-    """Plan whole months of tickers, in batches of four; those of an earlier plan stay."""
+    """Plan whole months of tickers, in batches; those of an earlier plan stay."""
     listed = pl.DataFrame({"ticker": sorted(tickers)}).with_columns(first_month=pl.lit(months[0]))
-    assigned = assign_batches(listed, batches, BATCH)
+    assigned = assign_batches(listed, batches, size)
     rows = [
         {"month": month, "ticker": ticker, "batch": assigned[ticker], "owed": owe_month(month)}
         for ticker in listed["ticker"]
@@ -130,3 +134,17 @@ def republish(home: Home, plan: pl.DataFrame) -> dict[str, set[str]]:
         colours = read_colours(instance)
     lakehouse.ledger.close()
     return colours
+
+
+def begin_run(instance: dg.DagsterInstance, units: Iterable[str], **tags: str) -> dg.DagsterRun:
+    """Begin a run that is to download units, as Dagster does."""
+    run = instance.add_run(
+        dg.DagsterRun(job_name=UNITS_JOB, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    )
+    for unit in units:
+        planned = AssetMaterializationPlannedData(UNITS_KEY, partition=unit)
+        event = dg.DagsterEvent.build_asset_materialization_planned_event(
+            UNITS_JOB, "universe_trades", planned
+        )
+        instance.report_dagster_event(event, run.run_id)
+    return run

@@ -133,8 +133,7 @@ def find_resting(lakehouse: Lakehouse, *, is_forced: bool = False) -> pl.DataFra
 
 def count_lacking(plan: pl.DataFrame, proven: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Count by ``unit`` those of some ``sessions`` (ticker and date) that it owes and lacks."""
-    months = sessions.select("ticker", month=pl.col("session_date").dt.to_string("%Y-%m")).unique()
-    rows = plan.join(months, on=["ticker", "month"], how="semi")
+    rows = choose_months(plan, sessions)
     lacking = find_missing(rows, proven).join(sessions, on=KEY, how="semi")
     return name_units(rows, lacking).group_by("unit").agg(sessions=pl.len().cast(pl.Int64))
 
@@ -150,9 +149,15 @@ def name_units(plan: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def find_units(lakehouse: Lakehouse, sessions: pl.DataFrame) -> list[str]:
-    """Find the units of the published plan that hold any of some sessions (ticker and date)."""
+    """Find the units of the published plan that may hold some sessions (ticker and date)."""
     _, plan = lakehouse.tables.read_universe_plan()
-    return sorted(name_units(plan, sessions)["unit"].unique())
+    return list_units(choose_months(plan, sessions))["unit"].to_list()
+
+
+def choose_months(plan: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
+    """Choose the rows of a plan whose ticker and month any of some sessions has."""
+    months = sessions.select("ticker", month=pl.col("session_date").dt.to_string("%Y-%m"))
+    return plan.join(months.unique(), on=TICKER_MONTH, how="semi", maintain_order="left")
 
 
 def explain_open(

@@ -1,7 +1,5 @@
 """Units of a universe in Dagster: registered in order, and shown as what is proven of them."""
 
-from collections.abc import Iterable
-
 import dagster as dg
 import pytest
 
@@ -11,7 +9,6 @@ from smallcaps_assets.defs.instance.internals import (
     PARTITION,
     RANGE_END,
     RANGE_START,
-    AssetMaterializationPlannedData,
 )
 from smallcaps_assets.defs.instance.reconciliation import (
     align_changed,
@@ -34,6 +31,7 @@ from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets_tests.defs.run_factories import Site
 from smallcaps_assets_tests.defs.universe_factories import (
+    begin_run,
     frame_plan,
     list_proven,
     publish_universe,
@@ -83,20 +81,6 @@ def read_events(site: Site, unit: str) -> list[dg.AssetMaterialization]:
     chosen = dg.AssetRecordsFilter(UNITS_KEY, asset_partitions=[unit])
     records = site.instance.fetch_materializations(chosen, limit=10).records
     return [record.asset_materialization for record in records if record.asset_materialization]
-
-
-def begin_run(site: Site, units: Iterable[str], **tags: str) -> dg.DagsterRun:
-    """Begin a run that is to download units, as Dagster does."""
-    run = site.instance.add_run(
-        dg.DagsterRun(job_name=UNITS_JOB, status=dg.DagsterRunStatus.STARTED, tags=tags)
-    )
-    for unit in units:
-        planned = AssetMaterializationPlannedData(UNITS_KEY, partition=unit)
-        event = dg.DagsterEvent.build_asset_materialization_planned_event(
-            UNITS_JOB, "universe_trades", planned
-        )
-        site.instance.report_dagster_event(event, run.run_id)
-    return run
 
 
 def test_units_are_registered_in_order_and_shown_as_they_stand(site: Site) -> None:
@@ -153,7 +137,7 @@ def test_a_plan_that_shrinks_turns_nothing_and_keeps_the_data(site: Site) -> Non
 
 def test_keys_stay_while_a_run_is_under_way(site: Site) -> None:
     register(site, *STORED)
-    begin_run(site, ["b002_2024-01"])
+    begin_run(site.instance, ["b002_2024-01"])
 
     register(site, *STORED[:2])
     assert "b002_2024-01" in site.instance.get_dynamic_partitions(UNITS_SET)
@@ -202,7 +186,7 @@ def test_a_killed_run_is_ended_and_its_units_are_shown(site: Site) -> None:
     quarantine(site, STORED[0])
     align_units(site.instance, site.lakehouse, ["b001_2024-01"])
     both = {RANGE_START: "b001_2024-01", RANGE_END: "b002_2024-01"}
-    run = begin_run(site, ["b001_2024-01", "b002_2024-01"], **both, **{OWNER_TAG: DEAD})
+    run = begin_run(site.instance, ["b001_2024-01", "b002_2024-01"], **both, **{OWNER_TAG: DEAD})
 
     assert end_dead(site.instance, site.lakehouse) == [run.run_id]
 
@@ -215,7 +199,7 @@ def test_units_of_a_living_run_are_left_alone_until_it_settles_them(site: Site) 
     register(site, *STORED, LATER)
     quarantine(site, STORED[0])
     units = ["b001_2024-01", "b002_2024-01", "b002_2024-02"]
-    run = begin_run(site, units)
+    run = begin_run(site.instance, units)
     align_units(site.instance, site.lakehouse, units)
     assert read_colours(site.instance)["IN_PROGRESS"] == set(units)
 
