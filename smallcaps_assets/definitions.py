@@ -59,7 +59,7 @@ from smallcaps_assets.defs.recheck_job import recheck_job
 from smallcaps_assets.defs.universe_job import universe_job
 from smallcaps_assets.errors import SmallcapsError
 from smallcaps_assets.ingest.reference.daily_bars import bar_range
-from smallcaps_assets.lake.roots.market import adopt_source
+from smallcaps_assets.lake.home.market import adopt_source
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import load_settings
 

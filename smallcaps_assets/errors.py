@@ -21,7 +21,7 @@
     └── LakeError                   the lake on disk refuses
         ├── MissingPartitionError   a table or session that was asked for is not stored
         ├── PartitionConflictError  the lake belongs to another source, version or process
-        ├── LedgerMismatchError     ledger, receipts or plan disagree
+        ├── LedgerMismatchError     ledger, records or plan disagree
         └── StorageError            the disk is full, read-only or broken
 
 ``transient`` is the only thing a retry looks at; ``exit_code`` is that of a command: 2 where what
@@ -219,7 +219,7 @@ class PartitionConflictError(LakeError):
 
 
 class LedgerMismatchError(LakeError):
-    """The ledger, the receipts and the plan disagree."""
+    """The ledger, the records and the plan disagree."""
 
     kind = "mismatch"
 

@@ -26,9 +26,7 @@ from smallcaps_assets.core.sessions import SessionCalendar, load_calendar
 from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.core.verdicts import Thresholds, parse_thresholds
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
-from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import (
+from smallcaps_assets.lake.home.identity import (
     LakeIdentity,
     LakeSource,
     check_format,
@@ -37,13 +35,15 @@ from smallcaps_assets.lake.roots.identity import (
     open_lake,
     read_identity,
 )
-from smallcaps_assets.lake.roots.market import has_key
-from smallcaps_assets.lake.roots.place import (
+from smallcaps_assets.lake.home.market import has_key
+from smallcaps_assets.lake.home.place import (
     find_home,
     refuse_lost_place,
     remember_place,
     require_mounted,
 )
+from smallcaps_assets.lake.ledger.writer import Ledger, tell_time
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lake.storage.local import LocalStorage
@@ -249,14 +249,6 @@ class Lakehouse:
         """Find the lake again when it is next asked for."""
         for name in ("home", "layout", "sessions"):
             vars(self).pop(name, None)
-
-    def forget_lake(self) -> None:
-        """Open everything again when it is next asked for: another lake took its place."""
-        if ledger := vars(self).pop("ledger", None):
-            ledger.close()
-        for name in ("identity", "tables", "lock"):
-            vars(self).pop(name, None)
-        self.forget_place()
 
     @cached_property
     def client(self) -> "PolygonClient":

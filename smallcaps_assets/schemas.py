@@ -5,6 +5,7 @@ belong here: how a table is made (``core``) or where it lies (``lake``).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -32,7 +33,7 @@ class Column:
     nullable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """The contract of one table.
 
@@ -48,14 +49,22 @@ class Table:
     key: tuple[str, ...]
     columns: dict[str, Column]
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
-        """The names and types in storage order."""
+        """The names and types in storage order; whoever changes it changes it for all."""
         return pl.Schema({name: column.dtype for name, column in self.columns.items()})
+
+    @cached_property
+    def _dtypes(self) -> list[pl.DataType]:
+        return self.schema.dtypes()
+
+    @cached_property
+    def _nothing(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
 
     def empty(self) -> pl.DataFrame:
         """Make the table without rows."""
-        return pl.DataFrame(schema=self.schema)
+        return self._nothing.clone()
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Put ``frame`` in storage order, or say how it breaks the contract.
@@ -67,10 +76,10 @@ class Table:
                 contract says it never is.
         """
         ordered = frame
-        if frame.columns != [*self.columns] or frame.dtypes != self.schema.dtypes():
+        if frame.columns != [*self.columns] or frame.dtypes != self._dtypes:
             ordered = self._reorder(frame)
-        required = (name for name, column in self.columns.items() if not column.nullable)
-        counts = {name: ordered[name].null_count() for name in required}
+        columns = zip(self.columns.items(), ordered.null_count().row(0), strict=True)
+        counts = {name: count for (name, column), count in columns if not column.nullable}
         if holes := {name: count for name, count in counts.items() if count}:
             raise SchemaError(f"{self.name}: nulls in required columns {holes}")
         return ordered

@@ -13,7 +13,6 @@ from smallcaps_assets.schemas import INSTANT, Column, Table
 
 TICKER: Final = Column(pl.String(), "Vendor's symbol on that session; case matters.")
 SESSION_DATE: Final = Column(pl.Date(), "New York date of the XNYS session.")
-KNOWN_TIMESTAMP: Final = Column(INSTANT, "From when on the row was known, included.")
 
 
 def _figure(text: str) -> Column:

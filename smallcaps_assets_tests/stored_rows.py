@@ -11,15 +11,15 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, month_of
 from smallcaps_assets.core.segments.entries import count_phases
 from smallcaps_assets.core.segments.merging import SEGMENT
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.closing import Draft
 from smallcaps_assets.lake.segments.commit import commit_segments
-from smallcaps_assets.lake.segments.names import PART_SUFFIX, Naming, month_of, part_key
+from smallcaps_assets.lake.segments.names import PART_SUFFIX, Naming, part_key
 from smallcaps_assets.lake.segments.parts import encode_parts
 from smallcaps_assets.lake.segments.reading import list_months, read_entries, read_month
 from smallcaps_assets.lake.sessions.receipts import FetchFacts

@@ -17,10 +17,11 @@ from smallcaps_assets.core.ticks.content_hash import hash_lake
 from smallcaps_assets.lake.adoption.old_months import MonthFile, MonthManifest
 from smallcaps_assets.lake.paths.names import (
     RECEIPT_NAME,
+    TICKER_PREFIX,
     TRADES_NAME,
     date_folder,
+    encode_ticker,
     month_folder,
-    ticker_folder,
 )
 from smallcaps_assets.lake.sessions.parquet import open_trades_writer, to_arrow_trades
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
@@ -102,7 +103,7 @@ class ReceiptLake:
 
     def find(self, ticker: str, session_date: dt.date, tree: str = TRADES_TREE) -> Path:
         """Find the folder of a session; where none has it, that of the first root."""
-        name = Path(tree, ticker_folder(ticker), date_folder(session_date))
+        name = Path(tree, _ticker_folder(ticker), date_folder(session_date))
         held = (root for root in self.roots if (root / name / RECEIPT_NAME).is_file())
         return next(held, self.roots[0]) / name
 
@@ -121,7 +122,7 @@ class ReceiptLake:
     def keep_revision(self, receipt: Receipt, content: bytes) -> None:
         """Keep an answer in ``revisions``, with its receipt."""
         name = f"{receipt.revision:04d}-{receipt.content_hash[:8]}"
-        place = Path(ticker_folder(receipt.ticker), date_folder(receipt.session_date), name)
+        place = Path(_ticker_folder(receipt.ticker), date_folder(receipt.session_date), name)
         folder = self.data_dir / "revisions" / place
         files = {folder / TRADES_NAME: content} if content else {}
         text = encode_sealed(receipt, "receipt")
@@ -240,3 +241,7 @@ class ReceiptLake:
                 self.fs.remove(write.folder / TRADES_NAME)
             self.fs.write_new(write.staged_receipt, write.receipt_text)
         self.fs.sync_group([*(write.staged_receipt for write in writes), *lasting])
+
+
+def _ticker_folder(ticker: str) -> str:
+    return TICKER_PREFIX + encode_ticker(ticker)

@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "plan": "Find events, plan the sessions to fetch, estimate and publish.",
     "recheck": "Ask the vendor again for a sample of what is stored.",
     "reconcile": "Make Dagster's partition states equal to the lake's.",
-    "reindex": "Rebuild the ledger from the receipts.",
+    "reindex": "Rebuild the ledger from the records.",
     "relocate": "Move the lake to another disk.",
     "repair": "Move damaged files to quarantine; their sessions are missing again.",
     "report": "Print figures of the lake.",

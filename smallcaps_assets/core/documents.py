@@ -71,9 +71,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A member of a document that has members itself."""
 
 
-AnyDocument = TypeVar("AnyDocument", bound=Document)
-
-
 def encode_document(document: Document) -> str:
     """Encode a document as indented JSON that was read back as strictly as anyone could.
 
@@ -87,20 +84,6 @@ def encode_document(document: Document) -> str:
     except DECODER_FAULTS as error:
         raise DataError(f"{type(document).__name__} is not what its type says: {error}") from error
     return msgspec.json.format(text, indent=1).decode()
-
-
-def decode_document(text: str | bytes, kind: type[AnyDocument]) -> AnyDocument:
-    """Decode the document that :func:`encode_document` wrote.
-
-    Raises:
-        DataError: It is none, or one of another version.
-    """
-    try:
-        return decode_json(text, kind)
-    except DECODER_FAULTS as error:
-        raise DataError(f"expected a {kind.__name__} as JSON, got something else: {error}") from (
-            error
-        )
 
 
 def describe_document(kind: type[Document], name: str) -> dict[str, Any]:

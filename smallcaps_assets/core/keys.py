@@ -1,7 +1,7 @@
 """Keys of ticker-sessions: ``TICKER_YYYY-MM-DD``, the partition keys of ``trades``.
 
-What belongs here: what a ticker may look like, and the way from a ticker and a session to a
-key and back.  What does not: how a ticker becomes a folder name (``lake``).
+What belongs here: what a ticker may look like, the way from a ticker and a session to a key and
+back, and to a month.  What does not: how a ticker becomes a folder name (``lake``).
 """
 
 import datetime as dt
@@ -87,13 +87,29 @@ def decode_key(key: str) -> tuple[str, dt.date]:
     return ticker, session_date
 
 
+def month_of(date: dt.date) -> str:
+    """Name the month of a session, ``YYYY-MM``."""
+    return f"{date:%Y-%m}"
+
+
+def month_expression(column: str = "session_date") -> pl.Expr:
+    """Make the expression of :func:`month_of` for a column of dates."""
+    return pl.col(column).dt.to_string("%Y-%m")
+
+
+def list_session_months(sessions: pl.DataFrame) -> list[str]:
+    """List the months of the sessions of a frame, sorted."""
+    months: list[str] = sessions.select(month_expression().unique().sort()).to_series().to_list()
+    return months
+
+
 def list_key_months(keys: Iterable[str]) -> list[str]:
     """List the months (``YYYY-MM``) of the sessions of keys, each once and in order.
 
     Raises:
         DataError: One is not a key.
     """
-    return sorted({f"{decode_key(key)[1]:%Y-%m}" for key in keys})
+    return sorted({month_of(decode_key(key)[1]) for key in keys})
 
 
 def key_expression() -> pl.Expr:

@@ -205,6 +205,12 @@ def month_bounds(month: str) -> tuple[dt.date, dt.date]:
     return first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
 
 
+def list_months(first: dt.date, last: dt.date) -> list[str]:
+    """List every month from one date to another, both included, as ``YYYY-MM``."""
+    months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
+    return months.dt.to_string("%Y-%m").to_list()
+
+
 def date_of_ns(instant_ns: int) -> dt.date:
     """Find the New York date of an instant, given as ns since 1970 UTC."""
     return dt.datetime.fromtimestamp(instant_ns // _SECOND_NS, NEW_YORK).date()

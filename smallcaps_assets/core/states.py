@@ -11,7 +11,7 @@ PLANNED: Final = "planned"
 """Wanted by the published plan and not asked for yet."""
 
 COMPLETE: Final = "complete"
-"""Every page was read; the rows are stored and have a receipt."""
+"""Every page was read; the rows are stored, and a record says so."""
 
 EMPTY: Final = "empty"
 """Asked for; the vendor has no trades, and the daily bar agrees or a person accepted it."""
@@ -56,10 +56,10 @@ STATES: Final = (
 """Every state, in the order of reports."""
 
 EMPTY_STATES: Final = frozenset({EMPTY, EMPTY_UNVERIFIED})
-"""States of a receipt without rows."""
+"""Green states without rows."""
 
 GREEN: Final = EMPTY_STATES | {COMPLETE}
-"""States that need no further request: each has a receipt."""
+"""States that need no further request: a record proves each."""
 
 KEPT: Final = GREEN | {DISPUTED}
-"""States that have a receipt."""
+"""States of what is stored, proven or not."""

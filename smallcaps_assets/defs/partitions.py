@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.sessions import month_bounds
 
 PLANNED_SET = "planned_ticker_sessions"
@@ -25,7 +26,7 @@ def build_months(first: dt.date, last: dt.date | None = None) -> dg.MonthlyParti
         first: A date of the first month.
         last: A date of the last month; ``None`` ends with the open month, whatever that is.
     """
-    end = month_bounds(f"{last:%Y-%m}")[1] + dt.timedelta(days=1) if last else None
+    end = month_bounds(month_of(last))[1] + dt.timedelta(days=1) if last else None
     return dg.MonthlyPartitionsDefinition(
         start_date=first.replace(day=1).isoformat(),
         end_date=end.isoformat() if end else None,  # exclusive

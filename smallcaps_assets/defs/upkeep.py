@@ -33,7 +33,7 @@ from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import measure_move, move_lake
 from smallcaps_assets.operations.repair.upkeep import (
-    count_receipts,
+    count_stored,
     empty_quarantine,
     list_leftovers,
     rebuild_ledger,
@@ -80,7 +80,7 @@ class ImportConfig(LaunchConfig):
 
     Attributes:
         archive: Absolute path of a folder of folders of tickers.
-        accept_unproven: Store what is readable, agreeing or not; receipts say so.
+        accept_unproven: Store what is readable, agreeing or not; its record says so.
         dry_run: Judge everything and write nothing.
     """
 
@@ -162,11 +162,11 @@ def reindex(
     """Index all that is stored, and move a damaged ledger aside."""
     with _keeping(config, lakehouse):
         if config.dry_run:
-            context.add_output_metadata({"receipts": count_receipts(lakehouse)})
+            context.add_output_metadata({"sessions": count_stored(lakehouse)})
             return
         with _writing(context, lakehouse):
             facts = rebuild_ledger(lakehouse)
-    counts = {"receipts": facts.receipts, "without_a_receipt": facts.unproven}
+    counts = {"sessions": facts.sessions, "in_no_record": facts.unproven}
     context.add_output_metadata(counts | {"lost_proof": len(facts.lost)})
 
 

@@ -4,8 +4,8 @@ Does not belong here: how either is written (``lake.ledger``, ``lake.reading.cat
 """
 
 import logging
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.verdicts import Number
@@ -14,7 +14,6 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     PartitionConflictError,
 )
-from smallcaps_assets.lake.ledger.rows import ReindexFacts
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
@@ -30,6 +29,21 @@ from smallcaps_assets.lake.upkeep.indexing import (
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexFacts:
+    """What a rebuild of the ledger found.
+
+    Attributes:
+        sessions: Sessions that are stored, whatever their bars say.
+        unproven: Sessions that the ledger called stored and of which no record tells.
+        lost: Keys of sessions that were proven once, and for which nothing stands any more.
+    """
+
+    sessions: int
+    unproven: int
+    lost: Sequence[str]
 
 
 def ensure_indexed(lakehouse: Lakehouse) -> None:
@@ -51,7 +65,7 @@ def ensure_indexed(lakehouse: Lakehouse) -> None:
         if not lakehouse.tables.has_universe_plan():
             raise
     facts = index_stored(lakehouse)
-    logger.info("ledger indexed sessions=%d lost=%d", facts.receipts, len(facts.lost))
+    logger.info("ledger indexed sessions=%d lost=%d", facts.sessions, len(facts.lost))
 
 
 def index_stored(lakehouse: Lakehouse) -> ReindexFacts:

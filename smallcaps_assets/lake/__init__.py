@@ -1,1 +1,1 @@
-"""The lake on disk: paths, whole writes, receipts, ledger, catalog; nothing of the vendor."""
+"""The lake on disk: paths, whole writes, segments, ledger, catalog; nothing of the vendor."""

@@ -8,6 +8,7 @@ An old answer stays where it is: a new one has a higher revision.  So nothing is
 what a process knows of a month is brought up to date by the records that are new.
 """
 
+import dataclasses
 import datetime as dt
 import threading
 from collections import defaultdict
@@ -20,7 +21,7 @@ from typing import Final
 import polars as pl
 from msgspec.structs import replace
 
-from smallcaps_assets.core.keys import decode_key, encode_key, key_expression
+from smallcaps_assets.core.keys import decode_key, encode_key, key_expression, month_of
 from smallcaps_assets.core.segments.entries import (
     KEY,
     NOT_COMMITTED,
@@ -35,8 +36,8 @@ from smallcaps_assets.core.segments.indexing import share_bytes
 from smallcaps_assets.core.segments.merging import is_green
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import DataError, MissingPartitionError
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.segments.closing import Draft, close_segment
+from smallcaps_assets.lake.paths.trees import Tree
+from smallcaps_assets.lake.segments.closing import Draft, close_sessions
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
 from smallcaps_assets.lake.segments.comparing import (
     compare_receipts,
@@ -44,7 +45,7 @@ from smallcaps_assets.lake.segments.comparing import (
     is_stored,
     say_missing,
 )
-from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, month_of, parse_key
+from smallcaps_assets.lake.segments.names import QUARANTINE, SEGMENTS, parse_key
 from smallcaps_assets.lake.segments.reading import (
     Month,
     list_months,
@@ -60,7 +61,7 @@ from smallcaps_assets.lake.sessions.preparing import MeasuredTape, PreparedSessi
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.upkeep.proving import find_unproven
-from smallcaps_assets.schemas import TRADES
+from smallcaps_assets.schemas import ENTRIES, TRADES
 
 MONTHS_KEPT: Final = 24
 """Months of which the records stay in memory; work goes through them in order."""
@@ -107,6 +108,12 @@ class SegmentStore:
         """Make a session by itself ready to be committed: ``open_tape`` and its ``prepare``."""
         return self.open_tape(trades).prepare(ticker, session_date, facts, tree=tree)
 
+    def enter(self, session: PreparedSession) -> Entry:
+        """Make the entry of a session as it was prepared."""
+        is_off = session.tree is Tree.OFF_SESSION
+        owner = self._calendar.owner_of(session.receipt.session_date) if is_off else None
+        return enter_receipt(session.receipt, owner)
+
     def commit(self, batch: Sequence[PreparedSession]) -> list[Receipt]:
         """Store sessions, those of one month in one segment; return them as they are stored.
 
@@ -118,8 +125,22 @@ class SegmentStore:
                 and committing all of it again is safe.
         """
         with self._lock:
-            entries = self._raise_above_red([self._enter(session) for session in batch])
-            return self._store(entries, [session.trades for session in batch])
+            entries = [self.enter(session) for session in batch]
+            drafts = close_sessions(entries, [session.trades for session in batch])
+            stored = self.commit_drafts(drafts)
+            return [stored[entry.key] for entry in entries]
+
+    def commit_drafts(self, drafts: Sequence[Draft]) -> dict[Key, Receipt]:
+        """Store sessions of :meth:`enter` that were closed, as :meth:`commit` does.
+
+        Returns:
+            Each session as it is stored, by ticker, date and kind.
+
+        Raises:
+            StorageError: The storage refuses, as in :meth:`commit`.
+        """
+        with self._lock:
+            return self._commit([self._raise_above_red(draft) for draft in drafts])
 
     def restate(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Say something else of stored sessions whose rows stay; return them as they are stored.
@@ -147,7 +168,7 @@ class SegmentStore:
         with self._lock:
             told = replace(enter_receipt(other.receipt), revision=UNCOUNTED)
             if find_answers(self._read(month), told).is_empty():
-                self._store([told], [other.trades])
+                self._commit(close_sessions([told], [other.trades]))
         return Path(month, other.receipt.content_hash[:8])
 
     def read_receipt(
@@ -405,64 +426,46 @@ class SegmentStore:
 
     # -- entries -----------------------------------------------------------------------
 
-    def _enter(self, session: PreparedSession) -> Entry:
-        """Make the entry of a session as it was prepared."""
-        is_off = session.tree is Tree.OFF_SESSION
-        owner = self._calendar.owner_of(session.receipt.session_date) if is_off else None
-        return enter_receipt(session.receipt, owner)
-
     def _locate(self, told: Entry) -> Entry:
         """Say where the rows of an answer lie, which may count no more, above what counts now."""
         counts = self._require(told.ticker, told.session_date, Tree.TRADES)
         answers = list_entries(find_answers(self._read(month_of(told.owner)), told))
         if not answers:
-            raise MissingPartitionError(say_missing(*_key_of(told)[:2], Tree.TRADES))
+            raise MissingPartitionError(say_missing(*told.key[:2], Tree.TRADES))
         newer = replace(told, revision=max(told.revision, counts.revision + 1))
         return replace(newer, part=answers[-1].part, first_row=answers[-1].first_row)
 
-    def _raise_above_red(self, entries: Sequence[Entry]) -> list[Entry]:
+    def _raise_above_red(self, draft: Draft) -> Draft:
         """Give entries a revision above the red ones that they heal, and not below a lost one."""
-        red: dict[Key, int] = {}
-        for month in dict.fromkeys(month_of(entry.owner) for entry in entries):
-            told = self._recall(month).winners.filter(~is_green()).select(*KEY, "revision")
-            red |= {row[:3]: row[3] for row in told.iter_rows()}
-        keys = map(_key_of, entries)
-        floors = (max(red.get(key, 0) + 1, self._lost.get(key, 1)) for key in keys)
-        return [
-            entry if entry.revision >= floor else replace(entry, revision=floor)
-            for entry, floor in zip(entries, floors, strict=True)
+        is_red = ~is_green()
+        red = self._recall(draft.month).winners.filter(is_red).select(*KEY, "revision")
+        floors = {row[:3]: row[3] + 1 for row in red.iter_rows()}
+        if not floors and not self._lost:
+            return draft
+        rows = zip(draft.entries.select(KEY).iter_rows(), draft.entries["revision"], strict=True)
+        raised = [
+            max(revision, floors.get(key, 1), self._lost.get(key, 1)) for key, revision in rows
         ]
-
-    def _store(self, entries: Sequence[Entry], rows: Sequence[pl.DataFrame]) -> list[Receipt]:
-        """Store entries with their rows, a segment a month."""
-        by_month: dict[str, list[int]] = defaultdict(list)
-        for number, entry in enumerate(entries):
-            by_month[month_of(entry.owner)].append(number)
-        drafts = []
-        for month, numbers in by_month.items():
-            # Rows that come in the order of a part need not be sorted.
-            numbers.sort(key=lambda number: _key_of(entries[number]))
-            whole = pl.concat([TRADES.empty(), *(rows[number] for number in numbers)])
-            framed = frame_entries([entries[number] for number in numbers])
-            drafts.append(close_segment(month, framed, whole))
-        return self._commit(entries, drafts)
+        revision = pl.Series(raised, dtype=ENTRIES.columns["revision"].dtype)
+        return dataclasses.replace(draft, entries=draft.entries.with_columns(revision=revision))
 
     def _say(self, entries: Sequence[Entry]) -> list[Receipt]:
         """Store entries whose rows are in parts that are there."""
         by_month: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
             by_month[month_of(entry.owner)].append(replace(entry, committed_at=NOT_COMMITTED))
-        return self._commit(entries, [Draft(m, frame_entries(e)) for m, e in by_month.items()])
+        stored = self._commit([Draft(m, frame_entries(e)) for m, e in by_month.items()])
+        return [stored[entry.key] for entry in entries]
 
-    def _commit(self, entries: Sequence[Entry], drafts: Sequence[Draft]) -> list[Receipt]:
+    def _commit(self, drafts: Sequence[Draft]) -> dict[Key, Receipt]:
         records = commit_segments(self.lake, drafts)
         self._untold += records
-        for draft in drafts:
-            self._read(draft.month)
-        told = {
-            _key_of(entry): entry for record in records for entry in list_entries(record.entries)
+        surveys = {draft.month: self._read(draft.month) for draft in drafts}
+        return {
+            entry.key: self._describe(entry, surveys[record.header.month])
+            for record in records
+            for entry in list_entries(record.entries)
         }
-        return [self._describe(told[_key_of(entry)]) for entry in entries]
 
     def _describe(self, entry: Entry, survey: Month | None = None) -> Receipt:
         """Make the receipt of an entry, with its share of the part's bytes."""
@@ -481,7 +484,3 @@ class SegmentStore:
                     ticker, date = entries.select(*_PLACES).row(number)
                     damages.append(Damage(ticker, date, DamageKind.CONTENT_HASH, reason))
         return damages
-
-
-def _key_of(entry: Entry) -> Key:
-    return entry.ticker, entry.session_date, entry.kind

@@ -18,7 +18,7 @@ from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import record_key
 from smallcaps_assets.lake.segments.reading import read_twice
-from smallcaps_assets.lake.segments.records import frame_parts, parse_record
+from smallcaps_assets.lake.segments.records import PartFacts, frame_parts, parse_record
 from smallcaps_assets.schemas import ENTRIES, RECEIPTS
 
 _PLACE = ("ticker", "session_date")
@@ -81,7 +81,7 @@ def _read(
 ) -> pl.DataFrame:
     asked = ledger.unlisted_sessions(month, tickers).rename({"record": SEGMENT})
     entries = [ENTRIES.empty().with_columns(pl.lit("").alias(SEGMENT))]
-    parts = []
+    parts: list[PartFacts] = []
     for name in asked[SEGMENT].unique(maintain_order=True):
         content = lake.storage.load(record_key(month, name))
         record = parse_record(content, month=month, name=name, source=lake.source)

@@ -19,7 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from smallcaps_assets.core.budget.costs import Comparison
 from smallcaps_assets.core.budget.pilot import Rung
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
+from smallcaps_assets.core.keys import month_expression
 from smallcaps_assets.core.plan.windows import EventWindow
+from smallcaps_assets.core.sessions import list_months, session_range
 from smallcaps_assets.plots.style import (
     COLOUR_MAP,
     DARK,
@@ -28,7 +30,6 @@ from smallcaps_assets.plots.style import (
     LIGHT,
     format_count,
     label_months,
-    list_months,
     scale_values,
 )
 
@@ -258,12 +259,12 @@ def _count_months(plan: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Count sessions by ``ticker``, with a column per month, and how many tickers there are."""
     ranked = plan.group_by("ticker").len().sort("len", "ticker", descending=[True, False])
     labelled = plan.join(ranked.head(MAX_TICKERS), on="ticker", how="semi").select(
-        "ticker", month=pl.col("session_date").dt.to_string("%Y-%m")
+        "ticker", month=month_expression()
     )
     counted = labelled.pivot(
         "month", index="ticker", values="month", aggregate_function="len"
     ).fill_null(0)
-    names = list_months(plan)
+    names = list_months(*session_range(plan))
     lacking = [pl.lit(0, pl.UInt32).alias(name) for name in names if name not in counted.columns]
     shown = ranked.head(MAX_TICKERS).select("ticker")
     wide = shown.join(counted, on="ticker", maintain_order="left").with_columns(lacking)

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from smallcaps_assets.core.figures import GB, KB, MB, format_bytes
+from smallcaps_assets.core.keys import month_expression
+from smallcaps_assets.core.sessions import list_months, session_range
 from smallcaps_assets.core.ticks.phases import PHASES
 from smallcaps_assets.core.ticks.profile import QUARTER_MIN, QUARTERS
 from smallcaps_assets.plots.style import (
@@ -26,7 +28,6 @@ from smallcaps_assets.plots.style import (
     LIGHT,
     format_count,
     label_months,
-    list_months,
     scale_values,
 )
 
@@ -257,10 +258,10 @@ def _share_months(states: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     is_shown = pl.col("ticker").is_in(shown.implode())
     counted = states.group_by(
         pl.when(is_shown).then("ticker").otherwise(pl.lit(rest)).alias("ticker"),
-        month=pl.col("session_date").dt.to_string("%Y-%m"),
+        month=month_expression(),
     ).agg(share=pl.col("is_green").mean())
     wide = counted.pivot("month", index="ticker", values="share")
-    names = list_months(states)
+    names = list_months(*session_range(states))
     lacking = [pl.lit(None, pl.Float64).alias(name) for name in names if name not in wide.columns]
     order = pl.DataFrame({"ticker": [*shown, *([rest] if others else [])]})
     ordered = order.join(wide, on="ticker", maintain_order="left").with_columns(lacking)

@@ -10,12 +10,9 @@ from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-
-from smallcaps_assets.core.sessions import session_range
 
 LIGHT: Final = "#cfcfcf"
 DARK: Final = "#225ea8"
@@ -71,10 +68,3 @@ def label_months(axes: Axes, months: Sequence[str]) -> None:
     januaries = januaries[:: -(-len(januaries) // YEARS_LABELLED) or 1]
     axes.set_xticks(januaries, [months[place][:4] for place in januaries])
     axes.set_xlabel("year; each column is a month")
-
-
-def list_months(sessions: pl.DataFrame) -> list[str]:
-    """List every month from the first session to the last, as ``YYYY-MM``."""
-    first, last = session_range(sessions)
-    months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
-    return months.dt.to_string("%Y-%m").to_list()

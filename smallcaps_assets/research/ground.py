@@ -18,7 +18,7 @@ from smallcaps_assets.core.research.events.parameters import CostRules, LabelRul
 from smallcaps_assets.core.research.prints import PRINT_COLUMNS, label_prints
 from smallcaps_assets.core.sessions import SessionCalendar, session_range
 from smallcaps_assets.core.ticks.phases import REGULAR
-from smallcaps_assets.errors import DataError, MissingPartitionError
+from smallcaps_assets.errors import MissingPartitionError
 from smallcaps_assets.lake.reading.reader import Lake
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
@@ -185,17 +185,6 @@ def cut_batches(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame
             held += rows
     if batch:
         yield pl.concat(batch)
-
-
-def require_decided(table: pl.DataFrame) -> pl.DataFrame:
-    """Pass on a table that has rows.
-
-    Raises:
-        DataError: It has none.
-    """
-    if table.is_empty():
-        raise DataError("expected at least one event in the plan, got none: plan again")
-    return table
 
 
 def _cut_ticker(sessions: pl.DataFrame, most_rows: int) -> Iterator[pl.DataFrame]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import list_session_months, month_expression
 from smallcaps_assets.core.research.information_bars import (
     BarRules,
     build_information_bars,
@@ -97,8 +98,7 @@ class Months:
 
     def list_months(self) -> list[str]:
         """List the months of which the lake has trades, sorted."""
-        dates = self.ground.traded["session_date"]
-        return dates.dt.to_string("%Y-%m").unique().sort().to_list()
+        return list_session_months(self.ground.traded)
 
     def make(self, table: Table, months: Sequence[str]) -> Iterator[MadeMonth]:
         """Make a monthly table where its inputs changed, a month at a time.
@@ -233,7 +233,7 @@ class Months:
         """Draw the session with the most trades of some months."""
         from smallcaps_assets.plots.research.bars import draw_session  # noqa: PLC0415  matplotlib
 
-        is_of = pl.col("session_date").dt.to_string("%Y-%m").is_in(months)
+        is_of = month_expression().is_in(months)
         busiest = self.ground.traded.filter(is_of).sort("rows", *KEY).tail(1).select(KEY).lazy()
         bars, halts = (
             self.ground.store.scan(table, months).join(busiest, on=KEY, how="semi").collect()

@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import list_session_months
 from smallcaps_assets.core.research.events.audits import judge_future, judge_outcomes
 from smallcaps_assets.core.research.events.features import build_event_features, measure_history
 from smallcaps_assets.core.research.events.outcomes import build_event_outcomes
@@ -121,7 +122,7 @@ def _read_minutes(ground: Ground, decisions: pl.DataFrame) -> Iterator[pl.DataFr
     """Read the minute bars, then the halts, of the sessions of some decisions."""
     sessions = decisions.select(KEY).unique()
     held = ground.sessions.filter(pl.col("rows") > 0).join(sessions, on=KEY, how="semi")
-    months = held["session_date"].dt.to_string("%Y-%m").unique().to_list()
+    months = list_session_months(held)
     for table in (MINUTE_BARS, HALTS):
         rows = ground.store.scan(table, months)
         yield rows.join(sessions.lazy(), on=KEY, how="semi", maintain_order="left").collect()

@@ -46,17 +46,35 @@ STRAY: Final = "20240402T101530Z-0123456789abcdef.parquet"
 
 
 @pytest.fixture(scope="module")
-def two_segments(small_market: Market) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
+    """Return a folder in memory for what is made once."""
+    with open_memory() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path, small_market: Market) -> Path:
+    """Return a data folder in which the watchlist is planned, and nothing of it stored."""
+    return make_copy(folder, "plan", small_market, "plan --watchlist watchlist.csv")
+
+
+@pytest.fixture(scope="module")
+def two_segments(folder: Path, plan: Path, small_market: Market) -> Path:
     """Return a data folder of two segments, of which the first has the sessions of BCPC."""
-    with open_memory() as folder:
-        with EmulatorServer(small_market) as server:
-            write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
-            environment = {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url}
-            maker = User(folder, environment)
-            for line in ("plan --watchlist watchlist.csv", "download --tickers BCPC", "download"):
-                finished = maker.run(*line.split())
-                assert finished.code == 0, finished.text
-        yield folder / "data"
+    assert plan.is_dir()
+    return make_copy(folder, "segments", small_market, "download --tickers BCPC", "download")
+
+
+def make_copy(folder: Path, name: str, market: Market, *lines: str) -> Path:
+    """Run commands in a folder, one after the other, and return a copy of what is there then."""
+    write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
+    with EmulatorServer(market) as server:
+        environment = {"SMALLCAPS_SOURCE": "emulator", "SMALLCAPS_BASE_URL": server.url}
+        maker = User(folder, environment)
+        for line in lines:
+            finished = maker.run(*line.split())
+            assert finished.code == 0, finished.text
+    return Path(shutil.copytree(maker.data_dir, folder / name))
 
 
 @pytest.fixture
@@ -149,9 +167,12 @@ DAMAGES: Final[dict[str, Callable[[User], None]]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_damage_is_named_and_healed(
-    owner: User, market_server: EmulatorServer, damage: Callable[[User], None]
+    owner: User,
+    owner_content: str,
+    market_server: EmulatorServer,
+    damage: Callable[[User], None],
 ) -> None:
-    content, rows = hash_content(owner), count_rows(owner)
+    rows = count_rows(owner)
     damage(owner)
 
     audited = owner.run("audit", "--deep")
@@ -162,7 +183,7 @@ def test_damage_is_named_and_healed(
     check_refusal(audited, FAILED, "BCPC", "2024-01-10")
     assert not lied
     assert [repaired.code, downloaded.code, tidied.code, again.code] == [0, 0, 0, 0], again.text
-    assert (hash_content(owner), count_rows(owner)) == (content, rows)
+    assert (hash_content(owner), count_rows(owner)) == (owner_content, rows)
     # What was not hurt is not asked for again: of all there are four ranges.
     assert count_trade_requests(market_server) <= 4
     assert Lake(owner.data_dir).trades().collect().height == rows
@@ -176,8 +197,10 @@ def _reads_wrong_rows(user: User, rows: int) -> bool:
         return False
 
 
-def test_a_part_that_no_record_names(owner: User, market_server: EmulatorServer) -> None:
-    content, rows = hash_content(owner), count_rows(owner)
+def test_a_part_that_no_record_names(
+    owner: User, owner_content: str, market_server: EmulatorServer
+) -> None:
+    rows = count_rows(owner)
     stray = find_part(owner).with_name(STRAY)
     shutil.copyfile(find_part(owner), stray)
 
@@ -189,24 +212,26 @@ def test_a_part_that_no_record_names(owner: User, market_server: EmulatorServer)
     assert (downloaded.code, count_trade_requests(market_server), seen) == (0, 0, rows)
     assert (tidied.code, again.code) == (0, 0), again.text
     assert not stray.exists()
-    assert hash_content(owner) == content
+    assert hash_content(owner) == owner_content
 
 
 # -- a commit that a signal meets --------------------------------------------------------
 
 
 @pytest.fixture
-def planner(user: User) -> User:
+def planner(user: User, plan: Path) -> User:
     """Return a user who has planned a lake, and has nothing of it."""
-    planned = user.run("plan", "--watchlist", "watchlist.csv")
-    assert planned.code == 0, planned.text
+    shutil.copytree(plan, user.data_dir)
     return user
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("moment", "name"),
-    [("after write", "trades"), ("after rename", ".parquet"), ("after rename", PROOF)],
+    ("moment", "name", "number"),
+    [
+        ("after write", "trades", signal.SIGINT),
+        ("after rename", ".parquet", signal.SIGTERM),
+        ("after rename", PROOF, signal.SIGINT),
+    ],
     ids=["the part is not there yet", "part without record", "record without ledger"],
 )
 def test_a_signal_inside_a_commit(
@@ -234,9 +259,10 @@ def test_a_signal_inside_a_commit(
 
 
 @pytest.fixture(scope="module")
-def owner_content(two_segments: Path) -> str:
+def owner_content(folder: Path, two_segments: Path) -> str:
     """Return the content hash of the whole lake."""
-    return hash_content(User(two_segments.parent, {"SMALLCAPS_SOURCE": "emulator"}))
+    assert two_segments.is_dir()
+    return hash_content(User(folder, {"SMALLCAPS_SOURCE": "emulator"}))
 
 
 BESIDE: Final = ("download", "tidy", "reindex", "repair")

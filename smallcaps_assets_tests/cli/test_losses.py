@@ -148,7 +148,7 @@ def test_an_old_copy_of_the_ledger_is_brought_up_to_date(filled: User) -> None:
 
     reindexed = filled.run("reindex")
 
-    assert f"{SESSIONS} receipts indexed" in reindexed.text
+    assert f"{SESSIONS} sessions indexed" in reindexed.text
     assert hash_content(filled) == content
 
 
@@ -168,7 +168,7 @@ def test_an_old_copy_of_the_lake_turns_what_it_lacks_red(
     red = show_partitions(user)["FAILED"]
     downloaded = user.run("download")
 
-    assert "6 receipts indexed" in reindexed.text
+    assert "6 sessions indexed" in reindexed.text
     assert "3 marked missing" in reconciled.text
     assert red == {f"CON_2024-01-{day}" for day in (29, 30, 31)}
     assert downloaded.code == 0
@@ -184,7 +184,7 @@ def test_dry_runs_say_what_would_be_done_and_do_nothing(filled: User) -> None:
 
     assert f"{SESSIONS} keys: {SESSIONS} would be registered" in reconciled.text
     assert f"{SESSIONS} shown as stored" in reconciled.text
-    assert f"{SESSIONS} receipts would be indexed" in reindexed.text
+    assert f"{SESSIONS} sessions would be indexed" in reindexed.text
     assert show_partitions(filled) == {}
     assert set(before) <= set(filled.list_files())
 

@@ -109,7 +109,7 @@ class FatalLedger(Ledger):
         self._fuse.meet("after ledger")
 
     @contextmanager
-    def indexing(self, *, lists_all: bool = True) -> Iterator[MonthIndex]:
+    def indexing(self, *, lists_all: bool = False) -> Iterator[MonthIndex]:
         self._fuse.meet("before ledger")
         with super().indexing(lists_all=lists_all) as index:
             yield index

@@ -85,7 +85,6 @@ def test_a_signal_ends_the_run_as_canceled_and_keeps_what_is_finished(
         (run,) = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.CANCELED
         assert_settled(home, instance)
-    assert_resumes(home, vendor)
 
 
 def test_terminate_ends_a_run_of_the_ui_and_keeps_what_is_finished(

@@ -190,8 +190,11 @@ def assert_work_left(end: End, *, failed: set[str]) -> None:
 
 def test_six_kills_and_the_same_command_again(memory: Path, emulator: EmulatorProcess) -> None:
     """L9, L13."""
-    calm, home = (make_home(memory / name, emulator.url) for name in ("calm", "killed"))
-    assert calm.run("download").code == 0
+    calm = make_home(memory / "calm", emulator.url)
+    home = calm.copy(memory / "killed")
+    undisturbed = start_download(calm, Fuse("never"))
+    undisturbed.join()
+    assert undisturbed.exitcode == 0
 
     emulator.set_faults(SICK_FAULT, SLOW)
     attempts = {name: run_killed(home, emulator, kill) for name, kill in KILLS.items()}

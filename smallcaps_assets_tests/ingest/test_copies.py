@@ -50,7 +50,6 @@ def download(lakehouse: Lakehouse, keys: Sequence[str], *, asks_again: bool = Fa
 
 def copy(lakehouse: Lakehouse, folder: Path) -> Lakehouse:
     """Return a copy of a lake, which goes on by itself."""
-    lakehouse.forget_lake()
     shutil.copytree(lakehouse.home.data_dir, folder)
     settings = lakehouse.settings
     return make_lakehouse(folder, settings.base_url, watchlist=settings.watchlist)

@@ -7,25 +7,27 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.keys import decode_key, encode_key, list_key_months
+from smallcaps_assets.core.keys import decode_key, encode_key, key_expression, list_key_months
 from smallcaps_assets.core.sessions import month_bounds
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.budget.estimates import estimate_lake
 from smallcaps_assets.ingest.derived import ensure_indexed, record_published_plan
-from smallcaps_assets.ingest.proof.judging import StoredJudge
+from smallcaps_assets.ingest.proof.judging import StoredJudge, open_stored
 from smallcaps_assets.ingest.ticks.backfill import (
     Backfill,
     RecheckChoice,
     choose_stored,
     recheck_sessions,
 )
-from smallcaps_assets.ingest.ticks.download import open_stored
 from smallcaps_assets.lake.reading.reader import Lake
+from smallcaps_assets.lake.segments.reading import read_month
 from smallcaps_assets.lake.tables.bar_months import BarOrigin
+from smallcaps_assets.lake.unlisted import read_receipts
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.audit.audits import audit_lake
 from smallcaps_assets.operations.repair.sessions import repair_lake
+from smallcaps_assets_tests.ingest.vendor_histories import History
 from smallcaps_assets_tests.lakehouse_factories import (
     NOW,
     SESSIONS,
@@ -33,6 +35,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
     plan_small_lake,
     planned_keys,
 )
+from smallcaps_assets_tests.vendors import Loss, Model
 
 TICKERS = ("BCPC", "BCpC", "CON")
 FIRST, LAST = dt.date(2024, 1, 2), dt.date(2024, 1, 31)
@@ -186,3 +189,33 @@ def raise_bar(lakehouse: Lakehouse, key: str) -> None:
     tables.write_daily_bars(
         month, raised, covered=facts.covered, is_closed=facts.is_closed, origin=origin
     )
+
+
+def test_an_answer_that_differs_from_a_session_without_a_row_is_listed_and_kept(
+    tmp_path: Path,
+) -> None:
+    week = (dt.date(2024, 3, 11), dt.date(2024, 3, 15))
+    history = History.begin(tmp_path / "lake", Model(), dt.date(2024, 7, 1), week)
+    history.run()
+    ledger = history.lakehouse.ledger
+    plain = {*ledger.find_unlisted(history.keys)}
+    assert plain
+    before = read_receipts(ledger, lambda: history.lakehouse.sessions.lake)
+    history.vendor.model = Model(Loss(rows=7))
+    facts = choose_stored(ledger, RecheckChoice(share=1.0), history.now.date())
+    assert facts.stored == len(history.keys)
+
+    recheck_sessions(Backfill(history.lakehouse, run_id="recheck", asks_again=True), facts)
+
+    changed = {one.old.key for one in facts.revisions}
+    assert changed & plain
+    told = ledger.revisions()
+    assert {*told.select(key_expression()).to_series()} == changed
+    assert {*told["counts"]} == {"old"}, "the one that is nearer to its bar counts"
+    after = read_receipts(ledger, lambda: history.lakehouse.sessions.lake)
+    content = ["ticker", "session_date", "state", "rows", "content_hash", "marks"]
+    assert after.select(content).equals(before.select(content))
+    month = read_month(history.lakehouse.sessions.lake, "2024-03")
+    beside = month.entries.filter(pl.col("revision") == 0)
+    assert {*beside.select(key_expression()).to_series()} == changed, "both are kept"
+    ledger.check()

@@ -17,7 +17,8 @@ from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.states import COMPLETE, DISPUTED
 from smallcaps_assets.core.ticks.disputes import allow_requests
 from smallcaps_assets.ingest.derived import index_stored, refresh_ledger
-from smallcaps_assets.ingest.ticks.download import Download, open_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
+from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
 from smallcaps_assets.lake.segments.names import part_key
 from smallcaps_assets.lake.segments.reading import read_month

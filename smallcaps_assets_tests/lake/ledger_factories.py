@@ -84,3 +84,9 @@ def make_attempt(ticker: str = "AAA", **fields: object) -> Attempt:
 
 def list_missing(ledger: Ledger) -> list[str]:
     return ledger.missing_keys()["key"].to_list()
+
+
+def forget_stored(ledger: Ledger) -> None:
+    """Make a ledger again of a lake without records."""
+    with ledger.reindexing() as index:
+        index.forget_untold()

@@ -10,20 +10,19 @@ from typing import Final, NamedTuple
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, month_of
 from smallcaps_assets.core.segments.entries import Entry, frame_entries
 from smallcaps_assets.core.sessions import load_calendar
+from smallcaps_assets.lake.home.identity import SEGMENTS_FORMAT, LakeIdentity
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.writer import Ledger
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.reading.locating import locate_trades
 from smallcaps_assets.lake.reading.sources import EVERYTHING, PartFile, Selection
-from smallcaps_assets.lake.roots.identity import SEGMENTS_FORMAT, LakeIdentity
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.closing import close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake, commit_segments
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.segments.parts import SHAPE, PartShape
 from smallcaps_assets.lake.segments.receipts import enter_receipt
 from smallcaps_assets.lake.sessions.preparing import PreparedSession

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from smallcaps_assets.lake.home.identity import LakeIdentity
+from smallcaps_assets.lake.home.register import RootEntry
 from smallcaps_assets.lake.ledger.sql.schema import ADDITIONS, SCHEMA
-from smallcaps_assets.lake.roots.identity import LakeIdentity
-from smallcaps_assets.lake.roots.register import RootEntry
 from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.names import record_key
 from smallcaps_assets.lake.segments.records import Header, PartFacts

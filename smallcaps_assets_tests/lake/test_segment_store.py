@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Any
 
+import polars as pl
 import pytest
 from msgspec.structs import replace
 
@@ -10,8 +11,8 @@ from smallcaps_assets.core import states
 from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.core.ticks.disputes import Asking
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.segment_store import SegmentStore
+from smallcaps_assets.lake.paths.trees import Tree
+from smallcaps_assets.lake.segment_store import MONTHS_KEPT, SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import part_key, record_key
 from smallcaps_assets.lake.segments.reading import read_month
@@ -77,6 +78,17 @@ def test_a_group_across_months_is_a_segment_each(store: SegmentStore) -> None:
 
     lake = store.lake
     assert [read_month(lake, month).winners.height for month in ("2024-03", "2024-04")] == [1, 1]
+
+
+def test_a_group_of_more_months_than_are_kept_in_memory_is_stored(store: SegmentStore) -> None:
+    firsts = pl.date_range(dt.date(2021, 1, 1), dt.date(2023, 6, 1), "1mo", eager=True)
+    facts = make_facts(state=states.EMPTY)
+    batch = [store.prepare("ABCD", date, make_tape(0), facts) for date in firsts]
+    assert len(batch) > MONTHS_KEPT
+
+    stored = store.commit(batch)
+
+    assert [receipt.session_date for receipt in stored] == firsts.to_list()
 
 
 def test_prints_on_a_closed_day_belong_to_the_next_session(store: SegmentStore) -> None:

@@ -24,8 +24,8 @@ from smallcaps_assets.cli.screens.terminal import open_console
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
 from smallcaps_assets.ingest.derived import refresh_catalog
+from smallcaps_assets.lake.home.place import recall_home
 from smallcaps_assets.lake.reading.sources import EVERYTHING
-from smallcaps_assets.lake.roots.place import recall_home
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.operations.report.figures import measure_lake
 from smallcaps_assets.research.document import document_research

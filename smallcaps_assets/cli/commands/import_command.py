@@ -30,10 +30,10 @@ from smallcaps_assets.ingest.archive.outcomes import (
 from smallcaps_assets.ingest.derived import refresh_catalog
 from smallcaps_assets.lake.adoption.months import MonthFacts
 from smallcaps_assets.lake.adoption.takeover import TakeoverFacts, take_over
+from smallcaps_assets.lake.home.market import adopt_source
+from smallcaps_assets.lake.home.place import put_lake, recall_home
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.market import adopt_source
-from smallcaps_assets.lake.roots.place import put_lake, recall_home
 
 
 @click.command("import")
@@ -50,7 +50,7 @@ from smallcaps_assets.lake.roots.place import put_lake, recall_home
 @click.option(
     "--accept-unproven",
     is_flag=True,
-    help="Store what is readable, agreeing or not; receipts say so.",
+    help="Store what is readable, agreeing or not; its record says so.",
 )
 @click.option("--dry-run", is_flag=True, help="Judge everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print every session and finding as JSON.")
@@ -113,8 +113,9 @@ def take_lake(work: Workplace, old_dir: Path | None, console: Console, *, remove
     with show_progress(console) as show:
 
         def report(told: MonthFacts, number: int, count: int) -> None:
-            text = f"{told.month}: {told.sessions:,} sessions, {told.rows:,} trades"
-            show(f"{number:,}/{count:,} months, {text}", number, count)
+            stored = f"{format_count(told.sessions, 'session')}, {format_count(told.rows, 'trade')}"
+            months = format_count(count, "month")
+            show(f"{number:,} of {months}, {told.month}: {stored}", number, count)
 
         old = LakeLayout(old_dir.absolute()) if old_dir else None
         facts = take_over(home, fs, work.lakehouse.calendar, old, removes=removes, report=report)

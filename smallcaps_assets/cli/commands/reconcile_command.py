@@ -12,7 +12,7 @@ def command(*, dry_run: bool) -> None:
     """Make Dagster agree with the lake: after a restored disk, an import, a lost Dagster home.
 
     Sessions of the lake that Dagster does not show are added as materializations; partitions
-    that are green without a receipt turn red.  Nothing is fetched.  A damaged database of Dagster
+    that are green without a proof turn red.  Nothing is fetched.  A damaged database of Dagster
     is moved aside and made again: what it knew of runs is lost, and nothing else.
     """
     with open_workplace() as work:

@@ -73,7 +73,7 @@ def run_download(
     """Download what is missing; return whether all of it is complete now.
 
     Raises:
-        ConfigError: The vendor's key is not set, or a root of the settings is not there.
+        ConfigError: The vendor's key is not set, or the lake lies elsewhere than the settings say.
         PartitionConflictError: Another download holds the lake, or it belongs to another source.
         LedgerMismatchError: The published plan is not the registered one.
     """
@@ -85,7 +85,7 @@ def run_download(
     if foreign:
         console.print(describe_foreign(foreign), style="yellow", markup=False, highlight=False)
         drop_foreign_keys(work.instance, work.lakehouse)
-    # A run that was killed between a receipt and its event left keys that no span may hold.
+    # A run that was killed between a record and its event left keys that no span may hold.
     align_states(work.instance, work.lakehouse, ordered)
     wanted, others = _select(work, selection, ordered, options)
     if not wanted:
@@ -93,7 +93,7 @@ def run_download(
         return True
     work.settings.require_key()
     with work.lakehouse.writing("smallcaps download", 0.0):
-        pass  # a root of the settings that is not there is told before a run begins
+        pass  # a lake that lies elsewhere than the settings say is told before a run begins
     spans = find_spans(ordered, wanted, others)
     verb = "are asked for again" if options.again else "are missing"
     console.print(f"{len(wanted):,} sessions {verb}; runs: {len(spans)}")

@@ -11,7 +11,7 @@ from http.client import HTTPException
 
 from smallcaps_assets.core.vendor import VENDOR_BASE_URL
 from smallcaps_assets.errors import ConfigError
-from smallcaps_assets.lake.roots.market import names_market, take_market
+from smallcaps_assets.lake.home.market import names_market, take_market
 from smallcaps_assets.settings import Settings, Source
 
 STOP_TIMEOUT_S = 10.0

@@ -26,7 +26,7 @@ from smallcaps_assets.defs.failures import describe_failure
 from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
 from smallcaps_assets.defs.instance.units import UNITS_JOB, align_runs
 from smallcaps_assets.errors import SmallcapsError
-from smallcaps_assets.lake.roots.market import adopt_source
+from smallcaps_assets.lake.home.market import adopt_source
 from smallcaps_assets.settings import load_settings
 
 PR_SET_PDEATHSIG: Final = 1

@@ -24,8 +24,8 @@ from platformdirs import user_state_path
 from smallcaps_assets.cli.runs.emulator_process import adopt_served_market, running_emulator
 from smallcaps_assets.core.documents import DECODER_FAULTS, name_fault
 from smallcaps_assets.errors import ConfigError, LedgerMismatchError, StorageError
+from smallcaps_assets.lake.home.market import adopt_source
 from smallcaps_assets.lake.ledger.database import DAMAGES, find_damage
-from smallcaps_assets.lake.roots.market import adopt_source
 from smallcaps_assets.lake.storage.disk_errors import storage_errors
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lakehouse import Lakehouse

@@ -237,7 +237,7 @@ def _describe_coverage(coverage: CoveragePart, width: int, height: int) -> Itera
         hidden = coverage.tickers_planned - len(shown)
     for ticker in shown:
         yield _draw_row(ticker.ticker, ticker.years, years)
-    if hidden and room > 0:
+    if hidden and room > 0 and coverage.tickers:
         yield Text(f"and {hidden:,} more; {coverage.tickers_done:,} are done", "dim")
 
 

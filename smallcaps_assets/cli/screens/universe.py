@@ -46,12 +46,13 @@ def describe_universe(universe: UniversePart, width: int) -> Iterator[Text]:
         yield label("" if place else "waiting", _describe_waiting(group), style)
     if not universe.missing:
         return
-    asked = format_count(universe.missing, "session")
+    asked = format_count(universe.missing - universe.resting, "session")
+    rest = f"; {universe.resting:,} rest until tomorrow" if universe.resting else ""
     requests, rows = format_count(universe.left_requests, "request"), f"{universe.left_rows:,}"
     yield label(
         "resume",
         f"from {universe.next_unit} on asks for {asked}, about {requests} and {rows} trades; "
-        f"skips {universe.proven:,}",
+        f"skips {universe.proven:,}{rest}",
     )
     yield _describe_end(universe)
 

@@ -18,6 +18,7 @@ import polars as pl
 
 from smallcaps_assets.core.archive.findings import Finding, FindingKind
 from smallcaps_assets.core.sessions import SessionCalendar
+from smallcaps_assets.core.ticks.conditions import has_condition
 from smallcaps_assets.core.ticks.phases import AFTER_HOURS, PRE_MARKET, REGULAR, count_phases
 from smallcaps_assets.core.ticks.tape import Integers, read_instants, read_integers
 
@@ -94,7 +95,7 @@ def look_at_clocks(trades: pl.DataFrame, calendar: SessionCalendar) -> Iterator[
     lies near enough to one of them.
     """
     yield from _look_at_phases(trades)
-    timely = trades.filter((pl.col("correction").fill_null(0) == 0) & ~_has_condition(_LATE))
+    timely = trades.filter((pl.col("correction").fill_null(0) == 0) & ~has_condition(_LATE))
     if timely.is_empty():
         return
     yield from _look_at_lags(timely)
@@ -127,8 +128,8 @@ def _look_at_venues(plain: pl.DataFrame) -> Iterator[Finding]:
 def _look_at_phases(trades: pl.DataFrame) -> Iterator[Finding]:
     """Yield many trades in a phase that their conditions deny; auctions end after the close."""
     is_regular = pl.col("trading_phase") == REGULAR
-    is_extended = _has_condition(EXTENDED_HOURS)
-    is_odd = (is_regular & is_extended) | ~(is_regular | is_extended | _has_condition(_AUCTIONS))
+    is_extended = has_condition(EXTENDED_HOURS)
+    is_odd = (is_regular & is_extended) | ~(is_regular | is_extended | has_condition(_AUCTIONS))
     odd = int(trades.select(is_odd.sum()).item())
     is_many = odd >= FEW_ROWS or odd == trades.height
     if is_many and odd > IMPLAUSIBLE_SHARE * trades.height:
@@ -177,8 +178,8 @@ def _look_at_bells(on: pl.DataFrame, calendar: SessionCalendar) -> Iterator[Find
     sip = read_instants(on, "sip_timestamp")
     venue = read_instants(on, "participant_timestamp")
     happened = np.where(venue > 0, venue, sip)
-    is_extended = _read_bools(on, _has_condition(EXTENDED_HOURS))
-    is_auction = _read_bools(on, _has_condition(_AUCTIONS))
+    is_extended = _read_bools(on, has_condition(EXTENDED_HOURS))
+    is_auction = _read_bools(on, has_condition(_AUCTIONS))
     phase = {name: (on["trading_phase"] == name).to_numpy() for name in _PHASES}
     found = {
         "before the opening bell without the condition of extended hours": (
@@ -188,10 +189,10 @@ def _look_at_bells(on: pl.DataFrame, calendar: SessionCalendar) -> Iterator[Find
             _lead(phase[REGULAR], is_extended) & (happened >= opening + _AFTER_OPEN_NS)
         ),
         "before the closing bell as closing prints": (
-            phase[REGULAR] & _read_bools(on, _has_condition(_CLOSING)) & (sip < closing - _BELL_NS)
+            phase[REGULAR] & _read_bools(on, has_condition(_CLOSING)) & (sip < closing - _BELL_NS)
         ),
         "long after the closing bell as closing prints": (
-            _read_bools(on, _has_condition((CLOSING_PRINT,)))
+            _read_bools(on, has_condition((CLOSING_PRINT,)))
             & (happened >= closing + _CLOSED_WITHIN_NS)
         ),
         "after the closing bell without the condition of extended hours": (
@@ -213,11 +214,6 @@ def _lead(is_inside: Bools, is_extended: Bools) -> Bools:
     led: Bools = is_inside & is_extended
     led[others[0] if others.size else led.size :] = False
     return led
-
-
-def _has_condition(ids: tuple[int, ...]) -> pl.Expr:
-    hits = pl.col("conditions").list.eval(pl.element().is_in(ids)).list.any()
-    return hits.fill_null(value=False)
 
 
 def _read_bools(trades: pl.DataFrame, flag: pl.Expr) -> Bools:

@@ -33,7 +33,7 @@ class Landed:
     """What a download has stored so far.
 
     Attributes:
-        ticker_sessions: Sessions with a receipt, empty ones included.
+        ticker_sessions: Proven sessions, empty ones included.
         rows: Trades stored.
         bytes_stored: Bytes of the files.
         requests: Requests spent, retries included.

@@ -114,6 +114,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     adopted: str | None = None
     archive: str | None = None
 
+    @property
+    def key(self) -> tuple[str, dt.date, str]:
+        """What there is one winning entry of: ticker, date and kind."""
+        return self.ticker, self.session_date, self.kind
+
 
 def frame_entries(entries: Iterable[Entry]) -> pl.DataFrame:
     """Make ``schemas.ENTRIES`` of entries, in their order.

@@ -136,7 +136,7 @@ def label_update_rules(trades: pl.LazyFrame) -> pl.LazyFrame:
     """
     is_valid = pl.col("correction").fill_null(0).is_in(VALID_CORRECTIONS)
     return trades.with_columns(
-        (is_valid & ~_has_condition(_select_blocking(rule))).alias(rule) for rule in UPDATE_RULES
+        (is_valid & ~has_condition(_select_blocking(rule))).alias(rule) for rule in UPDATE_RULES
     )
 
 
@@ -265,7 +265,7 @@ def _select_blocking(update_rule: str) -> list[int]:
     return [rule.id for rule in CONDITION_RULES.values() if not getattr(rule, update_rule)]
 
 
-def _has_condition(ids: list[int]) -> pl.Expr:
+def has_condition(ids: Sequence[int]) -> pl.Expr:
     """Tell whether one of a trade's conditions is among ``ids``; false without conditions."""
     hits = pl.col("conditions").list.eval(pl.element().is_in(ids)).list.any()
     return hits.fill_null(value=False)

@@ -6,10 +6,10 @@ cost (``core.budget.calibration``), and what is known of a lake (``ingest.budget
 A row of a plan knows the trades of a month; they are spread over its sessions.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import ENTRY_BYTES, Calibration
@@ -19,6 +19,8 @@ from smallcaps_assets.core.plan.ranges import RangeRules, plan_request_ranges
 from smallcaps_assets.core.segments.indexing import explode_days
 from smallcaps_assets.schemas import REQUEST_RANGES
 
+UNIT_ROW_S: Final = 2.1e-6
+"""Processor's seconds of a trade from wire to part, sessions apart."""
 UNIT_SESSION_S: Final = 0.3e-3
 """Processor's seconds of a session that is committed with its unit, and is no event of its own."""
 UNIT_INDEX_BYTES: Final = ENTRY_BYTES + 16
@@ -63,7 +65,10 @@ def plan_chains(plan: pl.DataFrame, rules: RangeRules) -> pl.DataFrame:
 
 def calibrate_units(costs: Calibration) -> Calibration:
     """Make costs of sessions that are events of their own to those of sessions in units."""
-    return replace(costs, block_bytes=UNIT_INDEX_BYTES, session_s=UNIT_SESSION_S)
+    sized = replace(costs, block_bytes=UNIT_INDEX_BYTES)
+    if costs.learned_sessions:
+        return sized
+    return replace(sized, row_s=UNIT_ROW_S, session_s=UNIT_SESSION_S)
 
 
 def estimate_universe(
@@ -81,28 +86,27 @@ def estimate_universe(
     return estimate_calibrated(chains, costs, runs=runs)
 
 
-def measure_hours(
-    estimate: Estimate,
-    costs: Calibration,
-    rates: Iterable[tuple[str, float]] = tuple(RATES.items()),
-) -> dict[str, float]:
-    """Measure the hours that requests take at usual rates, and one processor for the work: ``cpu``.
+def measure_hours(estimate: Estimate) -> dict[str, float]:
+    """Measure the hours of requests at :data:`RATES`, and those of one processor's work: ``cpu``.
 
     The longest counts: several processes share a rate, and divide the work.
     """
-    hours = {name: estimate.requests / rate / _SECONDS_PER_HOUR for name, rate in rates}
-    work_s = costs.row_s * estimate.rows + costs.session_s * estimate.ticker_sessions
+    hours = {name: estimate.requests / rate / _SECONDS_PER_HOUR for name, rate in RATES.items()}
+    work_s = UNIT_ROW_S * estimate.rows + UNIT_SESSION_S * estimate.ticker_sessions
     return {**hours, "cpu": work_s / _SECONDS_PER_HOUR}
 
 
 def _spread(rows: pl.DataFrame) -> pl.DataFrame:
-    """Spread the trades of months over their sessions, evenly and without a rest."""
-    owed, expected = pl.col("owed"), pl.col("expected_rows")
-    sessions = explode_days(
-        rows.select("month", "ticker", "owed", "expected_rows", size=owed.bitwise_count_ones()),
-        "owed",
+    """Spread the trades of months over their sessions, evenly and without a rest; sorted by key."""
+    owed, expected, size = pl.col("owed"), pl.col("expected_rows"), pl.col("size")
+    months = rows.sort("ticker", "month").with_columns(
+        size=owed.bitwise_count_ones().cast(pl.Int64)
     )
-    place = pl.int_range(pl.len()).over("month", "ticker")
-    size = pl.col("size").cast(pl.Int64)
+    sessions = explode_days(months, "owed")
+    # Sessions of a month lie together: a place in it is that in all, less where the month begins.
+    begins = (months["size"].cum_sum() - months["size"]).gather(
+        np.repeat(np.arange(months.height), months["size"])
+    )
+    place = pl.int_range(pl.len()) - begins
     share = expected * (place + 1) // size - expected * place // size
     return sessions.select("ticker", "session_date", expected_rows=share)

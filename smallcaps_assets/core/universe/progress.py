@@ -77,21 +77,22 @@ class Standing:
 
 def measure_standing(plan: pl.DataFrame, proven: pl.DataFrame) -> Standing:
     """Measure units, tickers and years at once, in a third of the time of asking for each."""
+    names = {name: pl.Enum(plan[name].unique().sort()) for name in TICKER_MONTH}
     left = pl.col("owed_sessions") - pl.col("proven_sessions")
     share = pl.col("expected_rows").fill_null(0) * left // pl.col("owed_sessions")
-    counted = _count(plan, proven).with_columns(left=left, expected_rows=share)
-    sums = {
-        "owed": pl.col("owed_sessions").sum(),
-        "proven": pl.col("proven_sessions").sum(),
-    }
+    counted = _count(plan.cast(names), proven).with_columns(left=left, expected_rows=share)  # type: ignore[arg-type]
+    sums = {"owed": pl.col("owed_sessions").sum(), "proven": pl.col("proven_sessions").sum()}
     units = counted.group_by("batch", "month").agg(pl.len().alias("tickers"), **sums)
-    year = pl.col("month").str.head(4).cast(pl.Int32())
-    by_year = counted.group_by("ticker", year=year)
+    of_year = pl.Series([int(month[:4]) for month in names["month"].categories], dtype=pl.Int32())
+    numbers = counted["month"].to_physical().cast(pl.UInt32())
+    by_year = counted.with_columns(year=of_year.gather(numbers)).group_by("ticker", "year")
     years = by_year.agg(pl.col("expected_rows").sum(), **sums)
+    missing = counted.filter(pl.col("left") > 0).select(*plan.columns, "proven", "left")
+    text = pl.col(pl.Enum).cast(pl.String())
     return Standing(
-        units.sort("batch", "month"),
-        years.sort("ticker", "year"),
-        counted.filter(pl.col("left") > 0).select(*plan.columns, "proven", "left"),
+        units.with_columns(text).sort("batch", "month"),
+        years.with_columns(text).sort("ticker", "year"),
+        missing.with_columns(text),
     )
 
 
@@ -235,7 +236,7 @@ def _join(plan: pl.DataFrame, proven: pl.DataFrame) -> pl.DataFrame:
 
     Rows are found by numbers: to join a million of them by two texts would take five times as long.
     """
-    names = [pl.Enum(plan[name].unique().sort()) for name in TICKER_MONTH]
+    names = [pl.Enum(plan[name].unique().cast(pl.String()).sort()) for name in TICKER_MONTH]
     wide = len(names[1].categories)
 
     def number(frame: pl.DataFrame) -> pl.Series:

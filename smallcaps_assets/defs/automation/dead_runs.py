@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import dagster as dg
 
+from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.defs.instance.queue import describe_foreign, drop_foreign_keys, split_keys
 from smallcaps_assets.defs.instance.reconciliation import end_dead
 from smallcaps_assets.defs.instance.runs import find_broken_runs
@@ -30,7 +31,8 @@ def end_runs_of_dead_processes(
     units of the run likewise.  Keys that
     were added by hand and are not planned are removed while nothing is under way.
     """
-    ended = end_dead(context.instance, lakehouse)
+    dead = end_dead(context.instance, lakehouse)
+    ended = f"ended {format_count(len(dead), 'run')} of dead processes"
     broken = find_broken_runs(context.instance, context.cursor)
     shown, foreign = 0, []
     try:
@@ -42,9 +44,9 @@ def end_runs_of_dead_processes(
         with suppress(MissingPartitionError):
             foreign = drop_foreign_keys(context.instance, lakehouse)
     except SmallcapsError as error:
-        return dg.SkipReason(f"ended {len(ended)} runs of dead processes; {error}")
+        return dg.SkipReason(f"{ended}; {error}")
     return dg.SkipReason(
-        f"ended {len(ended)} runs of dead processes; showed {shown} sessions"
+        f"{ended}; showed {format_count(shown, 'session')}"
         + (f"; {describe_foreign(foreign)}" if foreign else "")
     )
 

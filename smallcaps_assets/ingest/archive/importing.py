@@ -25,7 +25,7 @@ from smallcaps_assets.core.budget.calibration import (
     INDEX_BYTES,
 )
 from smallcaps_assets.core.figures import format_bytes
-from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.keys import encode_key, month_of
 from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import LedgerMismatchError, MissingPartitionError, StorageError
@@ -50,7 +50,6 @@ from smallcaps_assets.lake.interchange.archives import (
     walk_archive,
 )
 from smallcaps_assets.lake.ledger.reader import LedgerReader
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore

@@ -26,7 +26,7 @@ from smallcaps_assets.ingest.archive.outcomes import Action, ImportedSession
 from smallcaps_assets.lake.interchange.archive_files import ArchivedFile, read_archive
 from smallcaps_assets.lake.interchange.archives import SessionFiles
 from smallcaps_assets.lake.ledger.import_records import ImportRecord
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, ImportFacts

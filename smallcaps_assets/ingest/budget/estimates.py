@@ -27,6 +27,7 @@ from smallcaps_assets.core.budget.estimates import (
     estimate_unmerged,
 )
 from smallcaps_assets.core.figures import GB, format_bytes
+from smallcaps_assets.core.keys import list_session_months, month_expression
 from smallcaps_assets.core.plan.ranges import RangeRules
 from smallcaps_assets.core.plan.spans import count_spans
 from smallcaps_assets.core.plan.windows import EventWindow, widest_window
@@ -270,11 +271,11 @@ def _count_reference_requests(sessions: pl.DataFrame, grounds: Grounds) -> int:
     if grounds.last_asked is None:
         return 0
     stored = grounds.tables.list_bar_months()
-    calendar = grounds.rules.calendar.frame["session_date"]
-    lacking = sessions["session_date"].dt.to_string("%Y-%m").unique()
-    months = lacking.filter(~lacking.is_in(stored))
-    due = calendar.filter(calendar.dt.to_string("%Y-%m").is_in(months.implode()))
-    return int((due <= grounds.last_asked).sum())
+    months = sorted({*list_session_months(sessions)} - {*stored})
+    due = grounds.rules.calendar.frame.filter(
+        month_expression().is_in(months), pl.col("session_date") <= grounds.last_asked
+    )
+    return due.height
 
 
 def _read_windows(record: PlanRecord) -> dict[str, EventWindow]:

@@ -23,7 +23,7 @@ COUNTS = pl.DataFrame(schema={name: DAILY_BARS.schema[name] for name in COUNT_CO
 STORED = pl.Schema(
     {"ticker": pl.String, "session_date": pl.Date, "rows": pl.Int64, "bytes": pl.Int64}
 )
-"""Sessions that have a receipt."""
+"""Proven sessions."""
 
 
 def label_sessions(

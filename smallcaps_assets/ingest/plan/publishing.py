@@ -11,7 +11,7 @@ import polars as pl
 
 from smallcaps_assets.core.events.rules import EVENT_ORDER
 from smallcaps_assets.core.events.unknown_tickers import suggest_symbols
-from smallcaps_assets.core.keys import hash_keys, key_expression
+from smallcaps_assets.core.keys import hash_keys, key_expression, list_session_months
 from smallcaps_assets.core.plan.ranges import MAX_KEYS
 from smallcaps_assets.core.sessions import session_range
 from smallcaps_assets.core.verdicts import MadeTable, Number, judge_problems
@@ -46,8 +46,7 @@ def make_plan(lakehouse: Lakehouse) -> MadeTable:
     chosen = choose_sessions(lakehouse, pilot)
     if lakehouse.home.ledger_file.is_file():
         # What the ledger calls stored is in the estimate, and settles the colours of new keys.
-        months = chosen.plan["session_date"].dt.to_string("%Y-%m").unique().to_list()
-        refresh_ledger(lakehouse, months, skips_damaged=True)
+        refresh_ledger(lakehouse, list_session_months(chosen.plan), skips_damaged=True)
     facts, problems = judge_choice(lakehouse, chosen, pilot)
     verdict = judge_problems(problems, chosen.numbers, facts.offenders)
     record = _describe(lakehouse, chosen)

@@ -38,6 +38,7 @@ from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.tables.store import TableStore
 from smallcaps_assets.lake.unlisted import read_unlisted
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.settings import BarsProve
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,19 @@ class StoredJudge:
         plain = read_unlisted(self.ledger, self.store.lake, month)
         figures = plain.with_columns(pl.lit("").alias("marks")).select(*FIGURE_COLUMNS)
         return figures.cast({"session_date": pl.Date()})
+
+
+def open_stored(lakehouse: Lakehouse) -> StoredJudge:
+    """Open what is stored to judge it by bars; the caller holds the lock."""
+    return StoredJudge(
+        lakehouse.tables,
+        lakehouse.ledger,
+        lakehouse.sessions,
+        lakehouse.thresholds,
+        lakehouse.settings.bars_prove,
+        lakehouse.settings.page_limit,
+        lakehouse.clock,
+    )
 
 
 def remember_answer(receipt: Receipt, page_limit: int) -> Receipt:

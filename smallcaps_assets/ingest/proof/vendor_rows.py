@@ -16,6 +16,7 @@ from threading import Event
 
 import polars as pl
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.reference.daily_bars import OFFENDERS_SHOWN, SiftedBars, sift_bars
 from smallcaps_assets.core.reference.splits import VendorSplits, sift_splits
@@ -154,7 +155,7 @@ def refresh_bar_dates(
             logger.warning("bars not refreshed date=%s error=%s", date, error)
             continue
         bars = sound.bars.clear() if date in sound.doubtful else sound.bars
-        by_month.setdefault(f"{date:%Y-%m}", {})[date] = bars
+        by_month.setdefault(month_of(date), {})[date] = bars
     for month, frames in by_month.items():
         _replace_dates(tables, month, frames, today)
         yield month

@@ -1,13 +1,13 @@
 """Daily bars by month and splits, from the vendor or from files, and the audits of stored bars."""
 
 import datetime as dt
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.core.keys import month_expression, month_of
 from smallcaps_assets.core.plan.windows import widest_window
 from smallcaps_assets.core.reference.bar_gaps import judge_lives, measure_lives
 from smallcaps_assets.core.reference.daily_bars import measure_bars, parse_daily_bars
@@ -18,7 +18,7 @@ from smallcaps_assets.core.reference.splits import (
     merge_splits,
     sift_splits,
 )
-from smallcaps_assets.core.sessions import month_bounds
+from smallcaps_assets.core.sessions import list_months, month_bounds
 from smallcaps_assets.core.verdicts import MadeTable, Number, Verdict
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.ingest.events.watchlist import read_watchlists
@@ -32,8 +32,6 @@ from smallcaps_assets.lake.tables.bar_months import BarOrigin, LeftOut
 from smallcaps_assets.lakehouse import WARM_UP_SESSIONS, Lakehouse
 from smallcaps_assets.schemas import SPLITS
 from smallcaps_assets.settings import EMULATED_FIRST_SESSION, PlanMode
-
-logger = logging.getLogger(__name__)
 
 SHOWN_SPLITS = 20
 """Newest splits that the asset's page shows."""
@@ -72,8 +70,7 @@ def refresh_daily_bars(lakehouse: Lakehouse, months: Sequence[str]) -> Iterator[
                 lakehouse.client, over, lakehouse.settings.workers, lakehouse.stop
             )
         else:
-            is_month = pl.col("session_date").dt.to_string("%Y-%m") == month
-            sound = SoundBars(bars.filter(is_month))
+            sound = SoundBars(bars.filter(month_expression() == month))
         yield _store_month(lakehouse, month, sessions, sound)
 
 
@@ -214,9 +211,7 @@ def bar_range(lakehouse: Lakehouse) -> tuple[dt.date, dt.date]:
 
 def bar_months(lakehouse: Lakehouse) -> list[str]:
     """List the months (``YYYY-MM``) of daily bars that the rules need, oldest first."""
-    first, last = bar_range(lakehouse)
-    months = pl.date_range(first.replace(day=1), last, "1mo", eager=True)
-    return months.dt.to_string("%Y-%m").to_list()
+    return list_months(*bar_range(lakehouse))
 
 
 def due_months(lakehouse: Lakehouse, wanted: Sequence[str] | None = None) -> list[str]:
@@ -288,7 +283,7 @@ def _months_between(lakehouse: Lakehouse, first: dt.date, last: dt.date) -> list
     latest = min(last, lakehouse.last_available, lakehouse.settings.last_session or dt.date.max)
     earliest = max(first, lakehouse.calendar.first)
     sessions = lakehouse.calendar.dates(earliest, latest) if earliest <= latest else []
-    return sorted({f"{session:%Y-%m}" for session in sessions})
+    return sorted({month_of(session) for session in sessions})
 
 
 def judge_split_jumps(lakehouse: Lakehouse) -> Verdict:

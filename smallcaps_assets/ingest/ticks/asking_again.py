@@ -8,6 +8,7 @@ such (``download``), bars that came later (``ingest.proof.judging``).
 import dataclasses
 import datetime as dt
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from smallcaps_assets.ingest.proof.judging import (
     gather_evidence,
     remember_answer,
 )
+from smallcaps_assets.ingest.proof.recording import record_stored
 from smallcaps_assets.ingest.proof.replacing import move_damaged, replace_sessions
 from smallcaps_assets.ingest.proof.vendor_rows import (
     FetchBars,
@@ -50,8 +52,10 @@ from smallcaps_assets.ingest.proof.vendor_rows import (
     select_young_dates,
 )
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
+from smallcaps_assets.ingest.ticks.off_session import store_off_session
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.lake.ledger.rows import Revision
+from smallcaps_assets.lake.segments.writer import MOST_BYTES
 from smallcaps_assets.lake.sessions.damages import hash_no_trades
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
 from smallcaps_assets.lake.sessions.receipts import Receipt
@@ -74,6 +78,7 @@ class AskingAgain:
         receipts: The sessions, by key, as they are stored now.
         changed: Other sessions whose colour changed.
         revisions: Answers that differed from what was stored.
+        answers: What the vendor answered and nobody weighed yet.
         answered: Keys of the sessions that the vendor answered about.
         judge: What the bars make of answers, once :meth:`open_judge` has read them.
         evidence: What the ledger knew of whole years then.
@@ -89,9 +94,11 @@ class AskingAgain:
     changed: set[str] = field(default_factory=set)
     revisions: list[Revision] = field(default_factory=list)
     requests: int = 0
+    answers: list[RangeResult] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     judge: BarJudge = field(init=False)
     evidence: BarEvidence = field(init=False)
+    _since_s: float = 0.0
     _asked: set[str] = field(default_factory=set)
     _healed: set[dt.date] = field(default_factory=set)
     _contradicted: frozenset[str] = frozenset()
@@ -272,12 +279,31 @@ class AskingAgain:
 
     # -- what came ---------------------------------------------------------------------
 
-    def weigh(self, results: Sequence[RangeResult]) -> None:
+    def hold(self, result: RangeResult) -> None:
+        """Take an answer, to be weighed together with others."""
+        self._since_s = self._since_s if self.answers else time.monotonic()
+        self.answers.append(result)
+
+    def is_due(self, interval_s: float) -> bool:
+        """Say whether as many answers wait as memory allows, or one for so many seconds."""
+        held = sum(result.held_bytes for result in self.answers)
+        is_old = time.monotonic() - self._since_s > interval_s
+        return held >= MOST_BYTES or (bool(self.answers) and is_old)
+
+    def weigh(self) -> int:
         """Store of each answer and what was there before the one that counts, and keep the other.
+
+        Returns:
+            Prints stored on dates that are no session.
 
         Raises:
             StorageError: The disk refuses; what was stored stays.
         """
+        results, self.answers = self.answers, []
+        # A green session is never asked for again: what belongs to it is on the disk before it.
+        whole = [result for result in results if result.is_whole]
+        off_session_rows = store_off_session(self.stored.store, whole)
+        record_stored(self.stored.ledger, self.stored.store)
         self.requests += sum(result.requests for result in results)
         replaced: list[PreparedSession] = []
         kept: list[Receipt] = []
@@ -288,6 +314,7 @@ class AskingAgain:
                 self._note_refusal(refusal.key, result, kept)
         written = replace_sessions(self.stored.ledger, self.stored.store, replaced)
         self.add([*written, *self.stored.store_restated(kept)])
+        return off_session_rows
 
     def _weigh(
         self, prepared: PreparedSession, replaced: list[PreparedSession], kept: list[Receipt]

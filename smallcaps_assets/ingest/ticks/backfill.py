@@ -26,7 +26,8 @@ from smallcaps_assets.ingest.derived import (
     refresh_catalog_if_free,
     refresh_ledger,
 )
-from smallcaps_assets.ingest.ticks.download import Download, open_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
+from smallcaps_assets.ingest.ticks.download import Download
 from smallcaps_assets.ingest.ticks.heartbeat import Heartbeat
 from smallcaps_assets.ingest.ticks.outcomes import Outcome
 from smallcaps_assets.lake.ledger.reader import LedgerReader

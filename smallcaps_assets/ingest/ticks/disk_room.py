@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from smallcaps_assets.core.budget.calibration import (
     COMMIT_BYTES,
@@ -21,17 +21,33 @@ from smallcaps_assets.core.budget.calibration import (
     Calibration,
 )
 from smallcaps_assets.core.figures import format_bytes
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.ranges import RequestRange
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lakehouse import Lakehouse
 
 MARGIN: Final = 1.5
 """Files differ from the average: a range is let in when so many times its estimate fits."""
+
+
+class Held(NamedTuple):
+    """What came and is not stored yet.
+
+    Attributes:
+        months: Months that it belongs to, each of which takes a commit.
+        bytes: What its rows take in memory.
+    """
+
+    sessions: int = 0
+    months: int = 0
+    bytes: int = 0
+
+
+_NOTHING: Final = Held()
 
 
 @dataclass(slots=True)
@@ -65,22 +81,20 @@ class Room:
         sizes = sum(receipt.bytes + ENTRY_BYTES for receipt in stored)
         self.arrived_bytes += sizes - self._estimate([receipt.rows for receipt in stored])
 
-    def fits(self, spans: Sequence[RequestRange], batch: Sequence[RangeResult]) -> bool:
-        """Say whether ranges, and what is ready to be stored, fit beside all reserves.
+    def fits(self, spans: Sequence[RequestRange], held: Held = _NOTHING) -> bool:
+        """Say whether ranges, and what is not stored yet, fit beside all reserves.
 
         Raises:
             StorageError: A disk is gone.
         """
         sessions = [(span.ticker, date) for span in spans for date in self._list_dates(span)]
         expected = [self.bars.expect_count(*session) for session in sessions]
-        held = sum(len(result.sessions) for result in batch)
-        commits = len({month_of(date) for _, date in sessions})
-        index = (len(expected) + held) * INDEX_BYTES + (commits + bool(batch)) * COMMIT_BYTES
+        commits = len({month_of(date) for _, date in sessions}) + held.months
+        index = (len(expected) + held.sessions) * INDEX_BYTES + commits * COMMIT_BYTES
         if self.space.measure_room(self.data_dir) < index:
             return False
         # The data folder may lie on the same disk, so the index counts on each.
-        ready = sum(result.held_bytes for result in batch)
-        wanted = MARGIN * self._need_bytes(expected) + ready + index
+        wanted = MARGIN * self._need_bytes(expected) + held.bytes + index
         return self.space.measure_room(self.lake_dir) >= wanted
 
     def describe_lack(self, waiting: Sequence[RequestRange], planned: Sequence[int | None]) -> str:

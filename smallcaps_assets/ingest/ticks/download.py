@@ -6,18 +6,19 @@ and the words on the screen belong to ``defs`` and ``cli``.
 """
 
 import logging
-import time
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.reference.bar_facts import BarFacts
-from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.core.ticks.disputes import allow_requests
 from smallcaps_assets.errors import (
     InterruptedFetchError,
@@ -29,19 +30,18 @@ from smallcaps_assets.errors import (
 )
 from smallcaps_assets.ingest.budget.calibration import gather_holdings
 from smallcaps_assets.ingest.budget.expectations import label_sessions, plan_ranges, read_bar_facts
-from smallcaps_assets.ingest.proof.judging import StoredJudge
-from smallcaps_assets.ingest.proof.recording import record_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
 from smallcaps_assets.ingest.proof.vendor_rows import fetch_sound_bars
 from smallcaps_assets.ingest.ticks.asking_again import AskingAgain
 from smallcaps_assets.ingest.ticks.disk_room import Room, open_room
 from smallcaps_assets.ingest.ticks.failing import REFUSED_FOR, FailurePolicy, VendorWatch
 from smallcaps_assets.ingest.ticks.fetching import RangeFetcher, RangeResult, end_pool, open_pool
-from smallcaps_assets.ingest.ticks.off_session import store_off_session
+from smallcaps_assets.ingest.ticks.hand import Hand
 from smallcaps_assets.ingest.ticks.outcomes import (
     DownloadSummary,
     Outcome,
-    describe_reused,
     describe_stored,
+    split_finished,
 )
 from smallcaps_assets.ingest.ticks.ranges import (
     RangeQueue,
@@ -54,14 +54,7 @@ from smallcaps_assets.ingest.ticks.ranges import (
     refuse_range,
 )
 from smallcaps_assets.ingest.ticks.workload import Workload, find_purposes, name_purposes
-from smallcaps_assets.lake.ledger.rows import (
-    Attempt,
-    Failure,
-    SessionRecord,
-    describe_session,
-)
-from smallcaps_assets.lake.segments.parts import SHAPE
-from smallcaps_assets.lake.segments.writer import MOST_BYTES
+from smallcaps_assets.lake.ledger.rows import Attempt, Failure
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -70,12 +63,15 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.25
 """Longest wait between two looks at finished ranges, so that a commit is never overdue."""
 
+SLICE = 50
+"""Outcomes that are told before the pool is looked after again: whoever hears them takes time."""
+
 
 class Download:
     """One download of some ticker-sessions into one lake.
 
     The caller holds the lake's lock, and has refreshed the ledger.  Memory is bounded by
-    ``workers`` ranges of about ``range_max_rows`` trades and one group of sessions.
+    ``workers`` ranges of about ``range_max_rows`` trades and what is in hand.
 
     Attributes:
         summary: Counts so far.
@@ -113,8 +109,8 @@ class Download:
         self._asks_again = asks_again
         self._waiting = RangeQueue()
         self._running: dict[Future[RangeResult], RequestRange] = {}
-        self._batch: list[RangeResult] = []
-        self._batch_since = time.monotonic()
+        self._told: deque[Outcome] = deque()
+        self._hand: Hand
         self._room: Room
         settings = lakehouse.settings
         watch = VendorWatch(settings.outage_after, settings.workers)
@@ -145,7 +141,7 @@ class Download:
             StorageError: The disk refuses; what was committed stays.
             PartitionConflictError: An emulator of another market answers.
         """
-        finished, missing = self._split_keys(keys)
+        finished, missing = split_finished(self._lakehouse, keys)
         again = self._find_disputed(missing)
         if self._asks_again:
             again += self._lakehouse.sessions.find_receipts([outcome.key for outcome in finished])
@@ -163,35 +159,6 @@ class Download:
         logger.info("download finished run=%s %s", self._run_id, self.summary.describe())
 
     # -- what is there already ---------------------------------------------------------
-
-    def _split_keys(self, keys: Sequence[str]) -> tuple[list[Outcome], dict[str, str]]:
-        """Split keys into finished sessions and the states of the others.
-
-        A process that died before it had replaced a session leaves one that the ledger calls open
-        and a record proven; the ledger learns it here, and it is not asked again.
-        """
-        ledger = self._lakehouse.ledger
-        records = ledger.records(keys)
-        plain = {*ledger.find_unlisted(key for key in keys if key not in records)}
-        for receipt in self._lakehouse.sessions.find_receipts(plain):
-            records[receipt.key] = describe_session(receipt)
-        is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
-        late = [
-            receipt
-            for receipt in self._lakehouse.sessions.find_receipts(ledger.find_told(is_open))
-            if not _is_known(receipt, records.get(receipt.key))
-        ]
-        if late:
-            ledger.record_receipts(late)
-            records |= ledger.records([receipt.key for receipt in late])
-        finished, missing = [], {}
-        for key in keys:
-            record = records.get(key)
-            if record is None or record.state not in GREEN:
-                missing[key] = record.state if record else states.PLANNED
-                continue
-            finished.append(describe_reused(key, record))
-        return finished, missing
 
     def _find_disputed(self, missing: dict[str, str]) -> list[Receipt]:
         """Take what is disputed out of ``missing``; return its receipts.
@@ -225,7 +192,36 @@ class Download:
     # -- the loop ----------------------------------------------------------------------
 
     def _fetch_all(self, missing: pl.DataFrame, again: Sequence[Receipt]) -> Iterator[Outcome]:
-        """Fetch what is missing with a pool of threads, committing in groups, then ask again."""
+        """Fetch what is missing with a pool of threads, a segment a month, then ask again."""
+        lakehouse = self._lakehouse
+        self._prepare(missing, again)
+        fetcher = self._open_fetcher()
+        lakehouse.stop.clear()
+        self.workload.enter("fetches")
+        pool = open_pool(lakehouse.settings.workers)
+        self._hand = Hand(lakehouse, pool, self.workload, self.summary)
+        duty = self._tell_duty()
+        try:
+            yield from self._loop(pool, fetcher)
+            yield from self._ask_again(self.asking, pool, fetcher)
+        except self._interrupts:
+            lakehouse.stop.set()
+            self._hand.take_back()
+            yield from self._flush()
+            raise
+        except GeneratorExit:
+            # Whoever listened was interrupted: the next run tells of what is stored now.
+            lakehouse.stop.set()
+            if duty == self._tell_duty():
+                self._hand.take_back()
+                self._store_all()
+            raise
+        finally:
+            lakehouse.stop.set()
+            end_pool(pool)
+
+    def _prepare(self, missing: pl.DataFrame, again: Sequence[Receipt]) -> None:
+        """Read what the bars say, plan the ranges, and look at the disks."""
         lakehouse = self._lakehouse
         stored = _frame_sessions({receipt.key: receipt.state for receipt in again})
         bars = read_bar_facts(lakehouse.tables, pl.concat([missing, stored]))
@@ -236,7 +232,12 @@ class Download:
             labelled = label_sessions(lakehouse.tables, missing, holdings.stored)
             self._waiting = self._plan_ranges(labelled, holdings.stored)
         self.workload.add(self._waiting)
-        fetcher = RangeFetcher(
+        self._room = open_room(lakehouse, bars, holdings.costs)
+
+    def _open_fetcher(self) -> RangeFetcher:
+        """Bring together what a range needs to become sessions."""
+        lakehouse = self._lakehouse
+        return RangeFetcher(
             lakehouse.client,
             lakehouse.sessions,
             lakehouse.calendar,
@@ -246,20 +247,10 @@ class Download:
             page_limit=lakehouse.settings.page_limit,
             clock=lakehouse.clock,
         )
-        lakehouse.stop.clear()
-        self.workload.enter("fetches")
-        pool = open_pool(lakehouse.settings.workers)
-        try:
-            self._room = open_room(lakehouse, bars, holdings.costs)
-            yield from self._loop(pool, fetcher)
-            yield from self._ask_again(self.asking, pool, fetcher)
-        except self._interrupts:
-            lakehouse.stop.set()
-            yield from self._flush()
-            raise
-        finally:
-            lakehouse.stop.set()
-            end_pool(pool)
+
+    def _tell_duty(self) -> tuple[int, bool]:
+        """Tell which thread it is, and whether it holds the lock: what storing stands on."""
+        return threading.get_ident(), self._lakehouse.lock.is_own
 
     def _ask_again(
         self, asking: AskingAgain, pool: ThreadPoolExecutor, fetcher: RangeFetcher
@@ -282,32 +273,40 @@ class Download:
             yield describe_stored(receipt, self._run_id)
 
     def _loop(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
-        """Keep the pool busy and settle what it finishes."""
-        while (self._waiting and not self.summary.aborted) or self._running:
-            yield from self._submit(pool, fetcher)
-            done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from self._settle(future, self._running.pop(future))
-            if self._is_flush_due():
-                yield from self._flush()
+        """Keep the pool busy, settle what it finishes, and tell what is stored in slices."""
+        while self._is_at_work():
+            self._submit(pool, fetcher)
+            pause_s = 0.0 if self._told else POLL_S
+            futures: list[Future[Any]] = [*self._running, *self._hand.next]
+            done, _ = wait(futures, timeout=pause_s, return_when=FIRST_COMPLETED)
+            for future in self._running.keys() & done:
+                self._settle(future, self._running.pop(future))
+            self._hand.close_due()
+            self._tell(self._hand.commit())
+            if self.asking.is_due(self._lakehouse.settings.commit_interval_s):
+                self._weigh()
+            yield from self._take_told(SLICE)
         yield from self._flush()
 
-    def _submit(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> Iterator[Outcome]:
+    def _is_at_work(self) -> bool:
+        is_asking = bool(self._waiting) and not self.summary.aborted
+        return is_asking or bool(self._running or self._hand.next or self._told)
+
+    def _submit(self, pool: ThreadPoolExecutor, fetcher: RangeFetcher) -> None:
         """Give the pool work; where a disk gets full, one range at a time, then none."""
-        workers = self._lakehouse.settings.workers
-        while self._waiting and len(self._running) < workers and not self.summary.aborted:
+        while self._waiting and self._has_turn() and not self.summary.aborted:
             span = self._waiting.take()
             closed_until = self._policy.closed_until
             if span.last_session <= closed_until:
                 self.workload.drop(span)
-                yield from self._refuse(close_range(span, self._calendar, closed_until))
+                self._refuse(close_range(span, self._calendar, closed_until))
             elif span.first_session <= closed_until:
                 parts = list(cut_range(span, self._calendar, fetcher.bars, closed_until))
                 self._waiting.put_first(self._replace(span, parts)[::-1])
             elif span.page_limit is None and self._policy.is_given_up(span):
                 self.workload.drop(span)
-                yield from self._refuse(give_up_range(span, self._calendar))
-            elif self._room.fits([*self._running.values(), span], self._batch):
+                self._refuse(give_up_range(span, self._calendar))
+            elif self._room.fits([*self._running.values(), span], self._hand.measure()):
                 span = self._policy.skip_closed_days(span)
                 self.workload.start(span)
                 self._running[pool.submit(fetcher.fetch, span)] = span
@@ -315,13 +314,18 @@ class Download:
                 self._waiting.put_first([span])
                 if self._running:
                     return
-                yield from self._flush()
-                if not self._room.fits([span], []):
+                self._store_all()
+                if not self._room.fits([span]):
                     self.summary.aborted = self._room.describe_lack(
                         list(self._waiting), self._expect_missing()
                     )
 
-    def _settle(self, future: Future[RangeResult], span: RequestRange) -> Iterator[Outcome]:
+    def _has_turn(self) -> bool:
+        """Say whether a thread is free, and room in memory for what it will bring."""
+        at_work = len(self._running) + self._hand.threads
+        return at_work < self._lakehouse.settings.workers and not self._hand.is_full
+
+    def _settle(self, future: Future[RangeResult], span: RequestRange) -> None:
         """Take over what one range brought, or deal with its failure."""
         try:
             result = future.result()
@@ -330,18 +334,22 @@ class Download:
         except (StorageError, PartitionConflictError):
             raise
         except SmallcapsError as error:
-            yield from self._fail(span, error, self._room.bars)
+            self._fail(span, error, self._room.bars)
             return
         self._policy.note_answer(span)
         self._room.learn(result)
+        self.summary.requests += result.requests
+        if span.page_limit is None:
+            self._hand.add(result)
+            self._refuse(result.refusals)
+        else:
+            self.asking.hold(result)
         self.workload.finish(result)
-        if not self._batch:
-            self._batch_since = time.monotonic()
-        self._batch.append(result)
+        self._record_attempt(result)
 
     # -- failures ----------------------------------------------------------------------
 
-    def _fail(self, span: RequestRange, error: SmallcapsError, bars: BarFacts) -> Iterator[Outcome]:
+    def _fail(self, span: RequestRange, error: SmallcapsError, bars: BarFacts) -> None:
         """Abort, ask again in parts, or refuse the sessions of a range that failed."""
         requests = error.requests if isinstance(error, VendorError) else 0
         self.summary.requests += requests
@@ -366,7 +374,7 @@ class Download:
         is_closed = isinstance(error, NotEntitledError)
         state = states.NOT_ENTITLED if is_closed else states.FAILED
         refusals = refuse_range(span, self._calendar, state, error.kind, str(error))
-        yield from self._refuse(refusals)
+        self._refuse(refusals)
 
     def _replace(self, span: RequestRange, parts: list[RequestRange]) -> list[RequestRange]:
         """Replace a range by its parts, which are to be fetched instead."""
@@ -374,59 +382,61 @@ class Download:
         self.workload.add(parts)
         return parts
 
-    def _refuse(self, refusals: Sequence[Refusal]) -> Iterator[Outcome]:
-        """Record sessions that stay open, and yield them."""
+    def _refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Record sessions that stay open, and tell of them."""
+        if not refusals:
+            return
         self._lakehouse.ledger.record_failures(
             [Failure(r.key, r.state, r.kind, r.message, run_id=self._run_id) for r in refusals]
         )
         for refusal in refusals:
             logger.info("session failed key=%s kind=%s", refusal.key, refusal.kind)
-            yield Outcome(refusal.key, refusal.state, kind=refusal.kind, message=refusal.message)
+            told = Outcome(refusal.key, refusal.state, kind=refusal.kind, message=refusal.message)
+            self._told.append(told)
 
     # -- commits -----------------------------------------------------------------------
 
-    def _is_flush_due(self) -> bool:
-        """Say whether a segment's worth waits, or anything for long."""
-        rows = sum(result.rows for result in self._batch)
-        held = sum(result.held_bytes for result in self._batch)
-        age_s = time.monotonic() - self._batch_since
-        is_large = rows >= SHAPE.chunk_rows or held >= MOST_BYTES
-        is_old = age_s > self._lakehouse.settings.commit_interval_s
-        return bool(self._batch) and (is_large or is_old)
+    def _tell(self, proven: Sequence[Receipt]) -> None:
+        """Tell of sessions that were stored; disputed ones are asked for again before."""
+        self._room.correct(proven)
+        self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
+        self._told += [
+            describe_stored(receipt, self._run_id)
+            for receipt in proven
+            if receipt.state != states.DISPUTED
+        ]
+
+    def _take_told(self, most: int) -> Iterator[Outcome]:
+        """Yield what became of sessions, the oldest first."""
+        for _ in range(min(most, len(self._told))):
+            yield self._told.popleft()
+
+    def _store_all(self) -> None:
+        """Store everything in hand."""
+        self._tell(self._hand.drain())
+        self._weigh()
 
     def _flush(self) -> Iterator[Outcome]:
-        """Commit what the pool finished: parts, records, ledger, then the outcomes."""
-        batch, self._batch = self._batch, []
-        if not batch:
-            return
-        ledger, store = self._lakehouse.ledger, self._lakehouse.sessions
-        self._lakehouse.lock.check()
-        first = [result for result in batch if result.span.page_limit is None]
-        # A green session is never asked for again: what belongs to it is on the disk before it.
-        self.summary.off_session_rows += store_off_session(
-            store, [r for r in batch if r.span.page_limit is None or r.is_whole]
+        """Store everything in hand, and yield what was not told yet."""
+        self._store_all()
+        yield from self._take_told(len(self._told))
+
+    def _weigh(self) -> None:
+        """Store of answers about stored sessions what counts."""
+        if self.asking.answers:
+            self._lakehouse.lock.check()
+            self.summary.off_session_rows += self.asking.weigh()
+
+    def _record_attempt(self, result: RangeResult) -> None:
+        """Record what a range cost and brought."""
+        attempt = replace(
+            self._describe_attempt(result.span, result.requests),
+            pages=result.pages,
+            rows=result.rows,
+            bytes=result.bytes_received,
+            sessions=len(result.sessions),
         )
-        proven = store.commit([prepared for result in first for prepared in result.sessions])
-        record_stored(ledger, store)
-        self._room.correct(proven)
-        self.asking.weigh([result for result in batch if result.span.page_limit is not None])
-        for result in batch:
-            self.summary.requests += result.requests
-            ledger.record_attempt(
-                replace(
-                    self._describe_attempt(result.span, result.requests),
-                    pages=result.pages,
-                    rows=result.rows,
-                    bytes=result.bytes_received,
-                    sessions=len(result.sessions),
-                )
-            )
-        self.workload.enter("fetches")
-        self.asking.add(receipt for receipt in proven if receipt.state == states.DISPUTED)
-        for receipt in proven:
-            if receipt.state != states.DISPUTED:
-                yield describe_stored(receipt, self._run_id)
-        yield from self._refuse([refusal for result in first for refusal in result.refusals])
+        self._lakehouse.ledger.record_attempt(attempt)
 
     def _describe_attempt(self, span: RequestRange, requests: int) -> Attempt:
         """Describe a range as an entry of the attempts, which are the history of the lake."""
@@ -468,26 +478,6 @@ class Download:
     def _count(self, outcome: Outcome) -> Outcome:
         self.summary.add(outcome)
         return outcome
-
-
-def open_stored(lakehouse: Lakehouse) -> StoredJudge:
-    """Open what is stored to judge it by bars; the caller holds the lock."""
-    return StoredJudge(
-        lakehouse.tables,
-        lakehouse.ledger,
-        lakehouse.sessions,
-        lakehouse.thresholds,
-        lakehouse.settings.bars_prove,
-        lakehouse.settings.page_limit,
-        lakehouse.clock,
-    )
-
-
-def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
-    """Say whether the ledger has the state and the rows of a receipt."""
-    if record is None:
-        return False
-    return (record.state, record.content_hash) == (receipt.state, receipt.content_hash)
 
 
 def _frame_sessions(missing: Mapping[str, str]) -> pl.DataFrame:

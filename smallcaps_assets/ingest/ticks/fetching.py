@@ -26,7 +26,7 @@ from smallcaps_assets.core.ticks.tape import locate_sessions, read_instants
 from smallcaps_assets.ingest.proof.bars import BarJudge
 from smallcaps_assets.ingest.ticks.ranges import Refusal, RequestRange
 from smallcaps_assets.lake.ledger.writer import tell_time
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.parquet import release_unused
 from smallcaps_assets.lake.sessions.preparing import PreparedSession

@@ -1,4 +1,4 @@
-"""Prints on closed days: stored before the session that they belong to, and never mixed.
+"""Prints on closed days: stored before or with the session that they belong to, and never mixed.
 
 What belongs here: what becomes of such prints when a range is committed. What does not: which
 session a closed day belongs to (``core.sessions``), and the order of a commit
@@ -7,12 +7,12 @@ session a closed day belongs to (``core.sessions``), and the order of a commit
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from smallcaps_assets.ingest.ticks.fetching import RangeResult
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.sessions.damages import EVIDENCE_NAME
 
@@ -22,21 +22,37 @@ REPLACED = "the vendor sent other prints of this day, or none, when its session 
 
 
 def store_off_session(store: SegmentStore, results: Sequence[RangeResult]) -> int:
-    """Store the prints on closed days of some ranges; return how many.
-
-    What the lake has of such a day and the vendor sends otherwise now is moved to quarantine, so
-    that the lake holds what it would hold had it never asked before.
+    """Store the prints on closed days of some ranges by themselves; return how many.
 
     Raises:
         StorageError: The disk refuses; doing all of it again is safe.
     """
     for result in results:
         sent = {p.receipt.session_date: p.receipt.content_hash for p in result.off_session}
-        for day in result.closed_days:
-            _set_aside(store, result.span.ticker, day, sent.get(day))
+        set_days_aside(store, result.span.ticker, result.closed_days, sent)
     prepared = [prints for result in results for prints in result.off_session]
     receipts = store.commit(prepared) if prepared else []
     return sum(receipt.rows for receipt in receipts)
+
+
+def set_days_aside(
+    store: SegmentStore, ticker: str, days: Iterable[dt.date], sent: Mapping[dt.date, str]
+) -> None:
+    """Move stored prints of closed days aside where the vendor sends others now, or none.
+
+    So the lake holds what it would hold had it never asked before.
+
+    Args:
+        store: The lake.
+        ticker: Vendor's symbol.
+        days: Closed days of which the vendor was asked for all prints.
+        sent: Content hash of what it sent, by day.
+
+    Raises:
+        StorageError: The disk refuses; doing all of it again is safe.
+    """
+    for day in days:
+        _set_aside(store, ticker, day, sent.get(day))
 
 
 def _set_aside(store: SegmentStore, ticker: str, day: dt.date, content_hash: str | None) -> None:

@@ -1,7 +1,7 @@
 """What becomes of ticker-sessions in a download, one by one and in sum."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,8 +10,13 @@ from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import GREEN
 from smallcaps_assets.errors import RateLimitError, VendorTimeoutError, VendorUnavailableError
-from smallcaps_assets.lake.ledger.rows import SessionRecord, describe_dispute
+from smallcaps_assets.lake.ledger.rows import (
+    SessionRecord,
+    describe_dispute,
+    describe_session,
+)
 from smallcaps_assets.lake.sessions.receipts import Receipt
+from smallcaps_assets.lakehouse import Lakehouse
 
 UNANSWERED: Final = {VendorUnavailableError.kind, VendorTimeoutError.kind, RateLimitError.kind}
 """Kinds of failure in which the vendor did not answer."""
@@ -120,6 +125,38 @@ class DownloadSummary:
         )
 
 
+def split_finished(
+    lakehouse: Lakehouse, keys: Sequence[str]
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Split keys into finished sessions and the states of the others.
+
+    A process that died before it had replaced a session leaves one that the ledger calls open
+    and a record proven; the ledger learns it here, and it is not asked again.
+    """
+    ledger, store = lakehouse.ledger, lakehouse.sessions
+    records = ledger.records(keys)
+    plain = {*ledger.find_unlisted(key for key in keys if key not in records)}
+    for receipt in store.find_receipts(plain):
+        records[receipt.key] = describe_session(receipt)
+    is_open = [key for key in keys if key not in records or records[key].state not in GREEN]
+    late = [
+        receipt
+        for receipt in store.find_receipts(ledger.find_told(is_open))
+        if not _is_known(receipt, records.get(receipt.key))
+    ]
+    if late:
+        ledger.record_receipts(late)
+        records |= ledger.records([receipt.key for receipt in late])
+    finished, missing = [], {}
+    for key in keys:
+        record = records.get(key)
+        if record is None or record.state not in GREEN:
+            missing[key] = record.state if record else states.PLANNED
+            continue
+        finished.append(describe_reused(key, record))
+    return finished, missing
+
+
 def describe_reused(key: str, record: SessionRecord) -> Outcome:
     """Describe the outcome of a session that was finished before."""
     return Outcome(
@@ -148,3 +185,10 @@ def describe_stored(receipt: Receipt, run_id: str) -> Outcome:
         else "",
         marks=receipt.marks,
     )
+
+
+def _is_known(receipt: Receipt, record: SessionRecord | None) -> bool:
+    """Say whether the ledger has the state and the rows of a receipt."""
+    if record is None:
+        return False
+    return (record.state, record.content_hash) == (receipt.state, receipt.content_hash)

@@ -13,7 +13,7 @@ from typing import Final
 
 from smallcaps_assets.core import states
 from smallcaps_assets.core.budget.purposes import Purpose
-from smallcaps_assets.core.keys import encode_key
+from smallcaps_assets.core.keys import encode_key, month_of
 from smallcaps_assets.core.reference.bar_facts import BarFacts
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import NotEntitledError, VendorUnavailableError
@@ -214,7 +214,7 @@ def queue_ranges(
     each run beginning with others of them: a download that gives up on them has come to all of them
     after some runs.
     """
-    spans = sorted(ranges, key=lambda span: f"{span.first_session:%Y-%m}")
+    spans = sorted(ranges, key=lambda span: month_of(span.first_session))
     fresh = [span for span in spans if (span.ticker, span.first_session) not in failed]
     known = [span for span in spans if (span.ticker, span.first_session) in failed]
     queue = RangeQueue()

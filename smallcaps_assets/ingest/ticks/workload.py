@@ -11,6 +11,7 @@ The loop counts and the heartbeat reads, so each change happens under a lock.
 import datetime as dt
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ import polars as pl
 from smallcaps_assets.core import states
 from smallcaps_assets.core.budget.calibration import DEFAULT_TRADES_PER_SESSION
 from smallcaps_assets.core.budget.purposes import Purpose
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.progress.pace import Work
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.ingest.budget.expectations import KEY
@@ -75,6 +77,7 @@ class Workload:
         self._found = Work()
         self._ranges = 0
         self._started: set[RequestRange] = set()
+        self._months: Counter[str] = Counter()
         self._stage = "reads"
         self._begun_at: float | None = None
         self._ended_at: float | None = None
@@ -98,6 +101,7 @@ class Workload:
             with self._lock:
                 self._planned += work
                 self._ranges += 1
+                self._months.update(self._list_months(span))
 
     def start(self, span: RequestRange) -> None:
         """Count a range as given to a thread."""
@@ -122,6 +126,7 @@ class Workload:
         with self._lock:
             self._planned -= work
             self._ranges -= 1
+            self._months.subtract(self._list_months(span))
             self._started.discard(span)
 
     def finish(self, result: RangeResult) -> None:
@@ -131,6 +136,10 @@ class Workload:
             self._expected += work
             self._found += Work(work.sessions, result.pages, result.rows)
         self.drop(result.span)
+
+    def is_open(self, month: str) -> bool:
+        """Say whether a range is left that has a session of a month."""
+        return self._months[month] > 0
 
     def read(self) -> WorkloadFacts:
         """Tell how far the work is."""
@@ -145,6 +154,10 @@ class Workload:
                 self._ranges - len(running),
                 self._stage,
             )
+
+    def _list_months(self, span: RequestRange) -> set[str]:
+        dates = self._calendar.dates(span.first_session, span.last_session)
+        return {month_of(date) for date in dates}
 
 
 def name_purposes(

@@ -87,7 +87,7 @@ def estimate_plan(lakehouse: Lakehouse, plan: pl.DataFrame, stored: Stored) -> U
     missing = whole if lacking.equals(plan) else estimate_universe(lacking, rules, costs, runs=runs)
     free_bytes = lakehouse.free_space.measure(lakehouse.layout.lake_dir)
     return UniverseEstimate(
-        whole, missing, units, measure_hours(missing, costs), judge_disk(missing, free_bytes)
+        whole, missing, units, measure_hours(missing), judge_disk(missing, free_bytes)
     )
 
 

@@ -280,7 +280,7 @@ class _Work:
 
 def _store(lake: SegmentLake, pieces: Iterable[Piece]) -> None:
     """Store sessions in segments that are as full as they can be."""
-    writer = SegmentWriter(_NEVER)
+    writer: SegmentWriter[None] = SegmentWriter(_NEVER)
     for entries, trades in pieces:
         if entries:
             writer.add(entries, trades)

@@ -15,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.adoption.entries import FROM_LEDGER
@@ -23,7 +24,6 @@ from smallcaps_assets.lake.adoption.old_paths import TREES, Kind, OldRoot, walk_
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import SessionRecord
 from smallcaps_assets.lake.paths.names import RECEIPT_NAME, TRADES_NAME
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.sessions.parquet import decode_sessions
 from smallcaps_assets.lake.sessions.receipts import Receipt, parse_own_receipt
 from smallcaps_assets.lake.storage.files import FileSystem

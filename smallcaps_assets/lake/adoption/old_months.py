@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.ticks.content_hash import hash_sessions
 from smallcaps_assets.errors import DataError, LedgerMismatchError, MissingPartitionError
 from smallcaps_assets.lake.adoption.old_paths import MANIFEST_NAME, OldRoot
@@ -110,7 +111,7 @@ class OldMonths:
 
     def _find(self, receipt: Receipt) -> Place:
         """Find a session in its month, which stays open until one of another month is asked for."""
-        name = f"{receipt.session_date:%Y-%m}"
+        name = month_of(receipt.session_date)
         if name != self._name:
             self._places = self._index(name)
             self._name, self._part = name, ""

@@ -21,8 +21,8 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.names import month_folder, parse_date_folder, parse_ticker_folder
-from smallcaps_assets.lake.roots.register import HOME
+from smallcaps_assets.lake.home.register import HOME
+from smallcaps_assets.lake.paths.names import find_date, month_folder, parse_ticker_folder
 from smallcaps_assets.lake.storage.files import FileSystem, refuse_links
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -143,7 +143,7 @@ def walk_sessions(
             strays.append(path)
             continue
         for entry in fs.list_folder(path):
-            session_date = _parse_date(entry.name)
+            session_date = find_date(entry.name)
             if session_date is None or not entry.is_folder:
                 strays.append(path / entry.name)
                 continue
@@ -180,12 +180,5 @@ def _read(path: Path, document: type[Document], fs: FileSystem) -> Document:
 def _parse_ticker(name: str) -> str | None:
     try:
         return check_ticker(parse_ticker_folder(name))
-    except DataError:
-        return None
-
-
-def _parse_date(name: str) -> dt.date | None:
-    try:
-        return parse_date_folder(name)
     except DataError:
         return None

@@ -34,19 +34,19 @@ from smallcaps_assets.errors import (
 from smallcaps_assets.lake.adoption.months import MonthFacts, adopt_month, remove_month
 from smallcaps_assets.lake.adoption.old_lake import OldLake
 from smallcaps_assets.lake.adoption.old_paths import REGISTER_NAME, OldRoot, find_roots
-from smallcaps_assets.lake.ledger.database import translated_errors
-from smallcaps_assets.lake.ledger.rows import Failure
-from smallcaps_assets.lake.ledger.writer import Ledger
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import (
+from smallcaps_assets.lake.home.identity import (
     SEGMENTS_FORMAT,
     LakeIdentity,
     read_identity,
     read_identity_file,
     write_identity,
 )
-from smallcaps_assets.lake.roots.place import require_place
-from smallcaps_assets.lake.roots.register import RootRegister, home_entry, write_register
+from smallcaps_assets.lake.home.place import require_place
+from smallcaps_assets.lake.home.register import RootRegister, home_entry, write_register
+from smallcaps_assets.lake.ledger.database import translated_errors
+from smallcaps_assets.lake.ledger.rows import Failure
+from smallcaps_assets.lake.ledger.writer import Ledger
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing, temporary_path
 from smallcaps_assets.lake.storage.local import LocalStorage

@@ -29,7 +29,7 @@ from smallcaps_assets.lake.paths.names import (
     TICKER_PREFIX,
     TRADES_NAME,
     decode_ticker,
-    parse_date_folder,
+    find_date,
 )
 
 _NO_TICKERS: Final = re.compile(r"(date|year|month|day)=.*")
@@ -153,7 +153,7 @@ class _Walk:
                 yield entry
             elif _YEAR.fullmatch(entry.name):
                 yield from self._walk_year(entry, ticker)
-            elif (session_date := _parse_date(entry.name)) is not None:
+            elif (session_date := find_date(entry.name)) is not None:
                 yield from self._list_session(entry, ticker, session_date)
             else:
                 yield self._reject(entry, "date=YYYY-MM-DD or year=YYYY")
@@ -250,16 +250,9 @@ def _parse_ticker(name: str) -> str:
     return check_ticker(decode_ticker(text) if "%" in text else text)
 
 
-def _parse_date(name: str) -> dt.date | None:
-    try:
-        return parse_date_folder(name)
-    except DataError:
-        return None
-
-
 def _parse_day(name: str, month: str, year: str) -> dt.date | None:
     """Parse the date of a folder that lies in the month and year it names."""
-    session_date = _parse_date(f"{DATE_PREFIX}{name.removeprefix(_DAY_PREFIX)}")
+    session_date = find_date(f"{DATE_PREFIX}{name.removeprefix(_DAY_PREFIX)}")
     if session_date is None or not name.startswith(_DAY_PREFIX):
         return None
     is_there = (f"year={session_date:%Y}", int(month.removeprefix("month="))) == (

@@ -1,4 +1,4 @@
 """The ledger: its schema, statements, rows, writer and readers.
 
-Does not belong here: receipts, which it is made from (``lake.sessions``).
+Does not belong here: records, which it is made from (``lake.segments``).
 """

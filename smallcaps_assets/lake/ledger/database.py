@@ -194,12 +194,12 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     if application_id != APPLICATION_ID:
         raise LedgerMismatchError(
             f"{path} is no ledger of smallcaps_assets: `smallcaps reindex` moves it aside and "
-            "makes one from the receipts"
+            "makes one from the records"
         )
     if version != LEDGER_VERSION:
         raise LedgerMismatchError(
             f"{path} is a ledger of version {version}, this program knows {LEDGER_VERSION}: "
-            "install the version that wrote it, or rebuild the ledger from the receipts by "
+            "install the version that wrote it, or rebuild the ledger from the records by "
             "`smallcaps reindex`"
         )
 
@@ -223,7 +223,7 @@ def find_damage(path: Path) -> str:
 def damaged_ledger(path: Path, what: object) -> LedgerMismatchError:
     """Make the error that says what is wrong with the ledger at ``path``, and the remedy."""
     return LedgerMismatchError(
-        f"{path}: {what}; the ledger is damaged, rebuild it from the receipts: `smallcaps reindex`"
+        f"{path}: {what}; the ledger is damaged, rebuild it from the records: `smallcaps reindex`"
     )
 
 

@@ -85,13 +85,13 @@ class LedgerHistory(ABC):
         return sum(count for (count,) in found)
 
     def newest_commit(self) -> dt.datetime | None:
-        """Tell when the newest receipt was written; ``None``: nothing is stored."""
+        """Tell when the newest session was committed; ``None``: nothing is stored."""
         found = self._fetch(ledger_sql.NEWEST_COMMIT)
         found += self._fetch_from("plain_commits", plain_sql.NEWEST)
         return parse_instant(max((text for (text,) in found if text), default=None))
 
     def count_committed_since(self, since: dt.datetime) -> int:
-        """Count the stored sessions whose receipts were written after an instant."""
+        """Count the stored sessions that were committed after an instant."""
         start = {"since": format_instant(since)}
         found = self._fetch(ledger_sql.COMMITTED_SINCE, start)
         found += self._fetch_from("plain_commits", plain_sql.COMMITTED_SINCE, start)

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from smallcaps_assets.core.archive.findings import ArchiveVerdict
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.lake.ledger.rows import Row
-from smallcaps_assets.lake.sessions.receipts import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +38,6 @@ class ImportRecord:
     bar_volume: float | None = None
     bar_trade_count: int | None = None
     findings: tuple[str, ...] = ()
-
-
-def read_import(receipt: Receipt) -> ImportRecord:
-    """Read the record that the receipt of an unproven session proves."""
-    archive = receipt.archive
-    return ImportRecord(
-        receipt.key,
-        archive.verdict if archive else ArchiveVerdict.UNPROVEN.value,
-        archive.fingerprint if archive else "",
-        rows=receipt.rows,
-        bytes=receipt.bytes,
-        bar_volume=receipt.bar_volume,
-        bar_trade_count=receipt.bar_trade_count,
-        findings=archive.findings if archive else (),
-    )
 
 
 def import_row(record: ImportRecord, now: str) -> Row:

@@ -131,7 +131,7 @@ class LedgerReader(LedgerMonths):
 
     @property
     def is_indexed(self) -> bool:
-        """Tell whether the receipts were ever read into this file.
+        """Tell whether the records were ever read into this file.
 
         A ledger that was lost and made again is not, and would ask for everything again.
         """
@@ -139,7 +139,7 @@ class LedgerReader(LedgerMonths):
 
     @property
     def is_compared(self) -> bool:
-        """Tell whether the receipts were read since sessions are compared with their bars."""
+        """Tell whether the records were read since sessions are compared with their bars."""
         return bool(self._fetch(ledger_sql.FACT, {"name": "compared_at"}))
 
     def missing_keys(
@@ -339,7 +339,7 @@ class LedgerReader(LedgerMonths):
         )
 
     def last_commit_at(self) -> dt.datetime | None:
-        """Tell when receipts were last recorded, however long ago; ``None``: never."""
+        """Tell when sessions were last recorded, however long ago; ``None``: never."""
         found = self._fetch(ledger_sql.FACT, {"name": "last_commit_at"})
         return parse_instant(found[0][0]) if found else None
 

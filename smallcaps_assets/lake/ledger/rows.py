@@ -18,9 +18,9 @@ from smallcaps_assets.core.budget.purposes import Purpose
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.keys import decode_key, encode_key
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED, KEPT, STATES
-from smallcaps_assets.core.ticks.disputes import UNPROVEN, Asking, Deficit, Figures
+from smallcaps_assets.core.ticks.disputes import Asking, Deficit, Figures
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.sessions.receipts import COMPARED_SINCE, Receipt
+from smallcaps_assets.lake.sessions.receipts import Receipt
 
 MESSAGE_LENGTH: Final = 1000
 """Characters kept of an error's message."""
@@ -194,7 +194,7 @@ class Activity:
         errors: Attempts that failed, by kind.
         counters: Sums of the counters recorded, by name.
         first_at: When the first attempt was recorded; ``None``: none was.
-        last_commit_at: When receipts were last recorded, however long ago; ``None``: never.
+        last_commit_at: When sessions were last recorded, however long ago; ``None``: never.
     """
 
     sessions: int
@@ -216,7 +216,7 @@ class CommittedSession:
         state: Its state.
         rows: Trades stored.
         bytes: Size of the file.
-        committed_at: When its receipt was written.
+        committed_at: When it was committed.
     """
 
     key: str
@@ -241,22 +241,6 @@ class Revision:
     new: Receipt
     is_replaced: bool
     folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class ReindexFacts:
-    """What a rebuild of the ledger found.
-
-    Attributes:
-        receipts: Receipts read.
-        unproven: Sessions that the ledger called stored and that have no receipt.
-        lost: Keys of sessions that were proven once, and for which nothing stands any more; only
-            a lake of segments remembers.
-    """
-
-    receipts: int
-    unproven: int
-    lost: Sequence[str] = ()
 
 
 def format_instant(instant: dt.datetime) -> str:
@@ -365,12 +349,6 @@ def revision_row(revision: Revision, now: str) -> Row:
         "new_hash": new.content_hash,
         "folder": str(revision.folder),
     }
-
-
-def may_be_judged(receipt: Receipt) -> bool:
-    """Say whether bars of now may say more of a session than its receipt does."""
-    is_old = receipt.receipt_version < COMPARED_SINCE
-    return receipt.rows > 0 and (is_old or UNPROVEN in receipt.marks)
 
 
 def describe_dispute(figures: Figures, deficit: Deficit, askings: Sequence[Asking]) -> str:

@@ -5,7 +5,7 @@ What belongs here: recording what was planned, stored and refused.  What does no
 (``rows``), the files of the lake (``lake.segment_store``).
 
 The lake is the truth and the ledger its index: whatever it says of stored sessions can be made
-again from the receipts (:meth:`Ledger.reindex`).
+again from the records (``lake.upkeep.indexing``).
 """
 
 import datetime as dt
@@ -27,20 +27,18 @@ from smallcaps_assets.lake.ledger.database import (
     translated_errors,
 )
 from smallcaps_assets.lake.ledger.entry_rows import Listing
-from smallcaps_assets.lake.ledger.import_records import ImportRecord, import_row, read_import
+from smallcaps_assets.lake.ledger.import_records import ImportRecord, import_row
 from smallcaps_assets.lake.ledger.months import MonthIndex
 from smallcaps_assets.lake.ledger.pulse import Pulse, encode_pulse, step_row
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import (
     Attempt,
     Failure,
-    ReindexFacts,
     Revision,
     Row,
     attempt_row,
     failure_row,
     format_instant,
-    may_be_judged,
     plan_rows,
     receipt_row,
     revision_row,
@@ -192,49 +190,6 @@ class Ledger(LedgerReader):
                 row = step_row(step, pulse.run_id, self._now())
                 connection.execute(ledger_sql.RECORD_STEP, row)
 
-    def reindex(
-        self, receipts: Iterable[Receipt], imported: Iterable[Receipt] = ()
-    ) -> ReindexFacts:
-        """Make what the ledger says of stored sessions equal to the receipts.
-
-        Plan, failures and attempts stay as they are.  A session without a receipt that the
-        ledger called stored is planned again, or forgotten where no plan asks for it.
-
-        Args:
-            receipts: All of the lake, each once.
-            imported: All of the imported sessions that nothing proves, each once.
-
-        Raises:
-            LakeError: A receipt cannot be read; the ledger is unchanged.
-        """
-        now = self._now()
-        with self._writing() as connection, counted_at_end(connection):
-            connection.execute(ledger_sql.CREATE_FOUND)
-            connection.execute(ledger_sql.FORGET_COMPARISONS)
-            unjudged = set()
-            for receipt in receipts:
-                row = receipt_row(receipt, now, attempts=0)
-                for statement in ledger_sql.RECORD_FOUND:
-                    connection.execute(statement, row)
-                if may_be_judged(receipt):
-                    unjudged.add((f"{receipt.session_date:%Y-%m}",))
-            connection.executemany(ledger_sql.RECORD_UNJUDGED, unjudged)
-            count = connection.execute(ledger_sql.COUNT_FOUND).fetchone()[0]
-            forgotten = connection.execute(ledger_sql.FORGET_UNPROVEN).rowcount
-            demoted = connection.execute(ledger_sql.DEMOTE_UNPROVEN).rowcount
-            connection.execute("DROP TABLE temp.found")
-            connection.execute(ledger_sql.FORGET_IMPORTS)
-            for receipt in imported:
-                row = import_row(read_import(receipt), now)
-                connection.execute(ledger_sql.RECORD_IMPORT, row)
-                connection.execute(ledger_sql.RECORD_UNPROVEN, row)
-            connection.execute(ledger_sql.FORGET_UNIMPORTED)
-            connection.execute(ledger_sql.DEMOTE_UNIMPORTED)
-            connection.execute(ledger_sql.RECORD_FACT, ("indexed_at", now))
-            connection.execute(ledger_sql.RECORD_FACT, ("compared_at", now))
-        self._fold_log()
-        return ReindexFacts(receipts=count, unproven=forgotten + demoted)
-
     @contextmanager
     def indexing(self, *, lists_all: bool = False) -> Iterator[MonthIndex]:
         """Change the months of a lake of segments in one transaction.
@@ -284,7 +239,7 @@ def discard_damaged_ledger(path: Path, file_system: FileSystem) -> bool:
     Only one process may be at work on the lake, and it may not have the ledger open.
 
     Returns:
-        Whether it was moved; a new one can then be made from the receipts.
+        Whether it was moved; a new one can then be made from the records.
 
     Raises:
         StorageError: The disk refuses.
@@ -301,7 +256,7 @@ def discard_damaged_ledger(path: Path, file_system: FileSystem) -> bool:
 
 
 def discard_ledger(path: Path, file_system: FileSystem) -> None:
-    """Move a ledger that cannot be read aside, so that a new one can be made from the receipts.
+    """Move a ledger that cannot be read aside, so that a new one can be made from the records.
 
     Only one process may be at work on the lake.
 

@@ -1,7 +1,7 @@
 """Paths of the data folder: with the modules it is made of, all that knows where anything lies.
 
 What belongs here: names of files and folders.  What does not: where the lake lies
-(``lake.roots.place``), and reading or writing; nothing here looks at the disk.
+(``lake.home.place``), and reading or writing; nothing here looks at the disk.
 """
 
 from collections.abc import Iterator

@@ -15,7 +15,6 @@ RECEIPT_NAME: Final = "_SUCCESS"
 TICKER_PREFIX: Final = "ticker="
 DATE_PREFIX: Final = "date="
 MONTH_PREFIX: Final = "month="
-MANIFEST_NAME: Final = "manifest.json"
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder name; file systems end at 255, some of them less a suffix."""
@@ -70,15 +69,6 @@ def decode_ticker(name: str) -> str:
     return ticker
 
 
-def ticker_folder(ticker: str) -> str:
-    """Name the folder of a ticker.
-
-    Raises:
-        DataError: The ticker cannot become a folder name.
-    """
-    return TICKER_PREFIX + encode_ticker(ticker)
-
-
 def date_folder(session_date: dt.date) -> str:
     """Name the folder of a session."""
     return DATE_PREFIX + session_date.isoformat()
@@ -128,6 +118,14 @@ def parse_date_folder(name: str) -> dt.date:
     if date_folder(session_date) != name:
         raise DataError(f"bad folder {name!r}: expected {DATE_PREFIX}YYYY-MM-DD")
     return session_date
+
+
+def find_date(name: str) -> dt.date | None:
+    """Find the session whose folder is called ``name``; ``None``: it is that of none."""
+    try:
+        return parse_date_folder(name)
+    except DataError:
+        return None
 
 
 def _encode_character(character: str) -> str:

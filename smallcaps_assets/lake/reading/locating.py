@@ -18,6 +18,7 @@ from smallcaps_assets.core.segments.entries import OFF_SESSION, SESSION
 from smallcaps_assets.core.segments.indexing import list_sessions
 from smallcaps_assets.core.segments.merging import is_green, measure_parts
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
+from smallcaps_assets.lake.home.identity import check_format, read_identity
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.sources import (
@@ -27,7 +28,6 @@ from smallcaps_assets.lake.reading.sources import (
     Selection,
     TradesSources,
 )
-from smallcaps_assets.lake.roots.identity import check_format, read_identity
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import SEGMENTS, part_key
 from smallcaps_assets.lake.segments.reading import Month, read_month

@@ -12,7 +12,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from smallcaps_assets.core.keys import list_session_months
 from smallcaps_assets.errors import ConfigError, MissingPartitionError
+from smallcaps_assets.lake.home.place import recall_home, require_mounted
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.locating import (
@@ -22,7 +24,6 @@ from smallcaps_assets.lake.reading.locating import (
 )
 from smallcaps_assets.lake.reading.scans import relate_trades, scan_trades
 from smallcaps_assets.lake.reading.sources import Selection, TradesSources, require_files
-from smallcaps_assets.lake.roots.place import recall_home, require_mounted
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lake.tables.research import ResearchStore
@@ -274,8 +275,7 @@ class Lake:
             MissingPartitionError: A month that has trades was not made yet.
         """
         sessions = question.select(self.session_hashes()).filter(pl.col("rows") > 0)
-        months = sessions["session_date"].dt.to_string("%Y-%m").unique().to_list()
-        rows = self._research.scan(table, months)
+        rows = self._research.scan(table, list_session_months(sessions))
         rows = rows.filter(pl.col("session_date").is_between(*question.bounds))
         if question.tickers is None:
             return rows

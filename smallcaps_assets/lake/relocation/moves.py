@@ -23,6 +23,20 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
+from smallcaps_assets.lake.home.identity import LakeIdentity, check_format, read_identity
+from smallcaps_assets.lake.home.place import (
+    list_foreign,
+    put_lake,
+    read_id,
+    refuse_filled,
+    refuse_nested_place,
+)
+from smallcaps_assets.lake.home.register import (
+    RootRegister,
+    home_entry,
+    read_register,
+    write_register,
+)
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.relocation.copies import (
     COPIED,
@@ -30,20 +44,6 @@ from smallcaps_assets.lake.relocation.copies import (
     LakeCopy,
     Watcher,
     ignore_progress,
-)
-from smallcaps_assets.lake.roots.identity import LakeIdentity, check_format, read_identity
-from smallcaps_assets.lake.roots.place import (
-    list_foreign,
-    put_lake,
-    read_id,
-    refuse_filled,
-    refuse_nested_place,
-)
-from smallcaps_assets.lake.roots.register import (
-    RootRegister,
-    home_entry,
-    read_register,
-    write_register,
 )
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.segments.names import CLOCK

@@ -4,12 +4,13 @@ What belongs here: what sessions have to be to be stored, and all that their row
 not: when a segment closes (``writer``), and how it gets its name (``commit``).
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from smallcaps_assets.core.keys import is_ticker_expression
+from smallcaps_assets.core.keys import is_ticker_expression, month_expression, month_of
 from smallcaps_assets.core.segments.entries import (
     KEPT,
     KEY,
@@ -17,7 +18,9 @@ from smallcaps_assets.core.segments.entries import (
     PHASE_COLUMNS,
     SESSION,
     WITH_ROWS,
+    Entry,
     count_phases,
+    frame_entries,
 )
 from smallcaps_assets.core.ticks.content_hash import hash_sessions, iter_neighbours
 from smallcaps_assets.errors import DataError
@@ -43,6 +46,32 @@ class Draft:
     entries: pl.DataFrame
     parts: tuple[EncodedPart, ...] = ()
     replaces: tuple[str, ...] = ()
+
+
+def close_sessions(entries: Sequence[Entry], trades: Sequence[pl.DataFrame]) -> list[Draft]:
+    """Close sessions, those of one month in one segment; pure, for worker threads.
+
+    Args:
+        entries: Their entries.
+        trades: ``schemas.TRADES`` of each of them.
+
+    Raises:
+        DataError: As :func:`close_segment`.
+        SchemaError: Trades break their contract.
+    """
+    pairs = sorted(zip(entries, trades, strict=True), key=lambda pair: pair[0].key)
+    by_month: dict[str, list[tuple[Entry, pl.DataFrame]]] = defaultdict(list)
+    for entry, rows in pairs:
+        by_month[month_of(entry.owner)].append((entry, rows))
+    # Sessions in the order of a part are rows in that order, which nobody has to move.
+    return [
+        close_segment(
+            month,
+            frame_entries(entry for entry, _ in own),
+            pl.concat([TRADES.empty(), *(rows for _, rows in own)]),
+        )
+        for month, own in by_month.items()
+    ]
 
 
 def close_segment(
@@ -136,7 +165,7 @@ def _check_entries(month: str, entries: pl.DataFrame, measured: pl.DataFrame) ->
     is_own = pl.col("owner") == pl.col("session_date")
     kind = pl.col("kind")
     fits = ((kind == SESSION) & is_own) | ((kind == OFF_SESSION) & ~is_own)
-    is_here = pl.col("owner").dt.to_string("%Y-%m") == month
+    is_here = month_expression("owner") == month
     is_kept = pl.col("state").is_in(list(KEPT))
     wrong = entries.filter(twice | ~(fits & is_here & is_kept & is_ticker_expression()))
     if wrong.height:

@@ -12,7 +12,7 @@ import polars as pl
 from smallcaps_assets.core.keys import encode_key
 from smallcaps_assets.core.segments.entries import KEY, Entry, list_entries
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.segments.reading import Month
 from smallcaps_assets.lake.segments.receipts import find_tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind

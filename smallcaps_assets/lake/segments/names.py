@@ -61,11 +61,6 @@ class SegmentFile:
     is_record: bool
 
 
-def month_of(date: dt.date) -> str:
-    """Name the month of a session."""
-    return f"{date:%Y-%m}"
-
-
 def month_prefix(month: str) -> str:
     """Name what the keys of a month begin with."""
     return f"{SEGMENTS}{month}/"

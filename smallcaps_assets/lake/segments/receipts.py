@@ -17,7 +17,7 @@ from smallcaps_assets.core.segments.entries import (
     Entry,
 )
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.sessions.receipts import ImportFacts, Receipt
 from smallcaps_assets.schemas import SCHEMA_VERSION
 

@@ -46,7 +46,7 @@ class Damage:
 
     @property
     def key(self) -> str:
-        """Return the partition key."""
+        """The partition key."""
         return encode_key(self.ticker, self.session_date)
 
 
@@ -75,5 +75,5 @@ class Orphan:
 
 @functools.cache
 def hash_no_trades() -> str:
-    """Return the content hash of a session without trades."""
+    """Make the content hash of a session without trades."""
     return hash_trades(TRADES.empty())

@@ -4,9 +4,10 @@ What belongs here: encodings, compression, checksums.  What does not: where the 
 whether they are proven (``lake.segment_store``).
 
 Every column is stored as readers want it, so that polars, DuckDB and pyarrow read the table of
-the contract without help.  Instants and sequence numbers are stored as differences, and what
-repeats by dictionary; ``id`` is neither.  Only pyarrow verifies the checksums of pages, and
-nothing in the format guards its footer: what proves rows is their content hash.
+the contract without help.  Most instants and sequence numbers are stored as differences, conditions
+and the time of the participant byte by byte (the first bytes of all values, then the second ones),
+and what repeats by dictionary; ``id`` is none of these.  Only pyarrow verifies the checksums of
+pages, and nothing in the format guards its footer: what proves rows is their content hash.
 """
 
 import functools
@@ -22,10 +23,8 @@ from smallcaps_assets.core.ticks.tape import count_members
 from smallcaps_assets.errors import DataError, SchemaError
 from smallcaps_assets.schemas import TRADES
 
-ZSTD_LEVEL: Final = 3
-"""Above it compression costs more time than it saves space."""
-
-_DIFFERENCES: Final = ("sip_timestamp", "participant_timestamp", "trf_timestamp", "sequence_number")
+_DIFFERENCES: Final = ("sip_timestamp", "trf_timestamp", "sequence_number")
+_BYTE_BY_BYTE: Final = ("participant_timestamp", "conditions.list.element")
 _REPEATING: Final = (
     "ticker",
     "session_date",
@@ -34,24 +33,38 @@ _REPEATING: Final = (
     "exchange",
     "tape",
     "trf_id",
-    "conditions.list.element",
     "correction",
     "trading_phase",
 )
 _FILTERED: Final = ("ticker", "session_date", "sip_timestamp")
 """Columns with statistics: a reader skips the file by them; of the others they are dead weight."""
 
-_COMPRESSED: Final = ("id", "price", "size", "conditions.list.element", "sip_timestamp")
-"""What zstd makes smaller; the rest is packed to the bit already, and would only take time."""
+_COMPRESSED: Final = {
+    "id": 3,
+    "conditions.list.element": 1,
+    "participant_timestamp": 1,
+    "price": 3,
+    "size": 3,
+    "sip_timestamp": 3,
+}
+"""What zstd makes smaller, and the level above which it costs more time than it saves space; the
+rest is packed to the bit already, and would only take time."""
+
+_BATCH: Final = 65_536
+"""Values that the writer takes at once: with fewer it starts anew many times a row group."""
 
 _LEAVES: Final = [
     f"{name}.list.element" if isinstance(column.dtype, pl.List) else name
     for name, column in TRADES.columns.items()
 ]
 _OPTIONS: Final[dict[str, Any]] = {
-    "compression_level": dict.fromkeys(_COMPRESSED, ZSTD_LEVEL),
+    "compression_level": _COMPRESSED,
     "compression": {name: "ZSTD" if name in _COMPRESSED else "NONE" for name in _LEAVES},
-    "column_encoding": dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
+    "column_encoding": {
+        **dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
+        **dict.fromkeys(_BYTE_BY_BYTE, "BYTE_STREAM_SPLIT"),
+    },
+    "write_batch_size": _BATCH,
     "use_dictionary": list(_REPEATING),
     "write_statistics": list(_FILTERED),
     "write_page_checksum": True,
@@ -69,7 +82,7 @@ UNREADABLE: Final = (
 
 
 def normalise_conditions(trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the trades with null for an empty list of conditions.
+    """Put null in place of an empty list of conditions.
 
     The vendor leaves the field out when there are none; null and ``[]`` mean the same.
     """
@@ -120,18 +133,18 @@ def open_trades_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
 
 
 def to_arrow_trades(trades: pl.DataFrame) -> pa.Table:
-    """Return ``schemas.TRADES`` as a writer takes it; polars would wake its threads for a frame."""
+    """Convert ``schemas.TRADES`` for a writer; polars would wake its threads for a frame."""
     return pa.table([series.rechunk().to_arrow() for series in trades], schema=_arrow_schema())
 
 
 @functools.cache
 def _arrow_schema() -> pa.Schema:
-    """Return the types of a file; made when asked for, as importing must start no thread."""
+    """Name the types of a file; made when asked for, as importing must start no thread."""
     return TRADES.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 
 def decode_sessions(contents: Sequence[bytes]) -> pl.DataFrame:
-    """Return the trades of several whole files, one after the other.
+    """Decode the trades of several whole files, one after the other.
 
     Checksums of pages are not compared, as pyarrow would: the caller knows the hash of each file.
 

@@ -17,7 +17,7 @@ from smallcaps_assets.core.states import COMPLETE, EMPTY_STATES, IMPORTED_UNPROV
 from smallcaps_assets.core.ticks.content_hash import TapeHasher
 from smallcaps_assets.core.ticks.tape import Integers, read_instants
 from smallcaps_assets.errors import DataError
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.sessions.receipts import FetchFacts, Receipt
 from smallcaps_assets.schemas import SCHEMA_VERSION, TRADES
 
@@ -129,7 +129,7 @@ class MeasuredTape:
             )
 
     def _describe(self, first: int, last: int) -> str:
-        """Return the first few tickers and dates of some rows."""
+        """Name the first few tickers and dates of some rows."""
         tickers = self._tickers[first:last].unique().sort().to_list()[:3]
         dates = [_EPOCH + dt.timedelta(days=int(day)) for day in np.unique(self._days[first:last])]
         return f"ticker {tickers} and session_date {[*map(str, dates[:3])]}"

@@ -18,9 +18,6 @@ from smallcaps_assets.lake.storage.seals import encode_sealed, hash_fields, pars
 RECEIPT_VERSION: Final = 2
 """Version of the fields below; a newer receipt is refused, an older one is read."""
 
-COMPARED_SINCE: Final = 2
-"""Version since which a receipt says how its session compares with its daily bar."""
-
 
 class ImportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What an import knows of a ticker-session that came from an archive.
@@ -102,7 +99,7 @@ class FetchFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
 
     @property
     def figures(self) -> Figures:
-        """Return what it traded, and what its bar says."""
+        """Tell what it traded, and what its bar says."""
         return Figures(
             self.volume,
             self.trade_count,
@@ -153,17 +150,17 @@ class Receipt(FetchFacts, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Return the partition key."""
+        """The partition key."""
         return encode_key(self.ticker, self.session_date)
 
     @property
     def receipt_sha256(self) -> str:
-        """Return the seal: the hash of all fields in canonical JSON."""
+        """Make the seal: the hash of all fields in canonical JSON."""
         return hash_fields(msgspec.to_builtins(self))
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
-    """Return the text of a receipt, with its seal; equal receipts have equal texts."""
+    """Write the text of a receipt, with its seal; equal receipts have equal texts."""
     return encode_sealed(receipt, "receipt")
 
 

@@ -78,6 +78,11 @@ class LakeLock:
             holder = make_holder(owner, run_id, shared=shared)
             yield duties.enter_context(_signed(self._notes, holder))
 
+    @property
+    def is_own(self) -> bool:
+        """Say whether this process holds it."""
+        return bool(self._held)
+
     def check(self) -> None:
         """Make sure that the lock which this process holds still keeps others out.
 

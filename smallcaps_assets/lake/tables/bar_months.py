@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, convert_fields
-from smallcaps_assets.core.keys import is_ticker_expression
+from smallcaps_assets.core.keys import is_ticker_expression, list_session_months
 from smallcaps_assets.core.parsing import check_unique
 from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.paths.layout import LakeLayout
@@ -148,8 +148,7 @@ class BarMonthStore:
             StorageError: The disk refuses; the bars stored before are unchanged.
         """
         path = self.layout.daily_bars_file(month)
-        months = bars["session_date"].dt.to_string("%Y-%m").unique().sort().to_list()
-        if strangers := [other for other in months if other != month]:
+        if strangers := [other for other in list_session_months(bars) if other != month]:
             raise DataError(f"daily bars of {month}: expected no other month, found {strangers}")
         check_unique(bars, DAILY_BARS.key, table=DAILY_BARS.name)
         facts = BarMonthFacts(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.segments.entries import Entry, frame_entries
 from smallcaps_assets.core.segments.indexing import DAYS, list_sessions
 from smallcaps_assets.core.sessions import SessionCalendar, day_bounds_ns
@@ -83,7 +84,7 @@ def _list_owners(
     """List the sessions that own prints on a date without a session."""
     bits = ledger.read_bits(month)
     first = dt.date.fromisoformat(f"{month}-01")
-    before = f"{first - dt.timedelta(days=1):%Y-%m}"
+    before = month_of(first - dt.timedelta(days=1))
     shifted = bits.with_columns(month=pl.lit(before), beside=pl.col("beside") // 2**DAYS)
     beside = pl.concat([list_sessions(one, "beside") for one in (bits, shifted)])
     days = beside.select("ticker", "session_date").rows()

@@ -38,7 +38,7 @@ from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.ingest.budget.expectations import KEY, read_bar_facts
 from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.proof.judging import gather_evidence
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.sessions.damages import Damage, DamageKind, OrphanKind
 from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lakehouse import Lakehouse

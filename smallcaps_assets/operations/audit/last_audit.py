@@ -82,7 +82,7 @@ AUDITS: Final = (
     ),
     Audit(
         "files_are_undamaged",
-        "Rows, bytes, hashes and schema are those of the receipts.",
+        "Rows, bytes, hashes and schema are those of the records.",
         is_deep=True,
         remedy="`smallcaps repair` moves the offenders aside, a download fetches them; check the "
         "disk.",
@@ -113,7 +113,7 @@ AUDITS: Final = (
     ),
     Audit(
         "no_orphans",
-        "Every file has a receipt, every receipt a plan or an import.",
+        "Every file has a record, every session a plan or an import.",
         is_deep=True,
         remedy="`smallcaps repair` moves the orphans aside.",
     ),

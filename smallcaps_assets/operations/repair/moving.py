@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smallcaps_assets.ingest.derived import require_lake
+from smallcaps_assets.lake.home.place import recall_home, require_mounted
+from smallcaps_assets.lake.home.register import read_register
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.reading.catalog import build_catalog
 from smallcaps_assets.lake.relocation.copies import CopySize, Watcher, ignore_progress
@@ -24,8 +26,6 @@ from smallcaps_assets.lake.relocation.moves import (
     require_room,
     switch_lake,
 )
-from smallcaps_assets.lake.roots.place import recall_home, require_mounted
-from smallcaps_assets.lake.roots.register import read_register
 from smallcaps_assets.lakehouse import Lakehouse
 
 logger = logging.getLogger(__name__)

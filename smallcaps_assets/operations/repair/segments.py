@@ -10,11 +10,10 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import encode_key, list_key_months
+from smallcaps_assets.core.keys import encode_key, list_key_months, month_of
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.segments.names import month_of
 from smallcaps_assets.lake.segments.reading import list_months, survey_month
 from smallcaps_assets.lake.sessions.damages import DamageKind
 from smallcaps_assets.lake.upkeep.healing import Healing, heal_month

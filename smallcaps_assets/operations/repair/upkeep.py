@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from smallcaps_assets.ingest.derived import (
+    ReindexFacts,
     ensure_indexed,
     index_stored,
     record_published_plan,
     refresh_catalog,
     refresh_ledger,
 )
-from smallcaps_assets.lake.ledger.rows import ReindexFacts
+from smallcaps_assets.lake.home.place import restore_register
 from smallcaps_assets.lake.ledger.writer import discard_damaged_ledger
-from smallcaps_assets.lake.roots.place import restore_register
 from smallcaps_assets.lake.segments.names import QUARANTINE
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.repair.moving import MoveFacts
@@ -56,8 +56,8 @@ def empty_quarantine(lakehouse: Lakehouse) -> list[Path]:
     return folders
 
 
-def count_receipts(lakehouse: Lakehouse) -> int:
-    """Count what :func:`rebuild_ledger` would index."""
+def count_stored(lakehouse: Lakehouse) -> int:
+    """Count the sessions that :func:`rebuild_ledger` would index."""
     return sum(1 for _ in lakehouse.sessions.iter_receipts())
 
 

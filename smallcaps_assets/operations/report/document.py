@@ -146,13 +146,13 @@ class ReportDocument(Document, frozen=True, kw_only=True):
         recommendation: What follows, with missing and damaged sessions by name.
         criteria: Criteria of success.
         planned_sessions: Sessions of the published plan.
-        green_sessions: Those with a receipt, complete or empty.
+        green_sessions: Those that are proven, complete or empty.
         left_sessions: Those without.
         coverage_ratio: Green over planned; 0 where nothing is planned.
         states: Planned sessions by state.
-        missing: Planned sessions without a receipt, the first thousand.
+        missing: Planned sessions that are not proven, the first thousand.
         unplanned_sessions: Stored sessions that the plan no longer asks for.
-        stored_sessions: Sessions with a receipt, planned or not.
+        stored_sessions: Proven sessions, planned or not.
         rows: Trades stored.
         bytes: Bytes stored.
         segments_bytes: Bytes of all files of segments: beside these their records, answers that do

@@ -49,7 +49,7 @@ class Evidence:
         history: What was stored, asked for and estimated.
         estimate: What the plan costs.
         promises: What was promised of what landed.
-        missing: Planned sessions without a receipt.
+        missing: Planned sessions that are not proven.
         verdicts: Verdicts of the audits.
         thresholds: What is demanded.
         budget_bytes: What the lake may take; ``None``: no budget is set.

@@ -127,7 +127,7 @@ def identify_state(lakehouse: Lakehouse) -> str:
 def list_missing(
     ledger: LedgerReader, plan: pl.DataFrame, receipts: pl.DataFrame
 ) -> list[MissingSession]:
-    """List the planned sessions without a receipt, with why the last attempt failed."""
+    """List the planned sessions that are not proven, with why the last attempt failed."""
     failed = ledger.failed_sessions(limit=plan.height).drop("key")
     missing = (
         plan.select(KEY)

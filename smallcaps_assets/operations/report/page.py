@@ -145,8 +145,8 @@ def _list_universe(universe: UniversePart) -> Iterator[tuple[str, str]]:
     """List in words how far a universe is: units, tickers, sessions, years."""
     share = format_share(universe.share)
     yield "units of the universe", f"{universe.units_done:,} of {universe.units:,} done"
-    tickers = (universe.complete, universe.partial, universe.none)
-    yield "its tickers", "{:,} complete, {:,} partial, {:,} not begun".format(*tickers)
+    counts = f"{universe.complete:,} complete, {universe.partial:,} partial, {universe.none:,} none"
+    yield "its tickers", counts
     yield "its sessions", f"{universe.proven:,} of {universe.owed:,} proven ({share})"
     for year in universe.years:
         tickers = f"{year.complete:,} complete, {year.partial:,} partial, {year.none:,} none"

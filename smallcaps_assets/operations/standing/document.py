@@ -86,7 +86,9 @@ class UniversePart(Part, frozen=True, kw_only=True):
         none: Tickers of which nothing is.
         owed: Sessions that the plan owes.
         proven: Those of them that are proven: the next download skips them.
-        missing: The others: the next download asks for them.
+        missing: The others: the next downloads ask for them.
+        resting: Those of the missing that are not asked for today: they failed on three dates, or
+            are disputed and were asked for today.
         share: Proven by owed.
         next_unit: The first unit that is not green; empty: all are.
         waiting: Units that are not green, by kind.
@@ -111,6 +113,7 @@ class UniversePart(Part, frozen=True, kw_only=True):
     owed: int
     proven: int
     missing: int
+    resting: int
     share: float
     next_unit: str
     waiting: list[WaitingUnits]

@@ -14,6 +14,7 @@ import polars as pl
 
 from smallcaps_assets.core.documents import convert_fields
 from smallcaps_assets.core.progress.pace import Work, measure_pace
+from smallcaps_assets.core.segments.indexing import explode_days
 from smallcaps_assets.core.universe.costs import calibrate_units
 from smallcaps_assets.core.universe.progress import (
     PROVEN,
@@ -39,6 +40,7 @@ SHOWN_TICKERS: Final = 200
 NAMED_TICKERS: Final = 5
 STATUSES: Final = ("complete", "partial", "none")
 
+_KEY: Final = ("ticker", "session_date")
 _KINDS: Final = ("few", "begun", "none")
 _MISSING: Final = pl.col("owed") - pl.col("proven")
 
@@ -97,6 +99,7 @@ class Counting:
             owed=owed,
             proven=proven,
             missing=owed - proven,
+            resting=self._count_resting(),
             share=_divide(proven, owed),
             next_unit=encode_unit(*open_units.row(0)[:2]) if open_units.height else "",
             waiting=list(_group(self.standing, open_units)),
@@ -109,6 +112,16 @@ class Counting:
             needed_bytes=needed,
             fits=fits,
         )
+
+    def _count_resting(self) -> int:
+        """Count the missing sessions that failed again and again, and are not asked for today."""
+        if self.ledger is None:
+            return 0
+        resting = self.ledger.resting_sessions(self.lakehouse.clock().date())
+        months = resting.select("ticker", month=pl.col("session_date").dt.to_string("%Y-%m"))
+        rows = self.standing.missing.join(months.unique(), on=["ticker", "month"], how="semi")
+        left = rows.with_columns(left=pl.col("owed") & ~pl.col("proven"))
+        return explode_days(left, "left").join(resting, on=_KEY, how="semi").height
 
     def _weigh(self, tickers: pl.DataFrame) -> Work:
         """Weigh what is missing: chains of a ticker are as long as they may be, at best."""
@@ -161,7 +174,7 @@ def _group(standing: Standing, open_units: pl.DataFrame) -> Iterator[WaitingUnit
         holding = select_units(standing.missing, units).group_by("ticker").agg(units=pl.len())
         named = holding.sort(-pl.col("units").cast(pl.Int64), "ticker")["ticker"]
         yield WaitingUnits(
-            kind=name,  # type: ignore[arg-type]
+            kind=name,
             units=units.height,
             **_sum_up(units["missing"]),
             tickers=named.head(NAMED_TICKERS).to_list(),

@@ -27,6 +27,7 @@ from smallcaps_assets.lake.storage.holders import Holder
 from smallcaps_assets.lake.storage.processes import Liveness, judge_process, parse_identity
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
 from smallcaps_assets.lakehouse import Lakehouse
+from smallcaps_assets.operations.standing.document import TickerPart
 from smallcaps_assets.operations.standing.ticker import measure_ticker
 from smallcaps_assets.operations.standing.universe import measure_universe
 from smallcaps_assets.operations.status.document import (
@@ -157,8 +158,13 @@ class Look:
             ],
             coverage=cover(list(self.ledger.coverage_by_year().iter_rows()), self._find_unknown()),
             universe=universe,
-            ticker=self.ticker and measure_ticker(self.lakehouse, self.ledger, self.ticker),
+            ticker=self._measure_ticker(),
         )
+
+    def _measure_ticker(self) -> TickerPart | None:
+        if self.ticker is None:
+            return None
+        return measure_ticker(self.lakehouse, self.ledger, self.ticker)
 
     def _gather(
         self,

@@ -2,7 +2,7 @@
 
 An address says nothing of what is behind it: an emulator restarted with another seed serves
 another market from the same port, and its sessions would join those of the first.  What does not
-belong here: what a lake is bound to (``lake.roots.identity``).
+belong here: what a lake is bound to (``lake.home.identity``).
 """
 
 import logging

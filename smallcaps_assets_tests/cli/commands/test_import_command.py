@@ -7,7 +7,7 @@ import jsonschema
 import polars as pl
 import pytest
 
-from smallcaps_assets.core.documents import decode_document, describe_document
+from smallcaps_assets.core.documents import decode_json, describe_document
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.ingest.archive.document import ImportDocument
@@ -75,7 +75,7 @@ def test_import_prints_json_with_every_finding(filled: User, archive: Path) -> N
     imported = json.loads(printed)
     schema = describe_document(ImportDocument, "import ARCHIVE")
     jsonschema.Draft202012Validator(schema).validate(imported)
-    assert isinstance(decode_document(printed, ImportDocument), ImportDocument)
+    assert isinstance(decode_json(printed, ImportDocument), ImportDocument)
     by_key = {item.get("key"): item for item in imported["items"]}
     assert by_key[UNPROVEN]["verdict"] == "unproven"
     assert by_key[UNPROVEN]["files"] == ["BCPC/date=2024-01-10/trades.parquet"]

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from smallcaps_assets.cli.screens.status import render_status
-from smallcaps_assets.core.documents import decode_document
+from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.operations.status.document import (
@@ -46,7 +46,7 @@ def cover_years(count: int) -> list[YearCoverage]:
 @pytest.fixture
 def seen(filled: User) -> StatusDocument:
     """Return the status of a finished lake."""
-    return decode_document(filled.run("status", "--json").out, StatusDocument)
+    return decode_json(filled.run("status", "--json").out, StatusDocument)
 
 
 def fill(status: StatusDocument) -> StatusDocument:

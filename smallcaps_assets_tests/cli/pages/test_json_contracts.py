@@ -9,7 +9,7 @@ import pytest
 
 from smallcaps_assets.cli.endings import ErrorDocument
 from smallcaps_assets.cli.pages.json_contracts import CONTRACTS, Contract, render_page
-from smallcaps_assets.core.documents import Document, decode_document, describe_document
+from smallcaps_assets.core.documents import Document, decode_json, describe_document
 from smallcaps_assets.ingest.archive.document import ImportDocument
 from smallcaps_assets_tests.cli.cli_factories import REFUSED, User
 
@@ -38,7 +38,7 @@ def test_a_command_prints_what_its_schema_says(contract: Contract, filled: User)
     schema = json.loads(contract.render_schema())
     jsonschema.Draft202012Validator(schema).validate(plain)
     assert finished.code in contract.exit_codes
-    assert isinstance(decode_document(finished.out, contract.document), contract.document)
+    assert isinstance(decode_json(finished.out, contract.document), contract.document)
 
 
 @pytest.mark.parametrize("contract", PLANNED, ids=lambda item: item.command)
@@ -46,7 +46,7 @@ def test_a_command_without_a_plan_prints_no_document(contract: Contract, user: U
     finished = user.run(*type_command(contract, user))
 
     assert (finished.code, finished.out) == (1, "")
-    error = decode_document(finished.err, ErrorDocument)
+    error = decode_json(finished.err, ErrorDocument)
     assert (error.kind, error.exit_code) == ("missing", 1)
     assert "smallcaps plan" in error.message or "materialize daily_bars" in error.message
 
@@ -56,7 +56,7 @@ def test_a_wrong_option_prints_no_document(contract: Contract, user: User) -> No
     finished = user.run(*type_command(contract, user), "--no-such-option")
 
     assert (finished.code, finished.out) == (REFUSED, "")
-    error = decode_document(finished.err, ErrorDocument)
+    error = decode_json(finished.err, ErrorDocument)
     assert (error.kind, error.exit_code) == ("usage", REFUSED)
     assert "--no-such-option" in error.message
 

@@ -103,13 +103,22 @@ def test_an_estimate_counts_pages_files_and_trades() -> None:
 def test_hours_are_those_of_the_rates_and_of_one_processor() -> None:
     estimate = estimate_universe(expect(WHOLE, 0, 0, 0, 0), RULES, COSTS)
 
-    hours = measure_hours(estimate, COSTS)
+    hours = measure_hours(estimate)
 
     assert estimate.requests == 2
     assert hours["100/min"] == pytest.approx(2 / 100 / 60)
     assert hours["50/s"] == pytest.approx(2 / 50 / 3600)
     assert hours["100/s"] == pytest.approx(2 / 100 / 3600)
     assert hours["cpu"] == pytest.approx(len(SESSIONS) * COSTS.session_s / 3600)
+
+
+def test_what_a_lake_taught_of_times_is_kept() -> None:
+    learned = Calibration(row_s=1.0, session_s=2.0, learned_sessions=5)
+
+    kept = calibrate_units(learned)
+
+    assert (kept.row_s, kept.session_s) == (1.0, 2.0)
+    assert kept.block_bytes < learned.block_bytes
 
 
 def test_nothing_that_is_owed_costs_nothing() -> None:

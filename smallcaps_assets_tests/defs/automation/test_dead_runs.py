@@ -84,7 +84,7 @@ def test_a_run_whose_process_is_dead_is_ended_as_canceled(site: Site) -> None:
 
     said, _ = evaluate(site)
 
-    assert said.startswith("ended 1 runs")
+    assert said.startswith("ended 1 run of")
     ended = site.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.CANCELED

@@ -29,6 +29,7 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     PartitionConflictError,
 )
+from smallcaps_assets.ingest.derived import index_stored
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets_tests.defs.defs_factories import publish, read_statuses
 from smallcaps_assets_tests.defs.run_factories import (
@@ -113,7 +114,7 @@ def test_register_plan_shows_a_key_that_returns_without_its_data_as_missing(
         publish(lakehouse, keys[1:])
         register_plan(site.instance, lakehouse)
         lose_session(lakehouse, "BCPC_2024-01-09")
-        lakehouse.ledger.reindex(lakehouse.sessions.iter_receipts())
+        index_stored(lakehouse)
         publish(lakehouse, keys)
 
         facts = register_plan(site.instance, lakehouse)

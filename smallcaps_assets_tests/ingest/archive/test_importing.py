@@ -23,7 +23,7 @@ from smallcaps_assets.ingest.derived import index_stored, refresh_catalog
 from smallcaps_assets.lake.interchange.archives import Stray
 from smallcaps_assets.lake.interchange.export import export_dates, export_session_files
 from smallcaps_assets.lake.paths.names import encode_ticker
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
@@ -307,17 +307,24 @@ def test_import_never_replaces_what_the_lake_has(
     assert list_lake(lakehouse) == before
 
 
+def lose_ledger(lakehouse: Lakehouse) -> Lakehouse:
+    """Remove the ledger, and open the lake as a new process does."""
+    lakehouse.ledger.close()
+    lakehouse.layout.ledger_file.unlink()
+    return Lakehouse(lakehouse.settings, clock=lakehouse.clock)
+
+
 def test_import_takes_a_receipt_that_the_ledger_lacks_for_stored(
     lakehouse: Lakehouse, archive: Path
 ) -> None:
     """A kill between files and ledger leaves it so."""
     run_import(lakehouse, archive)
-    lakehouse.ledger.reindex([])
+    fresh = lose_ledger(lakehouse)
 
-    sessions = run_import(lakehouse, archive)
+    sessions = run_import(fresh, archive)
 
     assert sessions[KEY].action is Action.KNOWN
-    assert lakehouse.ledger.states([KEY]) == {KEY: states.COMPLETE}
+    assert fresh.ledger.states([KEY]) == {KEY: states.COMPLETE}
 
 
 def test_lost_ledger_learns_imported_sessions_from_their_receipts(
@@ -325,12 +332,12 @@ def test_lost_ledger_learns_imported_sessions_from_their_receipts(
 ) -> None:
     write_session(tmp_path / "archive", Layout.DATES, cut_to_seconds(Layout.DATES))
     first = run_import(lakehouse, tmp_path / "archive")
-    lakehouse.ledger.reindex([])
+    fresh = lose_ledger(lakehouse)
 
-    index_stored(lakehouse)
+    index_stored(fresh)
 
-    assert lakehouse.ledger.states([KEY]) == {KEY: states.IMPORTED_UNPROVEN}
-    assert run_import(lakehouse, tmp_path / "archive")[KEY].findings == first[KEY].findings
+    assert fresh.ledger.states([KEY]) == {KEY: states.IMPORTED_UNPROVEN}
+    assert run_import(fresh, tmp_path / "archive")[KEY].findings == first[KEY].findings
 
 
 # -- accepted without proof, tried without writing ---------------------------------------

@@ -10,8 +10,9 @@ from smallcaps_assets.core import states
 from smallcaps_assets.core.ticks.disputes import RESIDUAL, SURPLUS, UNPROVEN
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.ingest.derived import index_stored
+from smallcaps_assets.ingest.proof.judging import open_stored
 from smallcaps_assets.ingest.ticks.backfill import Backfill
-from smallcaps_assets.ingest.ticks.download import open_stored
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
@@ -119,7 +120,7 @@ def test_a_lake_of_before_is_judged_by_what_its_receipts_hold(tmp_path: Path) ->
         lakehouse = make_lakehouse(tmp_path, server.url, clock=lambda: LATER)
         download(lakehouse, KEYS)
         write_bars(lakehouse, {("ABCD", date): ROWS for date in WEEK})
-        lakehouse.ledger.reindex(lakehouse.sessions.iter_receipts())
+        index_stored(lakehouse)
         again = download_by_run(lakehouse)
 
     assert again.keys() == set(KEYS)

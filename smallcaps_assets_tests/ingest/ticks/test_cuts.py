@@ -15,7 +15,7 @@ from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.emulator.source import StaticSource
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS
 from smallcaps_assets_tests.ingest.ingest_factories import (
@@ -175,9 +175,9 @@ def test_any_cut_of_the_work_gives_the_same_entries_rows_and_hashes(
 ) -> None:
     """Plans, orders, chain and page limits and times of commit do not show."""
     span, tapes = market
-    told = [run(data.draw(cuts(span)), span, tapes) for _ in range(3)]
+    told = [run(data.draw(cuts(span)), span, tapes) for _ in range(2)]
 
-    assert told[0] == told[1] == told[2]
+    assert told[0] == told[1]
     _, sessions, closed = told[0]
     rows = {
         key: tapes[ticker].get(date, [])

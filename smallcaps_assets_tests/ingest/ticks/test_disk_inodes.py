@@ -8,6 +8,7 @@ import pytest
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
 from smallcaps_assets.errors import LakeError
+from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.lakehouse_factories import SESSIONS, download_plan, plan_small_lake
 
 
@@ -48,7 +49,7 @@ def test_inodes_that_run_out_are_told_and_nothing_is_torn(
         with pytest.raises(LakeError) as raised:
             download_plan(lakehouse)
         said.append(str(raised.value))
-        lakehouse.forget_lake()
+        lakehouse = Lakehouse(lakehouse.settings, clock=lakehouse.clock)
         for path in ballast:
             path.unlink()
         stored = list(lakehouse.sessions.iter_receipts())

@@ -30,7 +30,6 @@ from smallcaps_assets_tests.ingest.ingest_factories import make_settings as make
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk
 from smallcaps_assets_tests.lakehouse_factories import (
     SmallLake,
-    build_small_lake,
     count_trade_requests,
     download_plan,
     flip_byte,
@@ -57,8 +56,12 @@ def hash_all(lakehouse: Lakehouse) -> dict[str, str]:
 
 @pytest.fixture
 def segments(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
-    """Return a finished lake of segments."""
-    return build_small_lake(tmp_path, market_server.url)
+    """Return a finished lake of one segment, however slow the machine is."""
+    planned = plan_small_lake(tmp_path, market_server.url)
+    settings = planned.settings.model_copy(update={"commit_interval_s": 600.0})
+    lakehouse = Lakehouse(settings, clock=planned.clock)
+    download_plan(lakehouse)
+    return lakehouse
 
 
 def test_a_second_download_into_segments_asks_for_nothing(

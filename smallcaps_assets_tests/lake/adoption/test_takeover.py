@@ -19,10 +19,10 @@ from smallcaps_assets.errors import (
     StorageError,
 )
 from smallcaps_assets.lake.adoption.takeover import OLD_FOLDER
+from smallcaps_assets.lake.home.identity import LakeSource, open_lake, read_identity
+from smallcaps_assets.lake.home.place import put_lake, recall_home
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import LakeSource, open_lake, read_identity
-from smallcaps_assets.lake.roots.place import put_lake, recall_home
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets.lake.storage.lock import LakeLock

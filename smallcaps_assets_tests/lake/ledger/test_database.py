@@ -29,9 +29,8 @@ DOWNGRADE = """
 DROP TRIGGER sessions_are_tallied;
 DROP TRIGGER sessions_are_untallied;
 DROP TRIGGER sessions_are_moved;
-DROP TRIGGER requests_are_summed;
+DROP TRIGGER requests_are_counted;
 DROP TABLE tallies_by_year;
-DROP TABLE requests_by_year;
 DROP INDEX open_sessions;
 CREATE INDEX missing_sessions ON sessions (ticker, session_date, state)
     WHERE is_planned = 1 AND is_green = 0;
@@ -43,6 +42,17 @@ CREATE TRIGGER sessions_are_moved AFTER UPDATE ON sessions BEGIN DELETE FROM tal
 PRAGMA user_version = 1;
 """
 """What makes a ledger of version 1 of a present one, its triggers cut short."""
+
+
+BEFORE = """
+DROP TRIGGER requests_are_counted;
+CREATE TABLE requests_by_year (ticker TEXT, year INTEGER, requests INTEGER);
+CREATE TRIGGER requests_are_summed AFTER INSERT ON attempts BEGIN
+    UPDATE facts SET value = value + NEW.requests WHERE name = 'requests';
+    INSERT INTO requests_by_year VALUES (NEW.ticker, 2024, NEW.requests);
+END;
+"""
+"""What makes a ledger as earlier versions did of a present one."""
 
 
 def execute(path: Path, statement: str) -> None:
@@ -80,6 +90,21 @@ def test_open_of_an_old_ledger_loses_nothing(path: Path, ledger_class: type[Ledg
         assert opened.coverage_by_year().rows() == [("AAA", 2024, 1, 1)]
         opened.check()
         assert opened.counts() == {"complete": 1}
+
+
+def test_a_ledger_that_summed_requests_by_year_counts_them_on(path: Path) -> None:
+    execute(path, BEFORE)
+    with LedgerReader(path) as reader:
+        reader.check()
+
+    with Ledger(path) as ledger:
+        ledger.record_attempt(make_attempt(requests=7))
+        ledger.check()
+        assert ledger.totals().requests == 7
+    with sqlite3.connect(path) as connection:
+        count = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'requests*'"
+        assert connection.execute(count).fetchall() == [(1,)]
+    connection.close()
 
 
 def test_upgraded_ledger_goes_on_counting(path: Path) -> None:

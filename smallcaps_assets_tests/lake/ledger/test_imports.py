@@ -8,7 +8,7 @@ from smallcaps_assets.lake.ledger.import_records import ImportRecord
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets.lake.ledger.writer import Ledger
-from smallcaps_assets_tests.lake.ledger_factories import make_plan
+from smallcaps_assets_tests.lake.ledger_factories import forget_stored, make_plan
 
 KEY = "ABCD_2024-03-15"
 UNPROVEN = ImportRecord(KEY, "unproven", "f", 7, 70, 100.0, 6, ("a: cut_to_seconds: all",))
@@ -61,12 +61,12 @@ def test_failed_download_leaves_what_was_imported_readable(ledger: Ledger) -> No
     assert ledger.imports([KEY]) == {KEY: UNPROVEN}
 
 
-def test_reindex_without_receipts_forgets_imports(ledger: Ledger) -> None:
+def test_a_rebuild_without_records_forgets_imports(ledger: Ledger) -> None:
     ledger.record_plan(make_plan(KEY))
     other = ImportRecord("EFGH_2024-03-15", "unproven", "h", 1, 10)
     ledger.record_imports([UNPROVEN, other])
 
-    ledger.reindex([])
+    forget_stored(ledger)
 
     assert ledger.states([KEY, other.key]) == {KEY: states.PLANNED}
     assert ledger.imports([KEY, other.key]) == {}

@@ -2,7 +2,6 @@ import datetime as dt
 import inspect
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +14,16 @@ from hypothesis import strategies as st
 
 from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.states import GREEN
-from smallcaps_assets.errors import DataError, LedgerMismatchError
+from smallcaps_assets.errors import DataError
 from smallcaps_assets.lake.ledger.database import open_database
-from smallcaps_assets.lake.ledger.rows import ReindexFacts, receipt_row
+from smallcaps_assets.lake.ledger.rows import receipt_row
 from smallcaps_assets.lake.ledger.sql import schema as ledger_schema
 from smallcaps_assets.lake.ledger.sql import statements as ledger_sql
 from smallcaps_assets.lake.ledger.writer import Ledger, discard_damaged_ledger, discard_ledger
-from smallcaps_assets.lake.sessions.receipts import Receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets_tests.lake.ledger_factories import (
     NOON,
+    forget_stored,
     list_missing,
     make_attempt,
     make_failure,
@@ -49,7 +48,7 @@ def act(ledger: Ledger, action: str, *keys: str) -> None:
         case "failed" | "quarantined":
             ledger.record_failures([make_failure(key, action) for key in keys])
         case _:
-            ledger.reindex([make_receipt(key) for key in keys])
+            forget_stored(ledger)
 
 
 @pytest.mark.parametrize(
@@ -160,56 +159,6 @@ def test_attempts_cannot_be_changed_or_removed(ledger: Ledger) -> None:
     other.close()
 
 
-def test_reindex_makes_a_lost_ledger_anew(tmp_path: Path) -> None:
-    receipts = [make_receipt(A1), make_receipt(A2, rows=0), make_receipt(B1)]
-    with Ledger(tmp_path / "old.sqlite") as old, Ledger(tmp_path / "new.sqlite") as new:
-        old.record_receipts(receipts)
-        was_indexed = new.is_indexed
-
-        facts = new.reindex(receipts)
-
-        assert facts == ReindexFacts(receipts=3, unproven=0)
-        assert (was_indexed, new.is_indexed) == (False, True)
-        assert new.receipts().equals(old.receipts())
-
-
-def test_reindex_plans_again_what_has_no_receipt(ledger: Ledger) -> None:
-    """L1: only a receipt makes a session green."""
-    ledger.record_plan(make_plan(A1, A2))
-    ledger.record_receipts([make_receipt(A1), make_receipt(A2), make_receipt(B1)])
-
-    facts = ledger.reindex([make_receipt(A1)])
-
-    assert facts == ReindexFacts(receipts=1, unproven=2)
-    assert list_missing(ledger) == [A2]
-    assert ledger.states([A1, A2, B1]) == {A1: "complete", A2: "planned"}
-
-
-def test_reindex_keeps_plan_failures_and_attempts(ledger: Ledger) -> None:
-    ledger.record_plan(make_plan(A1, A2))
-    ledger.record_receipts([make_receipt(A1)])
-    ledger.record_failures([make_failure(A2)])
-    ledger.record_attempt(make_attempt(requests=4))
-    before = (ledger.coverage(), ledger.totals())
-
-    ledger.reindex([make_receipt(A1)])
-
-    assert ledger.coverage().equals(before[0])
-    assert ledger.totals() == before[1]
-
-
-def test_reindex_that_meets_a_bad_receipt_changes_nothing(ledger: Ledger) -> None:
-    def read_receipts() -> Iterator[Receipt]:
-        yield make_receipt(A1)
-        raise LedgerMismatchError("receipt was edited")
-
-    with pytest.raises(LedgerMismatchError, match="edited"):
-        ledger.reindex(read_receipts())
-
-    assert ledger.states([A1]) == {}
-    assert ledger.reindex([make_receipt(A1)]).receipts == 1
-
-
 def test_every_recording_is_counted_and_no_question_is(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         counts = [ledger.count_commits()]
@@ -232,7 +181,8 @@ def test_discard_ledger_makes_room_for_a_new_one(tmp_path: Path) -> None:
     discard_ledger(path, FileSystem())
 
     with Ledger(path) as ledger:
-        assert ledger.reindex([make_receipt(A1)]).receipts == 1
+        ledger.record_receipts([make_receipt(A1)])
+        assert ledger.totals().sessions == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ledger.sqlite", "ledger.sqlite.damaged"]
 
 
@@ -256,7 +206,8 @@ def test_discard_damaged_ledger_finds_damage_anywhere(
 
     assert discard_damaged_ledger(path, FileSystem())
     with Ledger(path) as ledger:
-        assert ledger.reindex([make_receipt(A1)]).receipts == 1
+        ledger.record_receipts([make_receipt(A1)])
+        assert ledger.totals().sessions == 1
 
 
 actions = st.lists(

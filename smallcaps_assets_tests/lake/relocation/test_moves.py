@@ -10,6 +10,8 @@ import pytest
 
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.errors import ConfigError, LakeError, PartitionConflictError, StorageError
+from smallcaps_assets.lake.home.identity import open_lake
+from smallcaps_assets.lake.home.place import put_lake, recall_home, require_mounted
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.relocation.moves import (
     Removal,
@@ -20,15 +22,13 @@ from smallcaps_assets.lake.relocation.moves import (
     require_room,
     switch_lake,
 )
-from smallcaps_assets.lake.roots.identity import open_lake
-from smallcaps_assets.lake.roots.place import put_lake, recall_home, require_mounted
 from smallcaps_assets.lake.segments.commit import commit_segments
 from smallcaps_assets.lake.segments.reading import list_months, read_entries, read_month
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.storage.free_space import FreeSpace
 from smallcaps_assets.lake.upkeep.snapshots import index_month, write_snapshot
 from smallcaps_assets_tests.lake.disks import Crash, PowerLossDisk, QuotaDisk, ScriptedDisk
-from smallcaps_assets_tests.lake.root_factories import SOURCE, list_files, make_folder
+from smallcaps_assets_tests.lake.home_factories import SOURCE, list_files, make_folder
 from smallcaps_assets_tests.lake.segments.lake_of_segments import (
     SMALL,
     make_draft,

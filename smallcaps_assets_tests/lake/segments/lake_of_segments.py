@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 from msgspec.structs import replace
 
+from smallcaps_assets.core.keys import month_of
 from smallcaps_assets.core.segments.entries import Entry, frame_entries
 from smallcaps_assets.core.ticks.content_hash import hash_trades
 from smallcaps_assets.lake.segments.closing import Draft, close_segment
 from smallcaps_assets.lake.segments.commit import SegmentLake
-from smallcaps_assets.lake.segments.names import Naming, month_of
+from smallcaps_assets.lake.segments.names import Naming
 from smallcaps_assets.lake.segments.parts import SHAPE, PartShape
 from smallcaps_assets.lake.segments.reading import read_month, read_rows
 from smallcaps_assets.lake.storage.files import FileSystem

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from smallcaps_assets.core.documents import Document, decode_document
 from smallcaps_assets.errors import SmallcapsError
+from smallcaps_assets.lake.home.identity import read_identity
+from smallcaps_assets.lake.home.register import read_register
 from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import read_identity
-from smallcaps_assets.lake.roots.register import read_register
 from smallcaps_assets.lake.sessions.receipts import parse_receipt
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.plan_record import parse_plan_text
@@ -20,16 +19,9 @@ NEARLY = b'{"receipt_version":1,"a":' + b"[" * 980 + b"]" * 980 + b"}"
 HOSTILE = {"nested": NESTED, "nearly": NEARLY, "cut": b'{"a', "binary": b"\x80\xff", "empty": b""}
 
 
-class Counted(Document, frozen=True, kw_only=True):
-    """A document with one member."""
-
-    count: int
-
-
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "receipt": lambda content: parse_receipt(content, where="r"),
     "plan": lambda content: parse_plan_text(content, where="p"),
-    "document": lambda content: decode_document(content, Counted),
 }
 
 

@@ -11,8 +11,8 @@ from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
 from smallcaps_assets.lake.storage.local import LocalStorage
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
+from smallcaps_assets_tests.lake.home_factories import list_files, make_folder
 from smallcaps_assets_tests.lake.lake_factories import SESSION, make_facts, make_tape
-from smallcaps_assets_tests.lake.root_factories import list_files, make_folder
 from smallcaps_assets_tests.lake.segments.lake_of_segments import SOURCE
 
 

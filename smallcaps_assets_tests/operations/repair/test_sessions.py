@@ -7,7 +7,7 @@ from typing import Final
 
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.core.verdicts import Verdict
-from smallcaps_assets.lake.paths.root import Tree
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.sessions.damages import EVIDENCE_NAME
 from smallcaps_assets.lake.storage.files import TEMPORARY_PREFIX
 from smallcaps_assets.lakehouse import Lakehouse

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
-from smallcaps_assets.core.documents import decode_document
+from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import QUARANTINED
 from smallcaps_assets.emulator.http.server import EmulatorServer
@@ -58,7 +58,7 @@ def test_publish_report_writes_what_was_measured(published: PublishedReport) -> 
     assert page.count("data:image/png;base64,") == 4
     assert "no attempt failed" in page
     assert published.coverage.startswith("![Coverage](data:image/png;base64,")
-    assert decode_document(published.file.read_bytes(), ReportDocument) == published.report
+    assert decode_json(published.file.read_bytes(), ReportDocument) == published.report
 
 
 def test_the_page_asks_nobody_for_anything(published: PublishedReport) -> None:

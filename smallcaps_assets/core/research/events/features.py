@@ -7,7 +7,6 @@ What belongs here: figures of bars that were final by then.  What does not: anyt
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from smallcaps_assets.core.reference.splits import label_split_factor
@@ -23,8 +22,6 @@ KEY: Final = ["ticker", "known_timestamp"]
 _SESSION: Final = ["ticker", "session_date"]
 _NS_PER_MINUTE: Final = 60_000_000_000
 _RETURN_SESSIONS: Final = 5
-
-Floats = npt.NDArray[np.float64]
 
 
 def build_event_features(

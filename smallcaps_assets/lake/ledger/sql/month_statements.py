@@ -8,7 +8,7 @@ What belongs here: SQL of the tables ``months``, ``ticker_months``, ``lost_proof
 from collections.abc import Iterable
 from typing import Final
 
-from smallcaps_assets.lake.ledger.sql.statements import DEMOTE_UNPROVEN, FORGOTTEN
+from smallcaps_assets.lake.ledger.sql.statements import FORGOTTEN
 
 MONTH_RECORDS: Final = """
 SELECT month, record, sha256, bytes, sessions, green, rows, parts, replaces, is_lost FROM months
@@ -130,7 +130,9 @@ ORDER BY ticker, session_date
 FORGET_VANISHED: Final = (
     "DELETE FROM comparisons WHERE ticker = ? AND session_date = ?",
     "DELETE FROM sessions WHERE ticker = ? AND session_date = ? AND is_planned = 0",
-    DEMOTE_UNPROVEN.partition("WHERE")[0] + "WHERE ticker = ? AND session_date = ?",
+    """
+    UPDATE sessions SET state = 'planned', FORGOTTEN WHERE ticker = ? AND session_date = ?
+    """.replace("FORGOTTEN", FORGOTTEN),
 )
 """A session that a record told of, and no longer does."""
 _IS_UNTOLD: Final = """NOT EXISTS (

@@ -4,7 +4,7 @@ What belongs here: tables, indices, triggers.  What does not: statements that as
 (``statements``).
 
 Two tables hold what happened and what is: ``attempts`` is append-only, ``sessions`` has the
-state of each ticker-session.  ``tallies`` and the tables by year are counts, kept by triggers
+state of each ticker-session.  ``tallies`` and ``tallies_by_year`` are counts, kept by triggers
 within the same transaction, so that counting a million sessions reads a dozen rows.  A plan or
 a rebuild touches all sessions: it counts once, at its end, with the triggers put aside.
 
@@ -23,29 +23,18 @@ CREATE INDEX open_sessions ON sessions
 WHERE is_planned = 1 AND state NOT IN ('complete', 'empty', 'empty_unverified')
 """
 
-YEARS: Final = (
-    """
-    CREATE TABLE tallies_by_year (
-        ticker TEXT NOT NULL,
-        year INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        is_planned INTEGER NOT NULL,
-        sessions INTEGER NOT NULL,
-        rows INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        PRIMARY KEY (ticker, year, state, is_planned)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE requests_by_year (
-        ticker TEXT NOT NULL,
-        year INTEGER NOT NULL,
-        requests INTEGER NOT NULL,
-        PRIMARY KEY (ticker, year)
-    ) WITHOUT ROWID
-    """,
-)
-"""What is done and what it cost, by ticker and year."""
+TALLIES_BY_YEAR: Final = """
+CREATE TABLE tallies_by_year (
+    ticker TEXT NOT NULL,
+    year INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    is_planned INTEGER NOT NULL,
+    sessions INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (ticker, year, state, is_planned)
+) WITHOUT ROWID
+"""
 
 _ADD: Final = """
     INSERT INTO tallies (state, is_planned, sessions, rows, bytes)
@@ -82,18 +71,8 @@ CREATE_TALLY_TRIGGERS: Final = tuple(
 )
 DROP_TALLY_TRIGGERS: Final = tuple(f"DROP TRIGGER IF EXISTS {name}" for name in TALLY_TRIGGERS)
 
-TRIGGERS: Final = (
-    """
-    CREATE TRIGGER requests_are_summed AFTER INSERT ON attempts
-    BEGIN
-        UPDATE facts SET value = value + NEW.requests WHERE name = 'requests';
-        INSERT INTO requests_by_year
-        VALUES (NEW.ticker, CAST(substr(NEW.first_session, 1, 4) AS INTEGER), NEW.requests)
-        ON CONFLICT DO UPDATE SET requests = requests + excluded.requests;
-    END
-    """,
-    *CREATE_TALLY_TRIGGERS,
-)
+RETIRED: Final = (("trigger", "requests_are_summed"), ("table", "requests_by_year"))
+"""What a ledger has until it is written again by this version."""
 
 FORGET_TALLIES: Final = ("DELETE FROM tallies", "DELETE FROM tallies_by_year")
 
@@ -198,27 +177,26 @@ SCHEMA: Final = (
     """,
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "INSERT INTO facts VALUES ('requests', 0)",
-    *YEARS,
-    *TRIGGERS,
+    TALLIES_BY_YEAR,
+    *CREATE_TALLY_TRIGGERS,
 )
 """Statements that make an empty ledger, in order."""
 
 UPGRADE: Final = (
     "DROP INDEX missing_sessions",
     OPEN_SESSIONS,
-    *YEARS,
-    """
-    INSERT INTO requests_by_year
-    SELECT ticker, CAST(substr(first_session, 1, 4) AS INTEGER), sum(requests)
-    FROM attempts GROUP BY 1, 2
-    """,
-    "DROP TRIGGER requests_are_summed",
+    TALLIES_BY_YEAR,
     *DROP_TALLY_TRIGGERS,
-    *TRIGGERS,
+    *CREATE_TALLY_TRIGGERS,
 )
 """Statements that make a ledger of version 1 one of version 2; its tallies are then counted."""
 
 ADDITIONS: Final = (
+    *(f"DROP {kind} IF EXISTS {name}" for kind, name in RETIRED),
+    """
+    CREATE TRIGGER IF NOT EXISTS requests_are_counted AFTER INSERT ON attempts
+    BEGIN UPDATE facts SET value = value + NEW.requests WHERE name = 'requests'; END
+    """,
     """
     CREATE TABLE IF NOT EXISTS imports (
         ticker TEXT NOT NULL,

@@ -306,35 +306,9 @@ INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value
 FACT: Final = "SELECT value FROM facts WHERE name = :name"
 COUNT_COMMIT: Final = "UPDATE facts SET value = value + 1 WHERE name = 'commits'"
 
-CREATE_FOUND: Final = """
-CREATE TEMP TABLE found (
-    ticker TEXT NOT NULL,
-    session_date TEXT NOT NULL,
-    PRIMARY KEY (ticker, session_date)
-) WITHOUT ROWID
-"""
-FORGET_COMPARISONS: Final = "DELETE FROM comparisons"
-INSERT_FOUND: Final = "INSERT INTO found VALUES (:ticker, :session_date)"
-RECORD_FOUND: Final = (INSERT_FOUND, RECORD_RECEIPT, RECORD_COMPARISON)
-COUNT_FOUND: Final = "SELECT count(*) FROM found"
-FORGET_UNPROVEN: Final = """
-DELETE FROM sessions
-WHERE (is_green = 1 OR state = 'disputed') AND is_planned = 0 AND NOT EXISTS (
-    SELECT 1 FROM found
-    WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
-)
-"""
 FORGOTTEN: Final = """rows = NULL, bytes = NULL, sha256 = NULL, content_hash = NULL, pages = NULL,
     requests = NULL, repeats_dropped = NULL, is_seam_ambiguous = NULL, committed_at = NULL,
     error_kind = NULL, error_message = NULL"""
-DEMOTE_UNPROVEN: Final = """
-UPDATE sessions SET state = 'planned', FORGOTTEN
-WHERE (is_green = 1 OR state = 'disputed') AND NOT EXISTS (
-    SELECT 1 FROM found
-    WHERE found.ticker = sessions.ticker AND found.session_date = sessions.session_date
-)
-""".replace("FORGOTTEN", FORGOTTEN)
-
 RECORD_IMPORT: Final = """
 INSERT OR REPLACE INTO imports VALUES (
     :ticker, :session_date, :verdict, :fingerprint, :rows, :bytes, :bar_volume, :bar_trade_count,
@@ -352,20 +326,6 @@ ON CONFLICT DO UPDATE SET
 WHERE state IN ('planned', 'failed', 'not_entitled', 'imported_unproven')
 """
 FORGET_IMPORTS: Final = "DELETE FROM imports"
-FORGET_UNIMPORTED: Final = """
-DELETE FROM sessions
-WHERE state = 'imported_unproven' AND is_planned = 0 AND NOT EXISTS (
-    SELECT 1 FROM imports
-    WHERE imports.ticker = sessions.ticker AND imports.session_date = sessions.session_date
-)
-"""
-DEMOTE_UNIMPORTED: Final = """
-UPDATE sessions SET state = 'planned'
-WHERE state = 'imported_unproven' AND NOT EXISTS (
-    SELECT 1 FROM imports
-    WHERE imports.ticker = sessions.ticker AND imports.session_date = sessions.session_date
-)
-"""
 IMPORTS: Final = """
 SELECT ticker || '_' || session_date, verdict, fingerprint, rows, bytes, bar_volume,
     bar_trade_count, findings

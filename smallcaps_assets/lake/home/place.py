@@ -18,14 +18,14 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import RECEIPTS_FORMAT, read_identity
-from smallcaps_assets.lake.roots.register import (
+from smallcaps_assets.lake.home.identity import RECEIPTS_FORMAT, read_identity
+from smallcaps_assets.lake.home.register import (
     RootRegister,
     home_entry,
     read_register,
     write_register,
 )
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 
 IGNORED_NAMES: Final = ("lost+found",)

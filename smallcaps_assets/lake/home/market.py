@@ -7,8 +7,8 @@ What does not: the identity of a source (``identity``), and who serves it (``cli
 from pathlib import Path
 
 from smallcaps_assets.core.vendor import SCENARIOS_MARK
-from smallcaps_assets.lake.roots.identity import read_identity
-from smallcaps_assets.lake.roots.place import recall_home
+from smallcaps_assets.lake.home.identity import read_identity
+from smallcaps_assets.lake.home.place import recall_home
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.settings import Settings, Source
 

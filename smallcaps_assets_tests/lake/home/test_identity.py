@@ -9,14 +9,14 @@ from smallcaps_assets.errors import (
     MissingPartitionError,
     PartitionConflictError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots.identity import (
+from smallcaps_assets.lake.home.identity import (
     LakeIdentity,
     LakeSource,
     describe_source,
     open_lake,
     read_identity,
 )
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.schemas import SCHEMA_VERSION
 from smallcaps_assets_tests.lake.disks import Crash, ScriptedDisk

@@ -24,14 +24,14 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.paths.root import Tree
-from smallcaps_assets.lake.roots.register import (
+from smallcaps_assets.lake.home.register import (
     RootRegister,
     home_entry,
     read_register,
     write_register,
 )
+from smallcaps_assets.lake.paths.layout import LakeLayout
+from smallcaps_assets.lake.paths.trees import Tree
 from smallcaps_assets.lake.storage.files import FileSystem, find_existing
 from smallcaps_assets.lake.storage.lock import LakeLock
 from smallcaps_assets.schemas import SCHEMA_VERSION
@@ -89,7 +89,7 @@ class LakeIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source(self) -> LakeSource:
-        """Return the source the lake is bound to."""
+        """The source the lake is bound to."""
         return LakeSource(self.kind, self.name)
 
 
@@ -101,7 +101,7 @@ def describe_source(
     replay: Path | None = None,
     has_scenarios: bool = False,
 ) -> LakeSource:
-    """Return the identity of a source.
+    """Name a source as lakes are bound to it.
 
     The vendor's two addresses are one source, and so are all addresses of this machine: the port
     of an emulator changes with every start, its seed or replay folder does not.
@@ -126,7 +126,7 @@ def describe_source(
 
 
 def open_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> LakeIdentity:
-    """Return the identity of a lake, which is created when there is none.
+    """Open a lake by its identity, which is created when there is none.
 
     Raises:
         PartitionConflictError: It belongs to another source or a newer version, or it holds
@@ -164,7 +164,7 @@ def check_lake(layout: LakeLayout, fs: FileSystem, source: LakeSource) -> None:
 
 
 def read_identity(layout: LakeLayout, fs: FileSystem) -> LakeIdentity:
-    """Return the identity of a lake.
+    """Read the identity of a lake.
 
     Raises:
         MissingPartitionError: There is no lake.

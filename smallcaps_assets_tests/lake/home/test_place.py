@@ -13,10 +13,9 @@ from smallcaps_assets.errors import (
     PartitionConflictError,
     StorageError,
 )
-from smallcaps_assets.lake.paths.layout import LakeLayout
-from smallcaps_assets.lake.roots import identity
-from smallcaps_assets.lake.roots.identity import open_lake, read_identity, write_identity
-from smallcaps_assets.lake.roots.place import (
+from smallcaps_assets.lake.home import identity
+from smallcaps_assets.lake.home.identity import open_lake, read_identity, write_identity
+from smallcaps_assets.lake.home.place import (
     find_home,
     recall_home,
     refuse_lost_place,
@@ -24,8 +23,9 @@ from smallcaps_assets.lake.roots.place import (
     require_mounted,
     restore_register,
 )
+from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets_tests.lake.disks import ScriptedDisk
-from smallcaps_assets_tests.lake.root_factories import SOURCE, make_folder
+from smallcaps_assets_tests.lake.home_factories import SOURCE, make_folder
 
 FS: Final = ScriptedDisk()
 

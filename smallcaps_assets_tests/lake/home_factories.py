@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from smallcaps_assets.lake.roots.identity import LakeSource
+from smallcaps_assets.lake.home.identity import LakeSource
 
 SOURCE: Final = LakeSource("emulator", "seed=1")
 
