@@ -1,7 +1,7 @@
 """What records say of sessions that the ledger proves and does not list.
 
 What belongs here: finding them by the ledger and reading no more records than those that hold them.
-What does not: which sessions are listed (``core.segments.indexing.is_plain``), whole months
+What does not: which sessions are listed (``core.segments.indexing``), whole months
 (``lake.segments.reading``).
 """
 
