@@ -178,6 +178,7 @@ def test_batches_of_a_universe_are_counted_from_one(batches: int) -> None:
     figure = draw_batches(frame)
 
     (axes,) = figure.axes
-    assert [bar.get_height() for bar in axes.patches] == frame["sessions"].to_list()
+    heights = [bar.get_height() for container in axes.containers for bar in container]
+    assert heights == frame["sessions"].to_list()
     assert axes.get_xlabel() == "batch"
     check_texts(figure)

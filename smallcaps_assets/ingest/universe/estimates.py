@@ -22,7 +22,7 @@ from smallcaps_assets.core.universe.progress import PROVEN, measure_units, selec
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import learn_costs
 from smallcaps_assets.ingest.derived import refresh_ledger
-from smallcaps_assets.ingest.ticks.download import REFUSED_FOR
+from smallcaps_assets.ingest.ticks.failing import REFUSED_FOR
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 
