@@ -13,7 +13,14 @@ from smallcaps_assets.core.events.rules import EVENT_NAMES
 from smallcaps_assets.core.figures import GB, MB
 from smallcaps_assets.core.plan.windows import DEFAULT_WINDOWS
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.plots.plan import draw_calendar, draw_comparison, draw_events, draw_ladder
+from smallcaps_assets.plots.plan import (
+    draw_batches,
+    draw_calendar,
+    draw_comparison,
+    draw_events,
+    draw_ladder,
+    draw_years,
+)
 from smallcaps_assets.plots.style import COLOUR_MAP, embed, render_figure
 from smallcaps_assets_tests.plots.chart_texts import check_texts
 
@@ -148,3 +155,29 @@ def test_render_figure_is_repeatable_and_embed_shows_it() -> None:
     assert pictures[0] == pictures[1]
     assert pictures[0].startswith(b"\x89PNG")
     assert embed(b"abc", "a title") == "![a title](data:image/png;base64,YWJj)"
+
+
+@pytest.mark.parametrize("years", [1, 22])
+def test_years_of_a_universe_carry_their_number(years: int) -> None:
+    counts = [1_000 * (year + 1) ** 2 for year in range(years)]
+    frame = pl.DataFrame({"year": range(2004, 2004 + years), "ticker_months": counts})
+
+    figure = draw_years(frame)
+
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert texts == {f"{count:,}" for count in counts}
+    check_texts(figure)
+
+
+@pytest.mark.parametrize("batches", [1, 107])
+def test_batches_of_a_universe_are_counted_from_one(batches: int) -> None:
+    frame = pl.DataFrame(
+        {"batch": range(1, batches + 1), "sessions": [131_000 - 700 * n for n in range(batches)]}
+    )
+
+    figure = draw_batches(frame)
+
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == frame["sessions"].to_list()
+    assert axes.get_xlabel() == "batch"
+    check_texts(figure)

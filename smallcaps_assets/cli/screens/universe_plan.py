@@ -23,7 +23,15 @@ def print_universe(lakehouse: Lakehouse, console: Console) -> None:
     """Print the published plan of a universe and what it costs."""
     record, plan = lakehouse.tables.read_universe_plan()
     console.print(_describe(record), highlight=False)
-    print_costs(estimate_plan(lakehouse, plan, gather_stored(lakehouse, plan)), console)
+    estimate = estimate_plan(lakehouse, plan, gather_stored(lakehouse, plan))
+    print_costs(estimate, console)
+    refused = estimate.refused_until
+    if refused is not None and refused >= record.first:
+        console.print(
+            f"[yellow]the plan of the key does not reach back to {refused}: plan from a later date "
+            "(--from), or months before it stay open",
+            highlight=False,
+        )
 
 
 def print_costs(estimate: UniverseEstimate, console: Console) -> None:

@@ -110,7 +110,7 @@ def start_backfill(
         run_config=None,
     )
     instance.add_backfill(backfill)
-    return backfill.backfill_id
+    return str(backfill.backfill_id)
 
 
 def find_open_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str | None:
@@ -118,7 +118,7 @@ def find_open_backfill(instance: dg.DagsterInstance, asset: dg.AssetKey) -> str 
     for status in OPEN_BACKFILLS:
         for backfill in instance.get_backfills(status=status):
             if asset in (backfill.asset_selection or ()):
-                return backfill.backfill_id
+                return str(backfill.backfill_id)
     return None
 
 

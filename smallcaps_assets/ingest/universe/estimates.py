@@ -4,6 +4,7 @@ What belongs here: what the lake knows, put beside a plan.  What does not: the a
 (``core.universe.costs``, ``core.budget``).
 """
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from smallcaps_assets.core.universe.progress import PROVEN, measure_units, selec
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import learn_costs
 from smallcaps_assets.ingest.derived import refresh_ledger
+from smallcaps_assets.ingest.ticks.download import REFUSED_FOR
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 
@@ -35,10 +37,12 @@ class Stored:
     Attributes:
         proven: Columns ``month``, ``ticker`` and ``proven`` bits, a row a month and ticker.
         costs: What a trade, a file and a request cost.
+        refused_until: Newest date too far back for the key; ``None``: nobody learnt it lately.
     """
 
     proven: pl.DataFrame
     costs: Calibration
+    refused_until: dt.date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class UniverseEstimate:
         missing_units: Units that lack something.
         hours: Hours of what is missing: by usual rates, and ``cpu`` of one processor.
         disk: Verdict on the bytes that are missing.
+        refused_until: Newest date too far back for the key; ``None``: nobody learnt it lately.
     """
 
     whole: Estimate
@@ -58,6 +63,7 @@ class UniverseEstimate:
     missing_units: int
     hours: dict[str, float]
     disk: DiskVerdict
+    refused_until: dt.date | None = None
 
 
 def gather_stored(lakehouse: Lakehouse, *plans: pl.DataFrame) -> Stored:
@@ -74,7 +80,8 @@ def gather_stored(lakehouse: Lakehouse, *plans: pl.DataFrame) -> Stored:
     with LedgerReader(lakehouse.home.ledger_file) as ledger:
         held = ledger.ticker_months(min(months), max(months))
         costs = learn_costs(ledger, default, _share(held))
-    return Stored(held.select(PROVEN.names()), calibrate_units(costs))
+        refused_until = ledger.refused_until(lakehouse.clock() - REFUSED_FOR)
+    return Stored(held.select(PROVEN.names()), calibrate_units(costs), refused_until)
 
 
 def estimate_plan(lakehouse: Lakehouse, plan: pl.DataFrame, stored: Stored) -> UniverseEstimate:
@@ -87,7 +94,12 @@ def estimate_plan(lakehouse: Lakehouse, plan: pl.DataFrame, stored: Stored) -> U
     missing = whole if lacking.equals(plan) else estimate_universe(lacking, rules, costs, runs=runs)
     free_bytes = lakehouse.free_space.measure(lakehouse.layout.lake_dir)
     return UniverseEstimate(
-        whole, missing, units, measure_hours(missing), judge_disk(missing, free_bytes)
+        whole=whole,
+        missing=missing,
+        missing_units=units,
+        hours=measure_hours(missing),
+        disk=judge_disk(missing, free_bytes),
+        refused_until=stored.refused_until,
     )
 
 
@@ -113,6 +125,7 @@ def list_numbers(estimate: UniverseEstimate) -> dict[str, Number]:
         "missing_requests": missing.requests,
         "missing_bytes_on_disk": missing.bytes_on_disk,
         "missing_hours": missing.hours,
+        "refused_until": estimate.refused_until.isoformat() if estimate.refused_until else "",
         **{f"hours_{name.replace('/', '_a_')}": hours for name, hours in estimate.hours.items()},
     }
 

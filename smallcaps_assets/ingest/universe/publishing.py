@@ -14,6 +14,7 @@ from smallcaps_assets.core.universe.publication import diff_universe_plans, judg
 from smallcaps_assets.core.verdicts import MadeTable, Number, Verdict
 from smallcaps_assets.errors import DataError, LakeError
 from smallcaps_assets.ingest.universe.estimates import (
+    Stored,
     UniverseEstimate,
     estimate_plan,
     gather_stored,
@@ -97,9 +98,12 @@ def make_universe_plan(lakehouse: Lakehouse, *, is_accepted: bool = False) -> Ma
         RefusedFileError: The file of symbols is refused.
     """
     with lakehouse.planning("planning a universe"):
-        made = measure_universe(lakehouse, is_accepted=is_accepted)
-        lakehouse.tables.write_universe_plan(made.plan, made.record, is_published=made.is_published)
-    return made
+        judged = _judge(lakehouse, is_accepted=is_accepted)
+        made = judged.made
+        lakehouse.tables.write_universe_plan(
+            made.plan, made.record, is_published=judged.is_published
+        )
+    return _complete(lakehouse, judged)
 
 
 def measure_universe(lakehouse: Lakehouse, *, is_accepted: bool = False) -> MadeUniverse:
@@ -110,20 +114,41 @@ def measure_universe(lakehouse: Lakehouse, *, is_accepted: bool = False) -> Made
         MissingPartitionError: There are no symbols.
         RefusedFileError: The file of symbols is refused.
     """
+    return _complete(lakehouse, _judge(lakehouse, is_accepted=is_accepted))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """A candidate, what it was judged by, and what follows."""
+
+    made: UniverseCandidate
+    old: pl.DataFrame
+    stored: Stored
+    verdict: Verdict
+    is_published: bool
+
+
+def _judge(lakehouse: Lakehouse, *, is_accepted: bool) -> _Judged:
     record, old = _read_published(lakehouse)
     made = build_candidate(lakehouse, {} if record is None else record.batches)
     stored = gather_stored(lakehouse, made.plan, old)
     verdict = judge_universe_plan(made.plan, old, stored.proven)
     is_published = made.plan.height > 0 and (verdict.passed or is_accepted)
+    return _Judged(made, old, stored, verdict, is_published)
+
+
+def _complete(lakehouse: Lakehouse, judged: _Judged) -> MadeUniverse:
+    """Estimate a judged candidate and tell what is to be known of it; nobody has to wait for it."""
+    made = judged.made
     return MadeUniverse(
         plan=made.plan,
         record=made.record,
-        is_published=is_published,
-        verdict=_explain(made, verdict, is_accepted=is_accepted),
+        is_published=judged.is_published,
+        verdict=_explain(judged),
         symbols=_judge_symbols(lakehouse, made.record),
         survivors=judge_survivors(made.lives, made.record.last),
-        estimate=estimate_plan(lakehouse, made.plan, stored),
-        changes=diff_universe_plans(old, made.plan),
+        estimate=estimate_plan(lakehouse, made.plan, judged.stored),
+        changes=diff_universe_plans(judged.old, made.plan),
     )
 
 
@@ -135,10 +160,10 @@ def _read_published(lakehouse: Lakehouse) -> tuple[UniverseRecord | None, pl.Dat
         return None, UNIVERSE_PLAN.empty()
 
 
-def _explain(made: UniverseCandidate, verdict: Verdict, *, is_accepted: bool) -> Verdict:
+def _explain(judged: _Judged) -> Verdict:
     """Say in the verdict what to do about a plan that owes nothing or waits."""
-    record = made.record
-    if made.plan.is_empty():
+    record, verdict = judged.made.record, judged.verdict
+    if judged.made.plan.is_empty():
         asked = record.facts["symbols"]
         summary = (
             f"none of {asked:,} symbols was listed or had a bar from {record.first} to "
@@ -148,7 +173,7 @@ def _explain(made: UniverseCandidate, verdict: Verdict, *, is_accepted: bool) ->
         return replace(verdict, passed=False, summary=summary)
     if verdict.passed:
         return verdict
-    if is_accepted:
+    if judged.is_published:
         return replace(verdict, passed=True, summary=f"accepted, although {verdict.summary}")
     return replace(verdict, summary=f"{verdict.summary}: it waits as a candidate; {WAITS}")
 

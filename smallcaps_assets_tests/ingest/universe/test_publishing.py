@@ -238,6 +238,19 @@ def test_a_month_is_planned_whole_or_not_at_all(
     assert measure_universe(lakehouse).record.last == planned
 
 
+def test_a_key_that_reaches_back_to_a_date_is_planned_from_there(tmp_path: Path) -> None:
+    reach = dt.date(2024, 1, 17)
+    lakehouse = plan_symbols(tmp_path, "CON", first_session=reach)
+    make_universe_plan(change(lakehouse, first_session=dt.date(2023, 12, 1)))
+    lakehouse.ledger.record_refused(reach - dt.timedelta(days=1))
+
+    early = measure_universe(change(lakehouse, first_session=dt.date(2023, 12, 1)))
+    made = measure_universe(lakehouse)
+
+    assert early.estimate.refused_until == dt.date(2024, 1, 16)
+    assert list_owed(made.plan)["session_date"].min() == reach
+
+
 def test_dates_without_a_month_that_is_over_are_refused(tmp_path: Path) -> None:
     dates = {"first_session": dt.date(2024, 12, 2), "last_session": dt.date(2025, 1, 31)}
     lakehouse = plan_symbols(tmp_path, "CON", source="vendor", **dates)
@@ -309,8 +322,8 @@ def test_a_corrected_life_reopens_its_unit_and_waits(
     tmp_path: Path, market_server: EmulatorServer
 ) -> None:
     lakehouse = plan_symbols(tmp_path, "CON\nBCPC", last_session=dt.date(2024, 1, 31))
-    listings = [{"ticker": "CON"}, {"ticker": "BCPC", "delisted_date": dt.date(2023, 12, 15)}]
-    list_listings(lakehouse, *listings)
+    ended = {"ticker": "BCPC", "delisted_date": dt.date(2023, 12, 15)}
+    list_listings(lakehouse, {"ticker": "CON"}, ended)
     make_universe_plan(lakehouse)
     store(lakehouse, market_server.url)
     list_listings(lakehouse, {"ticker": "CON"}, {"ticker": "BCPC"})
