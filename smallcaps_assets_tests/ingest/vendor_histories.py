@@ -139,8 +139,14 @@ class History:
         """Return how many green sessions have each mark."""
         return self.lakehouse.ledger.marks()
 
+    def read_states(self) -> dict[str, str]:
+        """Read what is known of each session; nobody plans them, so most are in records alone."""
+        ledger = self.lakehouse.ledger
+        plain = self.lakehouse.sessions.find_receipts(ledger.find_unlisted(self.keys))
+        return ledger.states(self.keys) | {receipt.key: receipt.state for receipt in plain}
+
     def find_red(self) -> list[str]:
-        states = self.lakehouse.ledger.states(self.keys)
+        states = self.read_states()
         return [key for key in self.keys if states.get(key) != COMPLETE]
 
     def describe(self) -> dict[str, tuple[object, ...]]:
@@ -169,7 +175,7 @@ class History:
 
     def is_memory_kept(self) -> bool:
         """Say whether ledger and records know the same of each session."""
-        states = self.lakehouse.ledger.states(self.keys)
+        states = self.read_states()
         receipts = {receipt.key: receipt for receipt in self.lakehouse.sessions.iter_receipts()}
         kept = {key: state for key, state in states.items() if state in (COMPLETE, DISPUTED)}
         return kept == {key: receipts[key].state for key in kept if key in receipts}
