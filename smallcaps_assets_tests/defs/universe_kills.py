@@ -119,6 +119,6 @@ def find_asked_again(asked: Iterable[Mapping[str, Any]], proven: set[str]) -> li
 
 def _read_command(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        return list(map(str, process.cmdline()))
     except psutil.Error:
         return []

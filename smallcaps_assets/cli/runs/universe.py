@@ -72,7 +72,8 @@ class Team:
                 self.problems.append(_describe_death(process, span))
                 return
             self.problems += answer.lines
-            self.aborted = self.aborted or answer.aborted
+            if answer.aborted:
+                self.aborted = answer.aborted
 
 
 def run_universe(

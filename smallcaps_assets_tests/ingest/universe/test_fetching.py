@@ -143,6 +143,7 @@ def test_a_sick_ticker_is_asked_for_once_a_day_after_three_dates(
     lakehouse: Lakehouse, market_server: EmulatorServer
 ) -> None:
     market_server.faults = [Fault("500", ticker="CON")]
+    today = lakehouse
     for day in range(3):
         today = on(lakehouse, day)
         ends = download(today)
