@@ -36,11 +36,9 @@ def describe_universe(universe: UniversePart, width: int) -> Iterator[Text]:
     tickers = ", ".join(
         f"{getattr(universe, name):,} {name}" for name in ("complete", "partial", "none")
     )
-    yield label(
-        "universe",
-        f"{format_count(universe.tickers, 'ticker')}: {tickers}; {universe.proven:,} of "
-        f"{universe.owed:,} sessions proven, {format_share(universe.share)}",
-    )
+    yield label("universe", f"{format_count(universe.tickers, 'ticker')}: {tickers}")
+    proven = f"{universe.proven:,} of {universe.owed:,} proven"
+    yield label("sessions", f"{proven}, {format_share(universe.share)}")
     for place, group in enumerate(universe.waiting):
         style = "yellow" if group.kind == "few" else ""
         yield label("" if place else "waiting", _describe_waiting(group), style)
