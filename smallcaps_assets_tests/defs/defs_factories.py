@@ -48,7 +48,7 @@ MARKET: Final = (
     *("--tickers", "4", "--from", "2024-01-02", "--to", "2024-03-28"),
     *("--trades-scale", "0.1", "--busy-trades", "0"),
 )
-PATIENCE_S: Final = 300.0
+PATIENCE_S: Final = 1_200.0
 """Longer than anything takes on a busy machine."""
 
 

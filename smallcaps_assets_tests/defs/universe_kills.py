@@ -62,7 +62,7 @@ def download_until_killed(home: Home, emulator: EmulatorProcess, kill: Kill) -> 
     deadline = time.monotonic() + PATIENCE_S
     while process.poll() is None and len(emulator.requests) <= before + kill.requests:
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.2)  # each look reads all requests
     time.sleep(kill.delay_s)
     workers = find_workers(process) if process.poll() is None else []
     if kill.victim == "child":
