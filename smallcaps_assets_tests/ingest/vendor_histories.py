@@ -12,9 +12,9 @@ from typing import Final, Self
 
 import polars as pl
 
-from smallcaps_assets.core.keys import encode_key, key_expression
+from smallcaps_assets.core.keys import key_expression
 from smallcaps_assets.core.sessions import load_calendar
-from smallcaps_assets.core.states import COMPLETE, DISPUTED
+from smallcaps_assets.core.states import COMPLETE, DISPUTED, GREEN
 from smallcaps_assets.core.ticks.disputes import allow_requests
 from smallcaps_assets.ingest.derived import index_stored, refresh_ledger
 from smallcaps_assets.ingest.proof.judging import open_stored
@@ -151,22 +151,33 @@ class History:
 
     def describe(self) -> dict[str, tuple[object, ...]]:
         """Return state, marks, deficits and the number of answers of each session."""
-        receipts = self.lakehouse.sessions.iter_receipts()
-        answers = {receipt.key: len(receipt.askings) for receipt in receipts}
+        receipts = {receipt.key: receipt for receipt in self.lakehouse.sessions.iter_receipts()}
+        assert receipts.keys() == set(self.keys)
         known = self.lakehouse.ledger.figures(self.dates[0], self.dates[-1])
         columns = known.select("state", "marks", "volume_deficit", "count_deficit").rows()
-        keys = known.select(key_expression()).to_series()
-        assert len(keys) == len(self.keys)
-        return {key: (*row, answers[key]) for key, row in zip(keys, columns, strict=True)}
+        rows = dict(zip(known.select(key_expression())["key"], columns, strict=True))
+        plain = {
+            key: (receipt.state, "", receipt.volume_deficit, receipt.count_deficit)
+            for key, receipt in receipts.items()
+            if key not in rows
+        }
+        described = rows | plain
+        return {key: (*described[key], len(receipts[key].askings)) for key in self.keys}
 
     def find_wrong(self) -> set[str]:
         """Return the keys that are green, without a mark, and not what happened."""
-        green = self.lakehouse.ledger.receipts().filter(pl.col("marks").is_null())
-        keys = green.select("ticker", "session_date").rows()
-        fresh = [key for key in keys if encode_key(*key) not in self._truth]
-        self._truth |= self.vendor.hash_truth(fresh)
-        found = zip((encode_key(*key) for key in keys), green["content_hash"], strict=True)
-        return {key for key, content in found if content != self._truth[key]}
+        marked = set(
+            self.lakehouse.ledger.receipts().drop_nulls("marks").select(key_expression())["key"]
+        )
+        green = [
+            receipt
+            for receipt in self.lakehouse.sessions.iter_receipts()
+            if receipt.state in GREEN and receipt.key not in marked
+        ]
+        self._truth |= self.vendor.hash_truth(
+            [(r.ticker, r.session_date) for r in green if r.key not in self._truth]
+        )
+        return {r.key for r in green if r.content_hash != self._truth[r.key]}
 
     def find_lacking(self, share: float) -> list[str]:
         columns = pl.max_horizontal("volume_deficit", "count_deficit")

@@ -21,6 +21,7 @@ import msgspec
 from smallcaps_assets.cli.endings import INTERRUPTED
 from smallcaps_assets.cli.logs import set_up_logs
 from smallcaps_assets.cli.runs.workplace import Workplace, dagster_storage_errors
+from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.defs.assets.ticks import ABORTED_TAG
 from smallcaps_assets.defs.failures import describe_failure
 from smallcaps_assets.defs.instance.internals import RANGE_END, RANGE_START
@@ -76,7 +77,7 @@ def read_spans(lines: IO[str]) -> "queue.Queue[Span]":
 
     def read() -> None:
         for line in lines:
-            spans.put(msgspec.json.decode(line, type=Span))
+            spans.put(decode_json(line, Span))
         os._exit(ORPHANED)
 
     threading.Thread(target=read, name="parent-watch", daemon=True).start()

@@ -24,6 +24,7 @@ from smallcaps_assets.cli.runs.download import NO_OPTIONS, RunOptions
 from smallcaps_assets.cli.runs.unit_worker import Answer, Span
 from smallcaps_assets.cli.runs.workplace import Workplace, count_processes
 from smallcaps_assets.cli.screens.progress import watch_units
+from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.plan.spans import find_spans
 from smallcaps_assets.defs.assets.universe import UNDER_PARENT_TAG
@@ -215,7 +216,7 @@ def _ask(process: "subprocess.Popen[str]", span: Span) -> Answer | None:
         line = process.stdout.readline()
     except (OSError, ValueError):
         return None
-    return msgspec.json.decode(line, type=Answer) if line else None
+    return decode_json(line, Answer) if line else None
 
 
 def _describe_death(process: "subprocess.Popen[str]", span: Span) -> str:
