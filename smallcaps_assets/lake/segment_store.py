@@ -214,11 +214,16 @@ class SegmentStore:
             self._read(month_of(receipt.session_date))
         return self.verify_session(receipt)
 
-    def take_records(self) -> list[Record]:
-        """Take the records that were committed since they were last taken, for the ledger."""
+    @property
+    def untold(self) -> list[Record]:
+        """The records that were committed and of which the ledger was not told yet."""
         with self._lock:
-            taken, self._untold = self._untold, []
-            return taken
+            return list(self._untold)
+
+    def note_told(self, records: Sequence[Record]) -> None:
+        """Take note that the ledger knows these of :attr:`untold`, the oldest ones."""
+        with self._lock:
+            del self._untold[: len(records)]
 
     def note_lost(self, lost: pl.DataFrame) -> None:
         """Let new answers settle what lost its proof: ``Ledger.lost_proof`` with its revisions."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from traceback import clear_frames
 
 from rich.console import Console
 
@@ -123,9 +122,7 @@ def _run_spans(
     for first, last in spans:
         try:
             run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **options.tags})
-        except KeyboardInterrupt as interrupt:
-            # Dagster may hold the step, which stores what is in hand when it is let go of.
-            clear_frames(interrupt.__traceback__)
+        except KeyboardInterrupt:
             align_states(
                 work.instance, work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET)
             )

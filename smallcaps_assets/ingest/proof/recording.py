@@ -18,7 +18,9 @@ def record_stored(ledger: Ledger, store: SegmentStore) -> None:
         LedgerMismatchError: A record with earlier answers is damaged; the ledger is unchanged.
         StorageError: The disk refuses; the ledger is unchanged, and brought up to date later.
     """
-    record_commit(ledger, store.lake, store.take_records())
+    records = store.untold
+    record_commit(ledger, store.lake, records)
+    store.note_told(records)  # an interrupt before leaves them to the next call
 
 
 def list_sessions(ledger: Ledger, store: SegmentStore, keys: Iterable[str]) -> None:

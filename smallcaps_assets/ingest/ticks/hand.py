@@ -21,6 +21,7 @@ from smallcaps_assets.ingest.ticks.fetching import RangeResult
 from smallcaps_assets.ingest.ticks.off_session import set_days_aside
 from smallcaps_assets.ingest.ticks.outcomes import DownloadSummary
 from smallcaps_assets.ingest.ticks.workload import Workload
+from smallcaps_assets.lake.segment_store import Key
 from smallcaps_assets.lake.segments.closing import Draft
 from smallcaps_assets.lake.segments.writer import MOST_BYTES, Bundle, ClosingRules, SegmentWriter
 from smallcaps_assets.lake.sessions.parquet import release_unused
@@ -62,6 +63,7 @@ class Hand:
     most_bytes: int = MOST_BYTES
     _writer: SegmentWriter[ClosedDays] = field(init=False)
     _closing: dict[Future[Draft], Bundle[ClosedDays]] = field(default_factory=dict)
+    _stored: dict[Key, Receipt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         interval_s = self.lakehouse.settings.commit_interval_s
@@ -113,16 +115,19 @@ class Hand:
             StorageError: The storage refuses.  What has its record is stored, the rest is absent.
             PartitionConflictError: The lake is another by now.
         """
-        done = list(takewhile(Future.done, self._closing))
-        bundles = [self._closing.pop(future) for future in done]
-        if not done:
-            return []
         lakehouse, store = self.lakehouse, self.lakehouse.sessions
+        done = list(takewhile(Future.done, self._closing))
+        if not (done or self._stored or store.untold):
+            return []
         lakehouse.lock.check()
-        for bundle in bundles:
-            self._set_aside(bundle)
-        stored = store.commit_drafts([future.result() for future in done])
+        for future in done:
+            self._set_aside(self._closing[future])
+        # Only now it is out of hand: an interrupt before commits it again, which is safe.
+        self._stored |= store.commit_drafts([future.result() for future in done])
+        for future in done:
+            del self._closing[future]
         record_stored(lakehouse.ledger, store)
+        stored, self._stored = self._stored, {}
         proven = [receipt for (_, _, kind), receipt in stored.items() if kind == SESSION]
         rows = sum(receipt.rows for receipt in stored.values())
         self.summary.off_session_rows += rows - sum(receipt.rows for receipt in proven)

@@ -1,10 +1,11 @@
 """When segments close in a download, and what happens to the pool and to an interrupt meanwhile."""
 
 import datetime as dt
+import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from smallcaps_assets.ingest.ticks.ranges import RequestRange
 from smallcaps_assets.ingest.ticks.workload import Workload
 from smallcaps_assets.lake.segments.writer import MOST_BYTES
 from smallcaps_assets.lake.sessions.preparing import PreparedSession
+from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets_tests.ingest.ingest_factories import (
     SESSIONS,
@@ -29,10 +31,12 @@ from smallcaps_assets_tests.ingest.ingest_factories import (
     make_keys,
     make_lakehouse,
     make_sessions,
+    make_settings,
     serve,
     write_bars,
 )
 from smallcaps_assets_tests.lake.lake_factories import make_facts, make_tape
+from smallcaps_assets_tests.lakehouse_factories import NOW
 
 FAR = 3_600.0
 """Seconds after which nothing of a test closes for its age."""
@@ -136,13 +140,61 @@ def test_nothing_is_stored_once_the_lock_is_free(tmp_path: Path) -> None:
     assert hash_stored(lakehouse).keys() == {told.key}
 
 
+class Alarm:
+    """Interrupts, as Ctrl-C does, at one of the moments at which disk or clock are used."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def __call__(self) -> None:
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.left = None
+            raise KeyboardInterrupt
+
+    def tell_time(self) -> dt.datetime:
+        """Ring, and tell the time."""
+        self()
+        return NOW
+
+
+class HeardDisk(FileSystem):
+    """A disk that rings before each operation that changes it, and after each rename."""
+
+    def __init__(self, bell: Callable[[], None]) -> None:
+        super().__init__(uses_syncfs=False)
+        self._bell = bell
+
+    def write_new(self, path: Path, content: bytes) -> None:
+        self._bell()
+        super().write_new(path, content)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._bell()
+        super().rename(source, target)
+        self._bell()
+
+    def sync_group(self, paths: Iterable[Path]) -> None:
+        self._bell()
+        super().sync_group(paths)
+
+
 class Brought:
     """A hand, and ranges as threads bring them."""
 
     def __init__(
-        self, folder: Path, pool: ThreadPoolExecutor, most_bytes: int = MOST_BYTES
+        self,
+        folder: Path,
+        pool: ThreadPoolExecutor,
+        most_bytes: int = MOST_BYTES,
+        alarm: Alarm | None = None,
     ) -> None:
-        self.lakehouse = make_lakehouse(folder, "http://127.0.0.1:9", commit_interval_s=FAR)
+        folder.mkdir(exist_ok=True)
+        bell = alarm or Alarm()
+        settings = make_settings(folder, "http://127.0.0.1:9", commit_interval_s=FAR)
+        self.lakehouse = Lakehouse(settings, fs=HeardDisk(bell), clock=bell.tell_time)
         write_bars(self.lakehouse, {})
         self.workload = Workload(self.lakehouse.calendar, 50_000)
         self.summary = DownloadSummary()
@@ -257,3 +309,30 @@ def test_a_full_hand_takes_no_more_until_something_is_stored(
 
     assert [receipt.rows for receipt in brought.hand.drain()] == [100]
     assert not brought.hand.is_full
+
+
+def test_an_interrupt_inside_a_commit_loses_nothing_and_is_told_of_all(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    """Between a record and the ledger too: what is stored is not left for the next run to find."""
+    for moment in itertools.count():
+        alarm = Alarm()
+        brought = Brought(tmp_path / str(moment), pool, alarm=alarm)
+        brought.bring(brought.plan("A", FRIDAY, MONDAY))
+        brought.hand.close_due()
+        wait_until(lambda: all(future.done() for future in brought.hand.next))  # noqa: B023
+        alarm.left = moment
+        try:
+            told = brought.hand.commit()
+        except KeyboardInterrupt:
+            brought.hand.take_back()
+            told = brought.hand.drain()
+
+        assert [receipt.key for receipt in told] == make_keys("A", [FRIDAY, MONDAY]), moment
+        assert brought.lakehouse.ledger.totals().sessions == len(told)
+        assert hash_stored(brought.lakehouse).keys() == {receipt.key for receipt in told}
+        if alarm.left is not None:  # it came after the commit
+            break
+        brought.lakehouse.ledger.close()
+
+    assert moment > 5
