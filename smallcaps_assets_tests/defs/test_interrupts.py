@@ -1,14 +1,22 @@
 """Downloads that people stop, and two at once."""
 
+import gc
+import io
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from rich.console import Console
+from sqlalchemy import Engine, event
 
+from smallcaps_assets.cli.runs.download import run_download
+from smallcaps_assets.cli.runs.workplace import Workplace
 from smallcaps_assets.core.states import GREEN
+from smallcaps_assets.lake.reading.sources import EVERYTHING
 from smallcaps_assets_tests.defs.defs_factories import (
     KEYS,
     EmulatorProcess,
@@ -85,6 +93,54 @@ def test_a_signal_ends_the_run_as_canceled_and_keeps_what_is_finished(
         (run,) = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.CANCELED
         assert_settled(home, instance)
+
+
+@contextmanager
+def interrupting(*, events: int) -> Iterator[None]:
+    """Interrupt where Dagster writes the last of some events, then collect garbage in each write.
+
+    So the generator of the step, which Dagster holds, ends in a transaction of Dagster's.
+    """
+    left = events
+
+    def hear(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal left
+        if left == 0 and statement.startswith(("INSERT", "UPDATE")):
+            gc.collect()
+        elif left and statement.startswith("INSERT INTO event_logs"):
+            left -= 1
+            if left == 0:
+                signal.raise_signal(signal.SIGINT)
+
+    event.listen(Engine, "after_cursor_execute", hear)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        event.remove(Engine, "after_cursor_execute", hear)
+
+
+def test_an_interrupt_while_dagster_writes_waits_for_its_transaction(
+    memory: Path, vendor: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L57: Dagster may let go of a download inside a transaction, where nobody else may write."""
+    home = make_home(memory / "writing", vendor.url)
+    for name, value in home.environment.items():
+        monkeypatch.setenv(name, value)
+    dropped: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", dropped.append)
+    work = Workplace(home.lakehouse.settings)
+
+    with pytest.raises(KeyboardInterrupt), interrupting(events=10):
+        run_download(work, EVERYTHING, Console(file=io.StringIO()))
+
+    assert dropped == []
+    (run,) = work.instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    receipts, statuses = home.read_receipts(), read_statuses(work.instance)
+    assert statuses["MATERIALIZED"] == receipts.keys()
+    assert statuses["MISSING"] == set(KEYS) - receipts.keys()
 
 
 def test_terminate_ends_a_run_of_the_ui_and_keeps_what_is_finished(

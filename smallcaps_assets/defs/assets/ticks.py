@@ -15,7 +15,7 @@ from smallcaps_assets.defs.instance.queue import (
     split_keys,
 )
 from smallcaps_assets.defs.instance.reconciliation import align_changed, end_dead
-from smallcaps_assets.defs.instance.runs import cancel_run, claim_run
+from smallcaps_assets.defs.instance.runs import canceling, claim_run
 from smallcaps_assets.defs.metadata import column_schema
 from smallcaps_assets.defs.partitions import planned_ticker_sessions
 from smallcaps_assets.errors import ConfigError, SmallcapsError
@@ -112,16 +112,13 @@ def trades(
         asked = list(context.partition_keys)
         backfill = open_backfill(context, config, lakehouse)
         keys = select_planned(lakehouse, asked)
-        try:
-            with backfill.held(wait_s=lock_wait(context)):
-                claim_run(context.instance, context.run.run_id)
-                for outcome in backfill.run(keys):
-                    yield describe_outcome(outcome)
-        except (*INTERRUPTS, GeneratorExit):
-            # Else the run would end as failed.  The interrupt may also arrive while Dagster
-            # holds this generator, which is then closed late.
-            cancel_run(context.instance, context.run.run_id)
-            raise
+        with (
+            canceling(context.instance, context.run.run_id, INTERRUPTS),
+            backfill.held(wait_s=lock_wait(context)),
+        ):
+            claim_run(context.instance, context.run.run_id)
+            for outcome in backfill.run(keys):
+                yield describe_outcome(outcome)
         align_changed(context.instance, lakehouse, backfill.changed, beside=keys)
         report_ledger_checks(context.instance, lakehouse)
         report_catalog(context.instance, lakehouse, backfill.catalog)

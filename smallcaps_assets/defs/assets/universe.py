@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 
 import dagster as dg
 
@@ -19,7 +20,7 @@ from smallcaps_assets.defs.assets.ticks import (
 from smallcaps_assets.defs.checks.trades import report_ledger_checks
 from smallcaps_assets.defs.failures import LaunchConfig, dagster_failures
 from smallcaps_assets.defs.instance.reconciliation import align_changed, end_dead
-from smallcaps_assets.defs.instance.runs import cancel_run, claim_run
+from smallcaps_assets.defs.instance.runs import canceling, claim_run
 from smallcaps_assets.defs.instance.units import (
     OWED_HASH,
     UNITS_ASSET,
@@ -186,19 +187,19 @@ def universe_trades(
     with ending_run(context):
         backfill, work = open_units(context, config, lakehouse)
         unfinished: list[UnitEnd] = []
+        settle = partial(settle_units, context.instance, lakehouse, work.units)
         try:
-            with _held(context, lakehouse, backfill):
+            with (
+                canceling(context.instance, context.run.run_id, INTERRUPTS, settle),
+                _held(context, lakehouse, backfill),
+            ):
                 claim_run(context.instance, context.run.run_id)
                 for end in work.run():
                     if not end.is_green:
                         unfinished.append(end)
                     yield describe_unit(end)
-        except (*INTERRUPTS, GeneratorExit):
-            settle_units(context.instance, lakehouse, work.units)
-            cancel_run(context.instance, context.run.run_id)
-            raise
         except SmallcapsError:
-            settle_units(context.instance, lakehouse, work.units)
+            settle()
             raise
         align_changed(context.instance, lakehouse, [*work.keys, *backfill.changed])
         with suppress(MissingPartitionError):  # no event windows are planned

@@ -5,7 +5,11 @@ wait for the same pool wait forever.  Such a run is reported as canceled, never 
 failure would turn its finished partitions red.
 """
 
+import gc
 import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 
 import dagster as dg
@@ -49,7 +53,62 @@ def claim_run(instance: dg.DagsterInstance, run_id: str) -> None:
     instance.add_run_tags(run_id, claim_tags())
 
 
-def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
+@contextmanager
+def canceling(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    interrupts: tuple[type[BaseException], ...],
+    settle: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """End the run as canceled if it is interrupted in the block, or while Dagster holds the step.
+
+    The latter ends the generator of the step late: wherever its last reference goes, which may be
+    inside a transaction of Dagster's.  In this thread another one would wait for that forever.
+
+    Args:
+        instance: Where the run is kept.
+        run_id: The run.
+        interrupts: What ends a step early.
+        settle: What else to tell Dagster, before.
+    """
+    try:
+        yield
+    except interrupts:
+        settle()
+        _cancel_run(instance, run_id)
+        raise
+    except GeneratorExit:
+
+        def cancel() -> None:
+            settle()
+            _cancel_run(instance, run_id)
+
+        threading.Thread(target=cancel, name=_name_canceler(run_id)).start()
+        raise
+
+
+def settle_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """Settle a run that this process has executed to its end; one interrupted is canceled."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_success:
+        return run
+    # What Dagster still holds of the step stores its work before anybody looks at that.
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == _name_canceler(run_id):
+            thread.join()
+    run = instance.get_run_by_id(run_id)
+    if run is None or not _was_interrupted(run):
+        return run
+    instance.report_run_canceled(run, message="it was interrupted")
+    return instance.get_run_by_id(run_id)
+
+
+def _name_canceler(run_id: str) -> str:
+    return f"cancel-{run_id}"
+
+
+def _cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
     """End an interrupted run as canceled, at whatever point Dagster is with it.
 
     Where nobody asked Dagster to terminate, it ends an interrupted run as failed, and it may
@@ -62,15 +121,6 @@ def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
         instance.report_run_canceled(run, message="it was interrupted")
     else:
         instance.report_run_canceling(run, message="it was interrupted")
-
-
-def settle_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
-    """Settle a run that this process has executed to its end; one interrupted is canceled."""
-    run = instance.get_run_by_id(run_id)
-    if run is None or not _was_interrupted(run):
-        return run
-    instance.report_run_canceled(run, message="it was interrupted")
-    return instance.get_run_by_id(run_id)
 
 
 def end_dead_runs(instance: dg.DagsterInstance, lock: LakeLock) -> list[str]:
