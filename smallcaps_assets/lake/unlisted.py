@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import polars as pl
 
-from smallcaps_assets.core.keys import decode_key
+from smallcaps_assets.core.keys import decode_key, month_expression
 from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import count_entries
 from smallcaps_assets.core.segments.merging import SEGMENT
@@ -52,8 +52,7 @@ def read_unlisted_keys(
     """Yield those of ``keys`` that are proven and have no row, a frame a month likewise."""
     places = [decode_key(key) for key in ledger.find_unlisted(keys)]
     asked = pl.DataFrame(places, {"ticker": pl.String(), "session_date": pl.Date()}, orient="row")
-    month = pl.col("session_date").dt.to_string("%Y-%m")
-    for (name,), wanted in asked.group_by(month, maintain_order=True):
+    for (name,), wanted in asked.group_by(month_expression(), maintain_order=True):
         told = read_unlisted(ledger, lake, str(name), wanted["ticker"].unique().to_list())
         yield told.join(wanted, on=_PLACE, how="semi")
 

@@ -27,6 +27,7 @@ from smallcaps_assets.cli.screens.progress import watch_units
 from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.core.plan.spans import find_spans
+from smallcaps_assets.core.universe.units import UNITS_A_RUN
 from smallcaps_assets.defs.assets.universe import UNDER_PARENT_TAG
 from smallcaps_assets.defs.instance.reconciliation import end_dead
 from smallcaps_assets.defs.instance.units import register_units
@@ -35,8 +36,6 @@ from smallcaps_assets.ingest.derived import ensure_indexed
 from smallcaps_assets.ingest.universe.standing import OpenUnits, find_open_units
 
 WORKER: Final = "smallcaps_assets.cli.runs.unit_worker"
-SPAN_UNITS: Final = 20
-"""Missing units of a run, at most."""
 BRIDGED_UNITS: Final = 20
 """Finished units between two missing ones that a run passes over: cheaper than a second run."""
 PATIENCE_S: Final = 60.0
@@ -131,7 +130,7 @@ def list_spans(ordered: Sequence[str], found: OpenUnits, processes: int) -> list
         processes: How many work at once; few units are shared among all of them.
     """
     fresh = [unit for unit in found.due if unit not in found.known_failures]
-    most = max(1, min(SPAN_UNITS, -(-len(found.due) // processes)))
+    most = max(1, min(UNITS_A_RUN, -(-len(found.due) // processes)))
 
     def cut(wanted: Collection[str]) -> list[tuple[str, str]]:
         return find_spans(ordered, wanted, found.open, bridged=BRIDGED_UNITS, most=most)

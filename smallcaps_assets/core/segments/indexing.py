@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 import polars as pl
 
+from smallcaps_assets.core.keys import month_expression
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.core.segments.merging import SEGMENT, is_green, is_proven
 from smallcaps_assets.core.states import COMPLETE, EMPTY
@@ -79,11 +80,16 @@ def count_entries(entries: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     date, owner = pl.col("session_date"), pl.col("owner")
     offset = pl.when(date.dt.month() == owner.dt.month()).then(0).otherwise(DAYS)
     return joined.with_columns(
-        month=owner.dt.to_string("%Y-%m"),
-        bit=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()) + offset),
+        month=month_expression("owner"),
+        bit=bit_of(date.dt.day() + offset),
         is_proven=is_proven(told["part"]),
         bytes=share.fill_null(0),
     ).drop("part_bytes", "part_rows")
+
+
+def bit_of(day: pl.Expr) -> pl.Expr:
+    """Make the expression of the bit that a day has among the bits of a month."""
+    return pl.lit(2, pl.Int64()).pow(day.cast(pl.Int64()))
 
 
 def share_bytes(size: Number, whole: Number, first: Number, rows: Number) -> Number:
@@ -193,10 +199,9 @@ def spread_sessions(sessions: pl.DataFrame, ticker_months: pl.DataFrame) -> pl.D
     means = ticker_months.select(
         "month", "ticker", "proven", rows=pl.col("rows") // count, bytes=pl.col("bytes") // count
     )
-    date = pl.col("session_date")
-    bit = pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()))
+    bit = bit_of(pl.col("session_date").dt.day())
     return (
-        sessions.select("ticker", "session_date", month=date.dt.to_string("%Y-%m"))
+        sessions.select("ticker", "session_date", month=month_expression())
         .join(means, on=["month", "ticker"], how="inner", maintain_order="left")
         .filter((pl.col("proven") & bit) != 0)
         .select("ticker", "session_date", "rows", "bytes")

@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from smallcaps_assets.core.segments.indexing import explode_days
+from smallcaps_assets.core.keys import month_expression
+from smallcaps_assets.core.segments.indexing import bit_of, explode_days
 from smallcaps_assets.core.states import DISPUTED, EMPTY_DISPUTED
 from smallcaps_assets.core.universe.units import TICKER_MONTH, unit_expression
 
@@ -200,10 +201,10 @@ def explain_reds(
 
 def _list_states(known: pl.DataFrame, red_states: pl.DataFrame) -> pl.DataFrame:
     """List the causes of what was owed before: the state of its sessions, or none."""
-    date, state = pl.col("session_date"), pl.col("state")
+    state = pl.col("state")
     cause = pl.when(state.is_in(_BY_BARS)).then(pl.lit("disputed by later bars")).otherwise(state)
-    bits = red_states.group_by("ticker", month=date.dt.to_string("%Y-%m"), cause=cause).agg(
-        red=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())).sum()
+    bits = red_states.group_by("ticker", month=month_expression(), cause=cause).agg(
+        red=bit_of(pl.col("session_date").dt.day()).sum()
     )
     named = known.join(bits, on=TICKER_MONTH, how="inner").with_columns(
         red=pl.col("red") & pl.col("left")

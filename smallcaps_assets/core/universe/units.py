@@ -15,7 +15,8 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.budget.calibration import DEFAULT_SHARES_PER_TRADE
-from smallcaps_assets.core.segments.indexing import explode_days
+from smallcaps_assets.core.keys import month_expression
+from smallcaps_assets.core.segments.indexing import bit_of, explode_days
 from smallcaps_assets.core.sessions import SessionCalendar
 from smallcaps_assets.core.universe.lives import Bars
 from smallcaps_assets.errors import ConfigError
@@ -28,6 +29,9 @@ _KEY: Final = re.compile(r"b(\d{3,6})_(\d{4}-(?:0[1-9]|1[0-2]))")
 _COUNTS: Final = ("volume", "trade_count")
 _MONTHS: Final = 12
 _LAST_DAY: Final = 31
+
+UNITS_A_RUN: Final = 20
+"""Units that one run of a download takes at most."""
 
 
 def plan_ticker_months(
@@ -144,10 +148,6 @@ def _number(date: pl.Expr) -> pl.Expr:
     return date.dt.year() * _MONTHS + date.dt.month().cast(pl.Int32) - 1
 
 
-def _bit(day: pl.Expr) -> pl.Expr:
-    return pl.lit(2, pl.Int64()).pow(day.cast(pl.Int64))
-
-
 def _owe(
     bits: pl.DataFrame, calendar: SessionCalendar, first: dt.date, last: dt.date
 ) -> pl.DataFrame:
@@ -167,7 +167,7 @@ def _index_calendar(calendar: SessionCalendar, first: dt.date, last: dt.date) ->
     date = pl.col("session_date")
     dates = pl.DataFrame({"session_date": calendar.dates(first, last)}, {"session_date": pl.Date()})
     return dates.group_by(number=_number(date)).agg(
-        month=date.first().dt.to_string("%Y-%m"), sessions=_bit(date.dt.day()).sum()
+        month=month_expression().first(), sessions=bit_of(date.dt.day()).sum()
     )
 
 
@@ -179,7 +179,7 @@ def _cut_months(lives: pl.DataFrame) -> pl.DataFrame:
     )
     start = pl.when(number == _number(first)).then(first.dt.day()).otherwise(1)
     end = pl.when(number == _number(last)).then(last.dt.day()).otherwise(_LAST_DAY)
-    bits = _bit(end + 1) - _bit(start)
+    bits = bit_of(end + 1) - bit_of(start)
     return cut.select("ticker", number.cast(pl.Int32), bits=bits)
 
 
@@ -202,7 +202,7 @@ def _index_bars(
     counted = (
         told.with_columns(pl.lit(None, DAILY_BARS.schema[name]).alias(name) for name in missing)
         .filter(date.is_between(first, last))
-        .select("ticker", number=_number(date), bits=_bit(date.dt.day()), rows=rows)
+        .select("ticker", number=_number(date), bits=bit_of(date.dt.day()), rows=rows)
         .group_by("ticker", "number")
         .agg(
             pl.col("bits").bitwise_or(),

@@ -7,6 +7,7 @@ from functools import partial
 import dagster as dg
 
 from smallcaps_assets.core.figures import format_count
+from smallcaps_assets.core.universe.units import UNITS_A_RUN
 from smallcaps_assets.core.verdicts import Verdict
 from smallcaps_assets.defs.assets.events import publish_result
 from smallcaps_assets.defs.assets.serve import report_catalog
@@ -42,8 +43,6 @@ from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.schemas import DAILY_BARS, TRADES, UNIVERSE, UNIVERSE_PLAN
 
 GROUP = "universe"
-RUN_UNITS = 20
-"""Units of a run that the UI starts."""
 SHOWN_UNITS = 5
 """Units that a failure names."""
 
@@ -164,7 +163,7 @@ def universe_queue(
     group_name=GROUP,
     deps=[universe_queue],
     partitions_def=universe_units,
-    backfill_policy=dg.BackfillPolicy.multi_run(RUN_UNITS),
+    backfill_policy=dg.BackfillPolicy.multi_run(UNITS_A_RUN),
     output_required=False,
     pool=UNITS_POOL,
     kinds={"parquet", "polars"},

@@ -92,16 +92,16 @@ class Backfill:
 
     @contextmanager
     def held(self, *, wait_s: float | None, is_shared: bool = False) -> Iterator[None]:
-        """Hold the lake's lock, with the roots of the settings registered.
+        """Hold the lake's lock.
 
         Args:
             wait_s: Seconds to wait for another download; ``None`` waits as long as it lives.
             is_shared: Others may download beside it; what it does is planned by no event window.
 
         Raises:
-            ConfigError: A root of the settings is not there, or was moved.
+            ConfigError: The lake lies elsewhere than the settings say.
             PartitionConflictError: Another process holds it; the message names it.
-            StorageError: A root is not mounted.
+            StorageError: The disk refuses.
         """
         self._is_shared, run_id = is_shared, self._run_id
         with self._lakehouse.writing(f"run {run_id}", wait_s, run_id=run_id, shared=is_shared):

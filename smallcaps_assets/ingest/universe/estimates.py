@@ -7,7 +7,6 @@ What belongs here: what the lake knows, put beside a plan.  What does not: the a
 import datetime as dt
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import polars as pl
 
@@ -19,15 +18,13 @@ from smallcaps_assets.core.universe.costs import (
     measure_hours,
 )
 from smallcaps_assets.core.universe.progress import PROVEN, measure_units, select_missing
+from smallcaps_assets.core.universe.units import UNITS_A_RUN
 from smallcaps_assets.core.verdicts import Number, Verdict
 from smallcaps_assets.ingest.budget.calibration import learn_costs
 from smallcaps_assets.ingest.derived import refresh_ledger
 from smallcaps_assets.ingest.ticks.failing import REFUSED_FOR
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
-
-UNITS_A_RUN: Final = 20
-"""Units that one run of a download takes at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from smallcaps_assets.core.keys import month_expression
+from smallcaps_assets.core.segments.indexing import bit_of
 from smallcaps_assets.core.states import FAILED
 from smallcaps_assets.core.universe.progress import (
     explain_reds,
@@ -144,8 +146,11 @@ def name_units(plan: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     A ticker has one batch, so a session belongs to one unit; what is not planned is left out.
     """
     named = plan.select("ticker", "month", unit=unit_expression())
-    month = pl.col("session_date").dt.to_string("%Y-%m")
-    return sessions.with_columns(month=month).join(named, on=["ticker", "month"]).drop("month")
+    return (
+        sessions.with_columns(month=month_expression())
+        .join(named, on=["ticker", "month"])
+        .drop("month")
+    )
 
 
 def find_units(lakehouse: Lakehouse, sessions: pl.DataFrame) -> list[str]:
@@ -156,7 +161,7 @@ def find_units(lakehouse: Lakehouse, sessions: pl.DataFrame) -> list[str]:
 
 def choose_months(plan: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Choose the rows of a plan whose ticker and month any of some sessions has."""
-    months = sessions.select("ticker", month=pl.col("session_date").dt.to_string("%Y-%m"))
+    months = sessions.select("ticker", month=month_expression())
     return plan.join(months.unique(), on=TICKER_MONTH, how="semi", maintain_order="left")
 
 
@@ -172,13 +177,12 @@ def explain_open(
             others lack and no record tells of was not owed then: their plan grew.
     """
     proven, red = read_proven(lakehouse, plan), lakehouse.ledger.red_sessions()
-    date = pl.col("session_date")
     known = [
         proven.select(*TICKER_MONTH, told=pl.col("proven") | pl.col("red")),
         red.select(
-            date.dt.to_string("%Y-%m").alias("month"),
+            month_expression().alias("month"),
             "ticker",
-            told=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())),
+            told=bit_of(pl.col("session_date").dt.day()),
         ),
     ]
     told = pl.concat(known).group_by(TICKER_MONTH).agg(pl.col("told").bitwise_or())

@@ -41,6 +41,7 @@ _CODECS: Final[dict[str, Literal["gzip", "zstd"]]] = {".gz": "gzip", ".zst": "zs
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
+Content = TypeVar("Content")
 Parsed = TypeVar("Parsed")
 
 
@@ -76,10 +77,7 @@ def read_parsed(path: Path, parse: Callable[[pl.DataFrame], Parsed]) -> Parsed:
         rows = read_input(file)
     except DataError as error:
         raise RefusedFileError(str(error)) from error
-    try:
-        return parse(rows)
-    except DataError as error:
-        raise RefusedFileError(f"{file}: {error}") from error
+    return _parse(parse, rows, file)
 
 
 def read_text_file(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
@@ -95,8 +93,12 @@ def read_text_file(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
         raise RefusedFileError(f"{file} is not UTF-8; save the file as UTF-8") from error
     except (DataError, OSError) as error:
         raise RefusedFileError(f"cannot read {file}: {error}") from error
+    return _parse(parse, text, file)
+
+
+def _parse(parse: Callable[[Content], Parsed], content: Content, file: Path) -> Parsed:
     try:
-        return parse(text)
+        return parse(content)
     except DataError as error:
         raise RefusedFileError(f"{file}: {error}") from error
 

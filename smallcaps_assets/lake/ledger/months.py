@@ -15,11 +15,12 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import key_expression
+from smallcaps_assets.core.keys import key_expression, month_expression
 from smallcaps_assets.core.segments.entries import KEY, SESSION
 from smallcaps_assets.core.segments.indexing import (
     INDEX_SCHEMA,
     TICKER_MONTHS_SCHEMA,
+    bit_of,
     index_records,
     index_tickers,
     is_plain,
@@ -122,9 +123,8 @@ class LedgerMonths(LedgerHistory):
         lost = self.lost_proof()
         if lost.is_empty():
             return told
-        date = pl.col("session_date")
-        bits = lost.group_by("ticker", month=date.dt.to_string("%Y-%m")).agg(
-            lost=pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64())).sum()
+        bits = lost.group_by("ticker", month=month_expression()).agg(
+            lost=bit_of(pl.col("session_date").dt.day()).sum()
         )
         joined = told.join(bits, on=["month", "ticker"], how="left", maintain_order="left")
         is_lost, proven = pl.col("lost").fill_null(0), pl.col("proven")
@@ -273,7 +273,7 @@ class LedgerMonths(LedgerHistory):
         keys = [(ticker, date.isoformat(), name) for ticker, date, name in suspects.rows()]
         rows = self._fetch_from("comparisons", month_sql.REMEMBERED, {"keys": json.dumps(keys)})
         found = frame_keys(rows, LOST_COLUMNS)
-        lost = self.lost_proof().filter(pl.col("session_date").dt.to_string("%Y-%m") == month)
+        lost = self.lost_proof().filter(month_expression() == month)
         recalled = pl.concat([lost, found.join(lost, on=_PLACE, how="anti")])
         return recalled.with_columns(kind=pl.lit(SESSION))
 

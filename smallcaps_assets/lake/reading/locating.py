@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from smallcaps_assets.core.segments.entries import OFF_SESSION, SESSION
-from smallcaps_assets.core.segments.indexing import list_sessions
+from smallcaps_assets.core.segments.indexing import bit_of, list_sessions
 from smallcaps_assets.core.segments.merging import is_green, measure_parts
 from smallcaps_assets.core.states import IMPORTED_UNPROVEN
 from smallcaps_assets.lake.home.identity import check_format, read_identity
@@ -189,8 +189,7 @@ def list_stored(ledger: LedgerReader, selection: Selection) -> pl.DataFrame:
 
 def list_told(month: Month) -> pl.DataFrame:
     """List the bits of the sessions that a month tells of, whatever their states, by ticker."""
-    date = pl.col("session_date")
-    bits = pl.lit(2, pl.Int64()).pow(date.dt.day().cast(pl.Int64()))
+    bits = bit_of(pl.col("session_date").dt.day())
     sessions = month.winners.filter(_IS_SESSION)
     return sessions.group_by("ticker").agg(pl.lit(month.name).alias("month"), told=bits.sum())
 

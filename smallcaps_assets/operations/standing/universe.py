@@ -25,6 +25,7 @@ from smallcaps_assets.core.universe.progress import (
 )
 from smallcaps_assets.core.universe.units import encode_unit
 from smallcaps_assets.errors import MissingPartitionError
+from smallcaps_assets.ingest.universe.standing import choose_months
 from smallcaps_assets.lake.ledger.reader import LedgerReader
 from smallcaps_assets.lakehouse import Lakehouse
 from smallcaps_assets.operations.standing.document import (
@@ -118,8 +119,7 @@ class Counting:
         if self.ledger is None:
             return 0
         resting = self.ledger.resting_sessions(self.lakehouse.clock().date())
-        months = resting.select("ticker", month=pl.col("session_date").dt.to_string("%Y-%m"))
-        rows = self.standing.missing.join(months.unique(), on=["ticker", "month"], how="semi")
+        rows = choose_months(self.standing.missing, resting)
         left = rows.with_columns(left=pl.col("owed") & ~pl.col("proven"))
         return explode_days(left, "left").join(resting, on=_KEY, how="semi").height
 
