@@ -5,8 +5,8 @@ import logging
 
 import dagster as dg
 
+from smallcaps_assets.core.exchange_hours import CALENDAR_START
 from smallcaps_assets.core.research.kernels import HOW_TO_INSTALL, is_installed
-from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.defs import jobs, upkeep
 from smallcaps_assets.defs.assets.audit import download_report
 from smallcaps_assets.defs.assets.events import pilot_watchlist, watchlist

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from smallcaps_assets.core.sessions import CALENDAR_START
+from smallcaps_assets.core.exchange_hours import CALENDAR_START
 from smallcaps_assets.core.vendor import VENDOR_BASE_URL, VENDOR_DOMAINS
 from smallcaps_assets.errors import ConfigError
 from smallcaps_assets.paths import check_folder, expand_path, split_paths

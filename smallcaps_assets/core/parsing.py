@@ -11,8 +11,8 @@ from typing import Final
 
 import polars as pl
 
+from smallcaps_assets.core.exchange_hours import CALENDAR_START
 from smallcaps_assets.core.keys import TICKER_RULE, is_ticker_expression
-from smallcaps_assets.core.sessions import CALENDAR_START
 from smallcaps_assets.errors import CoverageError, DataError, SchemaError
 
 SHOWN_ROWS: Final = 5

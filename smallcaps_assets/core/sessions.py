@@ -9,15 +9,13 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from smallcaps_assets.core.exchange_hours import CALENDAR_START, NEW_YORK, load_hours, localize
 from smallcaps_assets.errors import CoverageError, DataError
 from smallcaps_assets.schemas import INSTANT
 
-NEW_YORK: Final = ZoneInfo("America/New_York")
-CALENDAR_START: Final = dt.date(2003, 1, 2)
 PRE_MARKET_OPEN: Final = dt.timedelta(hours=4)
 AFTER_HOURS_LENGTH: Final = dt.timedelta(hours=4)
 
@@ -28,7 +26,7 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True, eq=False)
 class SessionCalendar:
-    """The sessions of the exchange, from 2003 to about a year ahead.
+    """The sessions of the exchange, from 2003 to a year ahead at least.
 
     Every method refuses dates outside the calendar: nothing is known of them, and "no session"
     would be a claim.
@@ -166,20 +164,7 @@ class SessionCalendar:
 @cache
 def load_calendar() -> SessionCalendar:
     """Build the calendar, once per process."""
-    import exchange_calendars  # noqa: PLC0415  loads pandas, half a second that status does without
-
-    xnys = exchange_calendars.get_calendar("XNYS", start=CALENDAR_START.isoformat())
-    schedule = xnys.schedule
-    sessions = pl.DataFrame(
-        {
-            "session_date": schedule.index.to_numpy().astype("datetime64[ns]"),
-            "regular_open": xnys.opens_nanos,
-            "regular_close": xnys.closes_nanos,
-        }
-    )
-    return SessionCalendar(
-        _label_phases(sessions.with_columns(pl.col("session_date").cast(pl.Date)))
-    )
+    return SessionCalendar(_label_phases(load_hours()))
 
 
 def day_bounds_ns(first: dt.date, last: dt.date) -> tuple[int, int]:
@@ -220,22 +205,17 @@ def _label_phases(sessions: pl.DataFrame) -> pl.DataFrame:
     """Add the phases; 04:00 is counted from midnight, since no session lies on a DST change."""
     midnight = pl.col("session_date").cast(pl.Datetime("ns"))
     tomorrow = midnight + dt.timedelta(days=1)
-    regular_close = pl.col("regular_close").cast(INSTANT)
+    regular_close = pl.col("regular_close")
     return sessions.select(
         "session_date",
         pl.int_range(pl.len(), dtype=pl.Int32).alias("session_index"),
-        _localize(midnight).alias("day_start"),
-        _localize(midnight + PRE_MARKET_OPEN).alias("pre_market_open"),
-        pl.col("regular_open").cast(INSTANT),
+        localize(midnight).alias("day_start"),
+        localize(midnight + PRE_MARKET_OPEN).alias("pre_market_open"),
+        "regular_open",
         regular_close,
         (regular_close + AFTER_HOURS_LENGTH).cast(INSTANT).alias("after_hours_close"),
-        _localize(tomorrow).alias("day_end"),
+        localize(tomorrow).alias("day_end"),
     )
-
-
-def _localize(naive: pl.Expr) -> pl.Expr:
-    """Convert New York wall time to its UTC instant, in ns whatever unit a literal brought in."""
-    return naive.dt.replace_time_zone(NEW_YORK.key).dt.convert_time_zone("UTC").cast(INSTANT)
 
 
 @lru_cache(maxsize=_DATES_KEPT)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.defs.assets.audit import REPORT
 from smallcaps_assets.defs.assets.plan import planned_tickers_are_known
 from smallcaps_assets.defs.assets.reference import (

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.polygon.client import PolygonClient
 from smallcaps_assets.polygon.wire.trades import Int64
 from smallcaps_assets.polygon.wire.trail import disbelieve

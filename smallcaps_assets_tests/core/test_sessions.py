@@ -1,18 +1,17 @@
 """Facts below are from the exchange's published holidays and hours, not from the calendar."""
 
 import datetime as dt
+import subprocess
+import sys
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallcaps_assets.core.sessions import (
-    NEW_YORK,
-    day_bounds_ns,
-    load_calendar,
-    month_bounds,
-)
+from smallcaps_assets.core import exchange_hours
+from smallcaps_assets.core.exchange_hours import NEW_YORK
+from smallcaps_assets.core.sessions import day_bounds_ns, load_calendar, month_bounds
 from smallcaps_assets.errors import CoverageError, DataError
 from smallcaps_assets.schemas import INSTANT
 
@@ -49,6 +48,33 @@ def phases_of(session: str) -> dict[str, str]:
     instants = row.select(pl.selectors.datetime().dt.convert_time_zone(NEW_YORK.key))
     texts = instants.select(pl.all().dt.to_string("%d %H:%M"))
     return dict(zip(texts.columns, texts.row(0), strict=True))
+
+
+def test_the_table_that_comes_along_is_what_the_library_says() -> None:
+    table = exchange_hours.read_table()
+
+    assert exchange_hours.expand_hours(table).equals(exchange_hours.ask_library(table.last))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("LIBRARY", "polars"), ("_AHEAD", dt.timedelta(days=40_000))]
+)
+def test_the_library_answers_where_it_is_another_or_the_table_ends(
+    monkeypatch: pytest.MonkeyPatch, name: str, changed: object
+) -> None:
+    monkeypatch.setattr(exchange_hours, name, changed)
+    monkeypatch.setattr(exchange_hours, "ask_library", lambda last: f"asked for {last}")
+
+    assert exchange_hours.load_hours() == "asked for None"
+
+
+def test_the_calendar_does_without_pandas() -> None:
+    words = "from smallcaps_assets.core.sessions import load_calendar as load; load(); import sys"
+    code = f"{words}; print(sorted({{'pandas', 'exchange_calendars'}} & sys.modules.keys()))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("session", ["2024-01-05", "2024-07-05"])

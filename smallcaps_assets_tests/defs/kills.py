@@ -158,7 +158,7 @@ def start_download(home: Home, fuse: Fuse) -> BaseProcess:
     nothing of ours, which saves a second each.
     """
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["dagster", "exchange_calendars", "matplotlib.axes", "rich"])
+    context.set_forkserver_preload(["dagster", "matplotlib.axes", "rich"])
     process = context.Process(target=download_until, args=(home.environment, fuse))
     process.start()
     return process

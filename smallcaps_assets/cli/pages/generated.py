@@ -16,6 +16,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from smallcaps_assets.cli.pages.json_contracts import CONTRACTS, PAGE, render_page
+from smallcaps_assets.core import exchange_hours
 from smallcaps_assets.lake.reading.catalog import PHASE_VIEWS
 from smallcaps_assets.schemas import INSTANT, SCHEMA_VERSION, TABLES, Column, Table
 from smallcaps_assets.schemas_research import RESEARCH_TABLES
@@ -174,6 +175,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     Path("docs/data-dictionary.md"): render_dictionary,
     Path("docs/settings.md"): render_settings,
     Path(".env.example"): render_env_example,
+    Path("smallcaps_assets/core/xnys.json"): exchange_hours.render_table,
     PAGE: render_page,
     **{contract.schema_file: contract.render_schema for contract in CONTRACTS},
 }

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from smallcaps_assets.core.archive.findings import Finding, FindingKind
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.core.ticks.phases import AFTER_HOURS, PRE_MARKET, REGULAR
 from smallcaps_assets.core.ticks.tape import Integers
 

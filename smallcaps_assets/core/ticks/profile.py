@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.core.ticks.phases import AFTER_HOURS, CLOSED, PRE_MARKET, REGULAR
 
 QUARTER_MIN: Final = 15

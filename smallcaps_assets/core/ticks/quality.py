@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.core.ticks.conditions import label_update_rules, measure_conditions
 from smallcaps_assets.core.ticks.phases import PHASES
 from smallcaps_assets.schemas import DAILY_BARS, VENDOR_COLUMNS

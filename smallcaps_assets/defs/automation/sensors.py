@@ -12,7 +12,7 @@ import dagster as dg
 import msgspec
 
 from smallcaps_assets.core.documents import DECODER_FAULTS, decode_json
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.core.states import PLANNED
 from smallcaps_assets.defs import jobs
 from smallcaps_assets.defs.instance.internals import (

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from smallcaps_assets.core.sessions import NEW_YORK, day_bounds_ns
+from smallcaps_assets.core.exchange_hours import NEW_YORK
+from smallcaps_assets.core.sessions import day_bounds_ns
 from smallcaps_assets.emulator.answers.answer import NEXT_HOST, Payload
 from smallcaps_assets.emulator.endpoints.paging import (
     QueryError,

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from smallcaps_assets.core.sessions import NEW_YORK, load_calendar
+from smallcaps_assets.core.exchange_hours import NEW_YORK
+from smallcaps_assets.core.sessions import load_calendar
 from smallcaps_assets.emulator.answers.answer import Payload
 from smallcaps_assets.emulator.source import Source
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from smallcaps_assets.core.sessions import NEW_YORK
+from smallcaps_assets.core.exchange_hours import NEW_YORK
 from smallcaps_assets.emulator.answers.answer import NEXT_HOST, Payload
 from smallcaps_assets.emulator.answers.faults import Fault
 from smallcaps_assets.emulator.endpoints.alterations import ALTERATIONS

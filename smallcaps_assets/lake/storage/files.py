@@ -288,10 +288,13 @@ class FileSystem:
 
     @contextlib.contextmanager
     def discarding(self, temporaries: Iterable[Path]) -> Iterator[None]:
-        """Remove what is left of ``temporaries`` when the disk refuses to go on."""
+        """Remove what is left of ``temporaries`` when the disk refuses to go on, or a person stops.
+
+        Whoever stops may have stored everything by another attempt: no later run would sweep.
+        """
         try:
             yield
-        except StorageError:
+        except BaseException:
             with contextlib.suppress(StorageError):
                 for path in temporaries:
                     self.remove(path)

@@ -125,6 +125,19 @@ def test_publish_leaves_no_temporary_file_on_a_full_disk(tmp_path: Path, fail_at
     assert list(tmp_path.iterdir()) == []
 
 
+def test_publish_leaves_no_temporary_file_to_an_interrupt(
+    tmp_path: Path, fs: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt(source, target)
+
+    monkeypatch.setattr(fs, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fs.publish({tmp_path / "table": b"new"}, root=tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_adopt_publishes_a_file_that_a_library_wrote(tmp_path: Path, fs: FileSystem) -> None:
     temporary = temporary_path(tmp_path)
     temporary.write_bytes(b"catalog")
