@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import settings
 
 from smallcaps_assets.emulator.http.server import EmulatorServer
@@ -33,6 +35,22 @@ LONGEST: Final = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; within a file the order stays."""
     items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def revisions_read_once() -> Iterator[None]:
+    """Let alembic compile the 90 revisions of Dagster's databases once, not for every home."""
+    read, usual = dict[str, ScriptDirectory](), ScriptDirectory.from_config
+
+    def from_config(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location", "")
+        if place not in read:
+            read[place] = usual(config)
+        return read[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from smallcaps_assets.ingest.plan.choosing import check_choice
 from smallcaps_assets.ingest.plan.difference import measure_change
 from smallcaps_assets.ingest.plan.document import document_change
 from smallcaps_assets.ingest.plan.selection import parse_tickers
+from smallcaps_assets.ingest.universe.document import document_universe_change
 from smallcaps_assets.ingest.universe.publishing import measure_universe
 from smallcaps_assets.lake.tables.plan_record import PlanRecord
 from smallcaps_assets.lakehouse import Lakehouse
@@ -30,7 +31,7 @@ from smallcaps_assets.settings import PlanMode
 
 FILE = click.Path(exists=True, path_type=Path)
 UNIVERSE_OPTIONS = frozenset(
-    {"is_universe", "tickers_file", "first", "last", "is_diff", "is_accepted"}
+    {"is_universe", "tickers_file", "first", "last", "is_diff", "is_accepted", "as_json"}
 )
 """Names of the options that go with a universe."""
 DATE = click.DateTime(["%Y-%m-%d"])
@@ -120,14 +121,17 @@ def command(  # noqa: PLR0913  an option each
         "last_session": last.date() if last else None,
     }
     check_universe_options(is_universe=is_universe)
+    if as_json and not is_diff:
+        raise click.UsageError("--json prints the difference: add --diff")
     if is_universe:
         dates["tickers_file"] = tickers_file.absolute() if tickers_file else None
-        is_sound = plan_universe(dates, is_diff=is_diff, is_accepted=is_accepted)
+        if is_diff:
+            is_sound = compare_universe(dates, as_json=as_json)
+        else:
+            is_sound = plan_universe(dates, is_accepted=is_accepted)
         sys.exit(0 if is_sound else 1)
     if tickers is not None and watchlists:
         raise click.UsageError("--tickers plans without events: leave out --watchlist")
-    if as_json and not is_diff:
-        raise click.UsageError("--json prints the difference: add --diff")
     if by_constants and is_diff:
         raise click.UsageError("--by-constants estimates a whole plan: leave out --diff")
     parse_tickers(tickers)
@@ -167,13 +171,21 @@ def check_universe_options(*, is_universe: bool) -> None:
         raise click.UsageError(f"{' and '.join(alone)}: of a universe alone, add --universe")
 
 
-def plan_universe(options: dict[str, object | None], *, is_diff: bool, is_accepted: bool) -> bool:
-    """Publish a plan of a universe, or say what it would change; return whether it may be."""
-    console = open_console()
-    with open_workplace(needs_source=not is_diff, **options) as work:
-        if is_diff:
-            return print_universe_change(measure_universe(work.lakehouse), console)
-        return run_universe_plan(work, console, is_accepted=is_accepted)
+def plan_universe(options: dict[str, object | None], *, is_accepted: bool) -> bool:
+    """Publish a plan of a universe; return whether it is in force."""
+    with open_workplace(needs_source=True, **options) as work:
+        return run_universe_plan(work, open_console(), is_accepted=is_accepted)
+
+
+def compare_universe(options: dict[str, object | None], *, as_json: bool) -> bool:
+    """Say what a plan of a universe would change; return whether it would be published."""
+    with open_workplace(needs_source=False, **options) as work:
+        made = measure_universe(work.lakehouse)
+    if as_json:
+        click.echo(encode_document(document_universe_change(made)))
+    else:
+        print_universe_change(made, open_console())
+    return made.is_published
 
 
 def join_paths(paths: Sequence[Path]) -> str | None:

@@ -15,6 +15,7 @@ from smallcaps_assets.cli.endings import ErrorDocument
 from smallcaps_assets.core.documents import Document, describe_document
 from smallcaps_assets.ingest.archive.document import ImportDocument
 from smallcaps_assets.ingest.plan.document import PlanChangeDocument
+from smallcaps_assets.ingest.universe.document import UniverseChangeDocument
 from smallcaps_assets.operations.audit.document import AuditDocument
 from smallcaps_assets.operations.report.document import ReportDocument
 from smallcaps_assets.operations.status.document import StatusDocument
@@ -57,7 +58,8 @@ class Contract:
     @property
     def schema_file(self) -> Path:
         """The path of the schema, below the repository."""
-        return SCHEMAS / f"{self.command.split()[0]}.json"
+        words = self.command.replace(" --diff", "").replace(" --", "-").split()
+        return SCHEMAS / f"{words[0]}.json"
 
     def render_schema(self) -> str:
         """Render the schema as the text of its file."""
@@ -92,6 +94,14 @@ CONTRACTS: Final = (
         "plan --diff",
         PlanChangeDocument,
         {0: "the new plan would be published", 1: "it would be refused: `problems` says why"},
+    ),
+    Contract(
+        "plan --universe --diff",
+        UniverseChangeDocument,
+        {
+            0: "the new plan would be published",
+            1: "it waits for `--yes`, or owes nothing: `summary` says why",
+        },
     ),
     Contract(
         "import ARCHIVE",

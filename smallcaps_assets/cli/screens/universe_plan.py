@@ -57,8 +57,8 @@ def print_costs(estimate: UniverseEstimate, console: Console) -> None:
     console.print(f"disk: {word}: {escape(room.summary)}", highlight=False)
 
 
-def print_universe_change(made: MadeUniverse, console: Console) -> bool:
-    """Print what a plan would change; return whether it would be published."""
+def print_universe_change(made: MadeUniverse, console: Console) -> None:
+    """Print what a plan would change, and why it would wait, if it would."""
     console.print(_describe(made.record), highlight=False)
     numbers = made.verdict.numbers
     for name in ("new_units", "dropped_units", "dropped_ticker_months", "reopened_units"):
@@ -77,7 +77,6 @@ def print_universe_change(made: MadeUniverse, console: Console) -> bool:
     if not made.is_published:
         summary = escape(made.verdict.summary)
         console.print(f"[red]it would not be published: {summary}", highlight=False)
-    return made.is_published
 
 
 def _describe(record: UniverseRecord) -> str:

@@ -5,7 +5,9 @@ from typing import Final
 
 import pytest
 
+from smallcaps_assets.core.documents import decode_json
 from smallcaps_assets.emulator.http.server import EmulatorServer
+from smallcaps_assets.ingest.universe.document import UniverseChangeDocument
 from smallcaps_assets.lake.paths.layout import LakeLayout
 from smallcaps_assets.lake.storage.files import FileSystem
 from smallcaps_assets.lake.tables.store import TableStore
@@ -47,6 +49,7 @@ def test_a_universe_of_a_file_grows_and_shrinks_only_when_a_person_says_so(user:
     first = user.run(*options, SMALLCAPS_BATCH_TICKERS=1)
     write_text(user.folder / "symbols.txt", "CON\nBRK.A\nZZZZ\n")
     told = user.run(*options, "--diff", SMALLCAPS_BATCH_TICKERS=1)
+    document = user.run(*options, "--diff", "--json", SMALLCAPS_BATCH_TICKERS=1)
     waiting = user.run(*options, SMALLCAPS_BATCH_TICKERS=1)
     kept = read_tickers(user)
     accepted = user.run(*options, "--yes", SMALLCAPS_BATCH_TICKERS=1)
@@ -54,6 +57,13 @@ def test_a_universe_of_a_file_grows_and_shrinks_only_when_a_person_says_so(user:
     assert (first.code, accepted.code) == (0, 0), first.text + accepted.text
     assert kept == ["BCPC", "CON"]
     assert read_tickers(user) == ["BRK.A", "CON"]
+    change = decode_json(document.out, UniverseChangeDocument)
+    assert (document.code, change.is_publishable, change.reopened) == (FAILED, False, ())
+    assert {unit.before is None for unit in change.changed} == {True, False}
+    assert [unit.unit for unit in change.changed if unit.after is None] == [
+        "b001_2024-01",
+        "b001_2024-02",
+    ]
     check_refusal(told, FAILED, "dropped units: 2", "new units: 2", "nothing was published")
     check_refusal(waiting, FAILED, "drops 2 planned units of 4", "publish it with --yes")
     assert "1 of 3 symbols have neither a listing nor a daily bar: ZZZZ" in accepted.text
@@ -88,7 +98,7 @@ def test_listings_of_a_file_are_planned_by_their_lives(user: User) -> None:
         (["--universe", "--watchlist", "watchlist.csv"], "leave out --watchlist"),
         (["--universe", "--tickers", "CON", "--batch", "1/2"], "leave out --tickers, --batch"),
         (["--universe", "--pilot", "0"], "leave out --pilot"),
-        (["--universe", "--diff", "--json"], "leave out --json"),
+        (["--universe", "--json"], "--json prints the difference: add --diff"),
         (["--tickers-file", "watchlist.csv"], "--tickers-file: of a universe alone"),
         (["--yes"], "--yes: of a universe alone"),
         (["--universe", "--tickers-file", "none.txt"], "none.txt"),
