@@ -124,11 +124,8 @@ class Ground:
         """Return what is wrong after a crash: before, during and after the same command again."""
         lakehouse = self.open(folder)
         receipts = list(lakehouse.sessions.iter_receipts())
-        problems = [
-            f"torn: {damage.message}"
-            for receipt in receipts
-            for damage in lakehouse.sessions.verify_session(receipt)
-        ]
+        damages = lakehouse.sessions.verify_sessions(receipts)
+        problems = [f"torn: {damage.message}" for damage in damages]
         finished = {receipt.key for receipt in receipts}
         seen = len(self.server.requests)
         download_plan(lakehouse)

@@ -80,11 +80,20 @@ class EmulatorProcess:
         asked = requests.get(f"{self.url}/_emulator/requests", timeout=10).json()
         return [request for request in asked if request["path"].startswith("/v3/trades/")]
 
+    def count_requests(self) -> int:
+        """Return how many requests there were so far, of any kind: quicker than to list them."""
+        count: int = self._read_stats()["requests"]
+        return count
+
     def count_faults(self, kind: str) -> int:
         """Return how many requests a kind of fault has hit since the faults were set."""
-        stats = requests.get(f"{self.url}/_emulator/stats", timeout=10).json()
-        hits: int = stats["faults"].get(kind, 0)
+        hits: int = self._read_stats()["faults"].get(kind, 0)
         return hits
+
+    def _read_stats(self) -> dict[str, Any]:
+        answer = requests.get(f"{self.url}/_emulator/stats", timeout=10)
+        stats: dict[str, Any] = answer.json()
+        return stats
 
     def set_faults(self, *faults: str | dict[str, object]) -> None:
         """Put these faults in force, in place of the others."""

@@ -89,9 +89,9 @@ def test_ctrl_c_ends_all_and_keeps_what_is_finished(
 ) -> None:
     home = planned.copy(memory / "interrupted")
     emulator.set_faults("slow:seconds=0.2,endpoint=trades")
-    before = len(emulator.requests)
+    before = emulator.count_requests()
     process = home.start(*COMMAND)
-    while process.poll() is None and len(emulator.requests) < before + 12:
+    while process.poll() is None and emulator.count_requests() < before + 12:
         time.sleep(0.05)
     workers = find_workers(process)
     process.send_signal(signal.SIGINT)

@@ -57,12 +57,12 @@ def download_until_killed(home: Home, emulator: EmulatorProcess, kill: Kill) -> 
 
     Where the parent is killed its processes have to end by themselves, and at once.
     """
-    before = len(emulator.requests)
+    before = emulator.count_requests()
     process = home.start(*COMMAND)
     deadline = time.monotonic() + PATIENCE_S
-    while process.poll() is None and len(emulator.requests) <= before + kill.requests:
+    while process.poll() is None and emulator.count_requests() <= before + kill.requests:
         assert time.monotonic() < deadline
-        time.sleep(0.2)  # each look reads all requests
+        time.sleep(0.05)
     time.sleep(kill.delay_s)
     workers = find_workers(process) if process.poll() is None else []
     if kill.victim == "child":
