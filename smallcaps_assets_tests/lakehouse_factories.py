@@ -132,18 +132,18 @@ def download_plan(lakehouse: Lakehouse) -> Backfill:
     return backfill
 
 
-def plan_small_lake(folder: Path, url: str) -> Lakehouse:
+def plan_small_lake(folder: Path, url: str, **changes: object) -> Lakehouse:
     """Plan the small watchlist; nothing of it is downloaded."""
     watchlist = write_text(folder / "watchlist.csv", WATCHLIST_TEXT)
-    lakehouse = make_lakehouse(folder / "data", url, watchlist=watchlist)
+    lakehouse = make_lakehouse(folder / "data", url, **{"watchlist": watchlist} | changes)
     refresh_due_bars(lakehouse)
     publish_plan(lakehouse)
     return lakehouse
 
 
-def build_small_lake(folder: Path, url: str) -> Lakehouse:
+def build_small_lake(folder: Path, url: str, **changes: object) -> Lakehouse:
     """Plan and download the small watchlist; the whole of it lies in ``folder`` afterwards."""
-    lakehouse = plan_small_lake(folder, url)
+    lakehouse = plan_small_lake(folder, url, **changes)
     download_plan(lakehouse)
     return lakehouse
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from smallcaps_assets.core.keys import encode_key, list_key_months, month_of
+from smallcaps_assets.core.keys import decode_key, encode_key, list_key_months, month_of
 from smallcaps_assets.core.segments.entries import SESSION
 from smallcaps_assets.lake.segment_store import SegmentStore
 from smallcaps_assets.lake.segments.commit import SegmentLake
@@ -87,9 +87,10 @@ def _quarantine_rest(
 ) -> None:
     """Quarantine what does not prove although its part is what was written: its record is wrong."""
     settled = {*_list_keys(healing.rescued), *_list_keys(healing.quarantined)}
-    for receipt in store.find_receipts([key for key in keys if key not in settled]):
-        if month_of(receipt.session_date) == month and store.verify_session(receipt):
-            store.quarantine(receipt.ticker, receipt.session_date)
+    places = {key: decode_key(key) for key in keys if key not in settled}
+    left = store.find_receipts(key for key, (_, date) in places.items() if month_of(date) == month)
+    for key in {damage.key: None for damage in store.verify_sessions(left)}:
+        store.quarantine(*places[key])
 
 
 def _list_keys(rows: Sequence[tuple[object, ...]]) -> list[str]:

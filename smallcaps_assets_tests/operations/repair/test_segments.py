@@ -24,8 +24,8 @@ from smallcaps_assets_tests.lakehouse_factories import (
 
 @pytest.fixture
 def lakehouse(market_server: EmulatorServer, tmp_path: Path) -> Lakehouse:
-    """Return a finished lake of segments, all of one record."""
-    made = build_small_lake(tmp_path, market_server.url)
+    """Return a finished lake of segments, all of one record however slow the machine is."""
+    made = build_small_lake(tmp_path, market_server.url, commit_interval_s=60)
     market_server.reset()
     return made
 
