@@ -25,7 +25,7 @@ from smallcaps_assets.defs.instance.queue import (
     split_keys,
 )
 from smallcaps_assets.defs.instance.reconciliation import end_dead
-from smallcaps_assets.defs.instance.states import align_states
+from smallcaps_assets.defs.instance.states import align_anew, align_states
 from smallcaps_assets.defs.jobs import DOWNLOAD_JOB
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import PartitionConflictError
@@ -78,7 +78,7 @@ def run_download(
         LedgerMismatchError: The published plan is not the registered one.
     """
     refuse_if_held(work)
-    end_dead(work.instance, work.lakehouse)
+    ended = end_dead(work.instance, work.lakehouse)
     require_registered_plan(work.instance, work.lakehouse)
     ensure_indexed(work.lakehouse)
     ordered, foreign = split_keys(work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET))
@@ -86,7 +86,8 @@ def run_download(
         console.print(describe_foreign(foreign), style="yellow", markup=False, highlight=False)
         drop_foreign_keys(work.instance, work.lakehouse)
     # A run that was killed between a record and its event left keys that no span may hold.
-    align_states(work.instance, work.lakehouse, ordered)
+    align = align_anew if ended else align_states
+    align(work.instance, work.lakehouse, ordered)
     wanted, others = _select(work, selection, ordered, options)
     if not wanted:
         console.print("nothing is missing: every planned session in question is complete")
@@ -123,7 +124,7 @@ def _run_spans(
         try:
             run = work.run_job(DOWNLOAD_JOB, {RANGE_START: first, RANGE_END: last, **options.tags})
         except KeyboardInterrupt:
-            align_states(
+            align_anew(
                 work.instance, work.lakehouse, work.instance.get_dynamic_partitions(PLANNED_SET)
             )
             console.print("stopped; what is finished stays: run the same command to go on")

@@ -8,7 +8,7 @@ from smallcaps_assets.core.figures import format_count
 from smallcaps_assets.defs.instance.queue import describe_foreign, drop_foreign_keys, split_keys
 from smallcaps_assets.defs.instance.reconciliation import end_dead
 from smallcaps_assets.defs.instance.runs import find_broken_runs
-from smallcaps_assets.defs.instance.states import align_states
+from smallcaps_assets.defs.instance.states import align_anew
 from smallcaps_assets.defs.instance.units import align_runs
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.errors import MissingPartitionError, SmallcapsError
@@ -57,4 +57,4 @@ def _show_stored(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> int:
         keys, _ = split_keys(lakehouse, instance.get_dynamic_partitions(PLANNED_SET))
     except MissingPartitionError:
         return 0
-    return len(align_states(instance, lakehouse, keys).marked_green)
+    return len(align_anew(instance, lakehouse, keys).marked_green)

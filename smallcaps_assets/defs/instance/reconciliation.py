@@ -14,8 +14,14 @@ import polars as pl
 from smallcaps_assets.core.keys import decode_key, key_expression
 from smallcaps_assets.defs.instance.queue import register_plan
 from smallcaps_assets.defs.instance.runs import end_dead_runs
-from smallcaps_assets.defs.instance.states import AlignedStates, align_states
+from smallcaps_assets.defs.instance.states import (
+    TRADES_KEY,
+    AlignedStates,
+    align_states,
+    forget_colours,
+)
 from smallcaps_assets.defs.instance.units import (
+    UNITS_KEY,
     UnitsFacts,
     align_runs,
     align_units,
@@ -83,6 +89,8 @@ def reconcile_partitions(instance: dg.DagsterInstance, lakehouse: Lakehouse) -> 
         MissingPartitionError: Neither event windows nor a universe are planned.
     """
     ended = end_dead_runs(instance, lakehouse.lock)
+    for asset in (TRADES_KEY, UNITS_KEY):
+        forget_colours(instance, asset)
     units = _register_universe(instance, lakehouse)
     done = replace(Reconciliation(), ended=len(ended), **_tell_units(units))
     try:

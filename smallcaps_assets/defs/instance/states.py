@@ -82,6 +82,24 @@ def align_states(
     return aligned
 
 
+def align_anew(
+    instance: dg.DagsterInstance, lakehouse: Lakehouse, keys: Sequence[str]
+) -> AlignedStates:
+    """Align as :func:`align_states` does, after runs were canceled or died."""
+    forget_colours(instance, TRADES_KEY)
+    return align_states(instance, lakehouse, keys)
+
+
+def forget_colours(instance: dg.DagsterInstance, asset: dg.AssetKey) -> None:
+    """Let Dagster compute anew how the partitions of an asset stand, after a run was canceled.
+
+    What it keeps shows a partition that was red before such a run as red.  What it computes, as
+    soon as a key is added or removed, shows the last materialization: green, whatever lacks.  Who
+    aligns after this marks it red for good.
+    """
+    instance.wipe_asset_cached_status([asset])
+
+
 def mark_missing(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     """Turn materialized partitions of `trades` red, so that "failed and missing" holds them."""
     mark_failed(instance, TRADES_KEY, keys, f"{len(keys)} sessions are not in the lake")

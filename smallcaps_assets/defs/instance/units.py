@@ -25,7 +25,7 @@ from smallcaps_assets.defs.instance.internals import (
     find_open_backfill,
 )
 from smallcaps_assets.defs.instance.runs import ALIVE
-from smallcaps_assets.defs.instance.states import GREEN_OR_SOON, mark_failed
+from smallcaps_assets.defs.instance.states import GREEN_OR_SOON, forget_colours, mark_failed
 from smallcaps_assets.defs.partitions import UNITS_SET, universe_units
 from smallcaps_assets.ingest.universe.standing import choose_units, explain_open, measure_plan
 from smallcaps_assets.lakehouse import Lakehouse
@@ -187,7 +187,10 @@ def align_runs(
     for run_id in run_ids:
         run = instance.get_run_by_id(run_id)
         units |= find_run_units(instance, run) if run else set()
-    return align_units(instance, lakehouse, units) if units else AlignedUnits()
+    if not units:
+        return AlignedUnits()
+    forget_colours(instance, UNITS_KEY)
+    return align_units(instance, lakehouse, units)
 
 
 def find_run_units(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:

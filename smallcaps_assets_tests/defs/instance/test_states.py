@@ -5,7 +5,10 @@ import pytest
 
 from smallcaps_assets.core.keys import decode_key
 from smallcaps_assets.core.states import FAILED, QUARANTINED
-from smallcaps_assets.defs.instance.states import TRADES_KEY, align_states, mark_missing
+from smallcaps_assets.defs.instance.internals import AssetMaterializationPlannedData
+from smallcaps_assets.defs.instance.reconciliation import end_dead
+from smallcaps_assets.defs.instance.runs import OWNER_TAG
+from smallcaps_assets.defs.instance.states import TRADES_KEY, align_anew, align_states, mark_missing
 from smallcaps_assets.defs.partitions import PLANNED_SET
 from smallcaps_assets.lake.ledger.rows import Failure
 from smallcaps_assets_tests.defs.defs_factories import read_statuses
@@ -17,6 +20,7 @@ from smallcaps_assets_tests.lakehouse_factories import (
 
 KEY = "BCPC_2024-01-10"
 OTHER = "CON_2024-01-31"
+DEAD = {OWNER_TAG: "0123456789ab-999999999-1"}
 
 
 @pytest.fixture
@@ -50,6 +54,26 @@ def test_states_follow_the_lake_and_then_are_left_alone(site: Site) -> None:
     again = align_states(site.instance, site.lakehouse, site.keys)
     assert (again.marked_green, again.marked_missing) == ((), ())
     assert site.instance.get_runs_count() == runs
+
+
+def test_a_red_session_of_a_canceled_run_stays_red_when_keys_change(site: Site) -> None:
+    """L58: until a key is added Dagster shows it as before, and then its last green event."""
+    align_states(site.instance, site.lakehouse, site.keys)
+    quarantine(site, KEY)
+    align_states(site.instance, site.lakehouse, site.keys)
+    assert read_statuses(site.instance)["FAILED"] == {KEY}
+    run = site.instance.add_run(
+        dg.DagsterRun(job_name="download", status=dg.DagsterRunStatus.STARTED, tags=DEAD)
+    )
+    planned = AssetMaterializationPlannedData(TRADES_KEY, partition=KEY)
+    event = dg.DagsterEvent.build_asset_materialization_planned_event("download", "trades", planned)
+    site.instance.report_dagster_event(event, run.run_id)
+
+    assert end_dead(site.instance, site.lakehouse) == [run.run_id]
+    align_anew(site.instance, site.lakehouse, site.keys)
+    site.instance.add_dynamic_partitions(PLANNED_SET, ["CON_2024-02-01"])
+
+    assert read_statuses(site.instance)["FAILED"] == {KEY}
 
 
 def test_a_dry_run_says_the_same_and_does_nothing(site: Site) -> None:

@@ -239,3 +239,18 @@ def test_without_a_universe_nothing_is_registered_or_aligned(site: Site) -> None
 
     assert list(site.instance.get_dynamic_partitions(UNITS_SET)) == []
     assert preview_reconciliation(site.instance, site.lakehouse).units == 0
+
+
+def test_a_red_unit_of_a_canceled_run_stays_red_when_keys_change(site: Site) -> None:
+    """Dagster shows it as before the run until a key is added, and then its last green event."""
+    unit = "b001_2024-01"
+    register(site, *STORED)
+    quarantine(site, STORED[0])
+    register_units(site.instance, site.lakehouse)
+    assert unit in read_colours(site.instance)["FAILED"]
+    begin_run(site.instance, [unit], **{RANGE_START: unit, RANGE_END: unit, OWNER_TAG: DEAD})
+
+    end_dead(site.instance, site.lakehouse)
+    site.instance.add_dynamic_partitions(UNITS_SET, ["b009_2024-01"])
+
+    assert unit in read_colours(site.instance)["FAILED"]
