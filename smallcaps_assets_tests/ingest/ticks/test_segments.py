@@ -189,4 +189,5 @@ def test_what_a_kill_leaves_of_a_chain_is_asked_for_once(tmp_path: Path) -> None
             assert len(hash_stored(resumed)) == len(DATES)
             left.add(len(missing))
 
-    assert left == {0, 5, len(DATES)}
+    # Months that are encoded at once are one commit: then the last step may come too early for 0.
+    assert {5, len(DATES)} <= left <= {0, 5, len(DATES)}
