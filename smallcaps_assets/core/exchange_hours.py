@@ -74,10 +74,8 @@ def read_table() -> ExchangeHours:
 
 def expand_hours(hours: ExchangeHours) -> pl.DataFrame:
     """Expand a table to its sessions, as :func:`load_hours` gives them."""
-    days = (hours.last - hours.first).days + 1
-    dates = [hours.first + dt.timedelta(days=day) for day in range(days)]
     closed = set(hours.closed)
-    sessions = [date for date in dates if date.weekday() < _WEEKEND and date not in closed]
+    sessions = [date for date in _list_weekdays(hours.first, hours.last) if date not in closed]
     closes = [hours.early_closes.get(date, _CLOSE) for date in sessions]
     walls = pl.DataFrame(
         {
@@ -118,19 +116,18 @@ def render_table() -> str:
     sessions = ask_library(_TABLE_END)
     dates = sessions["session_date"].to_list()
     closes = sessions["regular_close"].dt.convert_time_zone(NEW_YORK.key).dt.time().to_list()
-    days = (dates[-1] - dates[0]).days
-    weekdays = {
-        date
-        for date in (dates[0] + dt.timedelta(days=day) for day in range(days))
-        if date.weekday() < _WEEKEND
-    }
     hours = ExchangeHours(
         library=metadata.version(LIBRARY),
         first=dates[0],
         last=dates[-1],
-        closed=sorted(weekdays.difference(dates)),
+        closed=sorted(set(_list_weekdays(dates[0], dates[-1])).difference(dates)),
         early_closes={
             date: close for date, close in zip(dates, closes, strict=True) if close != _CLOSE
         },
     )
     return msgspec.json.format(msgspec.json.encode(hours), indent=1).decode() + "\n"
+
+
+def _list_weekdays(first: dt.date, last: dt.date) -> list[dt.date]:
+    days = (first + dt.timedelta(days=day) for day in range((last - first).days + 1))
+    return [day for day in days if day.weekday() < _WEEKEND]
