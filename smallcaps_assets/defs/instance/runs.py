@@ -71,18 +71,17 @@ def canceling(
         interrupts: What ends a step early.
         settle: What else to tell Dagster, before.
     """
+
+    def cancel() -> None:
+        settle()
+        _cancel_run(instance, run_id)
+
     try:
         yield
     except interrupts:
-        settle()
-        _cancel_run(instance, run_id)
+        cancel()
         raise
     except GeneratorExit:
-
-        def cancel() -> None:
-            settle()
-            _cancel_run(instance, run_id)
-
         threading.Thread(target=cancel, name=_name_canceler(run_id)).start()
         raise
 
